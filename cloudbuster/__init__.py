@@ -1,0 +1,46 @@
+"""Cloud-free mosaics from Sentinel-2 imagery.
+
+The line is ``query -> filter -> gather -> merge``. The names below are loaded when they are first
+used, so that ``import cloudbuster`` is quick and needs no optional package.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cloudbuster.filter import filter_scenes
+    from cloudbuster.gather import gather_scenes
+    from cloudbuster.merge import merge_scenes
+    from cloudbuster.models import MosaicRequest
+    from cloudbuster.pipeline import run
+    from cloudbuster.query import query_scenes
+
+__all__ = [
+    "MosaicRequest",
+    "filter_scenes",
+    "gather_scenes",
+    "merge_scenes",
+    "query_scenes",
+    "run",
+]
+
+_HOMES = {
+    "MosaicRequest": "cloudbuster.models",
+    "filter_scenes": "cloudbuster.filter",
+    "gather_scenes": "cloudbuster.gather",
+    "merge_scenes": "cloudbuster.merge",
+    "query_scenes": "cloudbuster.query",
+    "run": "cloudbuster.pipeline",
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 -- PEP 562: any of the names above
+    home = _HOMES.get(name)
+    if home is None:
+        msg = f"module 'cloudbuster' has no attribute {name!r}"
+        raise AttributeError(msg)
+    return getattr(importlib.import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,95 @@
+"""A scene: one acquisition of one MGRS tile at one product level, whatever catalog told of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from cloudbuster.core.bands import Kind
+
+
+@dataclass(frozen=True)
+class BandAsset:
+    """Where one band or one mask lies.
+
+    Attributes
+    ----------
+    href : str
+        URI or path, absolute.
+    band_index : int
+        1-based index of the band in the raster.
+    """
+
+    href: str
+    band_index: int = 1
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One acquisition of one MGRS tile.
+
+    Attributes
+    ----------
+    id : str
+        Item id in its catalog.
+    kind : {"L1C", "L2A"}
+        Product level.
+    collection : str or None
+        Collection of the item.
+    acquired : datetime or None
+        Acquisition time, UTC, timezone-aware.
+    platform : str or None
+        ``sentinel-2a``, ``-2b`` or ``-2c``.
+    mgrs_tile : str or None
+        As ``33TWL``.
+    datatake : str or None
+        ``S2A_20230818T100031``: platform and start of the datatake's sensing; the same for L1C,
+        L2A and every reprocessing.
+    relative_orbit : int or None
+        1 to 143.
+    baseline : str or None
+        Processing baseline as ``05.09``.
+    cloud_cover : float or None
+        Percent of the valid pixels, as the catalog says.
+    nodata_percent : float or None
+        Percent of the tile without data, as the catalog says.
+    sun_azimuth_deg, sun_elevation_deg : float or None
+        Degrees clockwise from north, and above the horizon.
+    epsg : int or None
+        Of the rasters, where the item tells.
+    footprint : mapping or None
+        GeoJSON geometry, longitude and latitude.
+    bands : mapping of str to BandAsset
+        Reflectance bands by name (``B02``).
+    masks : mapping of str to BandAsset
+        The product's own masks: ``scl`` (classes 0-11), ``cld`` (cloud probability, percent),
+        ``classi`` (MSK_CLASSI: opaque, cirrus, snow from `BandAsset.band_index` on),
+        ``gml`` (MSK_CLOUDS polygons).
+    offset_removed_flag : bool or None
+        ``earthsearch:boa_offset_applied``: whether the provider says it removed the offset.
+    declared_offset : float or None
+        ``raster:bands`` offset of the reflectance bands (-0.1 or 0), as the catalog says.
+    twin : mapping or None
+        The STAC item of the same datatake and tile at the other level, where one was attached.
+    """
+
+    id: str
+    kind: Kind
+    collection: str | None = None
+    acquired: datetime | None = None
+    platform: str | None = None
+    mgrs_tile: str | None = None
+    datatake: str | None = None
+    relative_orbit: int | None = None
+    baseline: str | None = None
+    cloud_cover: float | None = None
+    nodata_percent: float | None = None
+    sun_azimuth_deg: float | None = None
+    sun_elevation_deg: float | None = None
+    epsg: int | None = None
+    footprint: Mapping[str, Any] | None = None
+    bands: Mapping[str, BandAsset] = field(default_factory=dict)
+    masks: Mapping[str, BandAsset] = field(default_factory=dict)
+    offset_removed_flag: bool | None = None
+    declared_offset: float | None = None
+    twin: Mapping[str, Any] | None = None

@@ -1,0 +1,116 @@
+"""Errors and exit codes: one root, one table.
+
+A message says what is wrong, how much, and what to do next. An entry point prints
+``ErrorName: message`` as its last line on stderr and exits with the error's ``exit_code``.
+"""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Exit codes of the command line and of the Batch jobs."""
+
+    DONE = 0
+    """Done, and covered."""
+    BUG = 1
+    """A bug in this package."""
+    USAGE = 2
+    """A malformed command line."""
+    NOTHING_USABLE = 3
+    """No scene, no usable pixel, or fewer scenes than ``min_success_fraction``."""
+    NOT_COVERED = 4
+    """The area is not covered as asked; what could be made is kept."""
+    BAD_INPUT = 5
+    """Something about a file or about a document's content."""
+    OVER_BUDGET = 6
+    """The run would cost more than its budget."""
+    VERIFY_DISAGREES = 7
+    """A product does not hold what its documents say."""
+    TRY_AGAIN = 75
+    """A remote failure, throttling or a full disk: the same call may succeed later."""
+    INTERRUPTED = 130
+    """Stopped by SIGINT."""
+    TERMINATED = 143
+    """Stopped by SIGTERM."""
+
+
+class CloudBusterError(Exception):
+    """Root of every error that this package raises on purpose."""
+
+    exit_code: ExitCode = ExitCode.BUG
+
+
+class NothingUsableError(CloudBusterError):
+    """No scene or no usable pixel was found."""
+
+    exit_code = ExitCode.NOTHING_USABLE
+
+
+class NotCoveredError(CloudBusterError):
+    """The area cannot be covered as often as asked."""
+
+    exit_code = ExitCode.NOT_COVERED
+
+
+class BadInputError(CloudBusterError):
+    """A file or a document holds something that cannot be used."""
+
+    exit_code = ExitCode.BAD_INPUT
+
+
+class RequestError(BadInputError):
+    """A request or a stage document breaks the contract."""
+
+
+class AoiError(BadInputError):
+    """An area of interest cannot be used."""
+
+
+class CatalogError(BadInputError):
+    """A catalog or one of its items cannot be used."""
+
+
+class GridError(BadInputError):
+    """A coordinate reference system or a grid cannot be used."""
+
+
+class RasterError(BadInputError):
+    """A raster is missing, truncated or not what its item says."""
+
+
+class MaskError(BadInputError):
+    """A cloud mask cannot be read or made."""
+
+
+class DonorError(MaskError):
+    """A donated mask belongs to another scene or does not say to which."""
+
+
+class UntrustedCodeError(BadInputError):
+    """A model's architecture is code, and nobody said that it may run."""
+
+
+class MissingExtraError(BadInputError):
+    """An optional package is needed; the message names the ``pip install`` that brings it."""
+
+
+class OutputError(BadInputError):
+    """An output cannot be written, or would overwrite another run's."""
+
+
+class OverBudgetError(CloudBusterError):
+    """The run would cost more than its budget."""
+
+    exit_code = ExitCode.OVER_BUDGET
+
+
+class VerifyError(CloudBusterError):
+    """A product does not hold what its documents say."""
+
+    exit_code = ExitCode.VERIFY_DISAGREES
+
+
+class TryAgainError(CloudBusterError):
+    """A remote service or the disk failed in a way that may pass."""
+
+    exit_code = ExitCode.TRY_AGAIN
