@@ -39,7 +39,10 @@ MosaicName = Annotated[
 class Document(BaseModel):
     """Base of everything that crosses a process boundary as JSON."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    # python-re: the pattern of `MosaicName` looks ahead, which the default engine cannot.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", populate_by_name=True, regex_engine="python-re"
+    )
 
     def to_json(self) -> bytes:
         """UTF-8 JSON with aliases, indented, keys in the order of the model, final newline."""
@@ -464,6 +467,9 @@ class RunStatus(Document):
     state: Literal["running", "succeeded", "failed"]
     stage: str
     request_fingerprint: str
+    merge_fingerprint: str | None = Field(
+        None, description="Of the scenes and options that the products were merged from."
+    )
     exit_code: int | None = None
     error: str | None = None
     products: MergeResult | None = None

@@ -69,8 +69,8 @@ class Scene:
         ``earthsearch:boa_offset_applied``: whether the provider says it removed the offset.
     declared_offset : float or None
         ``raster:bands`` offset of the reflectance bands (-0.1 or 0), as the catalog says.
-    twin : mapping or None
-        The STAC item of the same datatake and tile at the other level, where one was attached.
+    twin : Scene or None
+        The L1C scene of the same datatake and tile, where the query attached one.
     """
 
     id: str
@@ -92,4 +92,4 @@ class Scene:
     masks: Mapping[str, BandAsset] = field(default_factory=dict)
     offset_removed_flag: bool | None = None
     declared_offset: float | None = None
-    twin: Mapping[str, Any] | None = None
+    twin: "Scene | None" = None

@@ -1,13 +1,21 @@
 """Cloud detectors: one Protocol, and a table of those that exist."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from cloudbuster.core.bands import BANDS_BY_KIND, Kind
 from cloudbuster.core.grid import MosaicGrid
-from cloudbuster.core.masks import DetectedMask
+from cloudbuster.core.masks import DetectedMask, combine
 from cloudbuster.core.scene import Scene
+from cloudbuster.detectors import s2cloudless
+from cloudbuster.detectors.donor import DonorDetector
+from cloudbuster.detectors.pytorch import PytorchDetector
+from cloudbuster.detectors.stock import StockDetector
+from cloudbuster.models import DetectorOptions
 
 
 class SceneSource(Protocol):
@@ -29,7 +37,7 @@ class SceneSource(Protocol):
         """
 
     def read_mask(self, name: str, grid: MosaicGrid, *, bands: int = 1) -> npt.NDArray[np.uint8]:
-        """A mask asset (``scl``, ``cld``, ``classi``) at full resolution put on ``grid`` nearest.
+        """Read a mask asset (``scl``, ``cld``, ``classi``) at full resolution, nearest on ``grid``.
 
         Shape (bands, y, x), 0 outside of the scene. MaskError where it is missing or unreadable.
         """
@@ -38,7 +46,7 @@ class SceneSource(Protocol):
         """Native grid of a mask asset. MaskError where it is missing or unreadable."""
 
     def twin(self) -> "SceneSource | None":
-        """The L1C twin of an L2A scene, opened; None where none is known."""
+        """Open the L1C twin of an L2A scene; None where none is known."""
 
 
 class CloudDetector(Protocol):
@@ -65,3 +73,98 @@ class CloudDetector(Protocol):
         MaskError
             Where the mask cannot be made: the scene is then rejected, never taken as clear.
         """
+
+
+@dataclass(frozen=True)
+class WithStock:
+    """Another detector and the product's own masks together, as the original used them.
+
+    Attributes
+    ----------
+    detector, stock : CloudDetector
+        Cloud is what either finds.
+    """
+
+    detector: CloudDetector
+    stock: CloudDetector
+
+    def detect(self, source: SceneSource, area: MosaicGrid) -> DetectedMask:
+        """Find cloud in ``area`` with both; on the finer of their two grids."""
+        return combine(self.detector.detect(source, area), self.stock.detect(source, area))
+
+
+def resolve_type(options: DetectorOptions, kind: Kind) -> str:
+    """Tell which detector ``auto`` is: s2cloudless for L1C, stock for L2A."""
+    return AUTO_TYPES[kind] if options.type == "auto" else options.type
+
+
+def make_detector(options: DetectorOptions, kind: Kind) -> CloudDetector:
+    """Make the detector that a request asks for.
+
+    Parameters
+    ----------
+    options : DetectorOptions
+        What the request says.
+    kind : {"L1C", "L2A"}
+        Level of the scenes it is for.
+
+    Returns
+    -------
+    CloudDetector
+        Picklable; it loads its model when it first detects.
+
+    Raises
+    ------
+    MissingExtraError
+        Where an optional package is missing.
+    UntrustedCodeError
+        Where a model's architecture may not run.
+    """
+    name = resolve_type(options, kind)
+    detector = DETECTORS[name](options, kind)
+    if options.also_stock and name != "stock":
+        return WithStock(detector, _make_stock(options, kind))
+    return detector
+
+
+def _make_stock(options: DetectorOptions, kind: Kind) -> CloudDetector:
+    return StockDetector(kind, options.preset, options.mask_gsd_m)
+
+
+def _make_s2cloudless(options: DetectorOptions, _kind: Kind) -> CloudDetector:
+    s2cloudless.check_installed()
+    return s2cloudless.S2CloudlessDetector(
+        threshold=options.threshold,
+        average_over=options.average_over,
+        dilation_size=options.dilation_size,
+        mask_gsd_m=options.mask_gsd_m,
+    )
+
+
+def _make_pytorch(options: DetectorOptions, kind: Kind) -> CloudDetector:
+    if options.weights is None:
+        msg = "detector pytorch needs weights"
+        raise ValueError(msg)
+    return PytorchDetector(
+        BANDS_BY_KIND[kind],
+        weights=options.weights,
+        architecture=options.architecture,
+        trust_architecture=options.trust_architecture,
+        mask_gsd_m=options.mask_gsd_m,
+    )
+
+
+def _make_donor(options: DetectorOptions, _kind: Kind) -> CloudDetector:
+    if options.donor_mask is None:
+        msg = "detector donor needs donor_mask"
+        raise ValueError(msg)
+    return DonorDetector(options.donor_mask, options.donor_mask_name, options.mask_gsd_m)
+
+
+AUTO_TYPES: dict[Kind, str] = {"L1C": "s2cloudless", "L2A": "stock"}
+DETECTORS: dict[str, Callable[[DetectorOptions, Kind], CloudDetector]] = {
+    "stock": _make_stock,
+    "s2cloudless": _make_s2cloudless,
+    "pytorch": _make_pytorch,
+    "donor": _make_donor,
+}

@@ -1,0 +1,86 @@
+# Two commands for a fresh machine (Linux, Python 3.11 or newer, git, make): `make demo`, `make test`.
+# `make help` lists the others. Everything made lies in .venv, build and demo; `make clean` removes it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory --no-builtin-rules
+
+# The first Python on the PATH that is new enough; another one: make PYTHON=/path/to/python demo
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
+	"$$name" -c '$(NEW_ENOUGH)' 2>/dev/null && { echo "$$name"; exit; }; done; echo python3)
+
+VENV := .venv
+VENV_PYTHON := $(VENV)/bin/python
+PIP_INSTALL := PYTHONWARNINGS='ignore:Editable installation' $(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+WORLD := demo/world
+SIZE ?= small
+PYTEST_ARGS ?=
+BENCH_ARGS ?=
+
+.PHONY: help demo test check format bench constraints clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.installed ## install, write the sample world and make its cloud-free mosaic (SIZE=small|full)
+	@$(VENV)/bin/cloudbuster sample $(WORLD) --size $(SIZE)
+	@$(VENV)/bin/cloudbuster run $(WORLD)/request.json
+
+test: $(VENV)/.installed-dev ## install what tests need and run them (PYTEST_ARGS="-k merge")
+	@$(VENV_PYTHON) -m pytest $(PYTEST_ARGS)
+
+check: $(VENV)/.installed-dev ## formatting, lint, types and the layers of imports
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports
+
+format: $(VENV)/.installed-dev ## format, and mend what lint can mend
+	@$(VENV)/bin/ruff format .
+	@$(VENV)/bin/ruff check --fix .
+
+bench: $(VENV)/.installed-dev ## measure CPU time and memory (BENCH_ARGS="merge --repeat 1")
+	@$(VENV_PYTHON) -m benchmarks $(BENCH_ARGS)
+
+constraints: ## write constraints.txt anew, with the newest versions
+	@scripts/make_constraints.sh $(PYTHON)
+
+clean: ## remove everything that was made here
+	rm -rf $(VENV) build dist demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A Python that was removed or upgraded under the virtual environment leaves it broken: make it anew.
+ifneq ($(shell { $(VENV_PYTHON) -c 'import pip' || echo broken; } 2>/dev/null),)
+.PHONY: $(VENV_PYTHON) $(VENV)/.installed
+endif
+
+# Where `venv` lacks ensurepip, a pip that is there can put one in.
+$(VENV_PYTHON):
+	@"$(PYTHON)" -c '$(NEW_ENOUGH)' 2>/dev/null || { \
+		echo "make: needs Python 3.11 or newer; $(PYTHON) is $$("$(PYTHON)" --version 2>/dev/null || echo none)." \
+			"Name another one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@echo "making $(VENV) with $$("$(PYTHON)" --version)"
+	@rm -rf $(VENV)
+	@"$(PYTHON)" -m venv $(VENV) >/dev/null 2>&1 || { \
+		"$(PYTHON)" -m venv --clear --without-pip $(VENV) && \
+		"$(PYTHON)" -m pip --python $(VENV) install --quiet pip; } 2>/dev/null || { \
+		rm -rf $(VENV); \
+		echo "make: $(PYTHON) cannot make a virtual environment with pip. Install its venv module" \
+			"(Debian, Ubuntu: apt-get install python3-venv), or name another Python: make PYTHON=..." >&2; \
+		exit 1; }
+
+$(VENV)/.installed: pyproject.toml constraints.txt $(VENV_PYTHON)
+	@echo "installing cloudbuster"
+	@$(PIP_INSTALL) --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	@echo "installing what tests need (about 1.5 GB, most of it PyTorch)"
+	@$(PIP_INSTALL) --editable '.[dev]'
+	@$(VENV_PYTHON) -c 'import lightgbm' 2>/dev/null || \
+		echo "make: LightGBM (s2cloudless) does not load; it needs the OpenMP library" \
+			"(Debian, Ubuntu: apt-get install libgomp1)" >&2
+	@touch $@

@@ -1,0 +1,1 @@
+"""What the stages cost, measured: ``make bench`` (or ``python -m benchmarks --help``)."""

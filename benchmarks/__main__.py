@@ -1,0 +1,151 @@
+"""Run the benchmarks, print a table, fail where a limit is broken."""
+
+import argparse
+import json
+import platform
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from benchmarks.measure import CaseError, Measurement, measure, median
+
+DEFAULT_CACHE = Path("build/bench")
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One row of the table.
+
+    Attributes
+    ----------
+    case : str
+        Name in `benchmarks.cases.CASES`.
+    title : str
+        What is done.
+    reference : str or None
+        Row that its CPU time is set against.
+    max_peak_bytes : float or None
+        Greatest peak memory allowed.
+    max_values : mapping of str to float
+        Greatest value allowed of what the case itself measures.
+    """
+
+    case: str
+    title: str
+    reference: str | None = None
+    max_peak_bytes: float | None = None
+    max_values: Mapping[str, float] | None = None
+
+
+BENCHMARKS = (
+    Benchmark(
+        "gather",
+        "gather a full tile, 10980 x 10980 x 4, COG",
+        reference="gather-copy",
+        max_peak_bytes=1e9,
+    ),
+    Benchmark("gather-copy", "  floor: rasterio copies the four bands"),
+    Benchmark(
+        "merge",
+        "merge 8 scenes, 3840 x 3840 x 4",
+        reference="merge-rasterio",
+        max_peak_bytes=1e9,
+    ),
+    Benchmark("merge-rasterio", "  reference: rasterio.merge, then a COG"),
+    Benchmark("search", "search 1000 items, once loaded", max_values={"search_ms": 1.0}),
+)
+
+
+def run_interleaved(names: list[str], *, repeat: int, cache: Path) -> dict[str, Measurement]:
+    """Run the cases one after the other, ``repeat`` times over; medians by name.
+
+    Interleaved, so that a machine that grows slower or busier meanwhile treats all cases alike.
+    """
+    runs: dict[str, list[Measurement]] = {name: [] for name in names}
+    for turn in range(1, repeat + 1):
+        for name in names:
+            print(f"{name} ({turn}/{repeat})", file=sys.stderr)
+            runs[name].append(measure(name, cache))
+    return {name: median(measured) for name, measured in runs.items()}
+
+
+def broken_limits(results: Mapping[str, Measurement]) -> list[str]:
+    """Say which limits the results break, one line each."""
+    broken = []
+    for row in BENCHMARKS:
+        result = results.get(row.case)
+        if result is None:
+            continue
+        if row.max_peak_bytes is not None and result.peak_bytes >= row.max_peak_bytes:
+            broken.append(
+                f"{row.case}: {result.peak_bytes / 1e6:.0f} MB, must stay under "
+                f"{row.max_peak_bytes / 1e6:.0f} MB"
+            )
+        for name, limit in (row.max_values or {}).items():
+            if result.values[name] >= limit:
+                broken.append(
+                    f"{row.case}: {name} {result.values[name]:.3g}, must stay under {limit:g}"
+                )
+    return broken
+
+
+def table(results: Mapping[str, Measurement]) -> str:
+    """Set the results as a Markdown table."""
+    lines = [
+        "| what | CPU s | peak MB | CPU, of its reference | else |",
+        "|---|---:|---:|---:|---|",
+    ]
+    for row in BENCHMARKS:
+        result = results.get(row.case)
+        if result is None:
+            continue
+        reference = results.get(row.reference or "")
+        ratio = f"{result.cpu_s / reference.cpu_s:.2f}" if reference else ""
+        values = ", ".join(f"{name} {value:.3g}" for name, value in result.values.items())
+        lines.append(
+            f"| {row.title.strip()} | {result.cpu_s:.1f} | {result.peak_bytes / 1e6:.0f} "
+            f"| {ratio} | {values} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Parse the command line, measure, report; 1 where a limit is broken or a case fails."""
+    names = [row.case for row in BENCHMARKS]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("case", nargs="*", help=f"of {', '.join(names)} (default: all)")
+    parser.add_argument("--repeat", type=int, default=3, help="runs of each case (default: 3)")
+    parser.add_argument(
+        "--cache", type=Path, default=DEFAULT_CACHE, help="folder of input and output"
+    )
+    arguments = parser.parse_args()
+    unknown = sorted(set(arguments.case) - set(names))
+    if unknown or arguments.repeat < 1:
+        parser.error(f"unknown case {', '.join(unknown)}" if unknown else "--repeat is at least 1")
+    try:
+        print("preparing the input (some minutes the first time)", file=sys.stderr)
+        measure("prepare", arguments.cache)
+        results = run_interleaved(
+            [name for name in names if not arguments.case or name in arguments.case],
+            repeat=arguments.repeat,
+            cache=arguments.cache,
+        )
+    except CaseError as error:
+        print(f"CaseError: {error}", file=sys.stderr)
+        return 1
+    report = {
+        "machine": f"{platform.machine()}, Python {platform.python_version()}",
+        "repeat": arguments.repeat,
+        "results": {name: asdict(result) for name, result in results.items()},
+    }
+    (arguments.cache / "latest.json").write_text(json.dumps(report, indent=2) + "\n")
+    print(table(results))
+    broken = broken_limits(results)
+    for line in broken:
+        print(f"over its limit: {line}", file=sys.stderr)
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

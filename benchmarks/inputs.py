@@ -1,0 +1,299 @@
+"""Synthetic input of the benchmarks, made once and kept: land with texture under soft clouds.
+
+The pixels only have to compress and to mask like real ones: there is noise of 25 DN on
+everything, and 40 % of each scene is cloud.
+"""
+
+import shutil
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import rasterio
+import rasterio.shutil
+from rasterio.warp import transform_bounds
+from rasterio.windows import Window
+from scipy import ndimage
+
+from cloudbuster.core.grid import GridWindow, MosaicGrid
+from cloudbuster.gather import gather_scenes
+from cloudbuster.models import DetectorOptions, GatherTask, GridDocument
+
+# Raise it when the files below change: what was made before is then made anew.
+INPUT_VERSION = 1
+
+BANDS = ("B02", "B03", "B04", "B08")
+ASSET_KEYS = {"B02": "blue", "B03": "green", "B04": "red", "B08": "nir"}
+LAND_DN = {"B02": 450.0, "B03": 700.0, "B04": 600.0, "B08": 2600.0}
+CLOUD_DN = 6500.0
+NOISE_DN = 25.0
+CLOUD_SHARE = 0.4
+SCL_VEGETATION, SCL_CLOUD = 4, 9
+
+TILE = MosaicGrid("EPSG:32633", 499_980.0, 5_100_000.0, 10.0, 10.0, 10_980, 10_980)
+"""A full Sentinel-2 tile (33TWL) at 10 m."""
+MERGE_GRID = TILE.crop(GridWindow(0, 0, 3_840, 3_840))
+MERGE_SCENES = 8
+MERGE_NAME = "bench"
+CATALOG_ITEMS = 1_000
+BLOCK = 1_024
+FIRST_DAY = datetime(2023, 5, 1, 10, 0, 31, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Where the input lies, below one folder.
+
+    Attributes
+    ----------
+    root : Path
+        Folder of everything below.
+    """
+
+    root: Path
+
+    @property
+    def tile_item(self) -> Path:
+        """STAC item of the full tile."""
+        return self.root / "tile" / "item.json"
+
+    @property
+    def scenes(self) -> Path:
+        """Folder of the gathered scenes that are merged."""
+        return self.root / "scenes"
+
+    @property
+    def plain(self) -> Path:
+        """Folder of the same scenes as plain GeoTIFFs of reflectance, in order of merging."""
+        return self.root / "plain"
+
+    @property
+    def catalog(self) -> Path:
+        """Local catalog, an ItemCollection."""
+        return self.root / "catalog.json"
+
+
+def make_inputs(cache: Path) -> Inputs:
+    """Find the input in ``cache``, or make all of it there.
+
+    Parameters
+    ----------
+    cache : Path
+        Folder to keep it in; needs about 3 GB while it is made.
+
+    Returns
+    -------
+    Inputs
+    """
+    inputs = Inputs(cache / f"inputs-{INPUT_VERSION}")
+    if not inputs.root.is_dir():
+        partial = Inputs(inputs.root.with_name(f"{inputs.root.name}.partial"))
+        shutil.rmtree(partial.root, ignore_errors=True)
+        partial.root.mkdir(parents=True)
+        _make_catalog(partial.catalog)
+        _make_merge_scenes(partial)
+        write_scene(partial.tile_item, TILE, number=0)
+        partial.root.rename(inputs.root)
+    return inputs
+
+
+def gather_task(item_path: Path, grid: MosaicGrid, index: int, output: Path) -> GatherTask:
+    """Make the task of one scene of `write_scene`; the last one to merge is the backstop."""
+    item = orjson.loads(item_path.read_bytes())
+    for asset in item["assets"].values():
+        asset["href"] = str(item_path.parent.absolute() / asset["href"])
+    backstop = index == MERGE_SCENES
+    return GatherTask(
+        name=MERGE_NAME,
+        kind="L2A",
+        catalog=str(item_path.parent),
+        item=item,
+        index=None if backstop else index,
+        backstop_index=index if backstop else None,
+        bands=BANDS,
+        grid=GridDocument.of(grid),
+        detector=DetectorOptions(type="stock"),
+        dilate_m=50,
+        output=str(output),
+    )
+
+
+def write_scene(item_path: Path, grid: MosaicGrid, *, number: int) -> None:
+    """Write the COGs of a synthetic L2A scene, and its item beside them.
+
+    Parameters
+    ----------
+    item_path : Path
+        The item to write; its folder is made.
+    grid : MosaicGrid
+        Of the 10 m bands; rows and columns even.
+    number : int
+        Seed of the pixels, and days after the first scene.
+    """
+    folder = item_path.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(number)
+    cloud = _clouds(rng, (grid.height // 2, grid.width // 2))
+    classes = np.where(cloud, SCL_CLOUD, SCL_VEGETATION).astype(np.uint8)
+    coarse = MosaicGrid(
+        grid.crs, grid.west, grid.north, 20.0, 20.0, grid.width // 2, grid.height // 2
+    )
+    with rasterio.open(folder / "work.tif", "w", **_profile(coarse, "uint8")) as work:
+        work.write(classes, 1)
+    _copy_to_cog(folder / "work.tif", folder / "scl.tif", "nearest")
+    for band in BANDS:
+        with rasterio.open(folder / "work.tif", "w", **_profile(grid, "uint16")) as work:
+            for block in grid.blocks(BLOCK):
+                pixels = _pixels(rng, LAND_DN[band], block, cloud)
+                work.write(pixels, 1, window=_rasterio_window(block))
+        _copy_to_cog(folder / "work.tif", folder / f"{ASSET_KEYS[band]}.tif", "average")
+    (folder / "work.tif").unlink()
+    item_path.write_bytes(orjson.dumps(stac_item(grid, number)))
+
+
+def stac_item(grid: MosaicGrid, number: int) -> dict[str, Any]:
+    """Make an item in the dialect of Earth Search; hrefs are relative to its folder.
+
+    Parameters
+    ----------
+    grid : MosaicGrid
+        Of the 10 m bands.
+    number : int
+        Days after the first scene.
+
+    Returns
+    -------
+    dict
+        A STAC item.
+    """
+    acquired = FIRST_DAY + timedelta(days=number)
+    west, south, east, north = transform_bounds(grid.crs, "EPSG:4326", *grid.bounds)
+    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+    keys = (*ASSET_KEYS.values(), "scl")
+    return {
+        "type": "Feature",
+        "stac_version": "1.0.0",
+        "id": f"S2A_33TWL_{acquired:%Y%m%d}_{number}_L2A",
+        "collection": "sentinel-2-l2a",
+        "geometry": {"type": "Polygon", "coordinates": [ring]},
+        "bbox": [west, south, east, north],
+        "properties": {
+            "datetime": f"{acquired:%Y-%m-%dT%H:%M:%SZ}",
+            "platform": "sentinel-2a",
+            "grid:code": "MGRS-33TWL",
+            "proj:epsg": 32633,
+            "eo:cloud_cover": 100 * CLOUD_SHARE,
+            "s2:processing_baseline": "05.09",
+            "s2:datatake_id": f"GS2A_{acquired:%Y%m%dT%H%M%S}_041234_N05.09",
+            "earthsearch:boa_offset_applied": True,
+        },
+        "links": [],
+        "assets": {key: {"href": f"{key}.tif", "roles": ["data"]} for key in keys},
+    }
+
+
+def _make_catalog(path: Path) -> None:
+    """Write a thousand items over ten tiles side by side, one a day and tile."""
+    items = []
+    for number in range(CATALOG_ITEMS):
+        day, column = divmod(number, 10)
+        grid = TILE.crop(TILE.window.shifted(0, column * 10_000))
+        item = stac_item(grid, day)
+        item["id"] = f"{item['id']}_{column}"
+        item["properties"]["grid:code"] = f"MGRS-33T{'ABCDEFGHJK'[column]}L"
+        item["properties"]["eo:cloud_cover"] = number * 7 % 100
+        items.append(item)
+    path.write_bytes(orjson.dumps({"type": "FeatureCollection", "features": items}))
+
+
+def _make_merge_scenes(inputs: Inputs) -> None:
+    """Gather small scenes on one grid, and keep plain copies for the reference."""
+    tasks = []
+    for index in range(1, MERGE_SCENES + 1):
+        item_path = inputs.root / "sources" / f"{index:02d}" / "item.json"
+        write_scene(item_path, MERGE_GRID, number=index)
+        tasks.append(gather_task(item_path, MERGE_GRID, index, inputs.scenes))
+    report = gather_scenes(tasks)
+    inputs.plain.mkdir()
+    for record in report.records:
+        profile = _profile(MERGE_GRID, "uint16") | {
+            "count": len(BANDS),
+            "compress": "DEFLATE",
+            "predictor": 2,
+            "zlevel": 1,
+            "interleave": "band",
+        }
+        with (
+            rasterio.open(inputs.scenes / record.raster) as scene,
+            rasterio.open(inputs.plain / f"{record.index:02d}.tif", "w", **profile) as plain,
+        ):
+            for _, window in plain.block_windows(1):
+                plain.write(
+                    scene.read(list(range(1, len(BANDS) + 1)), window=window), window=window
+                )
+    shutil.rmtree(inputs.root / "sources")
+
+
+def _clouds(rng: np.random.Generator, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """Soft round clouds over `CLOUD_SHARE` of ``shape``: noise of 32 by 32 cells, interpolated."""
+    coarse = rng.random((34, 34), dtype=np.float32)
+    rows = np.linspace(0, 32, shape[0], dtype=np.float32)
+    columns = np.linspace(0, 32, shape[1], dtype=np.float32)
+    limit = np.quantile(ndimage.zoom(coarse, 8, order=1), 1 - CLOUD_SHARE)
+    cloud = np.empty(shape, dtype=np.bool_)
+    for start in range(0, shape[0], BLOCK):
+        part = slice(start, start + BLOCK)
+        where = np.meshgrid(rows[part], columns, indexing="ij")
+        cloud[part] = ndimage.map_coordinates(coarse, where, order=1) > limit
+    return cloud
+
+
+def _pixels(
+    rng: np.random.Generator, land_dn: float, block: GridWindow, cloud: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.uint16]:
+    """One block of one band; ``cloud`` is of the whole scene at half the resolution."""
+    row, column = block.row // 2, block.col // 2
+    part = cloud[row : row + -(-block.height // 2), column : column + -(-block.width // 2)]
+    cloudy = part.repeat(2, axis=0).repeat(2, axis=1)[: block.height, : block.width]
+    y = np.arange(block.row, block.row + block.height, dtype=np.float32)[:, None]
+    x = np.arange(block.col, block.col + block.width, dtype=np.float32)[None, :]
+    fields = 1 + 0.4 * np.sin(y / 37) * np.cos(x / 53) + 0.2 * np.sin((x + y) / 311)
+    noise = rng.standard_normal((block.height, block.width), dtype=np.float32) * NOISE_DN
+    pixels = np.where(cloudy, CLOUD_DN, land_dn * fields) + noise
+    return np.asarray(np.clip(pixels, 1, 60_000), dtype=np.uint16)
+
+
+def _profile(grid: MosaicGrid, dtype: str) -> dict[str, Any]:
+    return {
+        "driver": "GTiff",
+        "width": grid.width,
+        "height": grid.height,
+        "count": 1,
+        "dtype": dtype,
+        "crs": grid.crs,
+        "transform": grid.transform,
+        "nodata": 0,
+        "tiled": True,
+        "blockxsize": BLOCK,
+        "blockysize": BLOCK,
+    }
+
+
+def _copy_to_cog(source: Path, target: Path, resampling: str) -> None:
+    rasterio.shutil.copy(
+        source,
+        target,
+        driver="COG",
+        blocksize=BLOCK,
+        compress="DEFLATE",
+        predictor="YES",
+        resampling=resampling,
+    )
+
+
+def _rasterio_window(block: GridWindow) -> Window:
+    return Window(block.col, block.row, block.width, block.height)

@@ -1,0 +1,87 @@
+"""Measure one case in a fresh process: CPU seconds, peak memory, wall seconds."""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class CaseError(RuntimeError):
+    """A case ended with an error; its own message is on stderr."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one run took, or the medians of several.
+
+    Attributes
+    ----------
+    cpu_s : float
+        User and system time of the process and of those it waited for, seconds.
+    peak_bytes : float
+        Greatest resident memory of the process, or of one of those it waited for.
+    wall_s : float
+        Elapsed time, seconds.
+    values : dict of str to float
+        What the case itself measured.
+    """
+
+    cpu_s: float
+    peak_bytes: float
+    wall_s: float
+    values: dict[str, float]
+
+
+def measure(case: str, cache: Path) -> Measurement:
+    """Run one case of `benchmarks.cases`.
+
+    The kernel counts the memory of the parent, before the new program is loaded, as the child's:
+    whoever calls this must not have loaded anything large.
+
+    Parameters
+    ----------
+    case : str
+        Name in `benchmarks.cases.CASES`.
+    cache : Path
+        Folder of input and output.
+
+    Returns
+    -------
+    Measurement
+
+    Raises
+    ------
+    CaseError
+        Where the process did not end well.
+    """
+    command = [sys.executable, "-m", "benchmarks.cases", case, str(cache)]
+    started = time.monotonic()
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        output = process.stdout.read() if process.stdout else b""
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        msg = f"{case} ended with status {process.returncode}"
+        raise CaseError(msg)
+    return Measurement(
+        cpu_s=usage.ru_utime + usage.ru_stime,
+        peak_bytes=usage.ru_maxrss * 1024.0,  # Linux counts in KiB
+        wall_s=time.monotonic() - started,
+        values=json.loads(output.splitlines()[-1]),
+    )
+
+
+def median(runs: list[Measurement]) -> Measurement:
+    """Take the median of each figure over repeated runs."""
+    return Measurement(
+        cpu_s=statistics.median(run.cpu_s for run in runs),
+        peak_bytes=statistics.median(run.peak_bytes for run in runs),
+        wall_s=statistics.median(run.wall_s for run in runs),
+        values={
+            name: statistics.median(run.values[name] for run in runs) for name in runs[0].values
+        },
+    )

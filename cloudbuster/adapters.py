@@ -1,0 +1,351 @@
+"""From flags to the stages' arguments and back to text; used by the command line alone."""
+
+import sys
+from pathlib import Path
+from typing import Any, TypeVar
+
+import orjson
+from pydantic import BaseModel, ValidationError
+
+from cloudbuster import models
+from cloudbuster.catalogs import CATALOGS
+from cloudbuster.core.aoi import feature_property
+from cloudbuster.core.bands import Kind
+from cloudbuster.errors import (
+    AoiError,
+    CloudBusterError,
+    NotCoveredError,
+    OutputError,
+    RequestError,
+)
+from cloudbuster.events import OnEvent
+from cloudbuster.filter import filter_scenes, not_covered_error
+from cloudbuster.gather import gather_scene, gather_scenes
+from cloudbuster.io.documents import (
+    load_aoi,
+    parse_candidates,
+    parse_json,
+    parse_selection,
+    read_document,
+    validation_message,
+)
+from cloudbuster.io.original import original_response, original_selection
+from cloudbuster.io.uri import local_path, read_bytes, resolve, write_bytes
+from cloudbuster.merge import find_scenes, merge_scenes
+from cloudbuster.models import (
+    DetectorOptions,
+    Document,
+    FilterOptions,
+    GatherOptions,
+    GatherTask,
+    Geometry,
+    LimitOptions,
+    MergeOptions,
+    MosaicRequest,
+    QueryOptions,
+)
+from cloudbuster.options import bands_of
+from cloudbuster.pipeline import run as run_request
+from cloudbuster.query import query_scenes
+from cloudbuster.tasks import plan_tasks
+
+M = TypeVar("M", bound=BaseModel)
+Flags = dict[str, Any]
+
+STDIN = "-"
+# Level of a document of the original's, which does not tell: the free COGs are L2A.
+DEFAULT_KIND: Kind = "L2A"
+
+
+def query(flags: Flags, on_event: OnEvent) -> str | None:
+    """``cloudbuster query``: the path written, or the document where no name was given."""
+    aoi = _aoi(flags["geojson"])
+    target = _response_path(flags, aoi)
+    candidates = query_scenes(aoi, _query_options(flags), on_event=on_event)
+    content = (
+        _original_json(original_response(candidates))
+        if flags["style"] == "original"
+        else candidates.to_json()
+    )
+    return _output(target, content)
+
+
+def filter_(flags: Flags, on_event: OnEvent) -> str | None:
+    """``cloudbuster filter``: the path written; where it is not covered, OUTPUT.ERROR."""
+    kind = flags["kind"] or DEFAULT_KIND
+    source = flags["input_"]
+    candidates = parse_candidates(_input(source), source=source, kind=kind)
+    options = _filter_options(flags, minclouds=flags["minclouds"])
+    selection = filter_scenes(candidates, options, on_event=on_event)
+    content = (
+        _original_json(original_selection(selection))
+        if flags["style"] == "original"
+        else selection.to_json()
+    )
+    target = flags["output"]
+    if not selection.cloudbuster.covered:
+        if target != STDIN:
+            write_bytes(f"{target}.ERROR", content)
+        raise not_covered_error(selection, options)
+    return _output(target, content)
+
+
+def gather(flags: Flags, on_event: OnEvent) -> str | None:
+    """``cloudbuster gather``: the paths written, a line each."""
+    if flags["task"]:
+        task = read_document(flags["task"], GatherTask)
+        return "\n".join(f"{task.output}/{record.raster}" for record in gather_scene(task))
+    for name in ("response", "name", "output_path"):
+        if not flags[name]:
+            msg = f"give --{name.replace('_', '-')}, or --task alone"
+            raise RequestError(msg)
+    source, kind = flags["response"], flags["kind"]
+    selection = parse_selection(_input(source), source=source, kind=kind or DEFAULT_KIND)
+    if kind not in (None, selection.cloudbuster.kind):
+        msg = f"{source} selects {selection.cloudbuster.kind} scenes, not {kind}; query those"
+        raise RequestError(msg)
+    tasks = plan_tasks(
+        selection, name=flags["name"], options=_gather_options(flags), output=flags["output_path"]
+    )
+    if flags["index"] is not None:
+        tasks = _task_of_index(tasks, flags["index"])
+    if flags["dryrun"]:
+        content = [task.model_dump(mode="json", by_alias=True) for task in tasks]
+        return orjson.dumps(content, option=orjson.OPT_INDENT_2).decode()
+    if len(tasks) == 1:
+        records = gather_scene(tasks[0])
+        return "\n".join(f"{flags['output_path']}/{record.raster}" for record in records)
+    report = gather_scenes(tasks, workers=flags["workers"], on_event=on_event)
+    report.raise_for_failures(LimitOptions().min_success_fraction)
+    return "\n".join(f"{flags['output_path']}/{record.raster}" for record in report.records)
+
+
+def merge(flags: Flags, on_event: OnEvent) -> str | None:
+    """``cloudbuster merge``: what was made, as JSON."""
+    if flags["dryrun"]:
+        scenes = find_scenes(flags["input_path"], flags["name"])
+        return orjson.dumps(
+            [str(scene.path) for scene in scenes], option=orjson.OPT_INDENT_2
+        ).decode()
+    result = merge_scenes(
+        flags["input_path"],
+        flags["output_path"],
+        name=flags["name"],
+        composite=flags["composite"],
+        on_event=on_event,
+    )
+    return result.to_json().decode().rstrip()
+
+
+def run(flags: Flags, on_event: OnEvent) -> tuple[str, CloudBusterError | None]:
+    """``cloudbuster run``: the result as text, and the error of an area that is not covered."""
+    request = _request(flags)
+    if flags["dryrun"]:
+        return request.to_json().decode().rstrip(), None
+    result = run_request(request, workers=flags["workers"], on_event=on_event)
+    if flags["as_json"]:
+        text = result.to_json().decode().rstrip()
+    else:
+        products = result.products
+        text = "\n".join(
+            f"{label:9} {path}"
+            for label, path in (
+                ("mosaic", products.cloudless),
+                ("backstop", products.cloudy),
+                ("quality", products.quality),
+                ("preview", products.preview),
+                ("item", products.item),
+            )
+        )
+    if result.assessment.covered:
+        return text, None
+    reasons = "; ".join(result.assessment.reasons)
+    return text, NotCoveredError(
+        f"{reasons}; the mosaic was made all the same: widen the dates or --maxclouds, or lower "
+        "--coverage-count"
+    )
+
+
+def schema(document: str) -> str:
+    """``cloudbuster schema``: the JSON Schema of a document, by the name of its model."""
+    known = {
+        name: model
+        for name, model in vars(models).items()
+        if isinstance(model, type) and issubclass(model, Document) and model is not Document
+    }
+    if document not in known:
+        msg = f"no document {document!r}; there is {', '.join(sorted(known))}"
+        raise RequestError(msg)
+    content = known[document].model_json_schema(by_alias=True)
+    return orjson.dumps(content, option=orjson.OPT_INDENT_2).decode()
+
+
+def load_request(uri: str) -> MosaicRequest:
+    """Read a request; relative paths in it count from its own folder.
+
+    Raises
+    ------
+    RequestError
+        Where it breaks the contract.
+    """
+    request = read_document(uri, MosaicRequest)
+    folder = str(local_path(uri).absolute().parent)
+    aoi = request.aoi
+    if set(aoi) == {"uri"}:
+        aoi = {"uri": resolve(str(aoi["uri"]), folder)}
+    catalog = request.query.catalog
+    if catalog not in CATALOGS:
+        catalog = resolve(catalog, folder)
+    output = resolve(request.output or request.name, folder)
+    query_options = request.query.model_copy(update={"catalog": catalog})
+    return request.model_copy(update={"aoi": aoi, "query": query_options, "output": output})
+
+
+def _request(flags: Flags) -> MosaicRequest:
+    if flags["request_file"]:
+        mixed = sorted(flags["given"] - {"request_file", "output", "force", "dryrun", "as_json"})
+        mixed = [name for name in mixed if name != "workers"]
+        if mixed:
+            msg = f"a request file and --{mixed[0].replace('_', '-')}: write it into the file"
+            raise RequestError(msg)
+        request = load_request(flags["request_file"])
+        output = flags["output"] or request.output
+        force = flags["force"] or request.force
+        return request.model_copy(update={"output": output, "force": force})
+    if not (flags["geojson"] and flags["name"]):
+        msg = "give a request file, or --geojson and --name"
+        raise RequestError(msg)
+    return _made(
+        MosaicRequest,
+        name=flags["name"],
+        aoi=_aoi(flags["geojson"]),
+        query=_query_options(flags),
+        filter=_filter_options(flags, minclouds=0),
+        gather=_gather_options(flags),
+        merge=_made(MergeOptions, composite=flags["composite"]),
+        limits=_made(LimitOptions, min_success_fraction=flags["min_success_fraction"]),
+        output=flags["output"],
+        force=flags["force"],
+    )
+
+
+def _query_options(flags: Flags) -> QueryOptions:
+    catalog = flags["catalog"]
+    if flags.get("refresh_token"):
+        catalog = "rasterfoundry"
+    return _made(
+        QueryOptions,
+        catalog=catalog,
+        **_picked(flags, "kind", "mindate", "maxdate", "minclouds", "maxclouds", "limit"),
+        **_picked(flags, "scale", "original_shape"),
+    )
+
+
+def _filter_options(flags: Flags, *, minclouds: float) -> FilterOptions:
+    names = ("strategy", "coverage_count", "max_uncovered", "max_selections", "backstop")
+    return _made(
+        FilterOptions,
+        minclouds=minclouds,
+        **_picked(flags, *names, "name_regexp", "date_regexp"),
+    )
+
+
+def _gather_options(flags: Flags) -> GatherOptions:
+    return _made(
+        GatherOptions,
+        bands=bands_of(flags["bands"]),
+        detector=_detector_options(flags),
+        gsd_m=flags["gsd"],
+        **_picked(flags, "dilate_m", "bounds_clip", "crs", "index_start", "donate_mask"),
+    )
+
+
+def _detector_options(flags: Flags) -> DetectorOptions:
+    """Make the options of the one detector that the flags name."""
+    named = [
+        kind
+        for kind, given in (
+            ("s2cloudless", flags["s2cloudless"]),
+            ("pytorch", flags["architecture"] or flags["weights"]),
+            ("donor", flags["donor_mask"]),
+        )
+        if given
+    ]
+    if len(named) > 1:
+        msg = f"{' and '.join(named)}: give the flags of one detector"
+        raise RequestError(msg)
+    names = ("architecture", "weights", "trust_architecture", "donor_mask", "donor_mask_name")
+    return _made(
+        DetectorOptions,
+        type=named[0] if named else "auto",
+        mask_gsd_m=flags["mask_gsd"],
+        **_picked(flags, *names, "also_stock", "preset", "threshold"),
+        **_picked(flags, "average_over", "dilation_size"),
+    )
+
+
+def _picked(flags: Flags, *names: str) -> Flags:
+    return {name: flags[name] for name in names}
+
+
+def _made(model: type[M], **values: Any) -> M:  # noqa: ANN401 -- the model checks each value
+    try:
+        return model(**values)
+    except ValidationError as error:
+        raise RequestError(validation_message(error)) from error
+
+
+def _task_of_index(tasks: list[GatherTask], index: int) -> list[GatherTask]:
+    """Find the task that writes a scene index."""
+    chosen = [task for task in tasks if index in (task.index, task.backstop_index)]
+    if not chosen:
+        numbers = [number for task in tasks for number in (task.index, task.backstop_index)]
+        known = sorted(number for number in numbers if number is not None)
+        msg = f"no scene has index {index}; they run from {known[0]} to {known[-1]}"
+        raise RequestError(msg)
+    return chosen
+
+
+def _aoi(source: str) -> Geometry:
+    """Read the area from a file, a URI or stdin."""
+    if source != STDIN:
+        return load_aoi(source)
+    document = parse_json(_input(source), source="stdin")
+    if not isinstance(document, dict):
+        msg = "stdin: no GeoJSON object"
+        raise AoiError(msg)
+    return document
+
+
+def _response_path(flags: Flags, aoi: Geometry) -> str:
+    """Name the response: --response, else --aoi-name, else --name-property, else stdout."""
+    if flags["response"]:
+        return str(flags["response"])
+    if flags["aoi_name"]:
+        return f"{flags['aoi_name']}.json"
+    if flags["name_property"]:
+        try:
+            return f"{feature_property(aoi, flags['name_property'])}.json"
+        except ValueError as error:
+            raise AoiError(str(error)) from error
+    return STDIN
+
+
+def _input(uri: str) -> bytes:
+    """Read a file, a URI or stdin."""
+    return sys.stdin.buffer.read() if uri == STDIN else read_bytes(uri)
+
+
+def _output(target: str, content: bytes) -> str | None:
+    """Write to a file and name it, or give the document itself to stdout."""
+    if target == STDIN:
+        return content.decode().rstrip()
+    if Path(target).is_dir():
+        msg = f"{target} is a folder; name a file"
+        raise OutputError(msg)
+    write_bytes(target, content)
+    return target
+
+
+def _original_json(content: object) -> bytes:
+    return orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)

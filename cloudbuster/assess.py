@@ -1,0 +1,177 @@
+"""Assess: count what the gathered scenes cover, before they are merged."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from pyproj import Geod, Transformer
+from rasterio.features import rasterize
+from shapely.geometry import shape
+from shapely.geometry.base import BaseGeometry
+from shapely.ops import transform
+
+from cloudbuster.core.grid import MosaicGrid
+from cloudbuster.core.masks import Look
+from cloudbuster.errors import NothingUsableError
+from cloudbuster.events import Event, OnEvent, emit
+from cloudbuster.io.gdal_env import gdal_env
+from cloudbuster.io.scene_raster import SceneRaster
+from cloudbuster.models import (
+    Assessment,
+    FilterOptions,
+    LookCoverage,
+    SceneFailure,
+    SceneRecord,
+    Selection,
+)
+
+BLOCK_CELLS = 1024
+# A long edge of the area bends when it is projected: a point at least every this many degrees,
+# which keeps the bend under a tenth of a 10 m cell.
+DENSIFY_DEG = 0.01
+
+
+def assess_scenes(
+    folder: Path,
+    records: tuple[SceneRecord, ...],
+    selection: Selection,
+    options: FilterOptions,
+    *,
+    failures: tuple[SceneFailure, ...] = (),
+    on_event: OnEvent | None = None,
+) -> Assessment:
+    """Count, in cells of the mosaic inside the AOI, what the gathered scenes cover.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the scenes lie.
+    records : tuple of SceneRecord
+        The gathered scenes, all on one grid.
+    selection : Selection
+        What was picked, and for which area.
+    options : FilterOptions
+        ``coverage_count`` and ``max_uncovered`` are the limits.
+    failures : tuple of SceneFailure
+        Scenes that could not be gathered.
+    on_event : callable, optional
+        Told of the progress.
+
+    Returns
+    -------
+    Assessment
+        ``covered`` is False where the selection was not, or where more than ``max_uncovered`` of
+        the area stays without any value.
+
+    Raises
+    ------
+    NothingUsableError
+        Without a single record.
+    """
+    if not records:
+        msg = "no scene was gathered; see the failures of each scene"
+        raise NothingUsableError(msg)
+    info = selection.cloudbuster
+    aoi = shape(info.aoi)
+    grid = records[0].grid.grid()
+    inside = _project(aoi, grid.crs)
+    tally = np.zeros(options.coverage_count + 5, dtype=np.int64)
+    with gdal_env():
+        blocks = list(grid.blocks(BLOCK_CELLS))
+        rasters = [(record, SceneRaster(folder / record.raster, grid)) for record in records]
+        for done, window in enumerate(blocks, start=1):
+            part = grid.crop(window)
+            within = _burn(inside, part)
+            if within.any():
+                looks = [(record.backstop, raster.read_look(window)) for record, raster in rasters]
+                tally += _count(looks, within, options.coverage_count)
+            emit(on_event, Event("assess", done, len(blocks)))
+    area_m2 = abs(Geod(ellps="WGS84").geometry_area_perimeter(aoi)[0])
+    return _assessment(tally, selection, options, failures, len(records), area_m2)
+
+
+def _count(
+    looks: list[tuple[bool, npt.NDArray[np.uint8]]],
+    within: npt.NDArray[np.bool_],
+    coverage_count: int,
+) -> npt.NDArray[np.int64]:
+    """Cells of the area: all, clear 1..k times, never observed, never clear, backstop, holes."""
+    shape_ = within.shape
+    clear = np.zeros(shape_, dtype=np.int32)
+    observed = np.zeros(shape_, dtype=bool)
+    filled = np.zeros(shape_, dtype=bool)
+    for backstop, look in looks:
+        observed |= look != Look.UNOBSERVED
+        if backstop:
+            filled |= look != Look.UNOBSERVED
+        else:
+            clear += look >= Look.LOW_RANK
+    never_clear = clear == 0
+    counted = [
+        np.ones(shape_, dtype=bool),
+        *(clear >= times for times in range(1, coverage_count + 1)),
+        ~observed,
+        observed & never_clear,
+        never_clear & filled,
+        never_clear & ~filled,
+    ]
+    return np.array([np.count_nonzero(cells & within) for cells in counted], dtype=np.int64)
+
+
+def _assessment(
+    tally: npt.NDArray[np.int64],
+    selection: Selection,
+    options: FilterOptions,
+    failures: tuple[SceneFailure, ...],
+    gathered: int,
+    area_m2: float,
+) -> Assessment:
+    """Turn counts into shares, and say in words what is missing."""
+    share = tally / max(1, tally[0])
+    looks, rest = share[1 : options.coverage_count + 1], share[options.coverage_count + 1 :]
+    never_observed, never_clear, backstop, holes = (float(value) for value in rest)
+    info = selection.cloudbuster
+    area_km2 = area_m2 / 1e6
+    reasons = []
+    if not info.covered:
+        reasons.append(
+            f"the selected footprints leave {info.uncovered:.4f} of the area uncovered over "
+            f"{options.coverage_count} looks, {options.max_uncovered:g} is allowed"
+        )
+    if holes > options.max_uncovered:
+        reasons.append(
+            f"{holes:.4f} of the area ({holes * area_km2:.2f} km²) has no value: "
+            f"{never_observed:.4f} was never observed"
+        )
+    reasons.extend(
+        f"scene {failure.item_id} failed: {failure.error}: {failure.message}"
+        for failure in failures
+    )
+    return Assessment(
+        area_km2=area_km2,
+        coverage=tuple(
+            LookCoverage(looks=times, covered_fraction=float(value))
+            for times, value in enumerate(looks, start=1)
+        ),
+        never_observed_fraction=never_observed,
+        never_clear_fraction=never_clear,
+        backstop_fraction=backstop,
+        hole_fraction=holes,
+        scenes_selected=len(info.entries),
+        scenes_gathered=gathered,
+        failures=failures,
+        covered=info.covered and holes <= options.max_uncovered,
+        reasons=tuple(reasons),
+    )
+
+
+def _project(aoi: BaseGeometry, crs: str) -> BaseGeometry:
+    """Area in ``crs``, its edges densified first."""
+    transformer = Transformer.from_crs("EPSG:4326", crs, always_xy=True)
+    return transform(transformer.transform, aoi.segmentize(DENSIFY_DEG))
+
+
+def _burn(area: BaseGeometry, part: MosaicGrid) -> npt.NDArray[np.bool_]:
+    """Cells of ``part`` whose centre lies in ``area``."""
+    burnt = rasterize([(area, 1)], out_shape=part.shape, transform=part.transform, dtype="uint8")
+    return np.asarray(burnt, dtype=bool)

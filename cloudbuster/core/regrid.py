@@ -1,0 +1,74 @@
+"""Which value a cell takes from another grid of the same CRS; the choice of resampling."""
+
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from cloudbuster.core.grid import MosaicGrid
+
+# A target cell this much larger than the source's holds whole source cells: their mean is then the
+# better value than one interpolated between a few of them.
+COARSER_RATIO = 1.5
+
+Method = Literal["copy", "mean", "cubic"]
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+
+def resampling_method(source: MosaicGrid, target: MosaicGrid, *, scale: float) -> Method:
+    """Choose how pixels get from a scene's grid to the mosaic's.
+
+    Parameters
+    ----------
+    source, target : MosaicGrid
+        Grids of the scene and of the mosaic.
+    scale : float
+        Size of a target cell on the ground over that of a source cell.
+
+    Returns
+    -------
+    {"copy", "mean", "cubic"}
+        ``copy`` where the grids share their lines, ``mean`` where the target's cells hold several
+        of the source's, else ``cubic``.
+    """
+    if source.is_aligned(target):
+        return "copy"
+    return "mean" if scale > COARSER_RATIO else "cubic"
+
+
+def sample_nearest(
+    values: npt.NDArray[Scalar], grid: MosaicGrid, target: MosaicGrid, *, fill: int
+) -> npt.NDArray[Scalar]:
+    """Look up, for each cell of ``target``, the cell of ``grid`` that holds its centre.
+
+    Parameters
+    ----------
+    values : ndarray, shape (y, x)
+        On ``grid``. Not modified.
+    grid, target : MosaicGrid
+        Same CRS.
+    fill : int
+        Value of the cells outside of ``grid``.
+
+    Returns
+    -------
+    ndarray, shape of ``target``, dtype of ``values``
+    """
+    rows, inside_rows = _indices(
+        grid.north - target.north, target.y_size, grid.y_size, target.height, grid.height
+    )
+    cols, inside_cols = _indices(
+        target.west - grid.west, target.x_size, grid.x_size, target.width, grid.width
+    )
+    picked: npt.NDArray[Any] = values[rows[:, None], cols[None, :]]
+    inside = inside_rows[:, None] & inside_cols[None, :]
+    return np.where(inside, picked, np.asarray(fill, dtype=values.dtype))
+
+
+def _indices(
+    start: float, step: float, size: float, count: int, length: int
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
+    """Index of the cell at each centre along one axis, clipped, and whether it was inside."""
+    index = np.floor((start + (np.arange(count) + 0.5) * step) / size).astype(np.intp)
+    inside = (index >= 0) & (index < length)
+    return np.clip(index, 0, max(0, length - 1)), inside

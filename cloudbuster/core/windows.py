@@ -1,0 +1,169 @@
+"""Cells and windows of a mask: which cover an area, which are read together, how cells join."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from cloudbuster.core.grid import ALIGNMENT_TOLERANCE, GridWindow, MosaicGrid, snapped_grid
+
+# A cell size this close to a multiple of the scene's own cells means that multiple: a raster that
+# says 9.995 m is a 10 m raster, and 160 m are 16 of its cells.
+CELL_SIZE_TOLERANCE = 0.005
+
+
+@dataclass(frozen=True)
+class ContextWindow:
+    """A window to read, and the part of it to keep.
+
+    Attributes
+    ----------
+    read : GridWindow
+        Cells to read, context included; may reach outside of the grid.
+    keep : GridWindow
+        Cells whose result counts; the kept windows tile the area.
+    """
+
+    read: GridWindow
+    keep: GridWindow
+
+
+def covering_grid(native: MosaicGrid, area: MosaicGrid) -> MosaicGrid:
+    """Cells of ``native`` (continued beyond its edges) that cover ``area``, same CRS."""
+    return native.crop(native.window_of(area.bounds))
+
+
+def cells_of_size(anchor: MosaicGrid, area: MosaicGrid, gsd_m: float) -> MosaicGrid:
+    """Make cells of about ``gsd_m`` that cover an area.
+
+    Parameters
+    ----------
+    anchor : MosaicGrid
+        Its corner is a corner of the result.
+    area : MosaicGrid
+        What is to be covered, same CRS.
+    gsd_m : float
+        Cell size wanted. Within 0.5 % of a multiple (or a whole fraction) of the anchor's cells it
+        is that multiple, so that the cells nest.
+
+    Returns
+    -------
+    MosaicGrid
+    """
+    size = (nested_size(gsd_m, anchor.x_size), nested_size(gsd_m, anchor.y_size))
+    return snapped_grid(anchor.crs, area.bounds, cell_size=size, phase=(anchor.west, anchor.north))
+
+
+def nested_size(wanted: float, cell: float) -> float:
+    """``wanted``, or the multiple or whole fraction of ``cell`` that it is within 0.5 %."""
+    ratio = wanted / cell
+    count = round(ratio) if ratio >= 1 else round(1 / ratio)
+    nested = cell * count if ratio >= 1 else cell / count
+    return nested if abs(nested - wanted) <= CELL_SIZE_TOLERANCE * wanted else wanted
+
+
+def nearest_multiple(wanted: float, cell: float) -> float:
+    """Return the multiple of ``cell`` nearest to ``wanted``, at least one cell."""
+    return cell * max(1, round(wanted / cell))
+
+
+def any_in_cells(
+    mask: npt.NDArray[np.bool_], grid: MosaicGrid, target: MosaicGrid
+) -> npt.NDArray[np.bool_]:
+    """Mark each target cell that touches a True cell.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, shape (y, x)
+        On ``grid``. Not modified.
+    grid, target : MosaicGrid
+        Same CRS; the target's cells are usually the larger ones.
+
+    Returns
+    -------
+    ndarray of bool, shape of ``target``
+        False where ``grid`` ends.
+    """
+    result = np.zeros(target.shape, dtype=np.bool_)
+    if grid.is_aligned(target):
+        window = GridWindow(*grid.offset_of(target), *target.shape)
+        shared = window.intersection(grid.window)
+        result[shared.shifted(-window.row, -window.col).slices] = mask[shared.slices]
+        return result
+    rows = np.zeros((target.height, grid.width), dtype=np.bool_)
+    for row in range(target.height):
+        touched = grid.window_of(target.window_bounds(GridWindow(row, 0, 1, 1)))
+        rows[row] = mask[_inside(touched.row, touched.height, grid.height)].any(axis=0)
+    for col in range(target.width):
+        touched = grid.window_of(target.window_bounds(GridWindow(0, col, 1, 1)))
+        result[:, col] = rows[:, _inside(touched.col, touched.width, grid.width)].any(axis=1)
+    return result
+
+
+def _inside(first: int, count: int, length: int) -> slice:
+    start = min(max(first, 0), length)
+    return slice(start, min(max(first + count, start), length))
+
+
+def context_windows(
+    scene: MosaicGrid, area: GridWindow, *, size: int, context: int
+) -> Iterator[ContextWindow]:
+    """Cut an area into overlapping windows of one size.
+
+    Parameters
+    ----------
+    scene : MosaicGrid
+        The whole scene: the windows' places are counted from its corner, so that a cell's result
+        does not depend on the area asked for.
+    area : GridWindow
+        Cells of ``scene`` that are wanted.
+    size : int
+        Rows and columns of every window that is read.
+    context : int
+        Cells on each side that are read for the sake of those kept.
+
+    Yields
+    ------
+    ContextWindow
+        Row by row; the last row and column included.
+    """
+    step = size - 2 * context
+    if step < 1:
+        msg = f"windows of {size} cells hold no more than their context of {context} on each side"
+        raise ValueError(msg)
+    wanted = area.intersection(scene.window)
+    for row in _lattice(wanted.row, wanted.height, step):
+        for col in _lattice(wanted.col, wanted.width, step):
+            core = GridWindow(row, col, step, step)
+            yield ContextWindow(core.grown(context), core.intersection(wanted))
+
+
+def _lattice(first: int, count: int, step: int) -> range:
+    return range(first - first % step, first + count, step)
+
+
+def mirrored(first: int, count: int, length: int) -> npt.NDArray[np.intp]:
+    """Count ``count`` indices up from ``first``, mirrored at the ends of 0 to ``length``."""
+    folded = np.arange(first, first + count) % (2 * length)
+    return np.minimum(folded, 2 * length - 1 - folded).astype(np.intp)
+
+
+def row_strips(height: int, width: int, max_cells: int) -> Iterator[tuple[int, int]]:
+    """(first row, rows) of strips of at most ``max_cells`` cells, or of one row."""
+    rows = max(1, math.floor(max_cells / max(1, width)))
+    for row in range(0, height, rows):
+        yield row, min(rows, height - row)
+
+
+def overhang_cells(native: MosaicGrid, grid: MosaicGrid) -> npt.NDArray[np.bool_]:
+    """Mark the cells of ``grid`` (same CRS) that lie wholly outside of ``native``."""
+    west, south, east, north = native.bounds
+    tops = grid.north - np.arange(grid.height) * grid.y_size
+    lefts = grid.west + np.arange(grid.width) * grid.x_size
+    slack_y, slack_x = grid.y_size * ALIGNMENT_TOLERANCE, grid.x_size * ALIGNMENT_TOLERANCE
+    rows = (tops - grid.y_size >= north - slack_y) | (tops <= south + slack_y)
+    cols = (lefts + grid.x_size <= west + slack_x) | (lefts >= east - slack_x)
+    outside: npt.NDArray[np.bool_] = rows[:, None] | cols[None, :]
+    return outside

@@ -1,0 +1,176 @@
+"""Detector ``pytorch``: a segmentation model of yours."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cloudbuster.core.grid import GridWindow, MosaicGrid
+from cloudbuster.core.masks import BoolRaster, DetectedMask, valid_pixels
+from cloudbuster.core.windows import cells_of_size, context_windows, covering_grid, mirrored
+from cloudbuster.detectors.torch_weights import (
+    Model,
+    check_installed,
+    fingerprint,
+    first_line,
+    load_model,
+    require_trust,
+)
+from cloudbuster.errors import BadInputError
+
+if TYPE_CHECKING:
+    import torch
+
+    from cloudbuster.detectors import SceneSource
+
+# Rows and columns of every window; the original's.
+WINDOW_CELLS = 512
+# Cells on each side that are predicted but not kept, so that no seam shows: more than the reach
+# of a few strided layers, at a third of the work.
+CONTEXT_CELLS = 64
+# Key of the segmentation in a model's answer, as the original's models give it.
+SEGMENTATION_KEY = "2seg"
+
+
+class PytorchDetector:
+    """Finds cloud where a model's logit is above 0.
+
+    Parameters
+    ----------
+    bands : tuple of str
+        Input channels, in order: every band of the level.
+    weights : str
+        URI of a state dict, a TorchScript archive or an exported program (which takes
+        1 x bands x 512 x 512).
+    architecture : str or None
+        URI of a Python file with ``make_model``; needed with a state dict, ignored without.
+    trust_architecture : bool
+        Whether that code may run.
+    mask_gsd_m : float or None
+        Cell size of input and mask; None for the scene's own (its finest requested band).
+
+    Raises
+    ------
+    MissingExtraError
+        Where torch is not installed.
+    UntrustedCodeError
+        Where there is an architecture and it may not run.
+    """
+
+    def __init__(
+        self,
+        bands: tuple[str, ...],
+        *,
+        weights: str,
+        architecture: str | None = None,
+        trust_architecture: bool = False,
+        mask_gsd_m: float | None = None,
+    ) -> None:
+        check_installed()
+        if architecture is not None:
+            require_trust(architecture, trusted=trust_architecture)
+        self.bands = bands
+        self.weights = weights
+        self.architecture = architecture
+        self.trust_architecture = trust_architecture
+        self.mask_gsd_m = mask_gsd_m
+        self._loaded: tuple[Model, torch.device] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the model behind: another process loads its own."""
+        return {**self.__dict__, "_loaded": None}
+
+    def detect(self, source: "SceneSource", area: MosaicGrid) -> DetectedMask:
+        """Find cloud in ``area``; see `cloudbuster.detectors.CloudDetector`.
+
+        The windows' places are counted from the scene's corner and the scene is mirrored at its
+        edges: what comes out of a cell depends neither on the area nor on a lack of surroundings.
+        """
+        cells = source.grid
+        if self.mask_gsd_m is not None:
+            cells = cells_of_size(source.grid, source.grid, self.mask_gsd_m)
+        target = covering_grid(cells, area)
+        wanted = cells.window_of(area.bounds)
+        cloud = np.zeros(target.shape, dtype=np.bool_)
+        defective = np.ones(target.shape, dtype=np.bool_)
+        for window in context_windows(cells, wanted, size=WINDOW_CELLS, context=CONTEXT_CELLS):
+            part = window.keep.shifted(-wanted.row, -wanted.col).slices
+            cloud[part], defective[part] = self._detect_window(
+                source, cells, window.read, window.keep
+            )
+        return DetectedMask(
+            grid=target,
+            cloud=cloud,
+            defective=defective,
+            low_rank=np.zeros_like(cloud),
+            detector=f"pytorch weights={fingerprint(self.weights)} gsd_m={cells.x_size:g}",
+        )
+
+    def _detect_window(
+        self, source: "SceneSource", cells: MosaicGrid, read: GridWindow, keep: GridWindow
+    ) -> tuple[BoolRaster, BoolRaster]:
+        """(cloud, defective) of the cells to keep of one window."""
+        inside = read.intersection(cells.window)
+        bands = source.read(self.bands, cells.crop(inside))
+        valid = valid_pixels(bands)
+        kept_inside = keep.shifted(-inside.row, -inside.col).slices
+        if not valid[kept_inside].any():
+            return np.zeros((keep.height, keep.width), dtype=np.bool_), ~valid[kept_inside]
+        rows = mirrored(read.row, read.height, cells.height) - inside.row
+        cols = mirrored(read.col, read.width, cells.width) - inside.col
+        window = bands[:, rows[:, None], cols[None, :]].astype(np.float32)
+        kept = keep.shifted(-read.row, -read.col).slices
+        cloud, unknown = (layer[kept] for layer in self._predict(window))
+        return cloud & valid[kept_inside], ~valid[kept_inside] | unknown
+
+    def _predict(self, window: np.ndarray[Any, np.dtype[np.float32]]) -> tuple[BoolRaster, ...]:
+        """(logit above 0, logit not a number) of a window of shape (band, y, x)."""
+        import torch
+
+        model, device = self._model()
+        # Without these, the same input may give another answer on the same GPU.
+        exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)
+        try:
+            with torch.inference_mode(), exact:
+                answer = model(torch.from_numpy(window[None]).to(device))
+        except (RuntimeError, AssertionError, TypeError, ValueError, AttributeError) as error:
+            shape = " x ".join(str(size) for size in (1, *window.shape))
+            msg = f"{self.weights} does not take a window of {shape}: {first_line(error)}"
+            raise BadInputError(msg) from error
+        logits = self._logits(answer, window.shape[1:])
+        return (logits > 0).cpu().numpy(), torch.isnan(logits).cpu().numpy()
+
+    def _logits(self, answer: object, shape: tuple[int, ...]) -> "torch.Tensor":
+        """Check a model's answer; shape (y, x)."""
+        import torch
+
+        if isinstance(answer, dict):
+            if SEGMENTATION_KEY not in answer:
+                keys = ", ".join(str(key) for key in answer) or "nothing"
+                msg = f"{self.weights} answers a dict of {keys}, without {SEGMENTATION_KEY!r}"
+                raise BadInputError(msg)
+            answer = answer[SEGMENTATION_KEY]
+        if not isinstance(answer, torch.Tensor):
+            msg = f"{self.weights} answers a {type(answer).__name__}, not a tensor of logits"
+            raise BadInputError(msg)
+        if tuple(answer.shape) not in ((1, 1, *shape), (1, *shape)):
+            msg = (
+                f"{self.weights} answers shape {tuple(answer.shape)}, not {(1, 1, *shape)}: "
+                "one logit for each cell is needed"
+            )
+            raise BadInputError(msg)
+        return answer.reshape(shape)
+
+    def _model(self) -> "tuple[Model, torch.device]":
+        if self._loaded is None:
+            import torch
+
+            device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+            model = load_model(
+                self.weights,
+                architecture=self.architecture,
+                trusted=self.trust_architecture,
+                num_channels=len(self.bands),
+                device=device,
+            )
+            self._loaded = (model, device)
+        return self._loaded

@@ -1,0 +1,358 @@
+"""Gather: find one scene's clouds, remove them, put the scene on the mosaic's grid."""
+
+import logging
+import multiprocessing
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import numpy as np
+import numpy.typing as npt
+
+from cloudbuster.catalogs.schema import parse_scene
+from cloudbuster.core.grid import Bounds, GridWindow
+from cloudbuster.core.masks import DISTANCE_LIMIT_M, DetectedMask, Look, distance_to, look_codes
+from cloudbuster.detectors import make_detector
+from cloudbuster.errors import (
+    CloudBusterError,
+    NothingUsableError,
+    OutputError,
+    TryAgainError,
+)
+from cloudbuster.events import Event, OnEvent, emit
+from cloudbuster.io.documents import read_document, write_document
+from cloudbuster.io.donor_mask import write_donor_mask
+from cloudbuster.io.gdal_env import gdal_env
+from cloudbuster.io.placing import KERNEL_MARGIN, LookMap, placed_blocks
+from cloudbuster.io.regrid import project_bounds
+from cloudbuster.io.scene_raster import open_scene_writer
+from cloudbuster.io.scene_source import RasterSceneSource
+from cloudbuster.io.uri import join, local_path
+from cloudbuster.models import GatherTask, Radiometry, SceneFailure, SceneRecord
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class GatherReport:
+    """What came of a list of tasks.
+
+    Attributes
+    ----------
+    records : tuple of SceneRecord
+        Of every raster that is there now, by index.
+    failures : tuple of SceneFailure
+        Scenes that could not be gathered.
+    reused : tuple of str
+        Names of the rasters that an earlier run had finished.
+    """
+
+    records: tuple[SceneRecord, ...]
+    failures: tuple[SceneFailure, ...]
+    reused: tuple[str, ...]
+
+    def raise_for_failures(self, min_success_fraction: float) -> None:
+        """Raise NothingUsableError where fewer than this share of the scenes was gathered."""
+        gathered = len({record.item_id for record in self.records})
+        total = gathered + len(self.failures)
+        if gathered and gathered >= min_success_fraction * total:
+            return
+        first = self.failures[0]
+        msg = (
+            f"{len(self.failures)} of {total} scenes could not be gathered, first "
+            f"{first.item_id}: {first.error}: {first.message}; at least "
+            f"{min_success_fraction:.0%} must be"
+        )
+        raise NothingUsableError(msg)
+
+
+@dataclass(frozen=True)
+class _Output:
+    """One raster to write: a role of the scene, and its index."""
+
+    index: int
+    backstop: bool
+    stem: str
+
+
+def gather_scene(task: GatherTask) -> tuple[SceneRecord, ...]:
+    """Gather one scene.
+
+    Parameters
+    ----------
+    task : GatherTask
+        Everything that decides the result.
+
+    Returns
+    -------
+    tuple of SceneRecord
+        One for each raster written (cloud-free, unmasked backstop, or both).
+
+    Raises
+    ------
+    NothingUsableError
+        Where the scene has no valid pixel on the mosaic's grid; nothing is written.
+    RasterError, MaskError, DonorError, GridError, CatalogError
+        Where the scene's files or its mask cannot be used; nothing is written.
+    OutputError, TryAgainError
+        Where the disk or a remote service failed.
+    """
+    started = time.monotonic()
+    scene = parse_scene(task.item, catalog=task.catalog)
+    grid = task.grid.grid()
+    with gdal_env(), RasterSceneSource(scene, task.bands) as source:
+        extent = project_bounds(source.grid.bounds, source.grid.crs, grid.crs)
+        window = grid.window_of(extent).intersection(grid.window)
+        if window.is_empty:
+            msg = f"{scene.id} lies outside of the mosaic; drop it"
+            raise NothingUsableError(msg)
+        mask = _detect(task, source, grid.window_bounds(window), grid.crs)
+        records = _write_scene(task, source, mask, window)
+        if task.donate_mask:
+            stem = f"mask-{scene_stem(task.name, records[0].index)}"
+            write_donor_mask(local_path(join(task.output, f"{stem}.tif")), mask, scene)
+    for record in records:
+        write_document(join(task.output, f"{_stem_of(record)}.json"), record)
+    logger.info(
+        "scene_gathered",
+        extra={
+            "scene": scene.id,
+            "clear_fraction": records[0].clear_fraction,
+            "duration_s": round(time.monotonic() - started, 3),
+        },
+    )
+    return records
+
+
+def gather_scenes(
+    tasks: list[GatherTask],
+    *,
+    workers: int = 1,
+    force: bool = False,
+    on_event: OnEvent | None = None,
+) -> GatherReport:
+    """Gather several scenes; one that fails does not stop the others.
+
+    Parameters
+    ----------
+    tasks : list of GatherTask
+        As `cloudbuster.tasks.plan_tasks` makes them.
+    workers : int
+        Processes to use; 1 works in this one.
+    force : bool
+        Gather again what an earlier call with the same task finished.
+    on_event : callable, optional
+        Told of each scene.
+
+    Returns
+    -------
+    GatherReport
+
+    Raises
+    ------
+    OutputError, TryAgainError
+        Where nothing can be written at all, or a worker was killed.
+    """
+    records: list[SceneRecord] = []
+    failures: list[SceneFailure] = []
+    reused: list[str] = []
+    todo: list[GatherTask] = []
+    for task in tasks:
+        known = None if force else _finished(task)
+        if known is None:
+            todo.append(task)
+        else:
+            records.extend(known)
+            reused.extend(record.raster for record in known)
+    done = len(tasks) - len(todo)
+    emit(on_event, Event("gather", done, len(tasks), f"{done} scenes were gathered before"))
+    for result in _results(todo, workers):
+        done += 1
+        if isinstance(result, SceneFailure):
+            failures.append(result)
+            logger.warning("scene_failed", extra={"scene": result.item_id, "error": result.error})
+            message = f"{result.item_id} failed: {result.error}: {result.message}"
+        else:
+            records.extend(result)
+            message = f"{result[0].item_id} ({result[0].clear_fraction:.0%} clear)"
+        emit(on_event, Event("gather", done, len(tasks), message))
+    return GatherReport(
+        tuple(sorted(records, key=lambda record: (record.backstop, record.index))),
+        tuple(sorted(failures, key=lambda failure: failure.index)),
+        tuple(sorted(reused)),
+    )
+
+
+def scene_stem(name: str, index: int) -> str:
+    """Name a scene's files: two digits at least, more where they are needed."""
+    return f"{name}-{index:02d}"
+
+
+def _results(
+    tasks: list[GatherTask], workers: int
+) -> Iterator[tuple[SceneRecord, ...] | SceneFailure]:
+    """Gather each task, in this process or in a pool; in the order in which they finish."""
+    if workers <= 1 or len(tasks) <= 1:
+        yield from map(_gather_softly, tasks)
+        return
+    # Spawned, not forked: GDAL and the models hold threads and locks that a fork would copy.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(workers, len(tasks)), mp_context=context) as pool:
+        futures = [pool.submit(_gather_softly, task) for task in tasks]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BrokenProcessPool as error:
+            msg = "a worker was killed, most often for memory; try again with fewer --workers"
+            raise TryAgainError(msg) from error
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _gather_softly(task: GatherTask) -> tuple[SceneRecord, ...] | SceneFailure:
+    """Gather a scene; what is wrong with it alone becomes a failure, a dead disk an error."""
+    try:
+        return gather_scene(task)
+    except CloudBusterError as error:
+        if isinstance(error, OutputError):
+            raise
+        return SceneFailure(
+            item_id=str(task.item.get("id")),
+            index=task.index or task.backstop_index or 0,
+            error=type(error).__name__,
+            message=str(error),
+        )
+
+
+def _finished(task: GatherTask) -> tuple[SceneRecord, ...] | None:
+    """Find the records of an earlier call with this very task, if all its rasters are there."""
+    records = []
+    for output in _outputs(task):
+        document = local_path(join(task.output, f"{output.stem}.json"))
+        raster = document.with_suffix(".tif")
+        if not (document.is_file() and raster.is_file()):
+            return None
+        try:
+            record = read_document(str(document), SceneRecord)
+        except CloudBusterError:
+            return None
+        mask_missing = record.mask and not document.with_name(record.mask).is_file()
+        if record.task_fingerprint != _fingerprint(task) or mask_missing:
+            return None
+        records.append(record)
+    return tuple(records)
+
+
+def _fingerprint(task: GatherTask) -> str:
+    """Identity of the result: the task, wherever it is written, and this package's version."""
+    content = task.model_copy(update={"output": ""})
+    return f"{content.fingerprint()}-{version('cloudbuster')}"
+
+
+def _outputs(task: GatherTask) -> list[_Output]:
+    outputs = []
+    if task.index is not None:
+        outputs.append(_Output(task.index, False, scene_stem(task.name, task.index)))
+    if task.backstop_index is not None:
+        stem = scene_stem(task.name, task.backstop_index)
+        outputs.append(_Output(task.backstop_index, True, f"backstop-{stem}"))
+    return outputs
+
+
+def output_stems(task: GatherTask) -> list[str]:
+    """Names, without ending, of the rasters that a task writes."""
+    return [output.stem for output in _outputs(task)]
+
+
+def _stem_of(record: SceneRecord) -> str:
+    stem = scene_stem(record.name, record.index)
+    return f"backstop-{stem}" if record.backstop else stem
+
+
+def _detect(task: GatherTask, source: RasterSceneSource, bounds: Bounds, crs: str) -> DetectedMask:
+    """Find cloud where the mosaic wants the scene, and as far around as growth reaches."""
+    margin_m = task.dilate_m + DISTANCE_LIMIT_M
+    area = source.grid.window_of(project_bounds(bounds, crs, source.grid.crs))
+    area = area.grown(int(np.ceil(margin_m / source.grid.x_size)) + KERNEL_MARGIN)
+    wanted = source.grid.crop(area.intersection(source.grid.window))
+    return make_detector(task.detector, task.kind).detect(source, wanted)
+
+
+def _write_scene(
+    task: GatherTask, source: RasterSceneSource, mask: DetectedMask, window: GridWindow
+) -> tuple[SceneRecord, ...]:
+    """Stream the scene block by block into its rasters."""
+    target = task.grid.grid().crop(window)
+    looks = LookMap(mask.grid, look_codes(mask, task.dilate_m), distance_to(mask.cloud, mask.grid))
+    outputs = _outputs(task)
+    counts = np.zeros(len(Look), dtype=np.int64)
+    with ExitStack() as stack:
+        writers = [
+            stack.enter_context(
+                open_scene_writer(
+                    local_path(join(task.output, f"{output.stem}.tif")),
+                    target,
+                    task.bands,
+                    index=output.index,
+                )
+            )
+            for output in outputs
+        ]
+        keep_observed = task.backstop_index is not None
+        for block in placed_blocks(source, looks, target, task.bands, keep_observed=keep_observed):
+            counts += np.bincount(block.look.ravel(), minlength=len(Look))
+            for writer, output in zip(writers, outputs, strict=True):
+                pixels = block.observed if output.backstop else block.clear
+                if pixels is not None:
+                    writer.write(block.window, pixels, block.look, block.distance_m)
+        if counts[Look.UNOBSERVED] == counts.sum():
+            msg = f"{source.scene.id} has no valid pixel on the mosaic; drop it"
+            raise NothingUsableError(msg)
+    return tuple(_record(task, source, mask, output, counts) for output in outputs)
+
+
+def _record(
+    task: GatherTask,
+    source: RasterSceneSource,
+    mask: DetectedMask,
+    output: _Output,
+    counts: npt.NDArray[np.int64],
+) -> SceneRecord:
+    """Write down what is known of one raster."""
+    scene = source.scene
+    decision = source.radiometry
+    cells = task.grid.width * task.grid.height
+    donated = task.donate_mask and not output.backstop
+    return SceneRecord(
+        name=task.name,
+        index=output.index,
+        backstop=output.backstop,
+        item_id=scene.id,
+        catalog=task.catalog,
+        collection=scene.collection,
+        acquired=scene.acquired,
+        platform=scene.platform,
+        mgrs_tile=scene.mgrs_tile,
+        baseline=scene.baseline,
+        cloud_cover=scene.cloud_cover,
+        detector=mask.detector,
+        radiometry=Radiometry(
+            verdict=decision.verdict,
+            offset_dn=decision.offset_dn,
+            confidence="high" if decision.confident else "low",
+            evidence=decision.evidence,
+        ),
+        bands=task.bands,
+        grid=task.grid,
+        observed_fraction=float(counts[Look.MASKED :].sum() / cells),
+        clear_fraction=float(counts[Look.LOW_RANK :].sum() / cells),
+        raster=f"{output.stem}.tif",
+        mask=f"mask-{output.stem}.tif" if donated else None,
+        task_fingerprint=_fingerprint(task),
+        version=version("cloudbuster"),
+        item=task.item,
+    )

@@ -1,0 +1,154 @@
+"""Read a scene block by block, mask it, and put each block on the mosaic's grid."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from cloudbuster.core.grid import GridWindow, MosaicGrid
+from cloudbuster.core.masks import Look, valid_pixels
+from cloudbuster.core.regrid import Method, resampling_method, sample_nearest
+from cloudbuster.io.regrid import place_distance, place_look, place_reflectance, project_bounds
+from cloudbuster.io.scene_source import RasterSceneSource
+
+# Side of a block in source pixels: 13 bands of it take 27 MB, and the tiles of the products (512)
+# and of Sentinel-2's JP2 files (1024) fit it.
+BLOCK_PIXELS = 1024
+# Target blocks are whole tiles of a scene's raster (512), or a power of two under it.
+MAX_TARGET_BLOCK = 1024
+MIN_TARGET_BLOCK = 64
+# A cubic kernel looks two cells around its centre; one more for the half cell of a shifted grid.
+KERNEL_MARGIN = 3
+
+Raster = npt.NDArray[np.uint16]
+
+
+@dataclass(frozen=True)
+class LookMap:
+    """Look codes and distances of a scene, before its pixels are known.
+
+    Attributes
+    ----------
+    grid : MosaicGrid
+        The mask's own, in the scene's CRS.
+    look : ndarray of uint8, shape (y, x)
+        Codes of `Look`.
+    distance_m : ndarray of uint16, shape (y, x)
+        Metres to the nearest cloud.
+    """
+
+    grid: MosaicGrid
+    look: npt.NDArray[np.uint8]
+    distance_m: Raster
+
+
+@dataclass(frozen=True)
+class PlacedBlock:
+    """A piece of a scene on the mosaic's grid.
+
+    Attributes
+    ----------
+    window : GridWindow
+        Where it lies in the target's grid.
+    clear : ndarray of uint16, shape (band, y, x)
+        Harmonised DN where the look is clear, else 0.
+    observed : ndarray of uint16, shape (band, y, x), or None
+        Harmonised DN wherever the scene has data, if that was asked for.
+    look : ndarray of uint8, shape (y, x)
+        Codes of `Look`.
+    distance_m : ndarray of uint16, shape (y, x)
+        Metres to the nearest cloud; 0 where nothing was observed.
+    """
+
+    window: GridWindow
+    clear: Raster
+    observed: Raster | None
+    look: npt.NDArray[np.uint8]
+    distance_m: Raster
+
+
+def placed_blocks(
+    source: RasterSceneSource,
+    looks: LookMap,
+    target: MosaicGrid,
+    bands: tuple[str, ...],
+    *,
+    keep_observed: bool,
+) -> Iterator[PlacedBlock]:
+    """Put a scene on ``target``, a block at a time.
+
+    Parameters
+    ----------
+    source : RasterSceneSource
+        The opened scene.
+    looks : LookMap
+        Its mask, grown.
+    target : MosaicGrid
+        The part of the mosaic's grid that the scene may fill.
+    bands : tuple of str
+        Bands to read.
+    keep_observed : bool
+        Whether the unmasked pixels are wanted too.
+
+    Yields
+    ------
+    PlacedBlock
+        In row order; together they tile ``target``.
+    """
+    scale = _scale(source.grid, target)
+    method = resampling_method(source.grid, target, scale=scale)
+    for window in target.blocks(_block_size(scale)):
+        part = target.crop(window)
+        grid = _source_grid(source.grid, part, method)
+        if grid is None:
+            yield _empty(window, len(bands), keep_observed=keep_observed)
+            continue
+        pixels = source.read(bands, grid)
+        valid = valid_pixels(pixels)
+        look = sample_nearest(looks.look, looks.grid, grid, fill=Look.MASKED)
+        look = np.where(valid, look, np.uint8(Look.UNOBSERVED))
+        distance = sample_nearest(looks.distance_m, looks.grid, grid, fill=0)
+        placed_look = place_look(look, grid, part, method=method)
+        clear = np.where(look >= Look.LOW_RANK, pixels, np.uint16(0))
+        clear = place_reflectance(clear, grid, part, method=method)
+        # Where rounding leaves a cell without the value its look promises, it promises none.
+        missing = (placed_look >= Look.LOW_RANK) & (clear == 0).any(axis=0)
+        placed_look[missing] = Look.MASKED
+        clear *= placed_look >= Look.LOW_RANK
+        observed = None
+        if keep_observed:
+            observed = np.where(valid, pixels, np.uint16(0))
+            observed = place_reflectance(observed, grid, part, method=method)
+        placed_distance = place_distance(distance, grid, part, method=method)
+        placed_distance *= placed_look != Look.UNOBSERVED
+        yield PlacedBlock(window, clear, observed, placed_look, placed_distance)
+
+
+def _scale(source: MosaicGrid, target: MosaicGrid) -> float:
+    """Size of a target cell on the ground over that of a source cell."""
+    west, south, east, north = project_bounds(target.bounds, target.crs, source.crs)
+    source_cells = (east - west) * (north - south) / (source.x_size * source.y_size)
+    return math.sqrt(source_cells / (target.width * target.height))
+
+
+def _block_size(scale: float) -> int:
+    """Side of a target block that holds about `BLOCK_PIXELS` source pixels: a power of two."""
+    side = 1 << round(math.log2(max(1.0, BLOCK_PIXELS / scale)))
+    return min(MAX_TARGET_BLOCK, max(MIN_TARGET_BLOCK, side))
+
+
+def _source_grid(source: MosaicGrid, part: MosaicGrid, method: Method) -> MosaicGrid | None:
+    """Part of the scene's grid that decides ``part``; None where they do not meet."""
+    window = source.window_of(project_bounds(part.bounds, part.crs, source.crs))
+    if method != "copy":
+        window = window.grown(KERNEL_MARGIN)
+    inside = window.intersection(source.window)
+    return None if inside.is_empty else source.crop(inside)
+
+
+def _empty(window: GridWindow, bands: int, *, keep_observed: bool) -> PlacedBlock:
+    nothing = np.zeros((bands, window.height, window.width), dtype=np.uint16)
+    look = np.zeros(nothing.shape[1:], dtype=np.uint8)
+    return PlacedBlock(window, nothing, nothing if keep_observed else None, look, nothing[0])

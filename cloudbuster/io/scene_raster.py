@@ -1,0 +1,404 @@
+"""A gathered scene on disk: the layout of its raster, its writer and its reader.
+
+A scene's raster covers a window of the mosaic's grid and is aligned to it. Its bands are the
+requested reflectance bands (described ``B02``, ...), then ``look``, ``cloud_distance_m`` and, last,
+``scene_index``; all uint16, 0 is nodata. A raster of the original's layout (reflectance bands, then
+the index) can be read as well: what it holds counts as clear.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import pyproj
+import rasterio
+from rasterio.crs import CRS
+from rasterio.windows import Window
+
+from cloudbuster.core.bands import BANDS_BY_KIND
+from cloudbuster.core.grid import GridWindow, MosaicGrid
+from cloudbuster.core.masks import BoolRaster, Look
+from cloudbuster.errors import GridError, RasterError
+from cloudbuster.io.gdal_env import RASTER_ERRORS, writing
+from cloudbuster.io.uri import replacing
+
+NODATA = 0
+# Cells in x and y of a tile, the smallest unit that is read, written or left out where empty.
+TILE_SIZE = 512
+LOOK_BAND = "look"
+CLOUD_DISTANCE_BAND = "cloud_distance_m"
+SCENE_INDEX_BAND = "scene_index"
+# Distances saturate here: FORCE's and WASP's cloud weights are flat from 3 km on.
+MAX_CLOUD_DISTANCE_M = 3000
+
+BACKSTOP_PREFIX = "backstop-"
+MASK_PREFIX = "mask-"
+
+UInt16Raster = npt.NDArray[np.uint16]
+
+
+def scene_stem(name: str, index: int, *, prefix: str = "") -> str:
+    """File name, without its ending, of scene ``index`` of mosaic ``name``."""
+    return f"{prefix}{name}-{index:02d}"
+
+
+def scene_bands(bands: tuple[str, ...]) -> tuple[str, ...]:
+    """Descriptions of all bands of a scene's raster, in order."""
+    return (*bands, LOOK_BAND, CLOUD_DISTANCE_BAND, SCENE_INDEX_BAND)
+
+
+def raster_crs(text: str) -> CRS:
+    """Make the CRS of a raster of any text that pyproj reads.
+
+    Raises
+    ------
+    GridError
+        Where it names no coordinate reference system.
+    """
+    try:
+        crs = pyproj.CRS.from_user_input(text)
+    except pyproj.exceptions.CRSError as error:
+        msg = f"{text!r} is no coordinate reference system; give EPSG:<code> or WKT"
+        raise GridError(msg) from error
+    return CRS.from_wkt(crs.to_wkt())
+
+
+def raster_profile(grid: MosaicGrid, band_count: int) -> dict[str, Any]:
+    """Profile of every uint16 raster that this package writes in blocks.
+
+    Tiled and sparse; photometric ``MINISBLACK``, so that a fourth band is not taken for alpha.
+    """
+    return {
+        "driver": "GTiff",
+        "width": grid.width,
+        "height": grid.height,
+        "count": band_count,
+        "dtype": "uint16",
+        "crs": raster_crs(grid.crs),
+        "transform": grid.transform,
+        "nodata": NODATA,
+        "tiled": True,
+        "blockxsize": TILE_SIZE,
+        "blockysize": TILE_SIZE,
+        "interleave": "band",
+        "photometric": "MINISBLACK",
+        "predictor": 2,
+        "sparse_ok": True,
+    }
+
+
+def scene_profile(grid: MosaicGrid, bands: tuple[str, ...]) -> dict[str, Any]:
+    """Profile, as rasterio takes it, of the raster of a gathered scene.
+
+    Parameters
+    ----------
+    grid : MosaicGrid
+        Of the scene's own window.
+    bands : tuple of str
+        Reflectance bands.
+
+    Returns
+    -------
+    dict
+        uint16, nodata 0, tiled, DEFLATE level 1 (measured 2.9 times cheaper than the original's
+        merge input, and no larger than level 6), band-interleaved.
+    """
+    return {
+        **raster_profile(grid, len(scene_bands(bands))),
+        "compress": "DEFLATE",
+        "zlevel": 1,
+        "bigtiff": "IF_SAFER",
+    }
+
+
+def rasterio_window(window: GridWindow) -> Window:
+    """``window`` as rasterio counts it."""
+    return Window(window.col, window.row, window.width, window.height)
+
+
+@dataclass(frozen=True)
+class SceneWriter:
+    """Writes the raster of a gathered scene block by block; made by `open_scene_writer`.
+
+    Attributes
+    ----------
+    path : Path
+        Where the raster will be.
+    grid : MosaicGrid
+        Of the scene's own window.
+    bands : tuple of str
+        Reflectance bands.
+    index : int
+        Of the scene.
+    """
+
+    path: Path
+    grid: MosaicGrid
+    bands: tuple[str, ...]
+    index: int
+    _dataset: Any
+
+    def write(
+        self,
+        window: GridWindow,
+        reflectance: UInt16Raster,
+        look: npt.NDArray[Any],
+        cloud_distance_m: npt.NDArray[Any],
+    ) -> None:
+        """Write one block; ``scene_index`` is written where every band has a value.
+
+        Parameters
+        ----------
+        window : GridWindow
+            Of the scene's own grid. Multiples of `TILE_SIZE` are written without waste.
+        reflectance : ndarray of uint16, shape (band, y, x)
+            Harmonised digital numbers; 0 is nodata.
+        look : ndarray of int, shape (y, x)
+            Codes of `Look`.
+        cloud_distance_m : ndarray of number, shape (y, x)
+            Metres to the nearest masked cloud; capped at `MAX_CLOUD_DISTANCE_M`.
+
+        Raises
+        ------
+        ValueError
+            Where the shapes do not match.
+        OutputError, TryAgainError
+            Where the file cannot be written, or the disk is full.
+        """
+        shape = (window.height, window.width)
+        if reflectance.shape != (len(self.bands), *shape) or look.shape != shape:
+            msg = f"reflectance {reflectance.shape} and look {look.shape} do not fit {window}"
+            raise ValueError(msg)
+        present = (reflectance != NODATA).all(axis=0)
+        capped = np.minimum(cloud_distance_m, MAX_CLOUD_DISTANCE_M)
+        layers = (look, capped, np.where(present, self.index, NODATA))
+        pixels = np.concatenate([reflectance, np.stack(layers).astype(np.uint16)])
+        with writing(self.path):
+            self._dataset.write(pixels, window=rasterio_window(window))
+
+
+@contextmanager
+def open_scene_writer(
+    path: Path, grid: MosaicGrid, bands: tuple[str, ...], *, index: int
+) -> Iterator[SceneWriter]:
+    """Open a scene's raster for writing; it appears whole, when the body succeeds, or not at all.
+
+    Parameters
+    ----------
+    path : Path
+        Where the raster will be.
+    grid : MosaicGrid
+        Of the scene's own window.
+    bands : tuple of str
+        Reflectance bands.
+    index : int
+        Of the scene, 1 to 65534.
+
+    Raises
+    ------
+    OutputError
+        Where the folder or the file cannot be written.
+    TryAgainError
+        Where the disk is full.
+    """
+    profile = scene_profile(grid, bands)
+    with (
+        replacing(path) as partial,
+        writing(path),
+        rasterio.open(partial, "w", **profile) as dataset,
+    ):
+        dataset.descriptions = scene_bands(bands)
+        yield SceneWriter(path, grid, bands, index, dataset)
+
+
+class SceneRaster:
+    """The raster of a gathered scene, open for reading.
+
+    Windows count in the cells of the mosaic's grid. What lies outside of the scene reads as 0.
+
+    Parameters
+    ----------
+    path : Path
+        Of the raster.
+    mosaic : MosaicGrid or None
+        Grid of the mosaic, in whose cells windows count; None for the scene's own grid.
+
+    Attributes
+    ----------
+    path : Path
+        Of the raster.
+    grid : MosaicGrid
+        Of the scene's own window.
+    bands : tuple of str
+        Reflectance bands.
+    has_look : bool
+        Whether it holds ``look`` and ``cloud_distance_m``; the original's layout does not.
+    window : GridWindow
+        The scene's cells in the mosaic's grid; may reach outside of it.
+
+    Raises
+    ------
+    RasterError
+        Where the file is missing, truncated, of another layout, or not aligned to ``mosaic``.
+    """
+
+    def __init__(self, path: Path, mosaic: MosaicGrid | None = None) -> None:
+        self.path = path
+        self._dataset: Any = None
+        dataset = self._open()
+        try:
+            self.grid = _grid_of(path, dataset, mosaic)
+            self.bands, self.has_look = _bands_of(path, dataset)
+            self.window = _window_of(path, self.grid, mosaic)
+        except RasterError:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file; the next read opens it again."""
+        if self._dataset is not None:
+            self._dataset.close()
+            self._dataset = None
+
+    def read_look(self, window: GridWindow) -> npt.NDArray[np.uint8]:
+        """Read codes of `Look`, uint8, shape (y, x); clear where a file without them has values.
+
+        Raises
+        ------
+        RasterError
+            Where the file is truncated or broken.
+        """
+        if self.has_look:
+            return self._read_band(LOOK_BAND, window).astype(np.uint8)
+        present = (self.read_reflectance(window) != NODATA).all(axis=0)
+        return np.where(present, np.uint8(Look.CLEAR), np.uint8(Look.UNOBSERVED))
+
+    def read_cloud_distance(self, window: GridWindow) -> UInt16Raster:
+        """Read metres to the nearest masked cloud, uint16, shape (y, x); 0 where nobody knows.
+
+        Raises
+        ------
+        RasterError
+            Where the file is truncated or broken.
+        """
+        if self.has_look:
+            return self._read_band(CLOUD_DISTANCE_BAND, window)
+        return np.zeros((window.height, window.width), dtype=np.uint16)
+
+    def read_present(self, window: GridWindow) -> BoolRaster:
+        """Read where the scene holds reflectance, masked or not; bool, shape (y, x).
+
+        Raises
+        ------
+        RasterError
+            Where the file is truncated or broken.
+        """
+        if self.has_look:
+            return np.asarray(self._read_band(SCENE_INDEX_BAND, window) != NODATA)
+        return np.asarray(self.read_look(window) != Look.UNOBSERVED)
+
+    def read_reflectance(self, window: GridWindow) -> UInt16Raster:
+        """Read harmonised digital numbers, uint16, shape (band, y, x); 0 is nodata.
+
+        Raises
+        ------
+        RasterError
+            Where the file is truncated or broken.
+        """
+        return self._read(list(range(1, len(self.bands) + 1)), window)
+
+    def _read_band(self, band: str, window: GridWindow) -> UInt16Raster:
+        number = scene_bands(self.bands).index(band) + 1
+        return np.asarray(self._read([number], window)[0], dtype=np.uint16)
+
+    def _read(self, numbers: list[int], window: GridWindow) -> UInt16Raster:
+        pixels = np.zeros((len(numbers), window.height, window.width), dtype=np.uint16)
+        inside = window.intersection(self.window)
+        if inside.is_empty:
+            return pixels
+        rows, cols = inside.shifted(-window.row, -window.col).slices
+        own = rasterio_window(inside.shifted(-self.window.row, -self.window.col))
+        dataset = self._open()
+        try:
+            pixels[:, rows, cols] = dataset.read(numbers, window=own)
+        except RASTER_ERRORS as error:
+            msg = f"{self.path}: truncated or broken ({error}); gather this scene again"
+            raise RasterError(msg) from error
+        return pixels
+
+    def _open(self) -> Any:  # noqa: ANN401 -- rasterio is untyped
+        if self._dataset is None:
+            try:
+                self._dataset = rasterio.open(self.path, driver="GTiff")
+            except RASTER_ERRORS as error:
+                msg = f"{self.path}: missing, truncated or no GeoTIFF; gather this scene again"
+                raise RasterError(msg) from error
+        return self._dataset
+
+
+def _window_of(path: Path, grid: MosaicGrid, mosaic: MosaicGrid | None) -> GridWindow:
+    """Cells of a scene's grid in those of the mosaic."""
+    if mosaic is None:
+        return grid.window
+    if not mosaic.is_aligned(grid):
+        msg = (
+            f"{path}: its grid ({grid.crs}, origin {grid.west:.10g} {grid.north:.10g}, "
+            f"cell {grid.x_size:.10g}) is not aligned to the mosaic's ({mosaic.crs}, origin "
+            f"{mosaic.west:.10g} {mosaic.north:.10g}, cell {mosaic.x_size:.10g}); "
+            "gather this scene again"
+        )
+        raise RasterError(msg)
+    return grid.window.shifted(*mosaic.offset_of(grid))
+
+
+def _grid_of(path: Path, dataset: Any, mosaic: MosaicGrid | None) -> MosaicGrid:  # noqa: ANN401 -- rasterio is untyped
+    if dataset.crs is None:
+        msg = f"{path}: it has no coordinate reference system; gather this scene again"
+        raise RasterError(msg)
+    if mosaic is not None and raster_crs(mosaic.crs) == dataset.crs:
+        crs = mosaic.crs
+    else:
+        epsg = dataset.crs.to_epsg()
+        crs = f"EPSG:{epsg}" if epsg else dataset.crs.to_wkt()
+    try:
+        return MosaicGrid.from_transform(
+            crs, dataset.transform, width=dataset.width, height=dataset.height
+        )
+    except ValueError as error:
+        msg = f"{path}: {error}; gather this scene again"
+        raise RasterError(msg) from error
+
+
+def _bands_of(path: Path, dataset: Any) -> tuple[tuple[str, ...], bool]:  # noqa: ANN401 -- rasterio is untyped
+    """Reflectance bands of a raster, and whether it holds looks."""
+    described = tuple(dataset.descriptions)
+    if set(dataset.dtypes) != {"uint16"} or dataset.count < 2:
+        msg = f"{path}: {dataset.count} bands of {dataset.dtypes[0]}; a scene has uint16 bands"
+        raise RasterError(msg)
+    if described[-1] == SCENE_INDEX_BAND and all(described):
+        has_look = LOOK_BAND in described
+        bands = described[: -3 if has_look else -1]
+        if bands and described == (scene_bands(bands) if has_look else (*bands, SCENE_INDEX_BAND)):
+            return bands, has_look
+    if not any(described):
+        return _bands_by_count(dataset.count - 1), False
+    msg = f"{path}: bands {described}; a scene ends with {', '.join(scene_bands(()))}"
+    raise RasterError(msg)
+
+
+def _bands_by_count(count: int) -> tuple[str, ...]:
+    # The original describes no band: it writes all of a level, in the order of `BANDS_BY_KIND`.
+    for bands in BANDS_BY_KIND.values():
+        if len(bands) == count:
+            return bands
+    return tuple(f"band_{number}" for number in range(1, count + 1))

@@ -1,0 +1,58 @@
+"""Logging of the entry points: one line a record, as text or as JSON."""
+
+import logging
+import sys
+from datetime import UTC, datetime
+
+import orjson
+
+# Attributes that every record has; what is beyond them came in ``extra``.
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+def _extra(record: logging.LogRecord) -> dict[str, object]:
+    return {key: value for key, value in vars(record).items() if key not in _STANDARD}
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time (UTC), level, logger, event, and the values of ``extra``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Render ``record``."""
+        content = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "event": record.getMessage(),
+            **_extra(record),
+        }
+        if record.exc_info:
+            content["exception"] = self.formatException(record.exc_info)
+        return orjson.dumps(content, default=str).decode()
+
+
+class TextFormatter(logging.Formatter):
+    """``event key=value key=value``, for a person at a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Render ``record``."""
+        values = " ".join(f"{key}={value}" for key, value in _extra(record).items())
+        return f"{record.levelname.lower()}: {record.getMessage()} {values}".rstrip()
+
+
+def configure(*, as_json: bool, level: str = "WARNING") -> None:
+    """Send this package's records to stderr; only entry points call this.
+
+    Parameters
+    ----------
+    as_json : bool
+        Whether each line is a JSON object.
+    level : str
+        ``DEBUG``, ``INFO``, ``WARNING`` or ``ERROR``.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if as_json else TextFormatter())
+    root = logging.getLogger("cloudbuster")
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    root.propagate = False

@@ -1,0 +1,515 @@
+"""Merge: make one mosaic of the gathered scenes, block by block.
+
+The looks of all scenes of a block are read first; they decide which scene gives which cell. Only
+then is reflectance read, and only of the scenes, and of the part of the block, that give something.
+"""
+
+import logging
+import re
+import time
+from collections import Counter, OrderedDict
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from cloudbuster.core.composite import (
+    COMPOSITES,
+    BlockComposite,
+    LookCounter,
+    State,
+    backstop_rank,
+    look_rank,
+    mosaic_state,
+)
+from cloudbuster.core.grid import GridWindow, MosaicGrid
+from cloudbuster.core.masks import BoolRaster
+from cloudbuster.errors import (
+    GridError,
+    NothingUsableError,
+    RasterError,
+    RequestError,
+)
+from cloudbuster.events import Event, OnEvent, emit
+from cloudbuster.io.cog import BLOCK_SIZE, CogBand, CogWriter, open_cog_writer, scratch_folder
+from cloudbuster.io.gdal_env import gdal_env
+from cloudbuster.io.preview import write_preview
+from cloudbuster.io.scene_raster import (
+    BACKSTOP_PREFIX,
+    NODATA,
+    SCENE_INDEX_BAND,
+    SceneRaster,
+    scene_stem,
+)
+from cloudbuster.io.stac_items import (
+    QUALITY_BANDS,
+    MosaicDescription,
+    MosaicScene,
+    mosaic_item,
+    write_item,
+)
+from cloudbuster.io.uri import join, local_path, output_error, read_bytes
+from cloudbuster.models import (
+    MAX_SCENE_INDEX,
+    MergeResult,
+    MosaicName,
+    MosaicRequest,
+    SceneRecord,
+)
+
+logger = logging.getLogger(__name__)
+
+# Rasters open at once: far below the 1024 files that a process may usually hold.
+MAX_OPEN_SCENES = 128
+
+UInt16Raster = npt.NDArray[np.uint16]
+
+# The pattern of a name looks ahead, which only Python's own engine can.
+_NAME: TypeAdapter[str] = TypeAdapter(MosaicName, config=ConfigDict(regex_engine="python-re"))
+
+
+@dataclass(frozen=True)
+class SceneFile:
+    """One gathered scene as it lies in a folder.
+
+    Attributes
+    ----------
+    path : Path
+        Of its raster.
+    index : int
+        From its file name.
+    backstop : bool
+        Whether it is an unmasked one.
+    record : SceneRecord or None
+        The document beside it, where there is one.
+    """
+
+    path: Path
+    index: int
+    backstop: bool
+    record: SceneRecord | None
+
+    @property
+    def acquisition(self) -> str:
+        """Id of its item: the same for a cloud-free scene and the backstop of the same item."""
+        if self.record is not None:
+            return self.record.item_id
+        return self.path.stem.removeprefix(BACKSTOP_PREFIX)
+
+
+def merge_scenes(
+    input_path: str,
+    output_path: str,
+    *,
+    name: str,
+    composite: str = "first",
+    request: MosaicRequest | None = None,
+    on_event: OnEvent | None = None,
+) -> MergeResult:
+    """Merge the gathered scenes of ``name`` into one mosaic.
+
+    Each pixel comes from one scene: with ``first`` the clear look of the lowest index, else the
+    low-rank look of the lowest index, else the backstop of the lowest index. The products replace
+    older ones together, when all of them are ready.
+
+    Parameters
+    ----------
+    input_path : str
+        Folder of the scenes; whatever else lies there is left alone.
+    output_path : str
+        Folder of the products; made where it does not exist.
+    name : str
+        Base of the file names.
+    composite : {"first"}
+        Which look gives a pixel.
+    request : MosaicRequest, optional
+        Recorded in the STAC item.
+    on_event : callable, optional
+        Told of each block.
+
+    Returns
+    -------
+    MergeResult
+        Where the products are: ``cloudless`` and ``cloudy`` (the backstop alone) with the
+        reflectance bands and ``scene_index``, ``quality``, the STAC item and the preview.
+
+    Raises
+    ------
+    NothingUsableError
+        Where there is no scene, or none has a pixel.
+    RasterError
+        Where a scene's raster is broken or does not fit the others; it is named.
+    GridError
+        Where the scenes' records tell of different grids.
+    RequestError
+        Where a record or the name breaks the contract.
+    OutputError, TryAgainError
+        Where the products cannot be written, or the disk is full.
+    """
+    if composite not in COMPOSITES:
+        msg = f"composite {composite!r} is unknown; choose one of {', '.join(COMPOSITES)}"
+        raise RequestError(msg)
+    started = time.monotonic()
+    files = find_scenes(input_path, name)
+    paths = product_paths(output_path, name)
+    target = local_path(paths["cloudless"])
+    with gdal_env(), _SceneSet(files) as scenes, scratch_folder(target) as folder:
+        staged = {key: folder / local_path(path).name for key, path in paths.items()}
+        tally = _write_rasters(scenes, staged, composite, on_event)
+        mosaic = _describe(scenes, tally, name, composite, request, staged)
+        write_item(mosaic_item(mosaic), str(staged["item"]))
+        _publish(staged, target.parent)
+    emit(on_event, Event("merge", tally.blocks + 1, tally.blocks + 1, "products written"))
+    logger.info(
+        "mosaic_merged",
+        extra={
+            "mosaic": name,
+            "scenes": len(files),
+            "clear_fraction": mosaic.clear_fraction,
+            "duration_s": round(time.monotonic() - started, 3),
+        },
+    )
+    return MergeResult(
+        **paths,
+        scene_count=len(files),
+        clear_fraction=mosaic.clear_fraction,
+        backstop_fraction=mosaic.backstop_fraction,
+        hole_fraction=mosaic.hole_fraction,
+    )
+
+
+def product_paths(output_path: str, name: str) -> dict[str, str]:
+    """Paths of the products of ``name``, by their field in `MergeResult`."""
+    names = {
+        "cloudless": f"{name}-cloudless.tif",
+        "cloudy": f"{name}-cloudy.tif",
+        "quality": f"{name}-quality.tif",
+        "preview": f"{name}-preview.png",
+        "item": f"{name}.json",
+    }
+    return {key: join(output_path, file_name) for key, file_name in names.items()}
+
+
+def find_scenes(input_path: str, name: str) -> tuple[SceneFile, ...]:
+    """Find the gathered scenes of ``name``: the cloud-free ones by index, then the backstops.
+
+    A file counts only if its whole name is ``{name}-{index:02d}.tif``, or that with the prefix
+    ``backstop-``; scenes of other names and donated masks may lie beside them.
+
+    Parameters
+    ----------
+    input_path : str
+        Folder of the scenes.
+    name : str
+        Of the mosaic.
+
+    Returns
+    -------
+    tuple of SceneFile
+        In order of preference.
+
+    Raises
+    ------
+    NothingUsableError
+        Where there is none.
+    RasterError
+        Where an index is out of range or two items share one.
+    RequestError
+        Where the name or a record breaks the contract.
+    """
+    try:
+        _NAME.validate_python(name)
+    except ValidationError as error:
+        msg = f"{name!r} cannot name a mosaic: letters, digits, '.', '_' and '-' can"
+        raise RequestError(msg) from error
+    folder = local_path(input_path)
+    pattern = re.compile(rf"({BACKSTOP_PREFIX})?{re.escape(name)}-([0-9]+)\.tif")
+    files = []
+    for path in folder.iterdir() if folder.is_dir() else ():
+        match = pattern.fullmatch(path.name)
+        if match is None:
+            continue
+        index, prefix = int(match[2]), match[1] or ""
+        # Only as gather writes it: `NAME-2020.tif` may be one of ours, `NAME-002020.tif` is not.
+        if path.stem == scene_stem(name, index, prefix=prefix):
+            files.append(_scene_file(path, name, index, backstop=bool(prefix)))
+    if not files:
+        msg = f"{input_path} holds no scene {name}-NN.tif; gather some, or check --name"
+        raise NothingUsableError(msg)
+    files.sort(key=lambda file: (file.backstop, file.index))
+    _check_indices(files)
+    return tuple(files)
+
+
+def _scene_file(path: Path, name: str, index: int, *, backstop: bool) -> SceneFile:
+    if not 1 <= index <= MAX_SCENE_INDEX:
+        msg = f"{path}: index {index} is not in 1 to {MAX_SCENE_INDEX}; gather this scene again"
+        raise RasterError(msg)
+    document = path.with_suffix(".json")
+    if not document.is_file():
+        return SceneFile(path, index, backstop, None)
+    try:
+        record = SceneRecord.model_validate_json(read_bytes(str(document)))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        msg = f"{document}: {place}: {first['msg']}; gather this scene again"
+        raise RequestError(msg) from error
+    if (record.name, record.index, record.backstop) != (name, index, backstop):
+        msg = f"{document} is of scene {record.index} of {record.name}; gather this scene again"
+        raise RequestError(msg)
+    return SceneFile(path, index, backstop, record)
+
+
+def _check_indices(files: list[SceneFile]) -> None:
+    """`scene_index` must tell items apart: a backstop shares an index with its own item only."""
+    known: dict[int, SceneFile] = {}
+    for file in files:
+        other = known.setdefault(file.index, file)
+        if other.acquisition != file.acquisition:
+            msg = (
+                f"{other.path.name} and {file.path.name} share index {file.index} and are of "
+                "different items; gather one of them with another --index-start"
+            )
+            raise RasterError(msg)
+
+
+class _SceneSet:
+    """The scenes of a mosaic on one grid, at most `MAX_OPEN_SCENES` of them open."""
+
+    def __init__(self, files: tuple[SceneFile, ...]) -> None:
+        self.files = files
+        self.grid = _mosaic_grid(files)
+        self._open: OrderedDict[int, SceneRaster] = OrderedDict()
+        self._rasters: list[SceneRaster] = []
+        for position, file in enumerate(files):
+            self._rasters.append(SceneRaster(file.path, self.grid))
+            self.use(position)
+        self.bands = self._rasters[0].bands
+        for file, raster in zip(files, self._rasters, strict=True):
+            if raster.bands != self.bands:
+                msg = (
+                    f"{file.path}: bands {', '.join(raster.bands)}, but {files[0].path.name} has "
+                    f"{', '.join(self.bands)}; gather all scenes with the same --bands"
+                )
+                raise RasterError(msg)
+
+    def __enter__(self) -> "_SceneSet":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for raster in self._open.values():
+            raster.close()
+
+    def use(self, position: int) -> SceneRaster:
+        """Scene at ``position``; the one unused for longest is closed when there are too many."""
+        raster = self._open[position] = self._rasters[position]
+        self._open.move_to_end(position)
+        if len(self._open) > MAX_OPEN_SCENES:
+            _, oldest = self._open.popitem(last=False)
+            oldest.close()
+        return raster
+
+    def meeting(self, window: GridWindow) -> list[int]:
+        """Positions of the scenes that hold any cell of ``window``."""
+        return [
+            position
+            for position, raster in enumerate(self._rasters)
+            if not raster.window.intersection(window).is_empty
+        ]
+
+
+def _mosaic_grid(files: tuple[SceneFile, ...]) -> MosaicGrid:
+    """Grid that the records agree on; without records the union of the rasters."""
+    known = [(file, file.record.grid) for file in files if file.record is not None]
+    if not known:
+        return _union_grid(files)
+    first, document = known[0]
+    for file, other in known:
+        if other != document:
+            msg = (
+                f"{file.path.name} is on another grid than {first.path.name} ({other.crs} "
+                f"{other.width}x{other.height}, {document.crs} {document.width}x"
+                f"{document.height}); gather all scenes of a mosaic from one selection"
+            )
+            raise GridError(msg)
+    return document.grid()
+
+
+def _union_grid(files: tuple[SceneFile, ...]) -> MosaicGrid:
+    with SceneRaster(files[0].path) as first:
+        anchor = first.grid
+    windows = []
+    for file in files:
+        with SceneRaster(file.path, anchor) as raster:
+            windows.append(raster.window)
+    row, col = min(window.row for window in windows), min(window.col for window in windows)
+    height = max(window.row + window.height for window in windows) - row
+    width = max(window.col + window.width for window in windows) - col
+    return anchor.crop(GridWindow(row, col, height, width))
+
+
+class _Tally:
+    """Counts cells while the blocks go by."""
+
+    def __init__(self, scene_count: int) -> None:
+        self.states = np.zeros(len(State), dtype=np.int64)
+        self.given = np.zeros(scene_count, dtype=np.int64)
+        self.blocks = 0
+
+    def add(self, state: npt.NDArray[Any], winner: npt.NDArray[np.intp]) -> None:
+        """Count one block: its states, and the positions of the scenes that give its cells."""
+        self.states += np.bincount(state.ravel(), minlength=len(State))
+        self.given += np.bincount(winner[winner >= 0], minlength=self.given.size)
+        self.blocks += 1
+
+    def share(self, *states: State) -> float:
+        """Share of all cells that are in one of ``states``."""
+        return float(self.states[list(states)].sum() / self.states.sum())
+
+
+def _write_rasters(
+    scenes: _SceneSet, paths: dict[str, Path], composite: str, on_event: OnEvent | None
+) -> _Tally:
+    """Stream all blocks into the three rasters, then the preview."""
+    blocks = list(scenes.grid.blocks(BLOCK_SIZE))
+    tally = _Tally(len(scenes.files))
+    mosaic_bands = [
+        *(CogBand(band, "average") for band in scenes.bands),
+        CogBand(SCENE_INDEX_BAND, "nearest"),
+    ]
+    quality_bands = [CogBand(band, "nearest") for band in QUALITY_BANDS]
+    layouts: dict[str, tuple[list[CogBand], int | None]] = {
+        "cloudless": (mosaic_bands, NODATA),
+        "cloudy": (mosaic_bands, NODATA),
+        "quality": (quality_bands, None),
+    }
+    with ExitStack() as stack:
+        writers: dict[str, CogWriter] = {
+            key: stack.enter_context(open_cog_writer(paths[key], scenes.grid, bands, nodata=nodata))
+            for key, (bands, nodata) in layouts.items()
+        }
+        for done, window in enumerate(blocks, start=1):
+            for key, pixels in _merge_block(scenes, window, composite, tally).items():
+                writers[key].write(window, pixels)
+            emit(on_event, Event("merge", done, len(blocks) + 1, f"block {done}/{len(blocks)}"))
+        if tally.share(State.CLEAR, State.BACKSTOP) == 0:
+            msg = f"none of the {len(scenes.files)} scenes has a clear pixel or a backstop's"
+            raise NothingUsableError(f"{msg}; widen the query, or keep a backstop")
+    return tally
+
+
+def _merge_block(
+    scenes: _SceneSet, window: GridWindow, composite: str, tally: _Tally
+) -> dict[str, UInt16Raster]:
+    """All bands of one block of the three rasters."""
+    shape = (window.height, window.width)
+    meeting = scenes.meeting(window)
+    best, backstop = COMPOSITES[composite](shape), COMPOSITES["first"](shape)
+    offers = Counter(scenes.files[position].acquisition for position in meeting)
+    counter = LookCounter(shape, dict(offers))
+    for position in meeting:
+        file, raster = scenes.files[position], scenes.use(position)
+        look = raster.read_look(window)
+        counter.feed(file.acquisition, look, counts_clear=not file.backstop)
+        if file.backstop:
+            rank = backstop_rank(raster.read_present(window))
+            backstop.feed(position, rank)
+        else:
+            rank = look_rank(look)
+        if not best.is_done:
+            best.feed(position, rank)
+    pixels, distance = _read_winners(scenes, window, best, backstop)
+    state = mosaic_state(best.rank, counter.times_observed)
+    tally.add(state, best.winner)
+    quality = (counter.times_observed, counter.times_clear, distance, state)
+    return {**pixels, "quality": np.stack(quality).astype(np.uint16)}
+
+
+def _read_winners(
+    scenes: _SceneSet, window: GridWindow, best: BlockComposite, backstop: BlockComposite
+) -> tuple[dict[str, UInt16Raster], UInt16Raster]:
+    """Reflectance and index of both mosaics, and the winners' distance to cloud."""
+    shape = (len(scenes.bands) + 1, window.height, window.width)
+    composites = {"cloudless": best, "cloudy": backstop}
+    pixels = {key: np.zeros(shape, dtype=np.uint16) for key in composites}
+    distance = np.zeros(shape[1:], dtype=np.uint16)
+    for position in np.union1d(best.winner, backstop.winner):
+        if position < 0:
+            continue
+        wanted = {key: chosen.winner == position for key, chosen in composites.items()}
+        part = _extent(wanted["cloudless"] | wanted["cloudy"])
+        rows, cols = part.slices
+        where_in_mosaic = part.shifted(window.row, window.col)
+        file, raster = scenes.files[position], scenes.use(position)
+        reflectance = raster.read_reflectance(where_in_mosaic)
+        for key, cells in wanted.items():
+            _fill(pixels[key][:, rows, cols], reflectance, cells[rows, cols], file)
+        if not file.backstop:
+            own = raster.read_cloud_distance(where_in_mosaic)
+            np.copyto(distance[rows, cols], own, where=wanted["cloudless"][rows, cols])
+    return pixels, distance
+
+
+def _extent(cells: BoolRaster) -> GridWindow:
+    """Smallest window that holds all True cells; there is at least one."""
+    rows, cols = np.flatnonzero(cells.any(axis=1)), np.flatnonzero(cells.any(axis=0))
+    return GridWindow(
+        int(rows[0]), int(cols[0]), int(rows[-1] - rows[0] + 1), int(cols[-1] - cols[0] + 1)
+    )
+
+
+def _fill(
+    target: UInt16Raster, reflectance: UInt16Raster, cells: BoolRaster, file: SceneFile
+) -> None:
+    """Copy the cells of one scene, and its index, into a mosaic's block."""
+    if (reflectance[:, cells] == NODATA).any():
+        msg = f"{file.path}: cells that count as seen hold no value; gather this scene again"
+        raise RasterError(msg)
+    np.copyto(target[:-1], reflectance, where=cells)
+    target[-1][cells] = file.index
+
+
+def _describe(
+    scenes: _SceneSet,
+    tally: _Tally,
+    name: str,
+    composite: str,
+    request: MosaicRequest | None,
+    staged: dict[str, Path],
+) -> MosaicDescription:
+    """Write the preview and gather what the item says."""
+    shares = tally.given / tally.states.sum()
+    return MosaicDescription(
+        name=name,
+        grid=scenes.grid,
+        bands=scenes.bands,
+        composite=composite,
+        scenes=tuple(
+            MosaicScene(file.index, file.backstop, float(share), file.record)
+            for file, share in zip(scenes.files, shares, strict=True)
+        ),
+        clear_fraction=tally.share(State.CLEAR),
+        backstop_fraction=tally.share(State.BACKSTOP),
+        hole_fraction=tally.share(State.NEVER_OBSERVED, State.NEVER_CLEAR),
+        cloudless=staged["cloudless"].name,
+        cloudy=staged["cloudy"].name,
+        quality=staged["quality"].name,
+        preview=staged["preview"].name,
+        preview_shape=write_preview(staged["cloudless"], staged["preview"]),
+        request=request,
+    )
+
+
+def _publish(staged: dict[str, Path], folder: Path) -> None:
+    """Rename every product into place, the item last: whoever sees it finds the others."""
+    for path in staged.values():
+        target = folder / path.name
+        try:
+            path.replace(target)
+        except OSError as error:
+            raise output_error(target, error) from error

@@ -1,0 +1,179 @@
+"""Turn a selection into gather tasks: fix the mosaic's grid, number the scenes."""
+
+import shapely
+from shapely.geometry import shape
+from shapely.geometry.base import BaseGeometry
+
+from cloudbuster.catalogs.schema import parse_scene
+from cloudbuster.core.bands import BANDS, requested_bands
+from cloudbuster.core.grid import Bounds, MosaicGrid
+from cloudbuster.core.mosaic_grid import plan_grid, resolve_crs
+from cloudbuster.core.scene import Scene
+from cloudbuster.detectors import resolve_type
+from cloudbuster.errors import CloudBusterError, GridError, NothingUsableError, RequestError
+from cloudbuster.io.gdal_env import gdal_env
+from cloudbuster.io.regrid import project_bounds
+from cloudbuster.io.scene_source import RasterSceneSource
+from cloudbuster.models import (
+    MAX_SCENE_INDEX,
+    GatherOptions,
+    GatherTask,
+    GridDocument,
+    Selection,
+    SelectionEntry,
+)
+
+# Every Sentinel-2 tile's corner is a multiple of 60 m (Sentinel-2 tiling grid, ESA): at these cell
+# sizes all tiles of a zone share their grid lines.
+COMMON_GSD_M = (10, 20, 60)
+
+
+def plan_tasks(
+    selection: Selection, *, name: str, options: GatherOptions, output: str
+) -> list[GatherTask]:
+    """Make the gather tasks of a selection.
+
+    Parameters
+    ----------
+    selection : Selection
+        The picked scenes.
+    name : str
+        Base of the file names.
+    options : GatherOptions
+        Bands, detector, grid.
+    output : str
+        Folder of the scenes.
+
+    Returns
+    -------
+    list of GatherTask
+        One for each picked item. Indices count from ``options.index_start``: first the clear
+        looks in order of their pick, then the backstop. A reused item has one task and two
+        indices: it is gathered once and written twice.
+
+    Raises
+    ------
+    NothingUsableError
+        For an empty selection.
+    GridError
+        For a CRS that does not exist or cannot hold the area.
+    RequestError
+        For a band that the product level does not have, or too many scenes for the index.
+    """
+    info = selection.cloudbuster
+    if not info.entries:
+        msg = "the selection holds no scene; widen the query"
+        raise NothingUsableError(msg)
+    try:
+        bands = requested_bands(info.kind, options.bands)
+    except ValueError as error:
+        raise RequestError(str(error)) from error
+    scenes = {
+        str(item["id"]): parse_scene(item, catalog=info.catalog) for item in selection.features
+    }
+    grid = mosaic_grid(shape(info.aoi), list(scenes.values()), bands, options)
+    detector = options.detector.model_copy(
+        update={"type": resolve_type(options.detector, info.kind)}
+    )
+    numbers = _numbers(info.entries, options.index_start)
+    return [
+        GatherTask(
+            name=name,
+            kind=info.kind,
+            catalog=info.catalog,
+            item=item,
+            index=numbers.get((item["id"], False)),
+            backstop_index=numbers.get((item["id"], True)),
+            bands=bands,
+            grid=GridDocument.of(grid),
+            detector=detector,
+            dilate_m=options.dilate_m,
+            donate_mask=options.donate_mask,
+            output=output,
+        )
+        for item in selection.features
+    ]
+
+
+def _numbers(entries: tuple[SelectionEntry, ...], index_start: int) -> dict[tuple[str, bool], int]:
+    """Index of each (item id, backstop): clear looks first."""
+    ordered = sorted(entries, key=lambda entry: entry.backstop)
+    last = index_start + len(ordered) - 1
+    if last > MAX_SCENE_INDEX:
+        msg = (
+            f"{len(ordered)} scenes from index {index_start} reach {last}, over "
+            f"{MAX_SCENE_INDEX}; lower --index-start or --max-selections"
+        )
+        raise RequestError(msg)
+    return {
+        (entry.item_id, entry.backstop): index
+        for index, entry in enumerate(ordered, start=index_start)
+    }
+
+
+def mosaic_grid(
+    aoi: BaseGeometry, scenes: list[Scene], bands: tuple[str, ...], options: GatherOptions
+) -> MosaicGrid:
+    """Fix the grid of a mosaic.
+
+    Parameters
+    ----------
+    aoi : shapely geometry
+        Longitude and latitude.
+    scenes : list of Scene
+        The picked scenes.
+    bands : tuple of str
+        Bands of the mosaic.
+    options : GatherOptions
+        ``crs``, ``gsd_m`` and ``bounds_clip``.
+
+    Returns
+    -------
+    MosaicGrid
+        Holds the area's bounding box, or with ``bounds_clip`` off all the scenes.
+
+    Raises
+    ------
+    GridError
+        For a CRS that does not exist or cannot hold the area.
+    """
+    try:
+        crs = resolve_crs(options.crs, aoi)
+        extent = None if options.bounds_clip else _extent(aoi, scenes, crs)
+        phase = _phase(aoi, scenes, bands, crs, options.gsd_m)
+        return plan_grid(aoi, crs=crs, gsd_m=options.gsd_m, phase=phase, extent_bounds=extent)
+    except ValueError as error:
+        raise GridError(str(error)) from error
+
+
+def _extent(aoi: BaseGeometry, scenes: list[Scene], crs: str) -> Bounds:
+    """Bounds of all footprints in ``crs``, and of the area."""
+    shapes = [shape(scene.footprint) for scene in scenes if scene.footprint]
+    west, south, east, north = shapely.union_all([aoi, *shapes]).bounds
+    return project_bounds((west, south, east, north), "EPSG:4326", crs)
+
+
+def _phase(
+    aoi: BaseGeometry, scenes: list[Scene], bands: tuple[str, ...], crs: str, gsd_m: float
+) -> tuple[float, float]:
+    """Any one corner of the grid: that of a raster where the cell size is not one of a tile's."""
+    if gsd_m in COMMON_GSD_M:
+        return (0.0, 0.0)
+    finest = min(bands, key=lambda band: BANDS[band].gsd_m)
+    for scene in sorted(scenes, key=lambda scene: _covered_area(scene, aoi), reverse=True):
+        if scene.epsg is not None and f"EPSG:{scene.epsg}" != crs:
+            continue
+        try:
+            with gdal_env(), RasterSceneSource(scene, (finest,)) as source:
+                if source.grid.crs == crs:
+                    return (source.grid.west, source.grid.north)
+        except CloudBusterError:
+            # A scene that cannot be opened fails in its own gather; another gives the phase.
+            continue
+    return (0.0, 0.0)
+
+
+def _covered_area(scene: Scene, aoi: BaseGeometry) -> float:
+    if not scene.footprint:
+        return 0.0
+    return float(shapely.make_valid(shape(scene.footprint)).intersection(aoi).area)

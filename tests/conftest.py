@@ -1,0 +1,102 @@
+"""What every test shares: where the real imagery lies, and the proof that it was used.
+
+The real imagery lies outside of the repository. Without it the tests that need it are skipped and
+say so; under ``CLOUDBUSTER_REQUIRE_REAL_DATA=1`` (as ``.ci/run`` sets it) they fail instead, and so
+does a session in which one of them was skipped or too few of them ran.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+DATA_VARIABLE = "CLOUDBUSTER_TEST_DATA"
+REQUIRE_VARIABLE = "CLOUDBUSTER_REQUIRE_REAL_DATA"
+DEFAULT_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+# Tests marked `real_data` that a complete session runs at the least; raise it with every new one,
+# so that a test that is lost, renamed or deselected is noticed.
+MINIMUM_REAL_DATA_TESTS = 1
+
+
+def real_data_is_required() -> bool:
+    """Whether this session may not do without the real imagery."""
+    return os.environ.get(REQUIRE_VARIABLE, "") not in ("", "0")
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """Folder of the real imagery; skips the test (or fails it, where required) without it."""
+    folder = Path(os.environ.get(DATA_VARIABLE) or DEFAULT_DATA)
+    if not folder.is_dir():
+        reason = f"no real imagery: {folder} is not a folder; set {DATA_VARIABLE} to where it lies"
+        if real_data_is_required():
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+    return folder
+
+
+class RealDataCensus:
+    """Counts the tests marked ``real_data`` by how they ended.
+
+    Attributes
+    ----------
+    ran : set of str
+        Node ids of those whose body ran, whether it passed or failed.
+    skipped : dict of str to str
+        Node ids of those that were skipped, with the reason.
+    """
+
+    def __init__(self) -> None:
+        self.ran: set[str] = set()
+        self.skipped: dict[str, str] = {}
+
+    def complaints(self) -> list[str]:
+        """What is wrong with the session, one line each; empty when nothing is."""
+        found = [f"skipped: {name} ({reason})" for name, reason in sorted(self.skipped.items())]
+        if len(self.ran) < MINIMUM_REAL_DATA_TESTS:
+            found.append(
+                f"{len(self.ran)} tests on real imagery ran, at least "
+                f"{MINIMUM_REAL_DATA_TESTS} must"
+            )
+        return found
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take note of one phase of one test."""
+        if "real_data" not in report.keywords:
+            return
+        if report.skipped:
+            self.skipped[report.nodeid] = _skip_reason(report)
+        elif report.when == "call":
+            self.ran.add(report.nodeid)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Iterator[None]:
+        """Fail an otherwise good session that did not use the real imagery as it must."""
+        if self.complaints() and session.exitstatus in (
+            pytest.ExitCode.OK,
+            pytest.ExitCode.NO_TESTS_COLLECTED,
+        ):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        yield
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Say what is wrong, or how many tests used the real imagery."""
+        complaints = self.complaints()
+        terminalreporter.section("real imagery", red=bool(complaints), green=not complaints)
+        for line in complaints:
+            terminalreporter.write_line(f"FAILED {line}", red=True)
+        terminalreporter.write_line(f"{len(self.ran)} tests on real imagery ran")
+
+
+def _skip_reason(report: pytest.TestReport) -> str:
+    if isinstance(report.longrepr, tuple):
+        return report.longrepr[2].removeprefix("Skipped: ")
+    return getattr(report, "wasxfail", "") or "expected to fail"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start the census where the real imagery is required."""
+    if real_data_is_required():
+        config.pluginmanager.register(RealDataCensus(), "real-data-census")

@@ -1,0 +1,167 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from shapely.geometry import GeometryCollection, LineString, Polygon, box, shape
+
+from cloudbuster.core.aoi import feature_property, geometry_document, parse_aoi, polygonal
+
+SQUARE = [[10, 45], [11, 45], [11, 46], [10, 46], [10, 45]]
+
+
+def polygon(*rings):
+    return {"type": "Polygon", "coordinates": list(rings)}
+
+
+def feature(geometry, **properties):
+    return {"type": "Feature", "geometry": geometry, "properties": properties}
+
+
+def features(*members):
+    return {"type": "FeatureCollection", "features": list(members)}
+
+
+def test_parse_aoi_reads_geometry_feature_and_collection_alike():
+    expected = box(10, 45, 11, 46)
+    for document in (
+        polygon(SQUARE),
+        feature(polygon(SQUARE)),
+        features(feature(polygon(SQUARE))),
+        {"type": "GeometryCollection", "geometries": [polygon(SQUARE)]},
+        {"type": "MultiPolygon", "coordinates": [[SQUARE]]},
+    ):
+        assert parse_aoi(document).equals(expected)
+
+
+def test_parse_aoi_unites_features_that_overlap():
+    other = [[10.5, 45], [11.5, 45], [11.5, 46], [10.5, 46], [10.5, 45]]
+    area = parse_aoi(features(feature(polygon(SQUARE)), feature(polygon(other))))
+    assert area.equals(box(10, 45, 11.5, 46))
+
+
+def test_parse_aoi_accepts_parts_of_a_multipolygon_that_overlap():
+    area = parse_aoi({"type": "MultiPolygon", "coordinates": [[SQUARE], [SQUARE]]})
+    assert area.equals(box(10, 45, 11, 46))
+
+
+def test_parse_aoi_keeps_holes_and_leaves_heights_out():
+    hole = [[10.2, 45.2, 9], [10.4, 45.2, 9], [10.4, 45.4, 9], [10.2, 45.4, 9], [10.2, 45.2, 9]]
+    area = parse_aoi(polygon(SQUARE, hole))
+    assert area.area == pytest.approx(1 - 0.04)
+    assert not area.has_z
+
+
+def test_parse_aoi_scales_each_feature_about_the_centre_of_its_bounding_box():
+    far = [[20, 45], [22, 45], [22, 46], [20, 46], [20, 45]]
+    area = parse_aoi(features(feature(polygon(SQUARE)), feature(polygon(far))), scale=0.5)
+    first, second = sorted(area.geoms, key=lambda part: part.bounds)
+    assert first.bounds == (10.25, 45.25, 10.75, 45.75)
+    assert second.bounds == (20.5, 45.25, 21.5, 45.75)
+
+
+def test_parse_aoi_scales_about_the_box_and_not_about_the_centroid():
+    triangle = [[10, 45], [12, 45], [10, 46], [10, 45]]
+    assert parse_aoi(polygon(triangle), scale=2).bounds == (9, 44.5, 13, 46.5)
+
+
+def test_parse_aoi_original_shape_overrides_scale():
+    area = parse_aoi(polygon(SQUARE), scale=3, original_shape=True)
+    assert area.equals(box(10, 45, 11, 46))
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ({}, "the geometry has no GeoJSON type"),
+        (features(), "holds no feature"),
+        ({"type": "FeatureCollection"}, "holds no feature"),
+        (features(feature(None)), "feature 1 has no geometry"),
+        (features(feature(polygon(SQUARE)), 3), "feature 2 has no geometry"),
+        (feature({"type": "Point", "coordinates": [10, 45]}), "the feature is a Point; only"),
+        ({"type": "LineString", "coordinates": SQUARE}, "is a LineString; only"),
+        ({"type": "Polygon"}, "is an empty Polygon"),
+        ({"type": "Polygon", "coordinates": []}, "is an empty Polygon"),
+        ({"type": "MultiPolygon", "coordinates": [[]]}, "is an empty MultiPolygon"),
+        ({"type": "GeometryCollection", "geometries": []}, "is an empty GeometryCollection"),
+        (polygon(SQUARE[:-1]), r"ends at \(10.0, 46.0\), not where it began.*close it"),
+        (polygon(SQUARE[:3]), "a ring of 3 positions; it needs 4 or more"),
+        (polygon([*SQUARE[:-1], [10, "45"]]), r"position \[10, '45'\] is not two finite numbers"),
+        (polygon([*SQUARE[:-1], [10, math.nan]]), "not two finite numbers"),
+        (polygon([*SQUARE[:-1], [10, math.inf]]), "not two finite numbers"),
+        (polygon([*SQUARE[:-1], [10]]), "not two finite numbers"),
+        (polygon([*SQUARE[:-1], [True, 45]]), "not two finite numbers"),
+        (polygon([[10, 45], [11, 46], [10.5, 45.5], [10, 45]]), "a polygon of area 0"),
+        (polygon([[0, 0], [5e5, 0], [5e5, 5e6], [0, 0]]), "outside of longitude -180 to 180"),
+        (polygon([[179, 0], [181, 0], [181, 1], [179, 0]]), "split an area that crosses"),
+        (
+            features(feature(polygon([[0, 0], [2, 2], [2, 0], [0, 2], [0, 0]]))),
+            "feature 1: self-intersection at longitude 1, latitude 1; redraw it",
+        ),
+        (
+            {**polygon(SQUARE), "crs": {"type": "name", "properties": {"name": "EPSG:32633"}}},
+            "coordinates are in EPSG:32633; give longitude and latitude",
+        ),
+    ],
+)
+def test_parse_aoi_says_what_is_wrong_with_an_area(document, message):
+    with pytest.raises(ValueError, match=message):
+        parse_aoi(document)
+
+
+@pytest.mark.parametrize("scale", [0, -1, math.nan, math.inf])
+def test_parse_aoi_refuses_a_scale_that_is_none(scale):
+    with pytest.raises(ValueError, match="must be a number above 0"):
+        parse_aoi(polygon(SQUARE), scale=scale)
+
+
+def test_parse_aoi_refuses_a_scale_that_leaves_the_earth():
+    with pytest.raises(ValueError, match="AOI scaled by 500 reaches from"):
+        parse_aoi(polygon(SQUARE), scale=500)
+
+
+def test_parse_aoi_takes_the_old_names_of_longitude_and_latitude():
+    crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:OGC:1.3:CRS84"}}
+    assert parse_aoi({**polygon(SQUARE), "crs": crs}).area == 1
+
+
+@given(
+    west=st.floats(-170, 160),
+    south=st.floats(-80, 70),
+    width=st.floats(0.01, 5),
+    scale=st.floats(0.2, 2),
+)
+def test_parse_aoi_scale_multiplies_the_area_by_its_square(west, south, width, scale):
+    square = geometry_document(box(west, south, west + width, south + width))
+    scaled = parse_aoi(square, scale=scale)
+    assert scaled.area == pytest.approx(width**2 * scale**2, rel=1e-6)
+
+
+def test_geometry_document_is_what_a_json_reader_gives():
+    assert geometry_document(Polygon(SQUARE))["coordinates"] == [
+        [list(map(float, position)) for position in SQUARE]
+    ]
+
+
+def test_feature_property_is_that_of_the_first_feature():
+    document = features(feature(None, name="first"), feature(None, name="second"))
+    assert feature_property(document, "name") == "first"
+    assert feature_property(feature(None, number=7), "number") == "7"
+
+
+@pytest.mark.parametrize(
+    "document",
+    [features(), features(feature(None, other=1)), polygon(SQUARE), feature(None, name="")],
+)
+def test_feature_property_that_is_absent_is_an_error(document):
+    with pytest.raises(ValueError, match="the first feature has no property 'name'"):
+        feature_property(document, "name")
+
+
+def test_polygonal_repairs_a_bow_tie_and_leaves_lines_out():
+    bow_tie = Polygon([(0, 0), (2, 2), (2, 0), (0, 2), (0, 0)])
+    assert polygonal(bow_tie).area == 2
+    mixed = GeometryCollection([LineString([(0, 0), (1, 1)]), box(0, 0, 1, 1)])
+    assert polygonal(mixed).equals(box(0, 0, 1, 1))
+    assert polygonal(LineString([(0, 0), (1, 1)])).is_empty
+    assert polygonal(shape({"type": "Polygon", "coordinates": []})).is_empty
