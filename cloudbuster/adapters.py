@@ -76,7 +76,8 @@ def filter_(flags: Flags, on_event: OnEvent) -> str | None:
     source = flags["input_"]
     candidates = parse_candidates(_input(source), source=source, kind=kind)
     options = _filter_options(flags, minclouds=flags["minclouds"])
-    selection = filter_scenes(candidates, options, on_event=on_event)
+    bands = bands_of(flags["bands"]) or ()
+    selection = filter_scenes(candidates, options, bands=bands, on_event=on_event)
     content = (
         _original_json(original_selection(selection))
         if flags["style"] == "original"

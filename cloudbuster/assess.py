@@ -90,6 +90,50 @@ def assess_scenes(
     return _assessment(tally, selection, options, failures, len(records), area_m2)
 
 
+def backstop_repairs(folder: Path, records: tuple[SceneRecord, ...]) -> tuple[str, ...]:
+    """Find the scenes whose unmasked pixels fill what no clear look and no backstop fills.
+
+    Catalog footprints promise more than the pixels hold, and a backstop scene may have failed:
+    then a place that some gathered scene saw, cloudy, would stay a hole.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the scenes lie.
+    records : tuple of SceneRecord
+        The gathered scenes, all on one grid.
+
+    Returns
+    -------
+    tuple of str
+        Item ids, in order of their index; each fills a cell that the ones before it do not.
+    """
+    if not records:
+        return ()
+    grid = records[0].grid.grid()
+    backstops = {record.item_id for record in records if record.backstop}
+    needed: dict[str, None] = {}
+    with gdal_env():
+        rasters = [(record, SceneRaster(folder / record.raster, grid)) for record in records]
+        for window in grid.blocks(BLOCK_CELLS):
+            looks = [(record, raster.read_look(window)) for record, raster in rasters]
+            hole = ~_filled([(record.backstop, look) for record, look in looks])
+            for record, look in looks:
+                sees = hole & (look != Look.UNOBSERVED)
+                if not record.backstop and record.item_id not in backstops and sees.any():
+                    needed[record.item_id] = None
+                    hole &= ~sees
+    return tuple(record.item_id for record in records if record.item_id in needed)
+
+
+def _filled(looks: list[tuple[bool, npt.NDArray[np.uint8]]]) -> npt.NDArray[np.bool_]:
+    """Cells that a clear look or a backstop fills."""
+    filled: npt.NDArray[np.bool_] = np.logical_or.reduce(
+        [look >= (Look.MASKED if backstop else Look.LOW_RANK) for backstop, look in looks]
+    )
+    return filled
+
+
 def _count(
     looks: list[tuple[bool, npt.NDArray[np.uint8]]],
     within: npt.NDArray[np.bool_],

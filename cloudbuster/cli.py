@@ -179,6 +179,7 @@ def query(**flags: Any) -> None:  # noqa: ANN401 -- click passes each flag by it
 @filter_flags
 @click.option("--minclouds", type=float, default=0.0, show_default=True)
 @click.option("--kind", type=click.Choice(["L2A", "L1C"]), help="Level of an original document.")
+@click.option("--bands", help="Drop scenes that lack one of these, as B04,B03,B02.")
 @format_flag
 def filter_(**flags: Any) -> None:  # noqa: ANN401 -- click passes each flag by its name
     """Pick the scenes that cover the area several times by clear sky, and a backstop."""

@@ -13,6 +13,7 @@ import shapely
 from shapely.errors import ShapelyError
 from shapely.geometry.base import BaseGeometry
 
+from cloudbuster.catalogs.schema import missing_bands, parse_scene
 from cloudbuster.core.coverage import (
     STRATEGIES,
     UNKNOWN_CLOUD_COVER,
@@ -21,7 +22,13 @@ from cloudbuster.core.coverage import (
     polygonal,
     uncovered_by_look,
 )
-from cloudbuster.errors import AoiError, NotCoveredError, NothingUsableError, RequestError
+from cloudbuster.errors import (
+    AoiError,
+    CatalogError,
+    NotCoveredError,
+    NothingUsableError,
+    RequestError,
+)
 from cloudbuster.events import Event, OnEvent, emit
 from cloudbuster.models import (
     Candidates,
@@ -44,7 +51,11 @@ Check = Callable[[Item], str | None]
 
 
 def filter_scenes(
-    candidates: Candidates, options: FilterOptions, *, on_event: OnEvent | None = None
+    candidates: Candidates,
+    options: FilterOptions,
+    *,
+    bands: tuple[str, ...] = (),
+    on_event: OnEvent | None = None,
 ) -> Selection:
     """Pick the scenes that cover the area as often as asked.
 
@@ -58,6 +69,8 @@ def filter_scenes(
         Result of the query.
     options : FilterOptions
         What to drop, what to reach, and by which strategy.
+    bands : tuple of str
+        Bands of the mosaic: a candidate without an asset for one of them is dropped.
     on_event : callable, optional
         Told of the two steps: candidates screened, scenes picked.
 
@@ -77,7 +90,10 @@ def filter_scenes(
         Where a regular expression is malformed.
     """
     aoi = read_aoi(candidates.cloudbuster.aoi)
-    items, footprints, dropped = _screen(candidates.features, options)
+    checks = _checks(options)
+    if bands:
+        checks.append(lambda item: _lacking(item, bands, candidates.cloudbuster.catalog))
+    items, footprints, dropped = _screen(candidates.features, checks)
     emit(on_event, Event("filter", 1, 2, f"{len(items)} of {len(candidates.features)} candidates"))
     if not items:
         raise NothingUsableError(_nothing_left(dropped))
@@ -187,9 +203,8 @@ def geodesic_area_km2(geometry: BaseGeometry) -> float:
 
 
 def _screen(
-    features: Sequence[Item], options: FilterOptions
+    features: Sequence[Item], checks: Sequence[Check]
 ) -> tuple[list[Item], list[BaseGeometry], list[Dropped]]:
-    checks = _checks(options)
     seen: set[str] = set()
     items, footprints, dropped = [], [], []
     for item in features:
@@ -221,6 +236,14 @@ def _checks(options: FilterOptions) -> list[Check]:
         if pattern:
             checks.append(_pattern_check(name, pattern, texts))
     return checks
+
+
+def _lacking(item: Item, bands: tuple[str, ...], catalog: str) -> str | None:
+    try:
+        missing = missing_bands(parse_scene(item, catalog=catalog), bands)
+    except CatalogError as error:
+        return str(error)
+    return f"it has no asset for {', '.join(missing)}" if missing else None
 
 
 def _pattern_check(name: str, pattern: str, texts: Callable[[Item], list[str]]) -> Check:

@@ -9,6 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +30,12 @@ from cloudbuster.io.donor_mask import write_donor_mask
 from cloudbuster.io.gdal_env import gdal_env
 from cloudbuster.io.placing import KERNEL_MARGIN, LookMap, placed_blocks
 from cloudbuster.io.regrid import project_bounds
-from cloudbuster.io.scene_raster import open_scene_writer
+from cloudbuster.io.scene_raster import (
+    BACKSTOP_PREFIX,
+    MASK_PREFIX,
+    open_scene_writer,
+    scene_stem,
+)
 from cloudbuster.io.scene_source import RasterSceneSource
 from cloudbuster.io.uri import join, local_path
 from cloudbuster.models import GatherTask, Radiometry, SceneFailure, SceneRecord
@@ -113,10 +119,10 @@ def gather_scene(task: GatherTask) -> tuple[SceneRecord, ...]:
         mask = _detect(task, source, grid.window_bounds(window), grid.crs)
         records = _write_scene(task, source, mask, window)
         if task.donate_mask:
-            stem = f"mask-{scene_stem(task.name, records[0].index)}"
+            stem = scene_stem(task.name, records[0].index, prefix=MASK_PREFIX)
             write_donor_mask(local_path(join(task.output, f"{stem}.tif")), mask, scene)
     for record in records:
-        write_document(join(task.output, f"{_stem_of(record)}.json"), record)
+        write_document(join(task.output, f"{Path(record.raster).stem}.json"), record)
     logger.info(
         "scene_gathered",
         extra={
@@ -162,12 +168,11 @@ def gather_scenes(
     reused: list[str] = []
     todo: list[GatherTask] = []
     for task in tasks:
-        known = None if force else _finished(task)
-        if known is None:
-            todo.append(task)
-        else:
-            records.extend(known)
-            reused.extend(record.raster for record in known)
+        known, left = ([], task) if force else _split(task)
+        records.extend(known)
+        reused.extend(record.raster for record in known)
+        if left is not None:
+            todo.append(left)
     done = len(tasks) - len(todo)
     emit(on_event, Event("gather", done, len(tasks), f"{done} scenes were gathered before"))
     for result in _results(todo, workers):
@@ -185,11 +190,6 @@ def gather_scenes(
         tuple(sorted(failures, key=lambda failure: failure.index)),
         tuple(sorted(reused)),
     )
-
-
-def scene_stem(name: str, index: int) -> str:
-    """Name a scene's files: two digits at least, more where they are needed."""
-    return f"{name}-{index:02d}"
 
 
 def _results(
@@ -228,28 +228,44 @@ def _gather_softly(task: GatherTask) -> tuple[SceneRecord, ...] | SceneFailure:
         )
 
 
-def _finished(task: GatherTask) -> tuple[SceneRecord, ...] | None:
-    """Find the records of an earlier call with this very task, if all its rasters are there."""
-    records = []
-    for output in _outputs(task):
-        document = local_path(join(task.output, f"{output.stem}.json"))
-        raster = document.with_suffix(".tif")
-        if not (document.is_file() and raster.is_file()):
-            return None
-        try:
-            record = read_document(str(document), SceneRecord)
-        except CloudBusterError:
-            return None
-        mask_missing = record.mask and not document.with_name(record.mask).is_file()
-        if record.task_fingerprint != _fingerprint(task) or mask_missing:
-            return None
-        records.append(record)
-    return tuple(records)
+def _split(task: GatherTask) -> tuple[list[SceneRecord], GatherTask | None]:
+    """Tell what an earlier call with this very task finished from what is left to do."""
+    known = [record for output in _outputs(task) if (record := _finished(task, output))]
+    if not known:
+        return [], task
+    done = {record.backstop for record in known}
+    left = task.model_copy(
+        update={
+            "index": None if False in done else task.index,
+            "backstop_index": None if True in done else task.backstop_index,
+        }
+    )
+    return known, left if _outputs(left) else None
 
 
-def _fingerprint(task: GatherTask) -> str:
-    """Identity of the result: the task, wherever it is written, and this package's version."""
-    content = task.model_copy(update={"output": ""})
+def _finished(task: GatherTask, output: _Output) -> SceneRecord | None:
+    """Find the record of a raster that an earlier call finished and that is still there."""
+    document = local_path(join(task.output, f"{output.stem}.json"))
+    if not (document.is_file() and document.with_suffix(".tif").is_file()):
+        return None
+    try:
+        record = read_document(str(document), SceneRecord)
+    except CloudBusterError:
+        return None
+    mask_missing = record.mask and not document.with_name(record.mask).is_file()
+    same = record.task_fingerprint == _fingerprint(task, output)
+    return record if same and not mask_missing else None
+
+
+def _fingerprint(task: GatherTask, output: _Output) -> str:
+    """Identify a raster: what decides its pixels, wherever it lies, and this package's version."""
+    content = task.model_copy(
+        update={
+            "output": "",
+            "index": None if output.backstop else output.index,
+            "backstop_index": output.index if output.backstop else None,
+        }
+    )
     return f"{content.fingerprint()}-{version('cloudbuster')}"
 
 
@@ -258,19 +274,14 @@ def _outputs(task: GatherTask) -> list[_Output]:
     if task.index is not None:
         outputs.append(_Output(task.index, False, scene_stem(task.name, task.index)))
     if task.backstop_index is not None:
-        stem = scene_stem(task.name, task.backstop_index)
-        outputs.append(_Output(task.backstop_index, True, f"backstop-{stem}"))
+        stem = scene_stem(task.name, task.backstop_index, prefix=BACKSTOP_PREFIX)
+        outputs.append(_Output(task.backstop_index, True, stem))
     return outputs
 
 
 def output_stems(task: GatherTask) -> list[str]:
     """Names, without ending, of the rasters that a task writes."""
     return [output.stem for output in _outputs(task)]
-
-
-def _stem_of(record: SceneRecord) -> str:
-    stem = scene_stem(record.name, record.index)
-    return f"backstop-{stem}" if record.backstop else stem
 
 
 def _detect(task: GatherTask, source: RasterSceneSource, bounds: Bounds, crs: str) -> DetectedMask:
@@ -351,8 +362,8 @@ def _record(
         observed_fraction=float(counts[Look.MASKED :].sum() / cells),
         clear_fraction=float(counts[Look.LOW_RANK :].sum() / cells),
         raster=f"{output.stem}.tif",
-        mask=f"mask-{output.stem}.tif" if donated else None,
-        task_fingerprint=_fingerprint(task),
+        mask=f"{MASK_PREFIX}{output.stem}.tif" if donated else None,
+        task_fingerprint=_fingerprint(task, output),
         version=version("cloudbuster"),
         item=task.item,
     )

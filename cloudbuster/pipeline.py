@@ -5,10 +5,12 @@ import logging
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from cloudbuster.assess import assess_scenes
+from cloudbuster.assess import assess_scenes, backstop_repairs
+from cloudbuster.core.bands import requested_bands
 from cloudbuster.errors import (
     BadInputError,
     CloudBusterError,
@@ -32,6 +34,7 @@ from cloudbuster.models import (
     RunStatus,
     SceneRecord,
     Selection,
+    SelectionEntry,
 )
 from cloudbuster.query import query_scenes
 from cloudbuster.tasks import plan_tasks
@@ -77,9 +80,11 @@ def run(request: MosaicRequest, *, workers: int = 1, on_event: OnEvent | None = 
             "filter",
             "selection.json",
             Selection,
-            lambda: filter_scenes(candidates, request.filter, on_event=on_event),
+            lambda: filter_scenes(
+                candidates, request.filter, bands=_bands(request), on_event=on_event
+            ),
         )
-        report = line.gather(selection, workers)
+        selection, report = line.gather(selection, workers)
         status.enter("assess")
         assessment = assess_scenes(
             folder / "scenes",
@@ -115,6 +120,7 @@ class _Line:
         self.status = status
         self.on_event = on_event
         self.reused: list[str] = []
+        self._force_scenes = request.force
 
     def query(self) -> Candidates:
         detector = self.request.gather.detector.type
@@ -142,23 +148,41 @@ class _Line:
         write_document(str(path), made)
         return made
 
-    def gather(self, selection: Selection, workers: int) -> GatherReport:
+    def gather(self, selection: Selection, workers: int) -> tuple[Selection, GatherReport]:
+        """Gather; where scenes see what nothing fills, gather these as backstop too."""
         self.status.enter("gather")
         scenes = self.folder / "scenes"
+        report, tasks = self._gather_once(selection, workers)
+        if self.request.filter.backstop:
+            repairs = backstop_repairs(scenes, report.records)
+            if repairs:
+                logger.info("backstop_repaired", extra={"scenes": ", ".join(repairs)})
+                selection = _with_backstop(selection, repairs)
+                write_document(str(self.folder / "selection.json"), selection)
+                first = report
+                report, tasks = self._gather_once(selection, workers)
+                report = replace(report, reused=first.reused)
+        _remove_stale(scenes, self.request.name, report.records, tasks)
+        return selection, report
+
+    def _gather_once(
+        self, selection: Selection, workers: int
+    ) -> tuple[GatherReport, list[GatherTask]]:
         tasks = plan_tasks(
             selection,
             name=self.request.name,
             options=self.request.gather,
-            output=str(scenes),
+            output=str(self.folder / "scenes"),
         )
         for number, task in enumerate(tasks, start=1):
             write_document(str(self.folder / "tasks" / f"{number:04d}.json"), task)
         report = gather_scenes(
-            tasks, workers=workers, force=self.request.force, on_event=self.on_event
+            tasks, workers=workers, force=self._force_scenes, on_event=self.on_event
         )
+        # What was gathered just now is not gathered again by a second round.
+        self._force_scenes = False
         report.raise_for_failures(self.request.limits.min_success_fraction)
-        _remove_stale(scenes, self.request.name, report.records, tasks)
-        return report
+        return report, tasks
 
     def merge(self, records: tuple[SceneRecord, ...], assessment: Assessment) -> MergeResult:
         """Merge, unless the products of these very scenes are there."""
@@ -283,6 +307,21 @@ def _claim(request: MosaicRequest) -> Path:
             (folder / name).unlink(missing_ok=True)
     write_document(str(document), request)
     return folder
+
+
+def _bands(request: MosaicRequest) -> tuple[str, ...]:
+    return requested_bands(request.query.kind, request.gather.bands)
+
+
+def _with_backstop(selection: Selection, item_ids: tuple[str, ...]) -> Selection:
+    """Let these items, picked for a clear look, be backstop as well; indices stay as they are."""
+    info = selection.cloudbuster
+    added = tuple(
+        SelectionEntry(item_id=item_id, backstop=True, reused=True) for item_id in item_ids
+    )
+    return selection.model_copy(
+        update={"cloudbuster": info.model_copy(update={"entries": info.entries + added})}
+    )
 
 
 def _remove_stale(

@@ -134,6 +134,8 @@ def context_windows(
         msg = f"windows of {size} cells hold no more than their context of {context} on each side"
         raise ValueError(msg)
     wanted = area.intersection(scene.window)
+    if wanted.is_empty:
+        return
     for row in _lattice(wanted.row, wanted.height, step):
         for col in _lattice(wanted.col, wanted.width, step):
             core = GridWindow(row, col, step, step)

@@ -120,7 +120,7 @@ def open_cog_writer(
     groups: dict[Overview, list[int]] = {}
     for position, band in enumerate(bands):
         groups.setdefault(band.overview, []).append(position)
-    with replacing(path) as partial, scratch_folder(path) as scratch:
+    with scratch_folder(path) as scratch, replacing(path) as partial:
         with writing(path), ExitStack() as stack:
             parts: dict[Overview, tuple[list[int], Any]] = {}
             for overview, positions in groups.items():
@@ -199,21 +199,32 @@ def _stacked_vrt(
         wkt, nodata = first.crs.to_wkt(), first.nodata
     size = f'xSize="{grid.width}" ySize="{grid.height}"'
     no_value = "" if nodata is None else f"<NoDataValue>{nodata:g}</NoDataValue>"
-    elements = "".join(
-        f'<VRTRasterBand dataType="UInt16" band="{position + 1}">'
-        f"<Description>{escape(band.name)}</Description>{no_value}"
-        f"<ColorInterp>{'Undefined' if position else 'Gray'}</ColorInterp><SimpleSource>"
-        f'<SourceFilename relativeToVRT="1">{band.overview}.tif</SourceFilename>'
-        f"<SourceBand>{groups[band.overview].index(position) + 1}</SourceBand>"
-        f'<SrcRect xOff="0" yOff="0" {size}/><DstRect xOff="0" yOff="0" {size}/>'
-        "</SimpleSource></VRTRasterBand>"
-        for position, band in enumerate(bands)
-    )
+    elements = []
+    for position, band in enumerate(bands):
+        path = scratch / f"{band.overview}.tif"
+        number = f"<SourceBand>{groups[band.overview].index(position) + 1}</SourceBand>"
+        elements.append(
+            f'<VRTRasterBand dataType="UInt16" band="{position + 1}">'
+            f"<Description>{escape(band.name)}</Description>{no_value}"
+            f"<ColorInterp>{'Undefined' if position else 'Gray'}</ColorInterp><SimpleSource>"
+            f'<SourceFilename relativeToVRT="1">{path.name}</SourceFilename>{number}'
+            f'<SrcRect xOff="0" yOff="0" {size}/><DstRect xOff="0" yOff="0" {size}/>'
+            f"</SimpleSource>{_overview_elements(path, grid, number)}</VRTRasterBand>"
+        )
     transform = ", ".join(repr(float(term)) for term in grid.transform.to_gdal())
     return (
         f'<VRTDataset rasterXSize="{grid.width}" rasterYSize="{grid.height}">'
         f"<SRS>{escape(wkt)}</SRS><GeoTransform>{transform}</GeoTransform>"
-        f'<Metadata><MDI key="AREA_OR_POINT">Area</MDI></Metadata>{elements}</VRTDataset>'
+        f'<Metadata><MDI key="AREA_OR_POINT">Area</MDI></Metadata>{"".join(elements)}</VRTDataset>'
+    )
+
+
+def _overview_elements(path: Path, grid: MosaicGrid, number: str) -> str:
+    """Name each overview: of itself a VRT leaves out those under 128 cells in either direction."""
+    return "".join(
+        f'<Overview><SourceFilename relativeToVRT="0">GTIFF_DIR:{directory}:'
+        f"{escape(str(path.absolute()))}</SourceFilename>{number}</Overview>"
+        for directory, _ in enumerate(overview_factors(grid), start=2)
     )
 
 
@@ -238,7 +249,7 @@ def cog_problems(path: Path) -> list[str]:
         if dataset.tags(ns="IMAGE_STRUCTURE").get("LAYOUT") != "COG":
             problems.append("the file does not declare LAYOUT=COG")
         if max(dataset.shape) > TILE_SIZE:
-            if dataset.block_shapes[0][1] >= dataset.width:
+            if dataset.block_shapes[0][1] == dataset.width:
                 problems.append("it is not tiled")
             if not dataset.overviews(1):
                 problems.append("it has no overviews")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pystac
@@ -11,8 +12,10 @@ import shapely
 
 from cloudbuster.core.bands import BANDS, BANDS_BY_KIND
 from cloudbuster.errors import BadInputError
-from cloudbuster.events import Event
 from cloudbuster.sample import plan, write, write_sample
+
+if TYPE_CHECKING:
+    from cloudbuster.events import Event
 
 
 def shrink(patch):

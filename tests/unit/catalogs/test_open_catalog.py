@@ -1,0 +1,30 @@
+import pytest
+
+from cloudbuster.catalogs import CATALOGS, open_catalog
+from cloudbuster.catalogs.stac_api import StacApiCatalog
+from cloudbuster.errors import CatalogError
+
+
+def test_earth_search_prefers_collection_1_and_completes_it():
+    catalog = open_catalog("earth-search")
+    assert isinstance(catalog, StacApiCatalog)
+    assert catalog.name == "earth-search"
+    assert catalog.url == "https://earth-search.aws.element84.com/v1"
+    assert CATALOGS["earth-search"].collections["L2A"] == ("sentinel-2-c1-l2a", "sentinel-2-l2a")
+
+
+def test_a_url_is_a_stac_api():
+    catalog = open_catalog("https://example.com/stac")
+    assert isinstance(catalog, StacApiCatalog)
+    assert catalog.url == "https://example.com/stac"
+
+
+@pytest.mark.parametrize("name", ["planetary-computer", "cdse", "rasterfoundry"])
+def test_a_catalog_of_a_later_version_says_what_can_be_given_instead(name):
+    with pytest.raises(CatalogError, match=f"catalog {name} is not available yet; give earth-sea"):
+        open_catalog(name)
+
+
+def test_a_scheme_without_a_catalog_is_refused():
+    with pytest.raises(CatalogError, match="s3:// is not supported"):
+        open_catalog("s3://bucket/catalog.json")
