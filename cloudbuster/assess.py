@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import shapely
 from pyproj import Geod, Transformer
 from rasterio.features import rasterize
 from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
-from shapely.ops import transform
 
 from cloudbuster.core.grid import MosaicGrid
 from cloudbuster.core.masks import Look
@@ -212,7 +212,8 @@ def _assessment(
 def _project(aoi: BaseGeometry, crs: str) -> BaseGeometry:
     """Area in ``crs``, its edges densified first."""
     transformer = Transformer.from_crs("EPSG:4326", crs, always_xy=True)
-    return transform(transformer.transform, aoi.segmentize(DENSIFY_DEG))
+    dense = shapely.segmentize(aoi, DENSIFY_DEG)
+    return shapely.transform(dense, transformer.transform, interleaved=False)
 
 
 def _burn(area: BaseGeometry, part: MosaicGrid) -> npt.NDArray[np.bool_]:

@@ -23,7 +23,7 @@ def make_item(
     geometry: dict[str, Any] | None = None,
     suffix: str = "0",
     folder: str = "s3://bucket/scenes",
-    **properties: Any,
+    properties: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """STAC item as of Earth Search v1; ``properties`` are added, None removes one."""
     compact = taken.replace("-", "").replace(":", "")
@@ -38,7 +38,7 @@ def make_item(
         "s2:processing_baseline": baseline,
         "s2:datatake_id": f"G{unit}_{compact}_025000_N{baseline}",
         "s2:product_type": f"S2MSI{kind[1:]}",
-        **properties,
+        **(properties or {}),
     }
     bands = BANDS_BY_KIND[kind]
     keys = {name: BANDS[name].common_name for name in bands}

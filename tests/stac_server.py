@@ -78,7 +78,8 @@ class StacServer:
 
     def collections(self) -> dict[str, Any]:
         """Every collection, by name alone."""
-        names = sorted({item["collection"] for item in self.items} | {"landsat-c2-l2"})
+        held = {item["collection"] for item in self.items if "collection" in item}
+        names = sorted(held | {"landsat-c2-l2"})
         return {"collections": [{"id": name} for name in names], "links": []}
 
     def search(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -115,12 +116,12 @@ def serving(server: StacServer) -> Iterator[StacServer]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
-        def do_GET(self) -> None:  # noqa: N802 -- the base class names it so
+        def do_GET(self) -> None:
             routes = {"": server.landing, "/collections": server.collections}
             route = routes.get(urlsplit(self.path).path.rstrip("/"))
             self._send(200 if route else 404, json.dumps(route() if route else {}).encode())
 
-        def do_POST(self) -> None:  # noqa: N802
+        def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             server.searches.append(body)
             if server.failures:

@@ -5,6 +5,7 @@ search finds it.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -16,7 +17,7 @@ import orjson
 import shapely
 
 from cloudbuster.catalogs.schema import absolute_item, is_item
-from cloudbuster.catalogs.search import AREA, Found, SceneSearch, footprint_geometry, sift
+from cloudbuster.catalogs.search import AREA, Found, SceneSearch, footprint_geometry, rejection
 from cloudbuster.core.aoi import geometry_document, polygonal
 from cloudbuster.errors import BadInputError, CatalogError, MissingExtraError
 from cloudbuster.events import Event, OnEvent, emit
@@ -68,11 +69,13 @@ class LocalCatalog:
         name: str,
         footprints: Sequence[Any],
         load: Callable[[int], Item],
+        folder: Callable[[int], str],
         unreadable: tuple[Dropped, ...] = (),
     ) -> None:
         self.name = name
         self.unreadable = unreadable
         self._load = load
+        self._folder = folder
         self._count = len(footprints)
         self._tree = shapely.STRtree(footprints)
 
@@ -97,12 +100,14 @@ class LocalCatalog:
             msg = f"catalog {uri}: {error.strerror or error}; check the path"
             raise CatalogError(msg) from error
         footprints = [footprint_geometry(entry.item) for entry in entries]
-
-        def load(index: int) -> Item:
-            return _with_neighbours(absolute_item(entries[index].item, entries[index].folder))
-
         logger.info("catalog_opened", extra={"catalog": uri, "item_count": len(entries)})
-        return cls(uri, footprints, load, tuple(unreadable))
+        return cls(
+            uri,
+            footprints,
+            load=lambda index: entries[index].item,
+            folder=lambda index: entries[index].folder,
+            unreadable=tuple(unreadable),
+        )
 
     def search(self, search: SceneSearch, *, on_event: OnEvent | None = None) -> Found:
         """Find the items that ``search`` wants, in the order of the files.
@@ -123,16 +128,18 @@ class LocalCatalog:
         # DE-9IM "intersects" also holds where only edges meet; "touches" tells those apart.
         near = set(self._tree.query(search.aoi, predicate="intersects").tolist())
         near -= set(self._tree.query(search.aoi, predicate="touches").tolist())
-        items = [self._load(index) for index in sorted(near)]
-        kept, removed = sift(items, search, area_known=True)
-        outside = self._count - len(near)
+        kept: list[Item] = []
+        removed = Counter({AREA: self._count - len(near)})
+        for index in sorted(near):
+            item = self._load(index)
+            reason = rejection(item, search)
+            if reason is None:
+                kept.append(_with_neighbours(absolute_item(item, self._folder(index))))
+            else:
+                removed[reason] += 1
         emit(on_event, Event("query", 1, 1, f"{self._count} items searched"))
-        return Found(
-            tuple(kept),
-            self._count,
-            ({AREA: outside} if outside else {}) | dict(removed),
-            self.unreadable,
-        )
+        # Unary plus leaves the counts of 0 out.
+        return Found(tuple(kept), self._count, +removed, self.unreadable)
 
 
 def _entries(path: Path, unreadable: list[Dropped]) -> Iterator[_Entry]:
@@ -263,10 +270,12 @@ def _open_parquet(uri: str, path: Path) -> LocalCatalog:
         footprints[index] = polygonal(footprints[index])
     folder = str(path.parent.absolute())
 
-    def load(index: int) -> Item:
-        return absolute_item(_parquet_item(table.slice(index, 1).to_pylist()[0]), folder)
-
-    return LocalCatalog(uri, footprints, load)
+    return LocalCatalog(
+        uri,
+        footprints,
+        load=lambda index: _parquet_item(table.slice(index, 1).to_pylist()[0]),
+        folder=lambda _index: folder,
+    )
 
 
 def _parquet_item(row: dict[str, Any]) -> Item:

@@ -409,8 +409,13 @@ def _key_band(key: str) -> str | None:
 
 def _asset_bands(asset: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Descriptions of an asset's bands: ``eo:bands``, or ``bands`` of STAC 1.1."""
-    listed = asset.get("eo:bands") or asset.get("bands") or []
-    return [band if isinstance(band, Mapping) else {} for band in listed]
+    return _mappings(asset.get("eo:bands")) or _mappings(asset.get("bands"))
+
+
+def _mappings(value: object) -> list[Mapping[str, Any]]:
+    """Members of a list, each in its place; empty ones for those that are no objects."""
+    members = value if isinstance(value, list) else []
+    return [member if isinstance(member, Mapping) else {} for member in members]
 
 
 def _described_band(band: Mapping[str, Any]) -> str | None:
@@ -497,9 +502,7 @@ def _declared_offset(assets: Mapping[str, Any]) -> float | None:
         described = _asset_bands(asset)
         if _key_band(key) is None and not any(_described_band(band) for band in described):
             continue
-        listed = asset.get("raster:bands")
-        rasters = [band for band in listed if isinstance(band, Mapping)] if listed else []
-        for holder in (*rasters, *described, asset):
+        for holder in (*_mappings(asset.get("raster:bands")), *described, asset):
             offset = _first_number(holder, ("offset", "raster:offset"))
             if offset is not None:
                 return offset

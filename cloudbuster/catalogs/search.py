@@ -152,9 +152,7 @@ def _cloud_rejection(cloud_cover: float | None, search: SceneSearch) -> str | No
     return None if inside else CLOUD_COVER
 
 
-def sift(
-    items: Iterable[Any], search: SceneSearch, *, area_known: bool = False
-) -> tuple[list[Item], Counter[str]]:
+def sift(items: Iterable[Any], search: SceneSearch) -> tuple[list[Item], Counter[str]]:
     """Apply every filter to ``items``.
 
     Parameters
@@ -163,8 +161,6 @@ def sift(
         JSON values, STAC items or not.
     search : SceneSearch
         What is wanted.
-    area_known : bool
-        Whether the items are known to share area with the AOI.
 
     Returns
     -------
@@ -176,7 +172,7 @@ def sift(
     for item in items:
         if not is_item(item):
             reason: str | None = NO_ITEM
-        elif not area_known and not shares_area(search.aoi, footprint_geometry(item)):
+        elif not shares_area(search.aoi, footprint_geometry(item)):
             reason = AREA
         else:
             reason = rejection(item, search)

@@ -10,8 +10,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import shapely
-from pystac.errors import STACError
+from pystac.errors import STACError, STACTypeError
 from pystac_client import Client, ConformanceClasses
+from pystac_client.errors import ClientTypeError
 from pystac_client.exceptions import APIError
 from pystac_client.stac_api_io import StacApiIO
 from pystac_client.warnings import PystacClientWarning
@@ -38,6 +39,16 @@ RETRY_STATUSES = (429, 500, 502, 503, 504)
 # Sentinel-2A was launched on 2015-06-23; some servers refuse years far from now.
 FIRST_DAY = date(2015, 6, 23)
 LAST_DAY = date(2100, 1, 1)
+# What pystac-client raises where an answer is not in the form of a STAC API.
+NOT_AN_API = (
+    STACError,
+    STACTypeError,
+    ClientTypeError,
+    PystacClientWarning,
+    KeyError,
+    TypeError,
+    AttributeError,
+)
 # Servers refuse or choke on larger areas; the convex hull is sent instead and the answer sifted.
 MAX_SENT_VERTICES = 500
 # Collections of Sentinel-2 as servers name them: sentinel-2-l2a, sentinel-s2-l2a-cogs, s2_l1c, ...
@@ -101,8 +112,7 @@ class StacApiCatalog:
             for page in pages:
                 for feature in page:
                     if is_item(feature):
-                        key = (str(feature.get("collection")), feature["id"])
-                        answered.setdefault(key, feature)
+                        answered.setdefault(_key(feature), feature)
                     else:
                         unreadable.append(_not_an_item(feature, self.url))
                 emit(on_event, Event("query", len(answered), 0, "items received"))
@@ -133,7 +143,7 @@ class StacApiCatalog:
                 yield from self._pages_of_period(client, search, period, collections)
         except APIError as error:
             raise self._api_error(error) from error
-        except (STACError, PystacClientWarning, KeyError, TypeError, AttributeError) as error:
+        except NOT_AN_API as error:
             msg = f"{self._host}: no STAC API ({type(error).__name__}); check the URL"
             raise CatalogError(msg) from error
         except ValueError as error:
@@ -158,13 +168,13 @@ class StacApiCatalog:
             collections=collections,
             **_cloud_filter(client, search),
         )
-        seen: set[str] = set()
+        seen: set[tuple[str, str]] = set()
         for page in found.pages_as_dicts():
-            ids = {str(feature["id"]) for feature in page["features"] if "id" in feature}
-            if ids and ids <= seen:
+            keys = {_key(feature) for feature in page["features"] if is_item(feature)}
+            if keys and keys <= seen:
                 msg = f"{self._host}: sent a page for the second time; try again"
                 raise TryAgainError(msg)
-            seen |= ids
+            seen |= keys
             yield page["features"]
 
     def _api_error(self, error: APIError) -> CatalogError | TryAgainError:
@@ -207,6 +217,11 @@ def _sent_area(aoi: BaseGeometry) -> BaseGeometry:
         return aoi
     hull = aoi.convex_hull
     return hull if shapely.get_num_coordinates(hull) <= MAX_SENT_VERTICES else aoi.envelope
+
+
+def _key(item: Item) -> tuple[str, str]:
+    """Identity of an item within its catalog: ids repeat from one collection to another."""
+    return (str(item.get("collection")), item["id"])
 
 
 def _not_an_item(feature: object, url: str) -> Dropped:

@@ -9,7 +9,7 @@ import shapely
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import ParseError, fromstring
 
-from cloudbuster.errors import MaskError
+from cloudbuster.errors import BadInputError, MaskError
 from cloudbuster.io.uri import read_bytes
 
 if TYPE_CHECKING:
@@ -51,11 +51,14 @@ def read_cloud_polygons(uri: str) -> CloudPolygons:
     Raises
     ------
     MaskError
-        Where it is not a mask of that kind.
-    BadInputError, TryAgainError
-        Where it cannot be read.
+        Where it cannot be read, or is not a mask of that kind.
+    TryAgainError
+        Where a remote one could not be reached.
     """
-    content = read_bytes(uri)
+    try:
+        content = read_bytes(uri)
+    except BadInputError as error:
+        raise MaskError(str(error)) from error
     try:
         root = fromstring(content)
     except (ParseError, DefusedXmlException) as error:

@@ -201,7 +201,7 @@ def write_parquet(path, items, *, assets_as_text=False):
 @pytest.mark.parametrize("assets_as_text", [False, True])
 def test_stac_geoparquet_gives_back_the_items(tmp_path, assets_as_text):
     items = [
-        make_item(folder=".", **{"s2:mgrs_tile": "33TWL"}),
+        make_item(folder=".", properties={"s2:mgrs_tile": "33TWL"}),
         make_item(kind="L1C", geometry=square(14.5, 45.5)),
         make_item(geometry=square(40, 45.5)),
         {**make_item(), "geometry": None},

@@ -3,6 +3,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cloudbuster.catalogs.schema import (
     absolute_item,
@@ -42,7 +44,7 @@ def scene(item, **options):
 
 def test_parse_scene_reads_an_item_of_earth_search():
     item = make_item(
-        **{
+        properties={
             "s2:product_uri": "S2A_MSIL2A_20200510T100031_N0500_R122_T33TWL_20230101T000000.SAFE",
             "s2:nodata_pixel_percentage": 12.5,
             "view:sun_azimuth": 150.0,
@@ -212,11 +214,11 @@ def test_parse_scene_makes_hrefs_absolute_against_the_self_link():
 
 def test_parse_scene_reads_the_twin_and_does_without_an_unusable_one():
     twin = make_item(kind="L1C")
-    item = make_item(**{"cloudbuster:l1c_twin": twin})
+    item = make_item(properties={"cloudbuster:l1c_twin": twin})
     parsed = scene(item).twin
     assert parsed is not None
     assert parsed.kind == "L1C"
-    assert scene(make_item(**{"cloudbuster:l1c_twin": {"id": "x"}})).twin is None
+    assert scene(make_item(properties={"cloudbuster:l1c_twin": {"id": "x"}})).twin is None
 
 
 def test_absolute_item_does_not_touch_its_argument():
@@ -267,6 +269,50 @@ def test_acquired_of_an_item_with_a_range_is_its_start():
 def test_kind_of_believes_the_product_type_before_the_collection():
     item = {**make_item(kind="L1C"), "collection": "sentinel-2-l2a"}
     assert kind_of(item) == "L1C"
+
+
+JUNK = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-5, 5),
+    st.text(max_size=3),
+    st.lists(st.one_of(st.none(), st.integers(0, 3), st.text(max_size=3)), max_size=2),
+    st.dictionaries(st.sampled_from(["name", "href", "x"]), st.integers(0, 3), max_size=2),
+)
+
+
+def places(value, path=()):
+    """Every place in a JSON document, as a path of keys."""
+    yield path
+    members = value.items() if isinstance(value, dict) else ()
+    for key, member in [*members, *(enumerate(value) if isinstance(value, list) else ())]:
+        yield from places(member, (*path, key))
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_parse_scene_answers_anything_with_a_scene_or_a_reason(data):
+    item = make_item()
+    item["links"] = [{"rel": "self", "href": "/a/b.json"}]
+    item["assets"]["red"] |= {"eo:bands": [{"name": "B04"}], "raster:bands": [{"offset": 0}]}
+    item["assets"]["stack"] = {"href": "x.tif", "bands": [{"name": "B05"}]}
+    known = [path for path in places(item) if path]
+    for path in data.draw(st.lists(st.sampled_from(known), min_size=1, max_size=3)):
+        holder = item
+        for key in path[:-1]:
+            holder = holder[key] if key in places_of(holder) else {}
+        if path[-1] in places_of(holder):
+            holder[path[-1]] = data.draw(JUNK)
+    try:
+        assert scene(item).id == item["id"]
+    except CatalogError as error:
+        assert str(error).startswith("test: item ")
+
+
+def places_of(value):
+    if isinstance(value, dict):
+        return value.keys()
+    return range(len(value)) if isinstance(value, list) else ()
 
 
 def _items_in(folder: Path):

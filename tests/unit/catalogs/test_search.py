@@ -1,3 +1,4 @@
+import itertools
 from datetime import date
 
 import pytest
@@ -39,7 +40,7 @@ def test_both_ends_of_a_period_are_inclusive_days_of_utc(taken, inside):
 
 
 def test_days_are_those_of_utc_whatever_the_item_writes():
-    item = make_item(datetime="2020-05-01T00:30:00+02:00")
+    item = make_item(properties={"datetime": "2020-05-01T00:30:00+02:00"})
     assert removed_by(item) == "outside of the dates"
 
 
@@ -80,7 +81,7 @@ def test_sift_names_the_filter_that_removed_each_item():
         make_item(),
         {"type": "Feature"},
         make_item(kind="L1C"),
-        make_item(datetime=None),
+        make_item(properties={"datetime": None}),
         make_item(taken="2021-05-10T10:00:31"),
         {**make_item(), "geometry": None, "bbox": None},
     ]
@@ -119,17 +120,12 @@ def test_merged_periods_are_the_union():
 def test_merged_periods_hold_the_same_days_and_stand_apart(periods):
     def days(ranges):
         return {
-            day
-            for first, last in ranges
-            for day in range(first.toordinal(), last.toordinal() + 1)
+            day for first, last in ranges for day in range(first.toordinal(), last.toordinal() + 1)
         }
 
     merged = merged_periods(periods)
     assert days(merged) == days(periods)
-    assert all(
-        (later[0] - earlier[1]).days > 1
-        for earlier, later in zip(merged, merged[1:], strict=False)
-    )
+    assert all((later[0] - earlier[1]).days > 1 for earlier, later in itertools.pairwise(merged))
 
 
 def test_scene_search_of_options_pairs_the_dates_by_position():

@@ -46,7 +46,7 @@ def test_every_page_is_read_and_the_server_is_asked_for_what_is_wanted():
     with serving(StacServer(seven_items() + unwanted_items(), page_size=2)) as server:
         found = search_of(server)
     assert days(found) == WANTED
-    assert len(server.searches) == 3
+    assert len(server.searches) == 4
     asked = server.searches[0]
     assert asked["limit"] == 100
     assert asked["collections"] == ["sentinel-2-l2a"]
@@ -118,27 +118,35 @@ def test_a_server_that_keeps_failing_is_named_with_its_status():
     failures = [Failure(503) for _ in range(20)]
     with serving(StacServer(seven_items(), failures=failures)) as server:
         host = server.url.removeprefix("http://")
-        with pytest.raises(TryAgainError, match=rf"\({host}\): HTTP status 503; try again") as error:
+        with pytest.raises(
+            TryAgainError, match=rf"\({host}\): HTTP status 503; try again"
+        ) as error:
             search_of(server)
     assert error.value.exit_code == ExitCode.TRY_AGAIN
 
 
 def test_a_search_that_is_refused_is_no_reason_to_try_again():
-    with serving(StacServer(seven_items(), failures=[Failure(400, b"bad\nrequest")])) as server:
-        with pytest.raises(CatalogError, match="HTTP status 400: bad"):
-            search_of(server)
+    with (
+        serving(StacServer(seven_items(), failures=[Failure(400, b"bad\nrequest")])) as server,
+        pytest.raises(CatalogError, match="HTTP status 400: bad"),
+    ):
+        search_of(server)
 
 
 def test_a_truncated_answer_is_told():
-    with serving(StacServer(seven_items(), failures=[Failure(200, b'{"features": [')])) as server:
-        with pytest.raises(TryAgainError, match="sent no JSON"):
-            search_of(server)
+    with (
+        serving(StacServer(seven_items(), failures=[Failure(200, b'{"features": [')])) as server,
+        pytest.raises(TryAgainError, match="sent no JSON"),
+    ):
+        search_of(server)
 
 
 def test_a_page_that_comes_again_ends_the_search_with_an_error():
-    with serving(StacServer(seven_items(), repeat=True)) as server:
-        with pytest.raises(TryAgainError, match="sent a page for the second time"):
-            search_of(server)
+    with (
+        serving(StacServer(seven_items(), repeat=True)) as server,
+        pytest.raises(TryAgainError, match="sent a page for the second time"),
+    ):
+        search_of(server)
 
 
 def test_a_server_that_is_not_there_is_told():
@@ -155,9 +163,11 @@ def test_a_url_that_is_no_stac_api_is_told():
             StacApiCatalog(f"{server.url}/absent", backoff_s=0).search(SEARCH)
         with pytest.raises(CatalogError, match="no STAC API"):
             StacApiCatalog(f"{server.url}/collections", backoff_s=0).search(SEARCH)
-    with serving(StacServer([], conformance=(CORE, COLLECTIONS))) as server:
-        with pytest.raises(CatalogError, match="no STAC API"):
-            search_of(server)
+    with (
+        serving(StacServer([], conformance=(CORE, COLLECTIONS))) as server,
+        pytest.raises(CatalogError, match="no STAC API"),
+    ):
+        search_of(server)
 
 
 def test_relative_hrefs_are_those_of_the_items_own_place():

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from cloudbuster.core.grid import GridWindow
+from cloudbuster.core.grid import GridWindow, MosaicGrid
 from cloudbuster.core.scene import BandAsset
 from cloudbuster.detectors.stock import StockDetector
-from cloudbuster.errors import BadInputError, MaskError
+from cloudbuster.errors import MaskError
 from tests.unit.detectors.fakes import FakeSource, grid_of, scene_of
 
 GRID = grid_of(8, 12)
@@ -20,8 +20,8 @@ def l2a(**masks):
     return FakeSource(scene_of("L2A"), GRID, masks=masks)
 
 
-def l1c(masks=None, **changes):
-    return FakeSource(scene_of("L1C", **changes), GRID, masks=masks or {})
+def l1c(masks):
+    return FakeSource(scene_of("L1C"), GRID, masks=masks)
 
 
 def test_stock_on_l2a_reads_classes_at_their_own_resolution():
@@ -161,26 +161,24 @@ def test_stock_refuses_polygons_in_another_crs(tmp_path):
 
 
 def test_stock_does_not_take_a_missing_file_as_clear(tmp_path):
-    masks = {"gml": BandAsset(str(tmp_path / "none.gml"))}
-    with pytest.raises(BadInputError, match=r"none\.gml"):
-        StockDetector("L1C").detect(l1c(None, masks=masks), GRID)
+    scene = scene_of("L1C", masks={"gml": BandAsset(str(tmp_path / "none.gml"))})
+    with pytest.raises(MaskError, match=r"none\.gml"):
+        StockDetector("L1C").detect(FakeSource(scene, GRID), GRID)
 
 
 def test_stock_on_l1c_without_masks_names_the_other_ways():
     with pytest.raises(MaskError, match=r"no mask classi or gml or cld .*--s2cloudless"):
-        StockDetector("L1C").detect(l1c(), GRID)
+        StockDetector("L1C").detect(l1c({}), GRID)
 
 
 @pytest.mark.real_data
 def test_stock_draws_real_cloud_polygons(test_data):
     path = test_data / "l1c-masks" / "T32TNM_20170226_MSK_CLOUDS_B00.gml"
-    tile = grid_of(10980, 10980, crs="EPSG:32632")
-    tile = type(tile)("EPSG:32632", 499_980, 4_700_040, 10, 10, 10980, 10980)
+    tile = MosaicGrid("EPSG:32632", 499_980, 4_700_040, 10, 10, 10980, 10980)
     source = FakeSource(scene_of("L1C", masks={"gml": BandAsset(str(path))}), tile)
     mask = StockDetector("L1C").detect(source, tile)
     assert mask.grid.shape == (1830, 1830)
-    # 4 opaque polygons and 1 cirrus cover 8.5 square kilometres; each touched cell counts.
-    area_km2 = mask.cloud.sum() * 0.06**2
-    assert 8 < area_km2 < 14
+    # The polygons (10.5 square kilometres) run along the cells' edges.
+    assert 10.5 < mask.cloud.sum() * 0.06**2 < 11.5
     rows, cols = np.nonzero(mask.cloud)
-    assert (cols.min(), rows.max()) == (31, 789)
+    assert (cols.min(), rows.max()) == (31, 788)

@@ -84,7 +84,7 @@ def test_overviews_of_reflectance_are_means_of_the_cells_that_have_a_value(large
 
 def test_cog_has_the_same_bytes_whatever_its_name_and_folder(large: Path, tmp_path: Path) -> None:
     grid = make_grid(1100, 1300)
-    again = tmp_path / "elsewhere" / "other.tif"
+    again = tmp_path / "a b & ü:<c>" / "other.tif"
     write(again, grid, make_pixels(grid))
     assert again.read_bytes() == large.read_bytes()
 

@@ -1,7 +1,7 @@
 import pytest
 import shapely
 
-from cloudbuster.errors import BadInputError, MaskError
+from cloudbuster.errors import MaskError
 from cloudbuster.io.gml import read_cloud_polygons
 
 HEAD = (
@@ -80,7 +80,7 @@ def test_what_is_no_mask_is_refused(tmp_path, text, words):
 
 
 def test_a_missing_file_is_refused(tmp_path):
-    with pytest.raises(BadInputError, match="check the path"):
+    with pytest.raises(MaskError, match="check the path"):
         read_cloud_polygons(str(tmp_path / "none.gml"))
 
 

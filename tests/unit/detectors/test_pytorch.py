@@ -1,0 +1,416 @@
+import io
+import json
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+from scipy import ndimage
+
+from cloudbuster.core.bands import BANDS_BY_KIND
+from cloudbuster.core.grid import GridWindow
+from cloudbuster.detectors import pytorch, torch_weights
+from cloudbuster.detectors.pytorch import PytorchDetector
+from cloudbuster.errors import BadInputError, MissingExtraError, UntrustedCodeError
+from tests.unit.detectors.fakes import FakeSource, grid_of, scene_of
+
+BANDS = BANDS_BY_KIND["L2A"]
+THRESHOLD = 3000
+
+# Logit: B02 - 3000, by a convolution of one cell.
+THRESHOLD_NET = """
+import torch
+
+def make_model(num_channels, input_stride, class_count, divisor, pretrained):
+    assert (input_stride, class_count, divisor, pretrained) == (1, 1, 1, False)
+    return torch.nn.Conv2d(num_channels, class_count, 1)
+"""
+# The same in a dict, as the original's models answer.
+DICT_NET = """
+import torch
+
+class Net(torch.nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.conv = torch.nn.Conv2d(channels, 1, 1)
+
+    def forward(self, x):
+        return {"2seg": self.conv(x), "reg": x.mean()}
+
+def make_model(num_channels, **kwargs):
+    return Net(num_channels)
+"""
+
+
+class ThresholdNet(torch.nn.Module):
+    """Logit: mean of B02 over ``size`` by ``size`` cells, minus 3000."""
+
+    def __init__(self, size=1):
+        super().__init__()
+        self.conv = torch.nn.Conv2d(len(BANDS), 1, size, padding=size // 2)
+        weight = torch.zeros_like(self.conv.weight)
+        weight[0, BANDS.index("B02")] = 1 / size**2
+        self.conv.weight = torch.nn.Parameter(weight)
+        self.conv.bias = torch.nn.Parameter(torch.tensor([-float(THRESHOLD)]))
+
+    def forward(self, x):
+        return self.conv(x)
+
+
+class NotANumber(torch.nn.Module):
+    def forward(self, x):
+        return (x[:, 1] - THRESHOLD) / (x[:, 1] != 7)
+
+
+class WrongShape(torch.nn.Module):
+    def forward(self, x):
+        return x[:, :1, ::2, ::2]
+
+
+class WrongKey(torch.nn.Module):
+    def forward(self, x):
+        return {"cloud": x[:, :1]}
+
+
+class WrongType(torch.nn.Module):
+    def forward(self, x):
+        return x[:, :1], x
+
+
+def state_of(net, prefix=""):
+    return {f"{prefix}{name.partition('.')[2]}": value for name, value in net.state_dict().items()}
+
+
+def save(path, content):
+    torch.save(content, path)
+    return str(path)
+
+
+@pytest.fixture
+def architecture(tmp_path):
+    path = tmp_path / "threshold.py"
+    path.write_text(THRESHOLD_NET)
+    return str(path)
+
+
+@pytest.fixture
+def weights(tmp_path):
+    return save(tmp_path / "threshold.pth", state_of(ThresholdNet()))
+
+
+def scripted(path, net):
+    with pytest.warns(DeprecationWarning, match="torch.jit"):
+        torch.jit.save(torch.jit.trace(net, torch.zeros(1, len(BANDS), 512, 512)), path)
+    return str(path)
+
+
+def exported(path, net, **options):
+    torch.export.save(
+        torch.export.export(net, (torch.zeros(1, len(BANDS), 512, 512),), **options), path
+    )
+    return str(path)
+
+
+def source_of(blue, gsd_m=10):
+    """Make a scene with ``blue`` in B02; the other bands hold 1."""
+    blue = np.asarray(blue, dtype=np.uint16)
+    pixels = {name: np.ones_like(blue) for name in BANDS}
+    return FakeSource(scene_of("L2A"), grid_of(*blue.shape, gsd_m), {**pixels, "B02": blue})
+
+
+def random_blue(height, width):
+    return np.random.default_rng(5).integers(1, 6000, (height, width), dtype=np.uint16)
+
+
+def trusted(weights, architecture):
+    return PytorchDetector(
+        BANDS, weights=weights, architecture=architecture, trust_architecture=True
+    )
+
+
+# 768 is two steps of 384; the others end inside of a window, one cell after one, or before.
+@pytest.mark.parametrize("shape", [(768, 385), (769, 500), (3, 900)])
+def test_every_cell_is_predicted_the_last_row_and_column_too(shape, weights, architecture):
+    blue = random_blue(*shape)
+    blue[-1], blue[:, -1] = 5000, 5000
+    source = source_of(blue)
+    mask = trusted(weights, architecture).detect(source, source.grid)
+    assert mask.grid == source.grid
+    np.testing.assert_array_equal(mask.cloud, blue > THRESHOLD)
+    assert not mask.defective.any()
+    assert not mask.low_rank.any()
+
+
+def test_seams_do_not_show_and_the_scene_is_mirrored_at_its_edges(tmp_path):
+    blue = random_blue(400, 430)
+    source = source_of(blue)
+    weights = exported(tmp_path / "mean.pt2", ThresholdNet(9))
+    mask = PytorchDetector(BANDS, weights=weights).detect(source, source.grid)
+    mean = ndimage.uniform_filter(blue.astype(np.float64), 9, mode="reflect")
+    sure = np.abs(mean - THRESHOLD) > 0.01
+    np.testing.assert_array_equal(mask.cloud[sure], (mean > THRESHOLD)[sure])
+
+
+def test_the_result_does_not_depend_on_the_area(tmp_path):
+    source = source_of(random_blue(430, 420))
+    detector = PytorchDetector(BANDS, weights=exported(tmp_path / "m.pt2", ThresholdNet(9)))
+    whole = detector.detect(source, source.grid)
+    window = GridWindow(370, 377, 33, 21)
+    part = detector.detect(source, source.grid.crop(window))
+    assert part.grid == source.grid.crop(window)
+    np.testing.assert_array_equal(part.cloud, whole.cloud[window.slices])
+
+
+def test_cells_without_data_are_defective_and_never_cloud(weights, architecture):
+    blue = np.full((4, 5), 5000)
+    source = source_of(blue)
+    source.pixels["B12"][1, 2] = 0
+    source.pixels["B01"][2, 2] = 65535
+    mask = trusted(weights, architecture).detect(source, source.grid)
+    expected = np.zeros((4, 5), dtype=bool)
+    expected[1:3, 2] = True
+    np.testing.assert_array_equal(mask.defective, expected)
+    np.testing.assert_array_equal(mask.cloud, ~expected)
+
+
+def test_windows_without_data_are_not_predicted(architecture, weights, monkeypatch):
+    source = source_of(np.zeros((5, 5)))
+    monkeypatch.setattr(PytorchDetector, "_predict", None)
+    mask = trusted(weights, architecture).detect(source, source.grid)
+    assert mask.defective.all()
+
+
+def test_a_logit_that_is_no_number_makes_a_cell_defective(tmp_path):
+    source = source_of([[5000, 7, 3]])
+    weights = exported(tmp_path / "nan.pt2", NotANumber())
+    source.pixels["B02"][0, 1] = THRESHOLD
+    source.pixels["B02"][0, 1] = 7
+    mask = PytorchDetector(BANDS, weights=weights).detect(source, source.grid)
+    # (7 - 3000) / 0 is minus infinity: clear. A number divided by zero is one; 0 / 0 is none.
+    np.testing.assert_array_equal(mask.cloud, [[True, False, False]])
+    np.testing.assert_array_equal(mask.defective, [[False, False, False]])
+
+
+def test_a_model_may_answer_a_dict_with_2seg(tmp_path):
+    path = tmp_path / "net.py"
+    path.write_text(DICT_NET)
+    weights = save(tmp_path / "net.pth", state_of(ThresholdNet(), "conv."))
+    source = source_of([[2999, 3000, 3001]])
+    mask = trusted(weights, str(path)).detect(source, source.grid)
+    np.testing.assert_array_equal(mask.cloud, [[False, False, True]])
+
+
+def test_torchscript_and_exported_programs_need_neither_architecture_nor_trust(tmp_path):
+    source = source_of([[2999, 3000, 3001]])
+    for weights in (
+        scripted(tmp_path / "net.weights", ThresholdNet()),
+        exported(tmp_path / "net.pt2", ThresholdNet()),
+    ):
+        mask = PytorchDetector(BANDS, weights=weights).detect(source, source.grid)
+        np.testing.assert_array_equal(mask.cloud, [[False, False, True]])
+
+
+def test_mask_gsd_is_the_size_of_what_the_model_sees(tmp_path):
+    source = source_of([[2000, 5000], [5000, 5000]])
+    weights = exported(tmp_path / "net.pt2", ThresholdNet())
+    mask = PytorchDetector(BANDS, weights=weights, mask_gsd_m=20).detect(source, source.grid)
+    assert mask.grid == grid_of(1, 1, 20)
+    assert mask.cloud.all()
+    assert mask.detector.startswith("pytorch weights=")
+    assert mask.detector.endswith(" gsd_m=20")
+
+
+def test_code_that_nobody_trusts_does_not_run(tmp_path, weights):
+    marker = tmp_path / "ran"
+    path = tmp_path / "evil.py"
+    path.write_text(f"open({str(marker)!r}, 'w').close()")
+    with pytest.raises(UntrustedCodeError, match="--trust-architecture"):
+        PytorchDetector(BANDS, weights=weights, architecture=str(path))
+    assert not marker.exists()
+
+
+class Evil:
+    def __reduce__(self):
+        return (print, ("ran",))
+
+
+def test_code_in_a_weights_file_does_not_run(tmp_path, architecture, capsys):
+    source = source_of([[1]])
+    with pytest.raises(BadInputError, match="is no state dict"):
+        trusted(save(tmp_path / "evil.pth", {"weight": Evil()}), architecture).detect(
+            source, source.grid
+        )
+    assert capsys.readouterr().out == ""
+
+
+def rewritten(source, target, name, content):
+    """Copy an exported program with one entry replaced."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+        for entry in old.namelist():
+            new.writestr(entry, content if entry.endswith(name) else old.read(entry))
+    return str(target)
+
+
+def edited(source, target, edit):
+    with zipfile.ZipFile(source) as archive:
+        program = json.loads(archive.read("net/models/model.json"))
+    edit(program)
+    return rewritten(source, target, "models/model.json", json.dumps(program))
+
+
+def _call_os(program):
+    program["graph_module"]["graph"]["nodes"][0]["target"] = "torch.os.system"
+
+
+def _guard(program):
+    program["guards_code"] = ["print('ran')"]
+
+
+@pytest.mark.parametrize(
+    ("edit", "named"), [(_call_os, "a call of torch.os.system"), (_guard, "expressions")]
+)
+def test_code_in_an_exported_program_needs_trust(tmp_path, edit, named):
+    plain = exported(tmp_path / "net.pt2", ThresholdNet())
+    evil = edited(plain, tmp_path / "evil.pt2", edit)
+    with pytest.raises(UntrustedCodeError, match=f"{named}.*--trust-architecture"):
+        PytorchDetector(BANDS, weights=evil).detect(source_of([[1]]), grid_of(1, 1))
+
+
+def test_pickled_objects_in_an_exported_program_need_trust(tmp_path, capsys):
+    plain = exported(tmp_path / "net.pt2", ThresholdNet())
+    evil_inputs = io.BytesIO()
+    torch.save(Evil(), evil_inputs)
+    evil = rewritten(plain, tmp_path / "evil.pt2", "sample_inputs/model.pt", evil_inputs.getvalue())
+    with pytest.raises(UntrustedCodeError, match="pickled objects"):
+        PytorchDetector(BANDS, weights=evil).detect(source_of([[1]]), grid_of(1, 1))
+    assert capsys.readouterr().out == ""
+
+
+def test_an_exported_program_of_any_size_needs_trust(tmp_path):
+    size = {2: torch.export.Dim("y", min=8), 3: torch.export.Dim("x", min=8)}
+    weights = exported(tmp_path / "any.pt2", ThresholdNet(), dynamic_shapes=(size,))
+    source = source_of([[2999, 3001]])
+    with pytest.raises(UntrustedCodeError, match="fixed shape"):
+        PytorchDetector(BANDS, weights=weights).detect(source, source.grid)
+    mask = PytorchDetector(BANDS, weights=weights, trust_architecture=True).detect(
+        source, source.grid
+    )
+    np.testing.assert_array_equal(mask.cloud, [[False, True]])
+
+
+def test_a_state_dict_needs_an_architecture(weights):
+    with pytest.raises(BadInputError, match="--architecture"):
+        PytorchDetector(BANDS, weights=weights).detect(source_of([[1]]), grid_of(1, 1))
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("def make_model(", "cannot be run: SyntaxError"),
+        ("import there_is_no_such_package", "cannot be run: ModuleNotFoundError"),
+        ("1 / 0", "cannot be run: ZeroDivisionError: division by zero"),
+        ("model = 1", r"no function make_model\(num_channels"),
+        ("def make_model(channels): pass", r"make_model\(12, ...\) failed: TypeError"),
+        ("def make_model(*a, **k): return 3", "gave a int, not a torch.nn.Module"),
+        (THRESHOLD_NET.replace("count, 1)", "count, 3)"), "does not fit the model of"),
+    ],
+    ids=["syntax", "import", "error", "missing", "arguments", "type", "weights"],
+)
+def test_a_bad_architecture_is_one_clear_line(tmp_path, weights, code, words):
+    path = tmp_path / "net.py"
+    path.write_text(code)
+    with pytest.raises(BadInputError, match=words) as caught:
+        trusted(weights, str(path)).detect(source_of([[1]]), grid_of(1, 1))
+    assert "\n" not in str(caught.value)
+
+
+def _not_a_model(path):
+    path.write_bytes(b"not a model")
+
+
+def _empty(path):
+    path.write_bytes(b"")
+
+
+def _a_list(path):
+    torch.save([1, 2], path)
+
+
+def _no_program(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("net/archive_format", "pt2")
+        archive.writestr("net/models/model.json", "{}")
+
+
+def _no_script(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("net/constants.pkl", "")
+
+
+@pytest.mark.parametrize("write", [_not_a_model, _empty, _a_list, _no_program, _no_script])
+def test_weights_that_are_none_are_one_clear_line(tmp_path, architecture, write):
+    path = tmp_path / "model.pth"
+    write(path)
+    with pytest.raises(BadInputError, match=r"model\.pth") as caught:
+        trusted(str(path), architecture).detect(source_of([[1]]), grid_of(1, 1))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_weights_file_is_told(tmp_path, architecture):
+    with pytest.raises(BadInputError, match="check the path"):
+        trusted(str(tmp_path / "none.pth"), architecture).detect(source_of([[1]]), grid_of(1, 1))
+
+
+@pytest.mark.parametrize(
+    ("net", "words"),
+    [
+        (WrongShape(), r"answers shape \(1, 1, 256, 256\), not \(1, 1, 512, 512\)"),
+        (WrongKey(), "answers a dict of cloud, without '2seg'"),
+        (WrongType(), "answers a tuple"),
+    ],
+)
+def test_an_answer_that_cannot_be_used_is_told(tmp_path, net, words):
+    weights = exported(tmp_path / "net.pt2", net)
+    with pytest.raises(BadInputError, match=words):
+        PytorchDetector(BANDS, weights=weights).detect(source_of([[1]]), grid_of(1, 1))
+
+
+def test_a_model_of_other_channels_is_told(tmp_path):
+    weights = exported(tmp_path / "net.pt2", ThresholdNet())
+    detector = PytorchDetector(BANDS[:4], weights=weights)
+    with pytest.raises(BadInputError, match="does not take a window of 1 x 4 x 512 x 512"):
+        detector.detect(source_of([[1]]), grid_of(1, 1))
+
+
+def test_the_detector_goes_to_another_process_without_its_model(weights, architecture):
+    source = source_of([[2999, 3001]])
+    detector = trusted(weights, architecture)
+    first = detector.detect(source, source.grid)
+    copied = pickle.loads(pickle.dumps(detector))  # noqa: S301
+    assert len(pickle.dumps(detector)) < 1000
+    np.testing.assert_array_equal(copied.detect(source, source.grid).cloud, first.cloud)
+
+
+def test_a_missing_package_names_the_command_that_brings_it(monkeypatch, weights):
+    monkeypatch.setattr(torch_weights, "find_spec", lambda _name: None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'cloudbuster\[torch\]'"):
+        PytorchDetector(BANDS, weights=weights)
+
+
+@pytest.mark.real_data
+def test_a_threshold_on_blue_finds_the_labelled_clouds(test_data, tmp_path, monkeypatch):
+    folder = test_data / "toa-labelled-dlr"
+    with rasterio.open(folder / "sentinel2_toa_6band.tif") as dataset:
+        blue = np.rint(dataset.read(1) * 10_000).astype(np.uint16)
+    with rasterio.open(folder / "sentinel2_labels.tif") as dataset:
+        labelled = dataset.read(1) == 4
+    # Blue above 0.23 is the best that one threshold can do here: 96.7 percent of the pixels.
+    net = ThresholdNet()
+    net.conv.bias = torch.nn.Parameter(torch.tensor([-2300.0]))
+    monkeypatch.setattr(pytorch, "WINDOW_CELLS", 512)
+    source = source_of(blue, 30)
+    weights = exported(tmp_path / "blue.pt2", net)
+    mask = PytorchDetector(BANDS, weights=weights).detect(source, source.grid)
+    assert (mask.cloud == labelled).mean() > 0.96
