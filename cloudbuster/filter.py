@@ -30,6 +30,7 @@ from cloudbuster.errors import (
     RequestError,
 )
 from cloudbuster.events import Event, OnEvent, emit
+from cloudbuster.io.original import ORIGINAL_PROPERTY
 from cloudbuster.models import (
     Candidates,
     Dropped,
@@ -42,9 +43,6 @@ from cloudbuster.models import (
 )
 
 logger = logging.getLogger(__name__)
-
-# Property under which an item made of an original's document keeps that document's own fields.
-ORIGINAL_PROPERTY = "cloudbuster:original"
 
 Check = Callable[[Item], str | None]
 """An item to the reason why it is dropped, or None."""

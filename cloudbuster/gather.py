@@ -119,8 +119,7 @@ def gather_scene(task: GatherTask) -> tuple[SceneRecord, ...]:
         mask = _detect(task, source, grid.window_bounds(window), grid.crs)
         records = _write_scene(task, source, mask, window)
         if task.donate_mask:
-            stem = scene_stem(task.name, records[0].index, prefix=MASK_PREFIX)
-            write_donor_mask(local_path(join(task.output, f"{stem}.tif")), mask, scene)
+            write_donor_mask(local_path(join(task.output, _mask_name(task))), mask, scene)
     for record in records:
         write_document(join(task.output, f"{Path(record.raster).stem}.json"), record)
     logger.info(
@@ -279,9 +278,16 @@ def _outputs(task: GatherTask) -> list[_Output]:
     return outputs
 
 
+def _mask_name(task: GatherTask) -> str:
+    """Name the donated mask: by the scene's first index, whatever its role."""
+    index = _outputs(task)[0].index
+    return f"{scene_stem(task.name, index, prefix=MASK_PREFIX)}.tif"
+
+
 def output_stems(task: GatherTask) -> list[str]:
     """Names, without ending, of the rasters that a task writes."""
-    return [output.stem for output in _outputs(task)]
+    masks = [Path(_mask_name(task)).stem] if task.donate_mask else []
+    return [output.stem for output in _outputs(task)] + masks
 
 
 def _detect(task: GatherTask, source: RasterSceneSource, bounds: Bounds, crs: str) -> DetectedMask:
@@ -337,7 +343,6 @@ def _record(
     scene = source.scene
     decision = source.radiometry
     cells = task.grid.width * task.grid.height
-    donated = task.donate_mask and not output.backstop
     return SceneRecord(
         name=task.name,
         index=output.index,
@@ -362,7 +367,7 @@ def _record(
         observed_fraction=float(counts[Look.MASKED :].sum() / cells),
         clear_fraction=float(counts[Look.LOW_RANK :].sum() / cells),
         raster=f"{output.stem}.tif",
-        mask=f"{MASK_PREFIX}{output.stem}.tif" if donated else None,
+        mask=_mask_name(task) if task.donate_mask else None,
         task_fingerprint=_fingerprint(task, output),
         version=version("cloudbuster"),
         item=task.item,

@@ -112,16 +112,13 @@ def merge_scenes(
 ) -> MergeResult:
     """Merge the gathered scenes of ``name`` into one mosaic.
 
-    Each pixel comes from one scene: with ``first`` the clear look of the lowest index, else the
-    low-rank look of the lowest index, else the backstop of the lowest index. The products replace
-    older ones together, when all of them are ready.
+    With ``first`` a pixel is the clear look of the lowest index, else the low-rank look, else the
+    backstop. The products replace older ones together, when all of them are ready.
 
     Parameters
     ----------
-    input_path : str
-        Folder of the scenes; whatever else lies there is left alone.
-    output_path : str
-        Folder of the products; made where it does not exist.
+    input_path, output_path : str
+        Folders of the scenes (whatever else lies there is left alone) and of the products.
     name : str
         Base of the file names.
     composite : {"first"}
@@ -134,19 +131,14 @@ def merge_scenes(
     Returns
     -------
     MergeResult
-        Where the products are: ``cloudless`` and ``cloudy`` (the backstop alone) with the
-        reflectance bands and ``scene_index``, ``quality``, the STAC item and the preview.
+        Where the products are, and shares of the grid's cells.
 
     Raises
     ------
     NothingUsableError
         Where there is no scene, or none has a pixel.
-    RasterError
-        Where a scene's raster is broken or does not fit the others; it is named.
-    GridError
-        Where the scenes' records tell of different grids.
-    RequestError
-        Where a record or the name breaks the contract.
+    RasterError, GridError, RequestError
+        Where a raster, a grid or a document cannot be used; it is named.
     OutputError, TryAgainError
         Where the products cannot be written, or the disk is full.
     """
@@ -164,18 +156,17 @@ def merge_scenes(
         write_item(mosaic_item(mosaic), str(staged["item"]))
         _publish(staged, target.parent)
     emit(on_event, Event("merge", tally.blocks + 1, tally.blocks + 1, "products written"))
+    duration_s = round(time.monotonic() - started, 3)
     logger.info(
-        "mosaic_merged",
-        extra={
-            "mosaic": name,
-            "scenes": len(files),
-            "clear_fraction": mosaic.clear_fraction,
-            "duration_s": round(time.monotonic() - started, 3),
-        },
+        "mosaic_merged", extra={"mosaic": name, "scenes": len(files), "duration_s": duration_s}
     )
+    return _result(paths, mosaic)
+
+
+def _result(paths: dict[str, str], mosaic: MosaicDescription) -> MergeResult:
     return MergeResult(
         **paths,
-        scene_count=len(files),
+        scene_count=len(mosaic.scenes),
         clear_fraction=mosaic.clear_fraction,
         backstop_fraction=mosaic.backstop_fraction,
         hole_fraction=mosaic.hole_fraction,

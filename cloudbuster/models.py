@@ -32,7 +32,9 @@ Item = dict[str, Any]
 
 MosaicName = Annotated[
     str,
-    StringConstraints(pattern=r"^(?!backstop-|mask-)[A-Za-z0-9_][A-Za-z0-9._-]*$", max_length=128),
+    StringConstraints(  # `$` alone lets Python accept a final newline.
+        pattern=r"^(?!backstop-|mask-)[A-Za-z0-9_][A-Za-z0-9._-]*$(?!\n)", max_length=128
+    ),
 ]
 
 

@@ -21,6 +21,7 @@ from cloudbuster.events import Event, OnEvent, emit
 from cloudbuster.filter import filter_scenes
 from cloudbuster.gather import GatherReport, gather_scenes, output_stems
 from cloudbuster.io.documents import read_document, write_document
+from cloudbuster.io.scene_raster import MASK_PREFIX
 from cloudbuster.io.uri import is_remote, local_path
 from cloudbuster.merge import merge_scenes
 from cloudbuster.models import (
@@ -329,7 +330,9 @@ def _remove_stale(
 ) -> None:
     """Remove scenes of this name that an earlier request left and this one does not want."""
     wanted = {Path(record.raster).stem for record in records}
-    wanted |= {f"mask-{stem}" for task in tasks for stem in output_stems(task)}
+    wanted |= {
+        stem for task in tasks for stem in output_stems(task) if stem.startswith(MASK_PREFIX)
+    }
     pattern = re.compile(rf"(backstop-|mask-)?{re.escape(name)}-\d+")
     for path in scenes.iterdir():
         if pattern.fullmatch(path.stem) and path.stem not in wanted:

@@ -105,18 +105,11 @@ def query_scenes(
         Where a remote catalog failed in a way that may pass.
     """
     area = _area(aoi, options)
-    catalog = open_catalog(options.catalog)
-    search = SceneSearch.of(area, options)
+    catalog, search = open_catalog(options.catalog), SceneSearch.of(area, options)
     found = catalog.search(search, on_event=on_event)
     usable, dropped = _usable(found, options.catalog)
-    unique, repeated = _deduplicated(usable)
-    dropped += repeated
-    ordered = sorted(unique, key=_newest_first)
-    dropped += [
-        Dropped(item_id=candidate.scene.id, reason=f"over the limit of {options.limit}")
-        for candidate in ordered[options.limit :]
-    ]
-    taken = ordered[: options.limit]
+    taken, left = _taken(usable, options.limit)
+    dropped += left
     if not taken:
         raise NothingUsableError(_nothing_message(found, dropped, options))
     items = [candidate.item for candidate in taken]
@@ -158,6 +151,15 @@ def _usable(found: Found, catalog: str) -> tuple[list[_Candidate], list[Dropped]
         else:
             dropped.append(Dropped(item_id=scene.id, reason="lists no reflectance band"))
     return usable, dropped
+
+
+def _taken(usable: Iterable[_Candidate], limit: int) -> tuple[list[_Candidate], list[Dropped]]:
+    """Take each observation once, the newest first, up to the limit; and say what was left."""
+    unique, left = _deduplicated(usable)
+    ordered = sorted(unique, key=_newest_first)
+    reason = f"over the limit of {limit}"
+    left += [Dropped(item_id=entry.scene.id, reason=reason) for entry in ordered[limit:]]
+    return ordered[:limit], left
 
 
 def _deduplicated(candidates: Iterable[_Candidate]) -> tuple[list[_Candidate], list[Dropped]]:

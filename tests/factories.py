@@ -75,6 +75,7 @@ def write_scene(folder: Path, spec: SceneSpec) -> dict[str, Any]:
     west, south, east, north = transform_bounds(
         CRS, "EPSG:4326", spec.west, spec.north - extent, spec.west + extent, spec.north
     )
+    taken = spec.datetime.replace("-", "").replace(":", "").rstrip("Z")
     item = {
         "type": "Feature",
         "stac_version": "1.0.0",
@@ -90,6 +91,7 @@ def write_scene(folder: Path, spec: SceneSpec) -> dict[str, Any]:
             "proj:epsg": 32633,
             "grid:code": f"MGRS-{spec.tile}",
             "s2:processing_baseline": spec.baseline,
+            "s2:datatake_id": f"G{spec.id[:3]}_{taken}_000001_N{spec.baseline}",
             **spec.properties,
         },
         "links": [],

@@ -12,6 +12,7 @@ from typing import Any
 from cloudbuster.core.bands import BANDS, Kind
 from cloudbuster.core.scene import BandAsset, Scene
 from cloudbuster.errors import CatalogError
+from cloudbuster.io.original import L1C_BUCKET, TILE_PATH
 from cloudbuster.io.uri import is_remote, join, resolve
 from cloudbuster.models import Item
 
@@ -83,9 +84,6 @@ _BASELINE = re.compile(r"^(\d{1,2})\.(\d{1,2})$")
 _BASELINE_IN_NAME = re.compile(r"_N(\d{2})\.?(\d{2})(?=_|\.|$)")
 _ORBIT_IN_NAME = re.compile(r"_R(\d{3})(?=_|\.|$)")
 _RESOLUTION = re.compile(r"^(.+)_(\d{2})m$")
-# Layout of the buckets sentinel-s2-l1c and -l2a: tiles/zone/band/square/year/month/day/sequence.
-TILE_PATH = re.compile(r"tiles/\d{1,2}/[A-Z]/[A-Z]{2}/\d{4}/\d{1,2}/\d{1,2}/\d+")
-_L1C_BUCKET = "s3://sentinel-s2-l1c/"
 # First baseline whose cloud masks are rasters (MSK_CLASSI) instead of GML polygons; operational
 # from 2022-01-25 (Sentinel-2 Products Specification Document; sentinelhub-py#242).
 FIRST_RASTER_MASK_BASELINE = (4, 0)
@@ -123,12 +121,13 @@ def parse_scene(item: Item, *, catalog: str, base: str | None = None) -> Scene:
     names = list(_names(item))
     tile = mgrs_tile_of(item)
     baseline = _baseline(properties, names)
+    collection = item.get("collection")
     assets = absolute_item(item, base)["assets"]
     bands = _bands(assets)
     return Scene(
         id=str(item["id"]),
         kind=kind,
-        collection=item.get("collection"),
+        collection=collection if isinstance(collection, str) else None,
         acquired=acquired_of(item),
         platform=_platform(properties, names),
         mgrs_tile=tile,
@@ -488,9 +487,9 @@ def _bucket_masks(
     """Masks of an L1C scene in the public bucket, whose items list none (facts of its layout)."""
     href = next((band.href for band in bands.values()), "")
     match = TILE_PATH.search(href)
-    if kind != "L1C" or not href.startswith(_L1C_BUCKET) or match is None or baseline is None:
+    if kind != "L1C" or not href.startswith(f"{L1C_BUCKET}/") or match is None or baseline is None:
         return {}
-    folder = f"{_L1C_BUCKET}{match[0]}/qi"
+    folder = f"{L1C_BUCKET}/{match[0]}/qi"
     if (int(baseline[:2]), int(baseline[3:])) >= FIRST_RASTER_MASK_BASELINE:
         return {"classi": BandAsset(f"{folder}/MSK_CLASSI_B00.jp2")}
     return {"gml": BandAsset(f"{folder}/MSK_CLOUDS_B00.gml")}

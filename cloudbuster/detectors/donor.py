@@ -109,10 +109,12 @@ def _search(folder: str, identity: SceneIdentity) -> tuple[str, DonatedMask]:
         )
         raise DonorError(msg)
     if not found:
-        unread = f", {len(complaints)} of which cannot be used: {complaints[0]}"
+        unread = (
+            f", {len(complaints)} of which cannot be used: {complaints[0]}" if complaints else ""
+        )
         msg = (
-            f"{folder} holds no mask of {identity} among its {len(paths)} mask-*.tif"
-            f"{unread if complaints else ''}; make one with --donate-mask"
+            f"{folder} holds no mask of {identity} among its {len(paths)} mask-*.tif{unread}; "
+            "make one with --donate-mask"
         )
         raise DonorError(msg)
     return found[0]

@@ -115,8 +115,8 @@ class PytorchDetector:
         kept_inside = keep.shifted(-inside.row, -inside.col).slices
         if not valid[kept_inside].any():
             return np.zeros((keep.height, keep.width), dtype=np.bool_), ~valid[kept_inside]
-        rows = mirrored(read.row, read.height, cells.height) - inside.row
-        cols = mirrored(read.col, read.width, cells.width) - inside.col
+        rows = mirrored(read.row - inside.row, read.height, inside.height)
+        cols = mirrored(read.col - inside.col, read.width, inside.width)
         window = bands[:, rows[:, None], cols[None, :]].astype(np.float32)
         kept = keep.shifted(-read.row, -read.col).slices
         cloud, unknown = (layer[kept] for layer in self._predict(window))

@@ -254,6 +254,7 @@ class SceneRaster:
             self.grid = _grid_of(path, dataset, mosaic)
             self.bands, self.has_look = _bands_of(path, dataset)
             self.window = _window_of(path, self.grid, mosaic)
+            _check_length(path, dataset)
         except RasterError:
             self.close()
             raise
@@ -344,6 +345,18 @@ class SceneRaster:
                 msg = f"{self.path}: missing, truncated or no GeoTIFF; gather this scene again"
                 raise RasterError(msg) from error
         return self._dataset
+
+
+def _check_length(path: Path, dataset: Any) -> None:  # noqa: ANN401 -- rasterio is untyped
+    """Refuse a file that ends before the last tile of any band, even if nobody reads that tile."""
+    length = path.stat().st_size
+    for band, (height, width) in enumerate(dataset.block_shapes, start=1):
+        last = f"{(dataset.width - 1) // width}_{(dataset.height - 1) // height}"
+        offset = dataset.get_tag_item(f"BLOCK_OFFSET_{last}", "TIFF", bidx=band)
+        size = dataset.get_tag_item(f"BLOCK_SIZE_{last}", "TIFF", bidx=band)
+        if offset and int(offset) + int(size or 0) > length:
+            msg = f"{path}: truncated at {length} bytes; gather this scene again"
+            raise RasterError(msg)
 
 
 def _window_of(path: Path, grid: MosaicGrid, mosaic: MosaicGrid | None) -> GridWindow:

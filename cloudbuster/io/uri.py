@@ -7,7 +7,7 @@ document or the one that was there before.
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -113,7 +113,9 @@ def replacing(target: Path) -> Iterator[Path]:
     except OSError as error:
         raise output_error(target, error) from error
     finally:
-        partial.unlink(missing_ok=True)
+        # What stopped the writing also stops this: the first error is the one to tell.
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def output_error(target: Path, error: OSError) -> OutputError | TryAgainError:

@@ -1,5 +1,4 @@
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -249,7 +248,7 @@ def test_merge_takes_only_the_files_of_its_name(tmp_path: Path) -> None:
         "m-05.jp2",
         ".m-01.tif.1a2b3c4d.partial",
         "backstop-backstop-m-01.tif",
-        "m-٠١.tif",
+        "m-\N{ARABIC-INDIC DIGIT ONE}\N{ARABIC-INDIC DIGIT TWO}.tif",
         "m--01.tif",
     ):
         (scenes / foreign).write_bytes(b"not a raster")
@@ -264,7 +263,7 @@ def test_merge_treats_the_name_as_text_not_as_a_pattern(tmp_path: Path) -> None:
         merge_scenes(str(tmp_path / "scenes"), str(tmp_path), name="a.b")
 
 
-@pytest.mark.parametrize("name", ["", "backstop-m", "mask-m", "../m", "a/b", "m\n"])
+@pytest.mark.parametrize("name", ["", "backstop-m", "mask-m", "../m", "a/b", "a b"])
 def test_merge_refuses_a_name_that_is_none(tmp_path: Path, name: str) -> None:
     with pytest.raises(RequestError, match="cannot name a mosaic"):
         merge_scenes(str(tmp_path), str(tmp_path), name=name)
@@ -574,7 +573,7 @@ def test_merge_reads_reflectance_only_of_scenes_that_give_something(
     for index in (1, 2, 3):
         write_scene(tmp_path / "scenes", spec(index, [[3, 3, 3, 3], [3, 3, 3, 3 - index % 2]]))
     read_by: list[tuple[str, GridWindow]] = []
-    original: Callable[[SceneRaster, GridWindow], np.ndarray] = SceneRaster.read_reflectance
+    original = SceneRaster.read_reflectance
 
     def spy(raster: SceneRaster, window: GridWindow) -> np.ndarray:
         read_by.append((raster.path.name, window))

@@ -82,7 +82,7 @@ def test_what_does_not_exist_is_told(tmp_path):
 )
 def test_a_mask_of_another_scene_is_refused_with_both_identities(tmp_path, other):
     uri = donate(tmp_path / "mask-a-01.tif", **other)
-    with pytest.raises(DonorError, match="is the mask of tile .* is tile 33TWL of datatake S2A_"):
+    with pytest.raises(DonorError, match=r"is the mask of tile .* is tile 33TWL of datatake S2A_"):
         DonorDetector(uri).detect(source(), AREA)
 
 

@@ -32,7 +32,7 @@ def test_every_type_can_be_made():
 
 def test_an_untrusted_architecture_is_refused_before_any_work():
     options = DetectorOptions(type="pytorch", weights="w.pth", architecture="net.py")
-    with pytest.raises(UntrustedCodeError, match="net.py is code"):
+    with pytest.raises(UntrustedCodeError, match=r"net\.py is code"):
         make_detector(options, "L2A")
 
 

@@ -1,4 +1,3 @@
-import errno
 import shutil
 from pathlib import Path
 
@@ -9,7 +8,6 @@ from rasterio.enums import ColorInterp
 
 from cloudbuster.core.grid import MosaicGrid
 from cloudbuster.errors import OutputError, TryAgainError
-from cloudbuster.io import gdal_env as gdal_env_module
 from cloudbuster.io.cog import CogBand, cog_problems, open_cog_writer, overview_factors
 from cloudbuster.io.gdal_env import CACHE_BYTES, gdal_env, writing
 
@@ -161,10 +159,9 @@ def test_writing_tells_a_full_disk_from_a_broken_one(
     with pytest.raises(OutputError), writing(tmp_path / "a.tif"):
         raise error
     full = shutil.disk_usage(tmp_path)._replace(free=1000)
-    monkeypatch.setattr(gdal_env_module.shutil, "disk_usage", lambda _: full)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
     with pytest.raises(TryAgainError, match="free some space"), writing(tmp_path / "a.tif"):
         raise error
-    assert errno.ENOSPC == 28
 
 
 def test_gdal_cache_is_given_in_bytes() -> None:

@@ -70,7 +70,7 @@ def test_what_cannot_be_read_is_refused(tmp_path):
     path = tmp_path / "mask-a-01.tif"
     write_donor_mask(path, mask_of(), SCENE)
     path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(DonorError, match="cannot be read.*--donate-mask"):
+    with pytest.raises(DonorError, match=r"cannot be read.*--donate-mask"):
         read_donor_mask(str(path))
     with pytest.raises(DonorError, match="cannot be read"):
         read_donor_mask(str(tmp_path / "none.tif"))
