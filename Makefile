@@ -81,6 +81,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	@echo "installing what tests need (about 1.5 GB, most of it PyTorch)"
 	@$(PIP_INSTALL) --editable '.[dev]'
 	@$(VENV_PYTHON) -c 'import lightgbm' 2>/dev/null || \
+		{ [ "$$(id -u)" = 0 ] && apt-get -qq update && apt-get -qq -y install libgomp1; } >/dev/null 2>&1 || \
 		echo "make: LightGBM (s2cloudless) does not load; it needs the OpenMP library" \
 			"(Debian, Ubuntu: apt-get install libgomp1)" >&2
 	@touch $@

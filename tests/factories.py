@@ -60,7 +60,6 @@ def write_raster(
 def write_scene(folder: Path, spec: SceneSpec) -> dict[str, Any]:
     """Write a scene's rasters and its item; return the item."""
     home = folder / spec.id
-    place = {"west": spec.west, "north": spec.north}
     pixels = spec.pixels
     if pixels is None:
         pixels = np.full((spec.size, spec.size), spec.dn, np.uint16)
@@ -69,8 +68,8 @@ def write_scene(folder: Path, spec: SceneSpec) -> dict[str, Any]:
         scl[rows, cols] = value
     for offset, band in enumerate(spec.bands):
         shifted = np.where(pixels > 0, pixels + offset, 0).astype(np.uint16)
-        write_raster(home / f"{band}.tif", shifted, gsd=spec.gsd, **place)
-    write_raster(home / "SCL.tif", scl, gsd=2 * spec.gsd, **place)
+        write_raster(home / f"{band}.tif", shifted, west=spec.west, north=spec.north, gsd=spec.gsd)
+    write_raster(home / "SCL.tif", scl, west=spec.west, north=spec.north, gsd=2 * spec.gsd)
     extent = spec.size * spec.gsd
     west, south, east, north = transform_bounds(
         CRS, "EPSG:4326", spec.west, spec.north - extent, spec.west + extent, spec.north

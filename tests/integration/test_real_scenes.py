@@ -37,7 +37,7 @@ def area_of(rasters: list[Path]) -> dict[str, Any]:
         with rasterio.open(path) as dataset:
             boxes.append(box(*dataset.bounds).buffer(-0.6 * dataset.res[0], join_style="mitre"))
     extent = shapely.union_all(boxes).envelope.segmentize(1000)
-    return mapping(shapely.transform(extent, to_degrees.transform, interleaved=False))
+    return dict(mapping(shapely.transform(extent, to_degrees.transform, interleaved=False)))
 
 
 def request_of(folder: Path, scenes: list[Path], **changes: Any) -> MosaicRequest:
@@ -123,7 +123,7 @@ def read_on(path: Path, grid: rasterio.DatasetReader) -> np.ndarray:
             nodata=0,
         ) as aligned,
     ):
-        return aligned.read(1)
+        return np.asarray(aligned.read(1))
 
 
 def test_ten_scenes_of_two_tiles_come_on_one_grid(

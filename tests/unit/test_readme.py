@@ -1,0 +1,50 @@
+"""The README says what the commands do: each command and flag it names exists."""
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from cloudbuster import cli
+from cloudbuster.errors import ExitCode
+
+README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+
+
+def options_of(command: click.Command) -> set[str]:
+    return {text for parameter in command.params for text in parameter.opts}
+
+
+@pytest.mark.parametrize("name", ["query", "filter", "gather", "merge", "run", "sample"])
+def test_flags_in_the_table_exist(name: str) -> None:
+    (row,) = (line for line in README.splitlines() if line.startswith(f"| `cloudbuster {name}`"))
+    named = set(re.findall(r"--[a-z0-9-]+", row))
+    assert named <= options_of(cli.cli.commands[name])
+
+
+def test_commands_in_the_examples_parse() -> None:
+    blocks = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    text = "\n".join(blocks).replace("\\\n", " ")
+    commands = [line.split()[1:] for line in text.splitlines() if line.startswith("cloudbuster ")]
+    assert len(commands) >= 5
+    for name, *arguments in commands:
+        command = cli.cli.commands[name]
+        with command.make_context(name, list(arguments)) as context:
+            assert context.params
+
+
+def test_every_subcommand_is_mentioned() -> None:
+    for name in cli.cli.commands:
+        assert f"`cloudbuster {name}`" in README
+
+
+def test_the_table_of_exit_codes_is_complete() -> None:
+    table = README.split("## Exit codes")[1].split("\n## ")[0]
+    listed = {
+        int(code)
+        for row in re.findall(r"^\| ([0-9, ]+) \|", table, re.M)
+        for code in row.split(",")
+    }
+    later = {ExitCode.OVER_BUDGET, ExitCode.VERIFY_DISAGREES}
+    assert listed == {int(code) for code in ExitCode} - later
