@@ -1,4 +1,4 @@
-"""Documents and files by URI: local paths, ``file://`` and ``http(s)://`` (reading only).
+"""Documents and files by URI: local paths, ``file://``, ``s3://`` and ``http(s)://`` (to read).
 
 Every write goes to a temporary file beside its target and is then renamed: a reader sees the whole
 document or the one that was there before.
@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 import requests
 
 from cloudbuster.errors import BadInputError, OutputError, TryAgainError
+from cloudbuster.io import s3
 
 # Seconds to connect and to wait between bytes: ten times what a slow object store needs.
 HTTP_TIMEOUT_S = (10, 60)
@@ -65,8 +66,11 @@ def read_bytes(uri: str) -> bytes:
     TryAgainError
         Where a remote one could not be reached.
     """
-    if scheme_of(uri) in ("http", "https"):
+    scheme = scheme_of(uri)
+    if scheme in ("http", "https"):
         return _http_get(uri)
+    if scheme == "s3":
+        return s3.read_bytes(uri)
     try:
         return local_path(uri).read_bytes()
     except OSError as error:
@@ -90,7 +94,9 @@ def _http_get(uri: str) -> bytes:
 
 
 def exists(uri: str) -> bool:
-    """Whether a local file or folder exists."""
+    """Whether a local file or folder, or an object in S3, exists."""
+    if scheme_of(uri) == "s3":
+        return s3.exists(uri)
     return local_path(uri).exists()
 
 
@@ -127,6 +133,9 @@ def output_error(target: Path, error: OSError) -> OutputError | TryAgainError:
 
 
 def write_bytes(uri: str, content: bytes) -> None:
-    """Write a whole document or nothing."""
+    """Write a whole document or nothing, to a local path or to S3."""
+    if scheme_of(uri) == "s3":
+        s3.write_bytes(uri, content)
+        return
     with replacing(local_path(uri)) as partial:
         partial.write_bytes(content)
