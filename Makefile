@@ -14,13 +14,14 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 
 VENV := .venv
 VENV_PYTHON := $(VENV)/bin/python
+PGSTAC_VENV := .venv-pgstac
 PIP_INSTALL := PYTHONWARNINGS='ignore:Editable installation' $(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 WORLD := demo/world
 SIZE ?= small
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
-.PHONY: help demo test check format bench constraints clean
+.PHONY: help demo test test-pgstac check format bench constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +32,12 @@ demo: $(VENV)/.installed ## install, write the sample world and make its cloud-f
 
 test: $(VENV)/.installed-dev ## install what tests need and run them (PYTEST_ARGS="-k merge")
 	@$(VENV_PYTHON) -m pytest $(PYTEST_ARGS)
+
+# The real imagery has nothing to do with it, so its count does not apply here.
+test-pgstac: $(VENV)/.installed-dev $(PGSTAC_VENV)/.installed ## query a real STAC API: pgstac on PostgreSQL
+	@scripts/install_postgis.sh
+	@CLOUDBUSTER_REQUIRE_REAL_DATA=0 CLOUDBUSTER_PGSTAC_PYTHON=$(CURDIR)/$(PGSTAC_VENV)/bin/python \
+		$(VENV_PYTHON) -m pytest tests/pgstac $(PYTEST_ARGS)
 
 check: $(VENV)/.installed-dev ## formatting, lint, types and the layers of imports
 	@$(VENV)/bin/ruff format --check .
@@ -49,7 +56,7 @@ constraints: ## write constraints.txt anew, with the newest versions
 	@scripts/make_constraints.sh $(PYTHON)
 
 clean: ## remove everything that was made here
-	rm -rf $(VENV) build dist demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PGSTAC_VENV) build dist demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A Python that was removed or upgraded under the virtual environment leaves it broken: make it anew.
@@ -84,4 +91,12 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 		{ [ "$$(id -u)" = 0 ] && apt-get -qq update && apt-get -qq -y install libgomp1; } >/dev/null 2>&1 || \
 		echo "make: LightGBM (s2cloudless) does not load; it needs the OpenMP library" \
 			"(Debian, Ubuntu: apt-get install libgomp1)" >&2
+	@touch $@
+
+$(PGSTAC_VENV)/.installed: constraints-pgstac.txt $(VENV_PYTHON)
+	@echo "installing pgstac in $(PGSTAC_VENV)"
+	@rm -rf $(PGSTAC_VENV)
+	@"$(PYTHON)" -m venv --without-pip $(PGSTAC_VENV)
+	@$(VENV_PYTHON) -m pip --python $(PGSTAC_VENV) install --quiet --disable-pip-version-check \
+		--constraint constraints-pgstac.txt stac-fastapi-pgstac 'pypgstac[psycopg]' uvicorn
 	@touch $@

@@ -54,6 +54,12 @@ BENCHMARKS = (
     ),
     Benchmark("merge-rasterio", "  reference: rasterio.merge, then a COG"),
     Benchmark("search", "search 1000 items, once loaded", max_values={"search_ms": 1.0}),
+    Benchmark(
+        "search-parquet",
+        "search 100 000 items of stac-geoparquet",
+        max_peak_bytes=4e8,
+        max_values={"growth_mb": 300.0},
+    ),
 )
 
 

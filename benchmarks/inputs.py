@@ -4,6 +4,7 @@ The pixels only have to compress and to mask like real ones: there is noise of 2
 everything, and 40 % of each scene is cloud.
 """
 
+import functools
 import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,11 +14,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import orjson
+import pyarrow as pa
 import rasterio
 import rasterio.shutil
+import shapely
+from pyarrow import parquet
 from rasterio.warp import transform_bounds
 from rasterio.windows import Window
 from scipy import ndimage
+from shapely.geometry import shape
 
 from cloudbuster.core.grid import GridWindow, MosaicGrid
 from cloudbuster.gather import gather_scenes
@@ -40,6 +45,8 @@ MERGE_GRID = TILE.crop(GridWindow(0, 0, 3_840, 3_840))
 MERGE_SCENES = 8
 MERGE_NAME = "bench"
 CATALOG_ITEMS = 1_000
+GEOPARQUET_ITEMS = 100_000
+GEOPARQUET_PART = 10_000
 BLOCK = 1_024
 FIRST_DAY = datetime(2023, 5, 1, 10, 0, 31, tzinfo=UTC)
 
@@ -171,7 +178,7 @@ def stac_item(grid: MosaicGrid, number: int) -> dict[str, Any]:
         A STAC item.
     """
     acquired = FIRST_DAY + timedelta(days=number)
-    west, south, east, north = transform_bounds(grid.crs, "EPSG:4326", *grid.bounds)
+    west, south, east, north = _lonlat_bounds(grid)
     ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
     keys = (*ASSET_KEYS.values(), "scl")
     return {
@@ -194,6 +201,55 @@ def stac_item(grid: MosaicGrid, number: int) -> dict[str, Any]:
         "links": [],
         "assets": {key: {"href": f"{key}.tif", "roles": ["data"]} for key in keys},
     }
+
+
+@functools.cache
+def _lonlat_bounds(grid: MosaicGrid) -> tuple[float, float, float, float]:
+    west, south, east, north = transform_bounds(grid.crs, "EPSG:4326", *grid.bounds)
+    return west, south, east, north
+
+
+def make_geoparquet(cache: Path) -> Path:
+    """Find the stac-geoparquet file of 100 000 items in ``cache``, or make it there.
+
+    Twenty tiles side by side, one item a day and tile; all of them in one row group, as writers
+    leave it who ask for nothing else, so that nothing can be passed over.
+
+    Parameters
+    ----------
+    cache : Path
+        Folder to keep it in.
+
+    Returns
+    -------
+    Path
+    """
+    path = cache / f"catalog-{GEOPARQUET_ITEMS}-{INPUT_VERSION}.parquet"
+    if not path.is_file():
+        cache.mkdir(parents=True, exist_ok=True)
+        parts = [
+            pa.Table.from_pylist([_row(number) for number in range(start, start + GEOPARQUET_PART)])
+            for start in range(0, GEOPARQUET_ITEMS, GEOPARQUET_PART)
+        ]
+        partial = path.with_suffix(".partial")
+        parquet.write_table(pa.concat_tables(parts), partial, row_group_size=GEOPARQUET_ITEMS)
+        partial.rename(path)
+    return path
+
+
+def _row(number: int) -> dict[str, Any]:
+    """Row of stac-geoparquet 1.1: properties as columns, geometry as WKB."""
+    day, column = divmod(number, 20)
+    item = stac_item(TILE.crop(TILE.window.shifted(0, column * 10_000)), day)
+    properties = item.pop("properties") | {"eo:cloud_cover": float(number * 37 % 101)}
+    properties["datetime"] = datetime.fromisoformat(properties["datetime"])
+    for key, asset in item["assets"].items():
+        asset |= {"type": "image/tiff; application=geotiff", "title": f"{key} of {number}"}
+        asset |= {"proj:shape": [10_980, 10_980], "proj:transform": list(TILE.transform)[:6]}
+    box = dict(zip(("xmin", "ymin", "xmax", "ymax"), item["bbox"], strict=True))
+    geometry = shapely.to_wkb(shape(item["geometry"]))
+    ids = {"id": f"{item['id']}_{column}", "geometry": geometry, "bbox": box}
+    return {**{key: value for key, value in item.items() if key != "links"}, **ids, **properties}
 
 
 def _make_catalog(path: Path) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from cloudbuster.models import MosaicRequest
     from cloudbuster.pipeline import run
     from cloudbuster.query import query_scenes
+    from cloudbuster.zones import run_zones
 
 __all__ = [
     "MosaicRequest",
@@ -22,6 +23,7 @@ __all__ = [
     "merge_scenes",
     "query_scenes",
     "run",
+    "run_zones",
 ]
 
 _HOMES = {
@@ -31,6 +33,7 @@ _HOMES = {
     "merge_scenes": "cloudbuster.merge",
     "query_scenes": "cloudbuster.query",
     "run": "cloudbuster.pipeline",
+    "run_zones": "cloudbuster.zones",
 }
 
 

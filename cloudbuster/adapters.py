@@ -8,7 +8,9 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from cloudbuster import models
-from cloudbuster.catalogs import CATALOGS
+from cloudbuster.aws.merging import MergeTask, merge_task
+from cloudbuster.catalogs import CATALOGS, DEFAULT_CATALOG
+from cloudbuster.catalogs.named import CatalogStatus, catalog_statuses
 from cloudbuster.core.aoi import feature_property
 from cloudbuster.core.bands import Kind
 from cloudbuster.errors import (
@@ -30,7 +32,7 @@ from cloudbuster.io.documents import (
     validation_message,
 )
 from cloudbuster.io.original import original_response, original_selection
-from cloudbuster.io.uri import local_path, read_bytes, resolve, write_bytes
+from cloudbuster.io.uri import absolute_mirror, local_path, read_bytes, resolve, write_bytes
 from cloudbuster.merge import find_scenes, merge_scenes
 from cloudbuster.models import (
     DetectorOptions,
@@ -41,6 +43,7 @@ from cloudbuster.models import (
     Geometry,
     LimitOptions,
     MergeOptions,
+    MergeResult,
     MosaicRequest,
     QueryOptions,
 )
@@ -48,6 +51,7 @@ from cloudbuster.options import bands_of
 from cloudbuster.pipeline import run as run_request
 from cloudbuster.query import query_scenes
 from cloudbuster.tasks import plan_tasks
+from cloudbuster.zones import run_zones, wants_each_zone, worst_error
 
 M = TypeVar("M", bound=BaseModel)
 Flags = dict[str, Any]
@@ -61,7 +65,9 @@ def query(flags: Flags, on_event: OnEvent) -> str | None:
     """``cloudbuster query``: the path written, or the document where no name was given."""
     aoi = _aoi(flags["geojson"])
     target = _response_path(flags, aoi)
-    candidates = query_scenes(aoi, _query_options(flags), on_event=on_event)
+    candidates = query_scenes(
+        aoi, _query_options(flags), refresh_token=flags["refresh_token"], on_event=on_event
+    )
     content = (
         _original_json(original_response(candidates))
         if flags["style"] == "original"
@@ -96,10 +102,7 @@ def gather(flags: Flags, on_event: OnEvent) -> str | None:
     if flags["task"]:
         task = read_document(flags["task"], GatherTask)
         return "\n".join(f"{task.output}/{record.raster}" for record in gather_scene(task))
-    for name in ("response", "name", "output_path"):
-        if not flags[name]:
-            msg = f"give --{name.replace('_', '-')}, or --task alone"
-            raise RequestError(msg)
+    _require(flags, "response", "name", "output_path")
     source, kind = flags["response"], flags["kind"]
     selection = parse_selection(_input(source), source=source, kind=kind or DEFAULT_KIND)
     if kind not in (None, selection.cloudbuster.kind):
@@ -123,6 +126,10 @@ def gather(flags: Flags, on_event: OnEvent) -> str | None:
 
 def merge(flags: Flags, on_event: OnEvent) -> str | None:
     """``cloudbuster merge``: what was made, as JSON."""
+    if flags["task"]:
+        task = read_document(flags["task"], MergeTask)
+        return merge_task(task, on_event=on_event).to_json().decode().rstrip()
+    _require(flags, "input_path", "output_path", "name")
     if flags["dryrun"]:
         scenes = find_scenes(flags["input_path"], flags["name"])
         return orjson.dumps(
@@ -143,21 +150,10 @@ def run(flags: Flags, on_event: OnEvent) -> tuple[str, CloudBusterError | None]:
     request = _request(flags)
     if flags["dryrun"]:
         return request.to_json().decode().rstrip(), None
+    if wants_each_zone(request):
+        return _run_zones(request, flags, on_event)
     result = run_request(request, workers=flags["workers"], on_event=on_event)
-    if flags["as_json"]:
-        text = result.to_json().decode().rstrip()
-    else:
-        products = result.products
-        text = "\n".join(
-            f"{label:9} {path}"
-            for label, path in (
-                ("mosaic", products.cloudless),
-                ("backstop", products.cloudy),
-                ("quality", products.quality),
-                ("preview", products.preview),
-                ("item", products.item),
-            )
-        )
+    text = result.to_json().decode().rstrip() if flags["as_json"] else _products(result.products)
     if result.assessment.covered:
         return text, None
     reasons = "; ".join(result.assessment.reasons)
@@ -165,6 +161,61 @@ def run(flags: Flags, on_event: OnEvent) -> tuple[str, CloudBusterError | None]:
         f"{reasons}; the mosaic was made all the same: widen the dates or --maxclouds, or lower "
         "--coverage-count"
     )
+
+
+def _run_zones(
+    request: MosaicRequest, flags: Flags, on_event: OnEvent
+) -> tuple[str, CloudBusterError | None]:
+    """Run each part; their results as text, and the worst of their errors."""
+    runs = run_zones(request, workers=flags["workers"], on_event=on_event)
+    if flags["as_json"]:
+        content = [entry.document().model_dump(mode="json", by_alias=True) for entry in runs]
+        text = orjson.dumps(content, option=orjson.OPT_INDENT_2).decode()
+    else:
+        made = [(entry.request.name, entry.result) for entry in runs]
+        text = "\n".join(
+            f"{name}\n{_products(result.products)}" for name, result in made if result is not None
+        )
+    return text, worst_error(runs)
+
+
+def _products(products: MergeResult) -> str:
+    """One line for each product."""
+    return "\n".join(
+        f"{label:9} {path}"
+        for label, path in (
+            ("mosaic", products.cloudless),
+            ("backstop", products.cloudy),
+            ("quality", products.quality),
+            ("preview", products.preview),
+            ("item", products.item),
+        )
+    )
+
+
+def catalogs(*, as_json: bool) -> str:
+    """``cloudbuster catalogs``: each catalog, what it needs, and whether that is there now."""
+    statuses = catalog_statuses()
+    if as_json:
+        return orjson.dumps(statuses, option=orjson.OPT_INDENT_2).decode()
+    return "\n\n".join(_catalog_text(status) for status in statuses)
+
+
+def _catalog_text(status: CatalogStatus) -> str:
+    """Tell of one catalog in a few lines."""
+    paid = f"; requester pays for {' and '.join(status.requester_pays)}"
+    lines = [
+        f"{status.name:20} {' '.join(status.levels):10} {status.url}",
+        f"{'':20} {status.note}{paid if status.requester_pays else ''}",
+    ]
+    for need in status.needs:
+        verb = "takes" if need.optional else "needs"
+        every = need.levels == status.levels
+        what = f"{verb} {need.what}{'' if every else ', for ' + ' and '.join(need.levels)}"
+        lines.append(f"{'':20} {'[x]' if need.is_there else '[ ]'} {what}")
+    if not status.needs:
+        lines.append(f"{'':20} [x] needs nothing")
+    return "\n".join(lines)
 
 
 def schema(document: str) -> str:
@@ -198,7 +249,8 @@ def load_request(uri: str) -> MosaicRequest:
     if catalog not in CATALOGS:
         catalog = resolve(catalog, folder)
     output = resolve(request.output or request.name, folder)
-    query_options = request.query.model_copy(update={"catalog": catalog})
+    mirrors = tuple(absolute_mirror(text, folder) for text in request.query.asset_mirror)
+    query_options = request.query.model_copy(update={"catalog": catalog, "asset_mirror": mirrors})
     return request.model_copy(update={"aoi": aoi, "query": query_options, "output": output})
 
 
@@ -219,7 +271,7 @@ def _request(flags: Flags) -> MosaicRequest:
     return _made(
         MosaicRequest,
         name=flags["name"],
-        aoi=_aoi(flags["geojson"]),
+        aoi=_request_aoi(flags["geojson"]),
         query=_query_options(flags),
         filter=_filter_options(flags, minclouds=0),
         gather=_gather_options(flags),
@@ -231,12 +283,15 @@ def _request(flags: Flags) -> MosaicRequest:
 
 
 def _query_options(flags: Flags) -> QueryOptions:
-    catalog = flags["catalog"]
-    if flags.get("refresh_token"):
-        catalog = "rasterfoundry"
+    token_given = bool(flags.get("refresh_token"))
+    catalog = flags["catalog"] or ("rasterfoundry" if token_given else DEFAULT_CATALOG)
+    if token_given and catalog != "rasterfoundry":
+        msg = f"--refresh-token is of rasterfoundry, not of {catalog}; leave one of them out"
+        raise RequestError(msg)
     return _made(
         QueryOptions,
         catalog=catalog,
+        asset_mirror=tuple(absolute_mirror(text, ".") for text in flags["asset_mirror"]),
         **_picked(flags, "kind", "mindate", "maxdate", "minclouds", "maxclouds", "limit"),
         **_picked(flags, "scale", "original_shape"),
     )
@@ -258,6 +313,7 @@ def _gather_options(flags: Flags) -> GatherOptions:
         detector=_detector_options(flags),
         gsd_m=flags["gsd"],
         **_picked(flags, "dilate_m", "bounds_clip", "crs", "index_start", "donate_mask"),
+        **_picked(flags, "on_radiometry_conflict"),
     )
 
 
@@ -283,6 +339,14 @@ def _detector_options(flags: Flags) -> DetectorOptions:
         **_picked(flags, *names, "also_stock", "preset", "threshold"),
         **_picked(flags, "average_over", "dilation_size"),
     )
+
+
+def _require(flags: Flags, *names: str) -> None:
+    """Refuse a command line without one of these flags, where no task stands for them."""
+    for name in names:
+        if not flags[name]:
+            msg = f"give --{name.replace('_', '-')}, or --task alone"
+            raise RequestError(msg)
 
 
 def _picked(flags: Flags, *names: str) -> Flags:
@@ -316,6 +380,14 @@ def _aoi(source: str) -> Geometry:
         msg = "stdin: no GeoJSON object"
         raise AoiError(msg)
     return document
+
+
+def _request_aoi(source: str) -> Geometry:
+    """Area as a request holds it: a file that is too large to stand in it is named instead."""
+    document = _aoi(source)
+    if source == STDIN or len(orjson.dumps(document)) <= models.MAX_INLINE_AOI_BYTES:
+        return document
+    return {"uri": resolve(source, ".")}
 
 
 def _response_path(flags: Flags, aoi: Geometry) -> str:

@@ -5,13 +5,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import shapely
-from pyproj import Geod, Transformer
+from pyproj import Geod
 from rasterio.features import rasterize
-from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
+from cloudbuster.core.aoi import read_area
 from cloudbuster.core.grid import MosaicGrid
 from cloudbuster.core.masks import Look
+from cloudbuster.core.mosaic_grid import project_area
 from cloudbuster.errors import NothingUsableError
 from cloudbuster.events import Event, OnEvent, emit
 from cloudbuster.io.gdal_env import gdal_env
@@ -26,9 +27,6 @@ from cloudbuster.models import (
 )
 
 BLOCK_CELLS = 1024
-# A long edge of the area bends when it is projected: a point at least every this many degrees,
-# which keeps the bend under a tenth of a 10 m cell.
-DENSIFY_DEG = 0.01
 
 
 def assess_scenes(
@@ -72,9 +70,9 @@ def assess_scenes(
         msg = "no scene was gathered; see the failures of each scene"
         raise NothingUsableError(msg)
     info = selection.cloudbuster
-    aoi = shape(info.aoi)
+    aoi = read_area(info.aoi)
     grid = records[0].grid.grid()
-    inside = _project(aoi, grid.crs)
+    inside = project_area(aoi, grid.crs)
     tally = np.zeros(options.coverage_count + 5, dtype=np.int64)
     with gdal_env():
         blocks = list(grid.blocks(BLOCK_CELLS))
@@ -86,7 +84,8 @@ def assess_scenes(
                 looks = [(record.backstop, raster.read_look(window)) for record, raster in rasters]
                 tally += _count(looks, within, options.coverage_count)
             emit(on_event, Event("assess", done, len(blocks)))
-    area_m2 = abs(Geod(ellps="WGS84").geometry_area_perimeter(aoi)[0])
+    # The sign of a ring's area is its direction, which `normalize` sets: shells against holes.
+    area_m2 = abs(Geod(ellps="WGS84").geometry_area_perimeter(shapely.normalize(aoi))[0])
     return _assessment(tally, selection, options, failures, len(records), area_m2)
 
 
@@ -209,14 +208,11 @@ def _assessment(
     )
 
 
-def _project(aoi: BaseGeometry, crs: str) -> BaseGeometry:
-    """Area in ``crs``, its edges densified first."""
-    transformer = Transformer.from_crs("EPSG:4326", crs, always_xy=True)
-    dense = shapely.segmentize(aoi, DENSIFY_DEG)
-    return shapely.transform(dense, transformer.transform, interleaved=False)
-
-
 def _burn(area: BaseGeometry, part: MosaicGrid) -> npt.NDArray[np.bool_]:
     """Cells of ``part`` whose centre lies in ``area``."""
-    burnt = rasterize([(area, 1)], out_shape=part.shape, transform=part.transform, dtype="uint8")
+    # An area of thousands of vertices is cut first: GDAL looks at all of them for every block.
+    cut = shapely.clip_by_rect(area, *part.bounds)
+    if cut.is_empty:
+        return np.zeros(part.shape, dtype=bool)
+    burnt = rasterize([(cut, 1)], out_shape=part.shape, transform=part.transform, dtype="uint8")
     return np.asarray(burnt, dtype=bool)

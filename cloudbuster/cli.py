@@ -65,9 +65,15 @@ def query_flags(command: F) -> F:
             click.option("--kind", type=click.Choice(["L2A", "L1C"]), default="L2A"),
             click.option(
                 "--catalog",
-                default="earth-search",
-                show_default=True,
-                help="A named catalog, the URL of a STAC API, or a local STAC catalog.",
+                show_default="earth-search",
+                help="A named catalog (see cloudbuster catalogs), the URL of a STAC API, or a "
+                "local STAC catalog.",
+            ),
+            click.option(
+                "--asset-mirror",
+                multiple=True,
+                metavar="FROM=TO",
+                help="Read assets whose address begins with FROM at TO; may be repeated.",
             ),
         )
     ):
@@ -127,12 +133,24 @@ def gather_flags(command: F) -> F:
             click.option("--average-over", type=int, default=4, show_default=True),
             click.option("--dilation-size", type=int, default=1, show_default=True),
             click.option("--bands", help="Bands in output order, as B04,B03,B02; all by default."),
-            click.option("--crs", default="utm", show_default=True, help="utm, or any CRS."),
+            click.option(
+                "--crs",
+                default="utm",
+                show_default=True,
+                help="utm, utm-each (run: one mosaic per UTM zone), or any CRS.",
+            ),
             click.option(
                 "--gsd", type=float, default=10.0, show_default=True, help="Cell, metres."
             ),
             click.option("--dilate-m", type=float, default=50.0, show_default=True),
             click.option("--mask-gsd", type=float, help="Cell of the mask, metres."),
+            click.option(
+                "--on-radiometry-conflict",
+                type=click.Choice(["trust-pixels", "skip", "fail"]),
+                default="trust-pixels",
+                show_default=True,
+                help="A scene whose metadata and pixels disagree on its radiometric offset.",
+            ),
         )
     ):
         command = option(command)
@@ -162,7 +180,11 @@ format_flag = click.option(
 @click.option("--response", help="File to write; beats --aoi-name.")
 @click.option("--aoi-name", "--area-name", help="Write NAME.json; beats --name-property.")
 @click.option("--name-property", help="Property of the first feature that names the file.")
-@click.option("--refresh-token", help="Of RasterFoundry; selects that catalog.")
+@click.option(
+    "--refresh-token",
+    help="Of RasterFoundry (or secretsmanager:NAME); selects that catalog. Other users of this "
+    "machine can see it here: CLOUDBUSTER_RF_REFRESH_TOKEN hides it.",
+)
 @query_flags
 @format_flag
 def query(**flags: Any) -> None:  # noqa: ANN401 -- click passes each flag by its name
@@ -192,7 +214,7 @@ def filter_(**flags: Any) -> None:  # noqa: ANN401 -- click passes each flag by 
 @cli.command()
 @click.option("--response", help="Result of filter; - reads stdin.")
 @click.option("--name", help="Base of the file names.")
-@click.option("--output-path", help="Folder to write to.")
+@click.option("--output-path", help="Folder or s3:// prefix to write to.")
 @click.option("--index", type=int, help="Gather the scene of this index alone.")
 @click.option("--kind", type=click.Choice(["L2A", "L1C"]), help="Level; the response's by default.")
 @click.option("--task", help="A task document; replaces every other option.")
@@ -210,9 +232,10 @@ def gather(**flags: Any) -> None:  # noqa: ANN401 -- click passes each flag by i
 
 
 @cli.command()
-@click.option("--input-path", required=True, help="Folder of the gathered scenes.")
-@click.option("--output-path", required=True, help="Folder to write to.")
-@click.option("--name", required=True, help="Base of the file names.")
+@click.option("--input-path", help="Folder or s3:// prefix of the gathered scenes.")
+@click.option("--output-path", help="Folder or s3:// prefix to write to.")
+@click.option("--name", help="Base of the file names.")
+@click.option("--task", help="A merge task document; replaces every other option.")
 @click.option("--composite", type=click.Choice(["first"]), default="first", show_default=True)
 @tmp_flag
 @switch("--dryrun", help_text="Print what would be merged.")
@@ -269,6 +292,15 @@ def sample(folder: Path, **flags: Any) -> None:  # noqa: ANN401 -- click passes 
     with progress_bar() as on_event:
         world = write_sample(folder, on_event=on_event, **flags)
     _print(str(world.request))
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
+def catalogs(*, as_json: bool) -> None:
+    """List the catalogs, what each needs, and whether that is there now."""
+    from cloudbuster import adapters
+
+    _print(adapters.catalogs(as_json=as_json))
 
 
 @cli.command()

@@ -70,12 +70,24 @@ class CatalogError(BadInputError):
     """A catalog or one of its items cannot be used."""
 
 
+class CredentialsError(BadInputError):
+    """A catalog or a service needs credentials that are missing or refused; says which variable."""
+
+
+class AccessError(BadInputError):
+    """A file may not be read; the message names the bucket and the permission."""
+
+
 class GridError(BadInputError):
     """A coordinate reference system or a grid cannot be used."""
 
 
 class RasterError(BadInputError):
     """A raster is missing, truncated or not what its item says."""
+
+
+class RadiometryError(BadInputError):
+    """What is said of a scene's radiometric offset is contradictory, and nobody is to guess."""
 
 
 class MaskError(BadInputError):

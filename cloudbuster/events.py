@@ -11,7 +11,8 @@ class Event:
     Attributes
     ----------
     stage : str
-        ``query``, ``filter``, ``gather``, ``assess``, ``merge`` or ``sample``.
+        ``query``, ``filter``, ``gather``, ``assess``, ``merge`` or ``sample``; ``zone`` before the
+        stages of each part of a run by UTM zones.
     done, total : int
         Steps finished and steps in all; ``total`` 0 means unknown.
     message : str

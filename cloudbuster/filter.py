@@ -14,6 +14,9 @@ from shapely.errors import ShapelyError
 from shapely.geometry.base import BaseGeometry
 
 from cloudbuster.catalogs.schema import missing_bands, parse_scene
+from cloudbuster.catalogs.search import footprint_geometry
+from cloudbuster.core.antimeridian import middle_longitude, placed_near, unwrapped
+from cloudbuster.core.aoi import simplified
 from cloudbuster.core.coverage import (
     STRATEGIES,
     UNKNOWN_CLOUD_COVER,
@@ -44,6 +47,12 @@ from cloudbuster.models import (
 
 logger = logging.getLogger(__name__)
 
+# Areas and footprints of more vertices are simplified for the greedy search, which lays them over
+# each other thousands of times: 300 footprints over a coast of 20 000 vertices took 14 s, 1.1 s
+# simplified, with the same picks. The original's cases have 10 vertices at most, real footprints
+# 32.
+MAX_VERTICES = 2000
+
 Check = Callable[[Item], str | None]
 """An item to the reason why it is dropped, or None."""
 
@@ -57,9 +66,11 @@ def filter_scenes(
 ) -> Selection:
     """Pick the scenes that cover the area as often as asked.
 
-    A candidate without a readable footprint is dropped: it cannot be known to cover anything. One
-    without `eo:cloud_cover` counts as ``UNKNOWN_CLOUD_COVER`` percent cloudy, so that it comes
-    after every scene that is known to be clearer, and is still taken where no other scene lies.
+    Footprints are believed here alone; `cloudbuster.assess` counts pixels. A candidate without a
+    readable footprint counts as its bounding box, else as the square of its tile; without any of
+    these it is dropped: it cannot be known to cover anything. One without `eo:cloud_cover` counts
+    as ``UNKNOWN_CLOUD_COVER`` percent cloudy, so that it comes after every scene that is known to
+    be clearer, and is still taken where no other scene lies.
 
     Parameters
     ----------
@@ -91,7 +102,7 @@ def filter_scenes(
     checks = _checks(options)
     if bands:
         checks.append(lambda item: _lacking(item, bands, candidates.cloudbuster.catalog))
-    items, footprints, dropped = _screen(candidates.features, checks)
+    items, footprints, dropped = _screen(candidates.features, checks, aoi)
     emit(on_event, Event("filter", 1, 2, f"{len(items)} of {len(candidates.features)} candidates"))
     if not items:
         raise NothingUsableError(_nothing_left(dropped))
@@ -102,7 +113,8 @@ def filter_scenes(
         backstop=options.backstop,
     )
     cloud_cover = [item_cloud_cover(item) for item in items]
-    picks = STRATEGIES[options.strategy](aoi, footprints, cloud_cover, rules)
+    ground = simplified(aoi, max_vertices=MAX_VERTICES)
+    picks = STRATEGIES[options.strategy](ground, footprints, cloud_cover, rules)
     if not picks:
         raise NothingUsableError(_nothing_gains(aoi, footprints, options))
     selection = Selection(
@@ -163,7 +175,7 @@ def read_aoi(aoi: Geometry) -> BaseGeometry:
     Returns
     -------
     shapely geometry
-        Polygon or MultiPolygon, valid and with an area, degrees.
+        Polygon or MultiPolygon, valid and with an area, degrees; longitudes unwrapped.
 
     Raises
     ------
@@ -174,6 +186,12 @@ def read_aoi(aoi: Geometry) -> BaseGeometry:
     if geometry is None:
         msg = "the area of interest is no GeoJSON geometry: give a Polygon or a MultiPolygon"
         raise AoiError(msg)
+    if geometry.geom_type in ("Polygon", "MultiPolygon"):
+        try:
+            geometry = unwrapped(geometry)
+        except ValueError as error:
+            msg = f"the area of interest: {error}"
+            raise AoiError(msg) from error
     if not geometry.is_valid:
         msg = f"the area of interest is not valid: {shapely.is_valid_reason(geometry)}; mend it"
         raise AoiError(msg)
@@ -201,14 +219,15 @@ def geodesic_area_km2(geometry: BaseGeometry) -> float:
 
 
 def _screen(
-    features: Sequence[Item], checks: Sequence[Check]
+    features: Sequence[Item], checks: Sequence[Check], aoi: BaseGeometry
 ) -> tuple[list[Item], list[BaseGeometry], list[Dropped]]:
     seen: set[str] = set()
     items, footprints, dropped = [], [], []
+    middle = middle_longitude(aoi)
     for item in features:
         item_id = str(item.get("id"))
         reason = next(filter(None, (check(item) for check in checks)), None)
-        footprint = None if reason else _read_geometry(item.get("geometry"))
+        footprint = None if reason else footprint_geometry(item)
         if footprint is None:
             reason = reason or "it has no footprint that can be read"
         elif item_id in seen:
@@ -218,7 +237,8 @@ def _screen(
             continue
         seen.add(item_id)
         items.append(item)
-        footprints.append(polygonal(footprint))
+        near = placed_near(footprint, middle)
+        footprints.append(simplified(near, max_vertices=MAX_VERTICES))
     return items, footprints, dropped
 
 

@@ -19,14 +19,17 @@ from cloudbuster.core.grid import Bounds, GridWindow
 from cloudbuster.core.masks import DISTANCE_LIMIT_M, DetectedMask, Look, distance_to, look_codes
 from cloudbuster.detectors import make_detector
 from cloudbuster.errors import (
+    BadInputError,
     CloudBusterError,
     NothingUsableError,
     OutputError,
+    RadiometryError,
     TryAgainError,
 )
 from cloudbuster.events import Event, OnEvent, emit
 from cloudbuster.io.documents import read_document, write_document
 from cloudbuster.io.donor_mask import write_donor_mask
+from cloudbuster.io.folders import output_folder
 from cloudbuster.io.gdal_env import gdal_env
 from cloudbuster.io.placing import KERNEL_MARGIN, LookMap, placed_blocks
 from cloudbuster.io.regrid import project_bounds
@@ -37,10 +40,19 @@ from cloudbuster.io.scene_raster import (
     scene_stem,
 )
 from cloudbuster.io.scene_source import RasterSceneSource
-from cloudbuster.io.uri import join, local_path
-from cloudbuster.models import GatherTask, Radiometry, SceneFailure, SceneRecord
+from cloudbuster.io.uri import exists, join
+from cloudbuster.models import (
+    GatherTask,
+    OnRadiometryConflict,
+    Radiometry,
+    SceneFailure,
+    SceneRecord,
+)
 
 logger = logging.getLogger(__name__)
+
+# What of a decision does not reach the pixels.
+_UNSAID: dict[str, object] = {"confidence": "low", "conflict": False, "evidence": ()}
 
 
 @dataclass(frozen=True)
@@ -104,24 +116,29 @@ def gather_scene(task: GatherTask) -> tuple[SceneRecord, ...]:
         Where the scene has no valid pixel on the mosaic's grid; nothing is written.
     RasterError, MaskError, DonorError, GridError, CatalogError
         Where the scene's files or its mask cannot be used; nothing is written.
+    RadiometryError
+        Where its radiometry is in conflict and the task does not trust the pixels.
     OutputError, TryAgainError
         Where the disk or a remote service failed.
     """
     started = time.monotonic()
     scene = parse_scene(task.item, catalog=task.catalog)
     grid = task.grid.grid()
-    with gdal_env(), RasterSceneSource(scene, task.bands) as source:
-        extent = project_bounds(source.grid.bounds, source.grid.crs, grid.crs)
+    decided = task.radiometry.decision() if task.radiometry else None
+    with gdal_env(), RasterSceneSource(scene, task.bands, radiometry=decided) as source:
+        extent = project_bounds(source.grid.bounds, source.grid.crs, grid.crs, near=grid.bounds)
         window = grid.window_of(extent).intersection(grid.window)
         if window.is_empty:
             msg = f"{scene.id} lies outside of the mosaic; drop it"
             raise NothingUsableError(msg)
+        refuse_conflict(scene.id, Radiometry.of(source.radiometry), task.on_radiometry_conflict)
         mask = _detect(task, source, grid.window_bounds(window), grid.crs)
-        records = _write_scene(task, source, mask, window)
-        if task.donate_mask:
-            write_donor_mask(local_path(join(task.output, _mask_name(task))), mask, scene)
-    for record in records:
-        write_document(join(task.output, f"{Path(record.raster).stem}.json"), record)
+        with output_folder(task.output) as folder:
+            records = _write_scene(task, source, mask, window, folder)
+            if task.donate_mask:
+                write_donor_mask(folder / _mask_name(task), mask, scene)
+            for record in records:
+                write_document(str((folder / record.raster).with_suffix(".json")), record)
     logger.info(
         "scene_gathered",
         extra={
@@ -161,11 +178,14 @@ def gather_scenes(
     ------
     OutputError, TryAgainError
         Where nothing can be written at all, or a worker was killed.
+    RadiometryError
+        Where a scene's radiometry is in conflict and its task says to stop.
     """
     records: list[SceneRecord] = []
     failures: list[SceneFailure] = []
     reused: list[str] = []
     todo: list[GatherTask] = []
+    _stop_at_conflicts(tasks)
     for task in tasks:
         known, left = ([], task) if force else _split(task)
         records.extend(known)
@@ -189,6 +209,24 @@ def gather_scenes(
         tuple(sorted(failures, key=lambda failure: failure.index)),
         tuple(sorted(reused)),
     )
+
+
+def refuse_conflict(item_id: str, radiometry: Radiometry, policy: OnRadiometryConflict) -> None:
+    """Raise RadiometryError for a scene in conflict, unless the pixels are to be trusted."""
+    if policy == "trust-pixels" or not radiometry.conflict:
+        return
+    msg = (
+        f"{item_id}: its radiometric offset is in conflict ({'; '.join(radiometry.evidence)}); "
+        f"its pixels say {radiometry.verdict}: --on-radiometry-conflict trust-pixels takes that"
+    )
+    raise RadiometryError(msg)
+
+
+def _stop_at_conflicts(tasks: list[GatherTask]) -> None:
+    """Raise RadiometryError before any work, where a conflict that is known is to end the run."""
+    for task in tasks:
+        if task.radiometry is not None and task.on_radiometry_conflict == "fail":
+            refuse_conflict(str(task.item["id"]), task.radiometry, "fail")
 
 
 def _results(
@@ -217,7 +255,8 @@ def _gather_softly(task: GatherTask) -> tuple[SceneRecord, ...] | SceneFailure:
     try:
         return gather_scene(task)
     except CloudBusterError as error:
-        if isinstance(error, OutputError):
+        stop = task.on_radiometry_conflict == "fail" and isinstance(error, RadiometryError)
+        if stop or isinstance(error, OutputError):
             raise
         return SceneFailure(
             item_id=str(task.item.get("id")),
@@ -244,14 +283,14 @@ def _split(task: GatherTask) -> tuple[list[SceneRecord], GatherTask | None]:
 
 def _finished(task: GatherTask, output: _Output) -> SceneRecord | None:
     """Find the record of a raster that an earlier call finished and that is still there."""
-    document = local_path(join(task.output, f"{output.stem}.json"))
-    if not (document.is_file() and document.with_suffix(".tif").is_file()):
+    document = join(task.output, f"{output.stem}.json")
+    if not (exists(document) and exists(join(task.output, f"{output.stem}.tif"))):
         return None
     try:
-        record = read_document(str(document), SceneRecord)
-    except CloudBusterError:
+        record = read_document(document, SceneRecord)
+    except BadInputError:
         return None
-    mask_missing = record.mask and not document.with_name(record.mask).is_file()
+    mask_missing = record.mask and not exists(join(task.output, record.mask))
     same = record.task_fingerprint == _fingerprint(task, output)
     return record if same and not mask_missing else None
 
@@ -263,6 +302,8 @@ def _fingerprint(task: GatherTask, output: _Output) -> str:
             "output": "",
             "index": None if output.backstop else output.index,
             "backstop_index": output.index if output.backstop else None,
+            # The words may quote other scenes, whose change is none of this raster's.
+            "radiometry": task.radiometry and task.radiometry.model_copy(update=_UNSAID),
         }
     )
     return f"{content.fingerprint()}-{version('cloudbuster')}"
@@ -300,7 +341,11 @@ def _detect(task: GatherTask, source: RasterSceneSource, bounds: Bounds, crs: st
 
 
 def _write_scene(
-    task: GatherTask, source: RasterSceneSource, mask: DetectedMask, window: GridWindow
+    task: GatherTask,
+    source: RasterSceneSource,
+    mask: DetectedMask,
+    window: GridWindow,
+    folder: Path,
 ) -> tuple[SceneRecord, ...]:
     """Stream the scene block by block into its rasters."""
     target = task.grid.grid().crop(window)
@@ -311,7 +356,7 @@ def _write_scene(
         writers = [
             stack.enter_context(
                 open_scene_writer(
-                    local_path(join(task.output, f"{output.stem}.tif")),
+                    folder / f"{output.stem}.tif",
                     target,
                     task.bands,
                     index=output.index,
@@ -341,7 +386,6 @@ def _record(
 ) -> SceneRecord:
     """Write down what is known of one raster."""
     scene = source.scene
-    decision = source.radiometry
     cells = task.grid.width * task.grid.height
     return SceneRecord(
         name=task.name,
@@ -356,12 +400,7 @@ def _record(
         baseline=scene.baseline,
         cloud_cover=scene.cloud_cover,
         detector=mask.detector,
-        radiometry=Radiometry(
-            verdict=decision.verdict,
-            offset_dn=decision.offset_dn,
-            confidence="high" if decision.confident else "low",
-            evidence=decision.evidence,
-        ),
+        radiometry=Radiometry.of(source.radiometry),
         bands=task.bands,
         grid=task.grid,
         observed_fraction=float(counts[Look.MASKED :].sum() / cells),

@@ -10,7 +10,8 @@ import time
 from collections import Counter, OrderedDict
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,7 @@ from cloudbuster.errors import (
 )
 from cloudbuster.events import Event, OnEvent, emit
 from cloudbuster.io.cog import BLOCK_SIZE, CogBand, CogWriter, open_cog_writer, scratch_folder
+from cloudbuster.io.folders import input_folder, output_folder
 from cloudbuster.io.gdal_env import gdal_env
 from cloudbuster.io.preview import write_preview
 from cloudbuster.io.scene_raster import (
@@ -146,15 +148,22 @@ def merge_scenes(
         msg = f"composite {composite!r} is unknown; choose one of {', '.join(COMPOSITES)}"
         raise RequestError(msg)
     started = time.monotonic()
-    files = find_scenes(input_path, name)
+    _check_name(name)
     paths = product_paths(output_path, name)
-    target = local_path(paths["cloudless"])
-    with gdal_env(), _SceneSet(files) as scenes, scratch_folder(target) as folder:
-        staged = {key: folder / local_path(path).name for key, path in paths.items()}
-        tally = _write_rasters(scenes, staged, composite, on_event)
-        mosaic = _describe(scenes, tally, name, composite, request, staged)
-        write_item(mosaic_item(mosaic), str(staged["item"]))
-        _publish(staged, target.parent)
+    wanted = partial(is_scene_file, name=name)
+    with (
+        input_folder(input_path, wanted) as inputs,
+        output_folder(output_path) as outputs,
+        gdal_env(),
+    ):
+        files = _find(inputs, name, shown=input_path)
+        target = outputs / f"{name}-cloudless.tif"
+        with _SceneSet(files) as scenes, scratch_folder(target) as folder:
+            staged = {key: folder / PurePosixPath(path).name for key, path in paths.items()}
+            tally = _write_rasters(scenes, staged, composite, on_event)
+            mosaic = _describe(scenes, tally, name, composite, request, staged)
+            write_item(mosaic_item(mosaic), str(staged["item"]))
+            _publish(staged, target.parent)
     emit(on_event, Event("merge", tally.blocks + 1, tally.blocks + 1, "products written"))
     duration_s = round(time.monotonic() - started, 3)
     logger.info(
@@ -194,7 +203,7 @@ def find_scenes(input_path: str, name: str) -> tuple[SceneFile, ...]:
     Parameters
     ----------
     input_path : str
-        Folder of the scenes.
+        Folder of the scenes, on this machine.
     name : str
         Of the mosaic.
 
@@ -212,24 +221,45 @@ def find_scenes(input_path: str, name: str) -> tuple[SceneFile, ...]:
     RequestError
         Where the name or a record breaks the contract.
     """
+    _check_name(name)
+    return _find(local_path(input_path), name, shown=input_path)
+
+
+def is_scene_file(file_name: str, *, name: str) -> bool:
+    """Whether a file is a gathered scene of mosaic ``name``, or the document of one.
+
+    Only as gather writes it: ``NAME-2020.tif`` may be one of ours, ``NAME-002020.tif`` is not.
+    """
+    return _role(file_name, name) is not None
+
+
+def _role(file_name: str, name: str) -> tuple[int, bool] | None:
+    """Index of a scene's file and whether it is a backstop; None where it is none of ``name``."""
+    pattern = rf"({BACKSTOP_PREFIX})?{re.escape(name)}-([0-9]+)\.(tif|json)"
+    match = re.fullmatch(pattern, file_name)
+    if match is None:
+        return None
+    index, prefix = int(match[2]), match[1] or ""
+    as_written = scene_stem(name, index, prefix=prefix) == file_name.rpartition(".")[0]
+    return (index, bool(prefix)) if as_written else None
+
+
+def _check_name(name: str) -> None:
     try:
         _NAME.validate_python(name)
     except ValidationError as error:
         msg = f"{name!r} cannot name a mosaic: letters, digits, '.', '_' and '-' can"
         raise RequestError(msg) from error
-    folder = local_path(input_path)
-    pattern = re.compile(rf"({BACKSTOP_PREFIX})?{re.escape(name)}-([0-9]+)\.tif")
+
+
+def _find(folder: Path, name: str, *, shown: str) -> tuple[SceneFile, ...]:
     files = []
     for path in folder.iterdir() if folder.is_dir() else ():
-        match = pattern.fullmatch(path.name)
-        if match is None:
-            continue
-        index, prefix = int(match[2]), match[1] or ""
-        # Only as gather writes it: `NAME-2020.tif` may be one of ours, `NAME-002020.tif` is not.
-        if path.stem == scene_stem(name, index, prefix=prefix):
-            files.append(_scene_file(path, name, index, backstop=bool(prefix)))
+        role = _role(path.name, name) if path.suffix == ".tif" else None
+        if role is not None:
+            files.append(_scene_file(path, name, role[0], backstop=role[1]))
     if not files:
-        msg = f"{input_path} holds no scene {name}-NN.tif; gather some, or check --name"
+        msg = f"{shown} holds no scene {name}-NN.tif; gather some, or check --name"
         raise NothingUsableError(msg)
     files.sort(key=lambda file: (file.backstop, file.index))
     _check_indices(files)

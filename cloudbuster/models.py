@@ -17,8 +17,10 @@ from pydantic import (
     model_validator,
 )
 
+from cloudbuster.core.asset_mirror import parse_mirror
 from cloudbuster.core.bands import Kind, requested_bands
 from cloudbuster.core.grid import MosaicGrid
+from cloudbuster.core.radiometry import OffsetDecision
 
 # Step Functions pass at most 256 KiB of state, of which the AOI may take a quarter.
 MAX_INLINE_AOI_BYTES = 64_000
@@ -36,6 +38,9 @@ MosaicName = Annotated[
         pattern=r"^(?!backstop-|mask-)[A-Za-z0-9_][A-Za-z0-9._-]*$(?!\n)", max_length=128
     ),
 ]
+
+
+OnRadiometryConflict = Literal["trust-pixels", "skip", "fail"]
 
 
 class Document(BaseModel):
@@ -80,6 +85,17 @@ class QueryOptions(Document):
     original_shape: bool = Field(
         default=False, description="Take the features as they are; overrides `scale`."
     )
+    asset_mirror: tuple[str, ...] = Field(
+        (),
+        description="FROM=TO for each prefix of asset hrefs to rewrite, as s3://eodata=/eodata; "
+        "the longest FROM that fits is taken.",
+    )
+
+    @model_validator(mode="after")
+    def _check_mirrors(self) -> Self:
+        for text in self.asset_mirror:
+            parse_mirror(text)
+        return self
 
     @model_validator(mode="after")
     def _check_ranges(self) -> Self:
@@ -194,7 +210,9 @@ class GatherOptions(Document):
         default=True, description="Clip to the AOI's bounding box; else keep whole scenes."
     )
     crs: str = Field(
-        "utm", description="`utm` (zone of the AOI's centroid) or any CRS that pyproj reads."
+        "utm",
+        description="`utm` (zone of the AOI's centroid), `utm-each` (one mosaic per zone) or any "
+        "CRS that pyproj reads.",
     )
     gsd_m: float = Field(
         10, gt=0, description="Cell size of the mosaic, metres (also for a CRS in degrees)."
@@ -202,6 +220,11 @@ class GatherOptions(Document):
     index_start: int = Field(1, ge=1, le=MAX_SCENE_INDEX, description="Index of the first scene.")
     donate_mask: bool = Field(
         default=False, description="Keep each scene's mask as `mask-{name}-{index}.tif`."
+    )
+    on_radiometry_conflict: OnRadiometryConflict = Field(
+        "trust-pixels",
+        description="What to do with a scene whose metadata disagree on its radiometric offset, "
+        "with each other or with its pixels: believe the pixels, leave it out, or stop.",
     )
 
 
@@ -263,6 +286,9 @@ class CandidatesInfo(Document):
     aoi: Geometry = Field(description="Area of interest, one geometry, longitude and latitude.")
     kind: Kind
     catalog: str
+    asset_mirror: tuple[str, ...] = Field(
+        (), description="FROM=TO for each prefix of asset hrefs that was rewritten."
+    )
     dropped: tuple[Dropped, ...] = ()
 
 
@@ -346,6 +372,37 @@ class GridDocument(Document):
         )
 
 
+class Radiometry(Document):
+    """What was decided of a scene's radiometric offset, and why."""
+
+    verdict: Literal["present", "removed", "none"] = Field(
+        description="Offset still in the pixels, already removed by the provider, or never added."
+    )
+    offset_dn: int = Field(description="What is added to every valid DN: -1000 or 0.")
+    confidence: Literal["high", "low"] = Field(
+        description="Whether pixels confirm it, those of the scene or of others that overlap it."
+    )
+    conflict: bool = Field(
+        default=False, description="Whether metadata disagree with each other or with the pixels."
+    )
+    evidence: tuple[str, ...] = Field(description="What spoke for it, in words.")
+
+    @classmethod
+    def of(cls, decision: OffsetDecision) -> "Radiometry":
+        """Make the document of a decision."""
+        return cls(
+            verdict=decision.verdict,
+            offset_dn=decision.offset_dn,
+            confidence="high" if decision.confident else "low",
+            conflict=decision.conflict,
+            evidence=decision.evidence,
+        )
+
+    def decision(self) -> OffsetDecision:
+        """Make the decision of this document."""
+        return OffsetDecision(self.verdict, self.confidence == "high", self.conflict, self.evidence)
+
+
 class GatherTask(Document):
     """Everything that decides one gathered scene."""
 
@@ -365,6 +422,10 @@ class GatherTask(Document):
     detector: DetectorOptions
     dilate_m: float
     donate_mask: bool = False
+    radiometry: Radiometry | None = Field(
+        None, description="Decided beforehand, with the other scenes; null to decide it by itself."
+    )
+    on_radiometry_conflict: OnRadiometryConflict = "trust-pixels"
     output: str = Field(description="Folder or prefix of the scenes.")
 
     @model_validator(mode="after")
@@ -373,17 +434,6 @@ class GatherTask(Document):
             msg = "a task needs an index, a backstop_index, or both"
             raise ValueError(msg)
         return self
-
-
-class Radiometry(Document):
-    """What was decided of a scene's radiometric offset, and why."""
-
-    verdict: Literal["present", "removed", "none"] = Field(
-        description="Offset still in the pixels, already removed by the provider, or never added."
-    )
-    offset_dn: int = Field(description="What is added to every valid DN: -1000 or 0.")
-    confidence: Literal["high", "low"]
-    evidence: tuple[str, ...] = Field(description="What spoke for it, in words.")
 
 
 class SceneRecord(Document):
@@ -475,6 +525,16 @@ class RunStatus(Document):
     exit_code: int | None = None
     error: str | None = None
     products: MergeResult | None = None
+
+
+class ZoneResult(Document):
+    """How one part of a run by UTM zones ended; ``cloudbuster run --json`` answers a list."""
+
+    name: MosaicName
+    crs: str = Field(description="Of the part's UTM zone.")
+    exit_code: int
+    error: str | None = Field(None, description="What failed, or what is not covered.")
+    result: "RunResult | None" = None
 
 
 class RunResult(Document):

@@ -31,14 +31,15 @@ from cloudbuster.models import (
     GatherTask,
     MergeResult,
     MosaicRequest,
+    Radiometry,
     RunResult,
     RunStatus,
     SceneRecord,
     Selection,
     SelectionEntry,
 )
-from cloudbuster.query import query_scenes
-from cloudbuster.tasks import plan_tasks
+from cloudbuster.query import query_scenes, request_area
+from cloudbuster.tasks import check_crs, plan_tasks
 
 logger = logging.getLogger(__name__)
 
@@ -124,6 +125,8 @@ class _Line:
         self._force_scenes = request.force
 
     def query(self) -> Candidates:
+        # A CRS that does not exist, or cannot hold the area, is told before anything is searched.
+        check_crs(self.request.gather, request_area(self.request.aoi, self.request.query))
         detector = self.request.gather.detector.type
         return query_scenes(
             self.request.aoi,
@@ -174,6 +177,7 @@ class _Line:
             name=self.request.name,
             options=self.request.gather,
             output=str(self.folder / "scenes"),
+            known=self._radiometry(),
         )
         for number, task in enumerate(tasks, start=1):
             write_document(str(self.folder / "tasks" / f"{number:04d}.json"), task)
@@ -184,6 +188,21 @@ class _Line:
         self._force_scenes = False
         report.raise_for_failures(self.request.limits.min_success_fraction)
         return report, tasks
+
+    def _radiometry(self) -> dict[str, Radiometry]:
+        """Find what an earlier round, or an earlier run, decided of each scene's offset."""
+        known: dict[str, Radiometry] = {}
+        if self._force_scenes:
+            return known
+        for path in sorted((self.folder / "tasks").glob("*.json")):
+            try:
+                task = read_document(str(path), GatherTask)
+            except BadInputError:
+                logger.warning("document_unreadable", extra={"path": str(path)})
+                continue
+            if task.radiometry is not None:
+                known[str(task.item["id"])] = task.radiometry
+        return known
 
     def merge(self, records: tuple[SceneRecord, ...], assessment: Assessment) -> MergeResult:
         """Merge, unless the products of these very scenes are there."""

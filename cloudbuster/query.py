@@ -5,15 +5,25 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
+import orjson
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from cloudbuster.catalogs import Catalog, Found, SceneSearch, open_catalog
-from cloudbuster.catalogs.schema import TWIN_PROPERTY, generated_of, parse_scene
+from cloudbuster.catalogs import Found, SceneSearch, check_catalog, open_catalog
+from cloudbuster.catalogs.schema import (
+    TWIN_PROPERTY,
+    datastrip_start_of,
+    generated_of,
+    mended_item,
+    mirrored_item,
+    parse_scene,
+)
 from cloudbuster.catalogs.search import footprint_geometry
 from cloudbuster.core.aoi import geometry_document, parse_aoi
+from cloudbuster.core.asset_mirror import Mirror, parse_mirror
+from cloudbuster.core.footprint import tile_square
 from cloudbuster.core.scene import Scene
 from cloudbuster.errors import AoiError, CatalogError, NothingUsableError
 from cloudbuster.events import Event, OnEvent, emit
@@ -25,9 +35,19 @@ logger = logging.getLogger(__name__)
 # Products of baseline 99.xx were made for calibration; their files need not exist
 # (openeo-geopyspark#1834).
 CALIBRATION_BASELINE = re.compile(r"^99\.")
+# Datastrips of a datatake that begin no further apart are one: processings differ by a line or so.
+# Two halves of it, received by two stations, begin as far apart as a tile is long, or about: 100 km
+# at 7 km/s (stactools-sentinel2#5).
+SAME_DATASTRIP = timedelta(seconds=2)
 # An item of a datatake and tile that has others adds less than this share of its own area: then it
-# is a reprocessing of them, else another half of the datatake (stactools-sentinel2#5).
+# is a reprocessing of them, else another half of the datatake.
 LEAST_NEW_SHARE = 0.1
+# A footprint tells which part of the tile a scene shows only if it leaves out what has no data, to
+# so many percent of the tile; some catalogs give the whole square instead.
+FOOTPRINT_TOLERANCE_PERCENT = 10.0
+# Where readers pay, and files are JPEG 2000: items of Earth Search's older collection that were
+# never converted point there, and must not hide those that were (cirrus-earth-search#4, #25).
+PAID_HREF = re.compile(r"^(?:s3|https?)://(?:[^/]*/)?sentinel-s2-l(?:1c|2a)[./]")
 # Earth Search's Collection 1 goes before the older collection, whose offset is ambiguous
 # (cirrus-earth-search#33, #71).
 PREFERRED_COLLECTION = re.compile(r"(?<!pre)-c1-")
@@ -54,16 +74,30 @@ class _Candidate:
         return (scene.platform, scene.datatake or taken, scene.mgrs_tile)
 
     @property
-    def rank(self) -> tuple[int, bool, str, datetime, str, str]:
-        """Better ones are greater: more bands, better collection, higher baseline, newer."""
+    def rank(self) -> tuple[int, int, bool, str, datetime, bytes]:
+        """Better ones are greater: readable, more bands, better collection, higher baseline, newer.
+
+        Two that are equal are the same item: the rest of it decides, never which arrived first.
+        """
+        hrefs = [band.href for band in self.scene.bands.values()]
         return (
-            len(self.scene.bands),
+            sum(PAID_HREF.match(href) is None for href in hrefs),
+            len(hrefs),
             bool(PREFERRED_COLLECTION.search(self.scene.collection or "")),
             self.scene.baseline or "",
             generated_of(self.item) or _EPOCH,
-            self.scene.id,
-            self.scene.collection or "",
+            orjson.dumps([self.scene.id, self.item], option=orjson.OPT_SORT_KEYS),
         )
+
+    @property
+    def shown(self) -> BaseGeometry | None:
+        """Footprint, where it tells which part of the tile the scene shows."""
+        square = tile_square(self.scene.mgrs_tile) if self.scene.mgrs_tile else None
+        if self.footprint is None or square is None or self.scene.nodata_percent is None:
+            return self.footprint
+        percent = 100 * self.footprint.area / square.area
+        is_plausible = percent + self.scene.nodata_percent <= 100 + FOOTPRINT_TOLERANCE_PERCENT
+        return self.footprint if is_plausible else None
 
 
 def query_scenes(
@@ -71,6 +105,7 @@ def query_scenes(
     options: QueryOptions,
     *,
     with_twins: bool = False,
+    refresh_token: str | None = None,
     on_event: OnEvent | None = None,
 ) -> Candidates:
     """Find the candidate scenes of an area.
@@ -85,6 +120,9 @@ def query_scenes(
     with_twins : bool
         For L2A: attach to each item the L1C item of the same datatake and tile, where the catalog
         has one, as property ``cloudbuster:l1c_twin``.
+    refresh_token : str or None
+        Of RasterFoundry, or ``secretsmanager:NAME``; None for the environment's. It is kept
+        nowhere.
     on_event : callable or None
         Told of the progress.
 
@@ -98,23 +136,31 @@ def query_scenes(
     AoiError
         Where the area cannot be read or used.
     CatalogError
-        Where the catalog cannot be read.
+        Where the catalog cannot be read, or does not have the level.
+    CredentialsError
+        Where the catalog or its files need credentials that are not there; before the search.
     NothingUsableError
         Where no scene is left; says what each filter removed.
     TryAgainError
         Where a remote catalog failed in a way that may pass.
     """
-    area = _area(aoi, options)
-    catalog, search = open_catalog(options.catalog), SceneSearch.of(area, options)
+    area = request_area(aoi, options)
+    twins = with_twins and options.kind == "L2A"
+    mirrors = [parse_mirror(text) for text in options.asset_mirror]
+    check_catalog(options.catalog, ("L2A", "L1C") if twins else (options.kind,), mirrors)
+    catalog = open_catalog(options.catalog, refresh_token=refresh_token)
+    search = SceneSearch.of(area, options)
     found = catalog.search(search, on_event=on_event)
-    usable, dropped = _usable(found, options.catalog)
+    usable, dropped = _usable(found, options.catalog, mirrors)
     taken, left = _taken(usable, options.limit)
     dropped += left
     if not taken:
         raise NothingUsableError(_nothing_message(found, dropped, options))
     items = [candidate.item for candidate in taken]
-    if with_twins and options.kind == "L2A":
-        items = _with_twins(taken, catalog, search, on_event)
+    if twins:
+        # The cloud cover of L1C is another measurement, so it may not decide here.
+        l1c = catalog.search(SceneSearch(area, search.periods, "L1C"), on_event=on_event)
+        items = _with_twins(taken, _usable(l1c, options.catalog, mirrors)[0])
     logger.info("scenes_found", extra={"catalog": options.catalog, "scene_count": len(items)})
     emit(on_event, Event("query", len(items), len(items), f"{len(items)} candidates"))
     return Candidates(
@@ -123,12 +169,14 @@ def query_scenes(
             aoi=geometry_document(area),
             kind=options.kind,
             catalog=options.catalog,
+            asset_mirror=options.asset_mirror,
             dropped=tuple(sorted(dropped, key=lambda entry: (entry.item_id, entry.reason))),
         ),
     )
 
 
-def _area(aoi: Geometry, options: QueryOptions) -> BaseGeometry:
+def request_area(aoi: Geometry, options: QueryOptions) -> BaseGeometry:
+    """Read and scale the area of a request; longitudes unwrapped. AoiError where it is no area."""
     try:
         return parse_aoi(load_aoi(aoi), scale=options.scale, original_shape=options.original_shape)
     except ValueError as error:
@@ -136,11 +184,14 @@ def _area(aoi: Geometry, options: QueryOptions) -> BaseGeometry:
         raise AoiError(msg) from error
 
 
-def _usable(found: Found, catalog: str) -> tuple[list[_Candidate], list[Dropped]]:
-    """Read the items; those that are no scene are dropped."""
+def _usable(
+    found: Found, catalog: str, mirrors: Sequence[Mirror]
+) -> tuple[list[_Candidate], list[Dropped]]:
+    """Read the items, hrefs mended, then mirrored; those that are no scene are dropped."""
     usable: list[_Candidate] = []
     dropped = list(found.unreadable)
-    for item in found.items:
+    for told in found.items:
+        item = mirrored_item(mended_item(told), mirrors)
         try:
             scene = parse_scene(item, catalog=catalog)
         except CatalogError as error:
@@ -165,7 +216,8 @@ def _taken(usable: Iterable[_Candidate], limit: int) -> tuple[list[_Candidate], 
 def _deduplicated(candidates: Iterable[_Candidate]) -> tuple[list[_Candidate], list[Dropped]]:
     """Keep each observation once: of its reprocessings the best one, whatever came first.
 
-    An item of the same datatake and tile that shows another part of the tile stays too.
+    An item of the same datatake and tile but of another datastrip stays too, unless the better
+    ones show what it shows.
     """
     kept: dict[Observation, list[_Candidate]] = defaultdict(list)
     ids: set[str] = set()
@@ -190,16 +242,28 @@ def _repeats(candidate: _Candidate, same: Sequence[_Candidate], ids: set[str]) -
         return "another item has the same id"
     if not same or scene.mgrs_tile is None:
         return None
+    if _adds(candidate, same):
+        return None
     best = same[0].scene
-    footprints = [entry.footprint for entry in same]
-    if candidate.footprint is not None and all(footprints):
-        new = candidate.footprint.difference(shapely.union_all(footprints))
-        if new.area >= LEAST_NEW_SHARE * candidate.footprint.area:
-            return None
     return (
         f"same datatake and tile as {best.id} (baseline {best.baseline or 'unknown'}, "
         f"this one {scene.baseline or 'unknown'})"
     )
+
+
+def _adds(candidate: _Candidate, same: Sequence[_Candidate]) -> bool:
+    """Whether a candidate shows ground that the better ones of its datatake and tile do not."""
+    start = datastrip_start_of(candidate.item)
+    starts = [datastrip_start_of(entry.item) for entry in same]
+    if start is not None and any(
+        other is not None and abs(start - other) <= SAME_DATASTRIP for other in starts
+    ):
+        return False
+    shown, covered = candidate.shown, [entry.shown for entry in same]
+    if shown is None or None in covered:
+        return start is not None and None not in starts
+    new = shown.difference(shapely.union_all(covered))
+    return bool(new.area >= LEAST_NEW_SHARE * shown.area)
 
 
 def _newest_first(candidate: _Candidate) -> tuple[float, str]:
@@ -207,16 +271,8 @@ def _newest_first(candidate: _Candidate) -> tuple[float, str]:
     return (-acquired.timestamp(), candidate.scene.id)
 
 
-def _with_twins(
-    taken: Sequence[_Candidate],
-    catalog: Catalog,
-    search: SceneSearch,
-    on_event: OnEvent | None,
-) -> list[Item]:
+def _with_twins(taken: Sequence[_Candidate], found: Sequence[_Candidate]) -> list[Item]:
     """Attach to each item the L1C item of the same observation, where there is one."""
-    # The cloud cover of L1C is another measurement, so it may not decide here.
-    wanted = SceneSearch(search.aoi, search.periods, "L1C")
-    found, _ = _usable(catalog.search(wanted, on_event=on_event), catalog.name)
     twins: dict[Observation, list[_Candidate]] = defaultdict(list)
     for twin in sorted(found, key=lambda entry: entry.rank, reverse=True):
         twins[twin.observation].append(twin)

@@ -1,24 +1,36 @@
 """Turn a selection into gather tasks: fix the mosaic's grid, number the scenes."""
 
+from collections.abc import Mapping
+
 import shapely
-from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
 from cloudbuster.catalogs.schema import parse_scene
-from cloudbuster.core.bands import BANDS, requested_bands
+from cloudbuster.core.antimeridian import middle_longitude, placed_near
+from cloudbuster.core.aoi import read_area
+from cloudbuster.core.bands import BANDS, Kind, requested_bands
+from cloudbuster.core.footprint import read_footprint
 from cloudbuster.core.grid import Bounds, MosaicGrid
-from cloudbuster.core.mosaic_grid import plan_grid, resolve_crs
+from cloudbuster.core.mosaic_grid import plan_grid, project_area, project_bounds, resolve_crs
 from cloudbuster.core.scene import Scene
 from cloudbuster.detectors import resolve_type
-from cloudbuster.errors import CloudBusterError, GridError, NothingUsableError, RequestError
+from cloudbuster.errors import (
+    AoiError,
+    CloudBusterError,
+    GridError,
+    NothingUsableError,
+    RequestError,
+)
 from cloudbuster.io.gdal_env import gdal_env
-from cloudbuster.io.regrid import project_bounds
+from cloudbuster.io.scene_looks import decide_radiometry
 from cloudbuster.io.scene_source import RasterSceneSource
 from cloudbuster.models import (
     MAX_SCENE_INDEX,
     GatherOptions,
     GatherTask,
+    Geometry,
     GridDocument,
+    Radiometry,
     Selection,
     SelectionEntry,
 )
@@ -29,7 +41,12 @@ COMMON_GSD_M = (10, 20, 60)
 
 
 def plan_tasks(
-    selection: Selection, *, name: str, options: GatherOptions, output: str
+    selection: Selection,
+    *,
+    name: str,
+    options: GatherOptions,
+    output: str,
+    known: Mapping[str, Radiometry] | None = None,
 ) -> list[GatherTask]:
     """Make the gather tasks of a selection.
 
@@ -43,6 +60,8 @@ def plan_tasks(
         Bands, detector, grid.
     output : str
         Folder of the scenes.
+    known : mapping of str to Radiometry, optional
+        What an earlier call decided of the same scenes, by item id; the others are looked at.
 
     Returns
     -------
@@ -64,18 +83,16 @@ def plan_tasks(
     if not info.entries:
         msg = "the selection holds no scene; widen the query"
         raise NothingUsableError(msg)
-    try:
-        bands = requested_bands(info.kind, options.bands)
-    except ValueError as error:
-        raise RequestError(str(error)) from error
+    bands = _bands(info.kind, options)
     scenes = {
         str(item["id"]): parse_scene(item, catalog=info.catalog) for item in selection.features
     }
-    grid = mosaic_grid(shape(info.aoi), list(scenes.values()), bands, options)
+    grid = mosaic_grid(_area(info.aoi), list(scenes.values()), bands, options)
     detector = options.detector.model_copy(
         update={"type": resolve_type(options.detector, info.kind)}
     )
     numbers = _numbers(info.entries, options.index_start)
+    radiometry = _radiometry(list(scenes.values()), bands, known or {})
     return [
         GatherTask(
             name=name,
@@ -89,10 +106,37 @@ def plan_tasks(
             detector=detector,
             dilate_m=options.dilate_m,
             donate_mask=options.donate_mask,
+            radiometry=radiometry.get(item["id"]),
+            on_radiometry_conflict=options.on_radiometry_conflict,
             output=output,
         )
         for item in selection.features
     ]
+
+
+def _bands(kind: Kind, options: GatherOptions) -> tuple[str, ...]:
+    try:
+        return requested_bands(kind, options.bands)
+    except ValueError as error:
+        raise RequestError(str(error)) from error
+
+
+def _area(aoi: Geometry) -> BaseGeometry:
+    try:
+        return read_area(aoi)
+    except ValueError as error:
+        msg = f"the selection's area: {error}"
+        raise AoiError(msg) from error
+
+
+def _radiometry(
+    scenes: list[Scene], bands: tuple[str, ...], known: Mapping[str, Radiometry]
+) -> dict[str, Radiometry]:
+    """Decide each scene's offset, in doubt by the others; without those that cannot be read."""
+    decisions = decide_radiometry(
+        scenes, bands, known={name: radiometry.decision() for name, radiometry in known.items()}
+    )
+    return {name: Radiometry.of(decision) for name, decision in decisions.items()}
 
 
 def _numbers(entries: tuple[SelectionEntry, ...], index_start: int) -> dict[tuple[str, bool], int]:
@@ -111,6 +155,27 @@ def _numbers(entries: tuple[SelectionEntry, ...], index_start: int) -> dict[tupl
     }
 
 
+def check_crs(options: GatherOptions, aoi: BaseGeometry) -> None:
+    """Find out whether the CRS that is asked for can hold an area, before there are scenes.
+
+    Parameters
+    ----------
+    options : GatherOptions
+        ``crs``.
+    aoi : shapely geometry
+        Longitude (unwrapped) and latitude.
+
+    Raises
+    ------
+    GridError
+        Where the CRS does not exist, or cannot hold the area.
+    """
+    try:
+        project_area(aoi, resolve_crs(options.crs, aoi))
+    except ValueError as error:
+        raise GridError(str(error)) from error
+
+
 def mosaic_grid(
     aoi: BaseGeometry, scenes: list[Scene], bands: tuple[str, ...], options: GatherOptions
 ) -> MosaicGrid:
@@ -119,7 +184,7 @@ def mosaic_grid(
     Parameters
     ----------
     aoi : shapely geometry
-        Longitude and latitude.
+        Longitude (unwrapped) and latitude.
     scenes : list of Scene
         The picked scenes.
     bands : tuple of str
@@ -148,9 +213,11 @@ def mosaic_grid(
 
 def _extent(aoi: BaseGeometry, scenes: list[Scene], crs: str) -> Bounds:
     """Bounds of all footprints in ``crs``, and of the area."""
-    shapes = [shape(scene.footprint) for scene in scenes if scene.footprint]
-    west, south, east, north = shapely.union_all([aoi, *shapes]).bounds
-    return project_bounds((west, south, east, north), "EPSG:4326", crs)
+    shapes = [footprint for scene in scenes if (footprint := _footprint(scene, aoi)) is not None]
+    west, south, east, north = map(float, shapely.total_bounds([aoi, *shapes]))
+    # Points along the edges tell a box of over half the world, which is refused, from one that
+    # runs across the antimeridian.
+    return project_bounds(shapely.segmentize(shapely.box(west, south, east, north), 1.0), crs)
 
 
 def _phase(
@@ -174,6 +241,11 @@ def _phase(
 
 
 def _covered_area(scene: Scene, aoi: BaseGeometry) -> float:
-    if not scene.footprint:
-        return 0.0
-    return float(shapely.make_valid(shape(scene.footprint)).intersection(aoi).area)
+    footprint = _footprint(scene, aoi)
+    return 0.0 if footprint is None else float(footprint.intersection(aoi).area)
+
+
+def _footprint(scene: Scene, aoi: BaseGeometry) -> BaseGeometry | None:
+    """Footprint of a scene in the same turn of longitudes as the area."""
+    footprint = read_footprint(scene.footprint, tile=scene.mgrs_tile)
+    return None if footprint is None else placed_near(footprint, middle_longitude(aoi))

@@ -29,6 +29,10 @@ class SceneSpec:
     north: float = NORTH
     cloud_cover: float = 10.0
     baseline: str = "03.01"
+    crs: str = CRS
+    # Of the item, where it is not to be the box of the raster's corners.
+    geometry: dict[str, Any] | None = None
+    bbox: list[float] | None = None
     bands: tuple[str, ...] = BANDS
     # (row slice, column slice, class) painted on an SCL of class 4, in cells of 20 m.
     scl: list[tuple[slice, slice, int]] = field(default_factory=list)
@@ -60,6 +64,7 @@ def write_raster(
 def write_scene(folder: Path, spec: SceneSpec) -> dict[str, Any]:
     """Write a scene's rasters and its item; return the item."""
     home = folder / spec.id
+    place: dict[str, Any] = {"west": spec.west, "north": spec.north, "crs": spec.crs}
     pixels = spec.pixels
     if pixels is None:
         pixels = np.full((spec.size, spec.size), spec.dn, np.uint16)
@@ -68,11 +73,11 @@ def write_scene(folder: Path, spec: SceneSpec) -> dict[str, Any]:
         scl[rows, cols] = value
     for offset, band in enumerate(spec.bands):
         shifted = np.where(pixels > 0, pixels + offset, 0).astype(np.uint16)
-        write_raster(home / f"{band}.tif", shifted, west=spec.west, north=spec.north, gsd=spec.gsd)
-    write_raster(home / "SCL.tif", scl, west=spec.west, north=spec.north, gsd=2 * spec.gsd)
+        write_raster(home / f"{band}.tif", shifted, gsd=spec.gsd, **place)
+    write_raster(home / "SCL.tif", scl, gsd=2 * spec.gsd, **place)
     extent = spec.size * spec.gsd
     west, south, east, north = transform_bounds(
-        CRS, "EPSG:4326", spec.west, spec.north - extent, spec.west + extent, spec.north
+        spec.crs, "EPSG:4326", spec.west, spec.north - extent, spec.west + extent, spec.north
     )
     taken = spec.datetime.replace("-", "").replace(":", "").rstrip("Z")
     item = {
@@ -80,14 +85,14 @@ def write_scene(folder: Path, spec: SceneSpec) -> dict[str, Any]:
         "stac_version": "1.0.0",
         "id": spec.id,
         "collection": "sentinel-2-l2a",
-        "geometry": box_document(west, south, east, north),
-        "bbox": [west, south, east, north],
+        "geometry": spec.geometry or box_document(west, south, east, north),
+        "bbox": spec.bbox or [west, south, east, north],
         "properties": {
             "datetime": spec.datetime,
             "platform": f"sentinel-{spec.id[1:3].lower()}",
             "constellation": "sentinel-2",
             "eo:cloud_cover": spec.cloud_cover,
-            "proj:epsg": 32633,
+            "proj:epsg": int(spec.crs.removeprefix("EPSG:")),
             "grid:code": f"MGRS-{spec.tile}",
             "s2:processing_baseline": spec.baseline,
             "s2:datatake_id": f"G{spec.id[:3]}_{taken}_000001_N{spec.baseline}",

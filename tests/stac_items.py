@@ -1,5 +1,6 @@
 """STAC items of Sentinel-2 scenes, small, and true to the dialect of Earth Search."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cloudbuster.core.bands import BANDS, BANDS_BY_KIND, Kind
@@ -62,3 +63,35 @@ def make_item(
 def item_collection(*items: dict[str, Any]) -> dict[str, Any]:
     """STAC ItemCollection of ``items``."""
     return {"type": "FeatureCollection", "features": list(items)}
+
+
+def thousand_items() -> list[dict[str, Any]]:
+    """Make a thousand items, always the same: 25 tiles side by side over two years.
+
+    Half of them are L2A, half L1C of the same datatakes; cloud cover takes every value, every
+    tenth L2A item is an older processing of the one before it, and one of them is of calibration.
+    """
+    items = []
+    for number in range(500):
+        observation = number - 1 if number % 10 == 9 else number
+        tile, visit = observation % 25, observation // 25
+        taken = datetime(2019, 1, 3, 10, tile, 31, tzinfo=UTC) + timedelta(days=37 * visit + tile)
+        west, south = 13.0 + 0.9 * (tile % 5), 44.0 + 0.9 * (tile // 5)
+        known: dict[str, Any] = {
+            "taken": f"{taken:%Y-%m-%dT%H:%M:%S}",
+            "tile": f"33T{'ABCDE'[tile % 5]}{'FGHJK'[tile // 5]}",
+            "platform": "ab"[visit % 2],
+            "geometry": square(west, south),
+        }
+        older = "99.05" if number == 499 else "02.14"
+        baseline = older if number % 10 == 9 else "05.09"
+        for kind in BANDS_BY_KIND:
+            item = make_item(
+                kind=kind,
+                baseline=baseline,
+                cloud_cover=number * 37 % 101,
+                suffix="1" if number % 10 == 9 else "0",
+                **known,
+            )
+            items.append({**item, "bbox": [west, south, west + 1, south + 1]})
+    return items

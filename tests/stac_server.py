@@ -1,33 +1,95 @@
 """A real STAC API on the loopback: it pages and filters, or pretends to, and fails on command."""
 
 import json
+import operator
+import random
+import socket
+import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
-from urllib.parse import urlsplit
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from shapely.geometry import shape
+from shapely.geometry import box, shape
+
+from cloudbuster.catalogs.local import LocalCatalog
 
 CORE = "https://api.stacspec.org/v1.0.0/core"
 ITEM_SEARCH = "https://api.stacspec.org/v1.0.0/item-search"
 COLLECTIONS = "https://api.stacspec.org/v1.0.0/collections"
 QUERY = "https://api.stacspec.org/v1.0.0/item-search#query"
-FILTER = "https://api.stacspec.org/v1.0.0-rc.1/item-search#filter"
+FILTER = "https://api.stacspec.org/v1.0.0-rc.2/item-search#filter"
 CONFORMANCE = (CORE, ITEM_SEARCH, COLLECTIONS, QUERY)
 
 
 @dataclass
 class Failure:
-    """What is answered instead of a page of a search.
+    """What is answered instead.
 
     ``status`` 200 sends ``body`` as if all were well.
     """
 
     status: int
     body: bytes = b'{"description": "on command"}'
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Fault(Enum):
+    """What goes wrong with an answer that was fine."""
+
+    RESET = "the connection is reset"
+    CUT_OFF = "the connection ends in the middle of the body"
+    TRUNCATED = "the JSON ends in the middle"
+    REPEATED = "the page before is sent again"
+    NO_NEXT = "the link to the next page is left out"
+    REVERSED = "the items of the page are in another order"
+
+
+Trouble = Failure | Fault
+# What issue trackers of live catalogs tell of, each as likely as the others.
+TROUBLES: tuple[Trouble, ...] = (
+    Failure(429, headers={"Retry-After": "0"}),
+    Failure(500),
+    Failure(503),
+    Fault.RESET,
+    Fault.CUT_OFF,
+    Fault.TRUNCATED,
+    Fault.REPEATED,
+)
+
+
+class Chaos:
+    """Trouble with a share of all answers, the same for the same seed.
+
+    Parameters
+    ----------
+    seed : int
+        Of the choice of answers, and of their troubles.
+    share : float
+        Probability of trouble, 0 to 1.
+    troubles : tuple
+        What may go wrong.
+    """
+
+    def __init__(
+        self, seed: int, share: float = 0.3, troubles: tuple[Trouble, ...] = TROUBLES
+    ) -> None:
+        self._random = random.Random(seed)  # noqa: S311 -- a test, not a secret
+        self._share = share
+        self._troubles = troubles
+
+    def next(self) -> Trouble | None:
+        """Trouble of the next answer, if any."""
+        if self._random.random() >= self._share:
+            return None
+        return self._random.choice(self._troubles)
 
 
 @dataclass
@@ -39,25 +101,58 @@ class StacServer:
     items : list of dict
         In the order in which they are sent.
     page_size : int
-        Items of a page, whatever is asked for.
+        Items of a page at the most, whatever is asked for.
     sloppy : bool
         Send everything, whatever the filters say.
     repeat : bool
         Link every page to itself.
-    failures : list of Failure
+    matched : {"numberMatched", "context"} or None
+        Where every page tells how many items match.
+    most_items : int or None
+        A page of more is answered with 502, as load balancers do over their limit.
+    silent : bool
+        Never link to a next page.
+    links : {"token", "page", "get"}
+        Next pages are POSTs with a token or with the number of the page, or GETs.
+    failures : list of Failure or Fault
         One for each coming search request, until none is left.
+    chaos : Chaos or None
+        Troubles of every answer, once ``failures`` are spent.
     searches : list of dict
         Bodies of the search requests, failed ones too.
+    requests : int
+        Number of requests of any kind.
     """
 
     items: list[dict[str, Any]]
     page_size: int = 2
     sloppy: bool = False
     repeat: bool = False
+    matched: str | None = None
+    most_items: int | None = None
+    silent: bool = False
+    links: Literal["token", "page", "get"] = "token"
     conformance: tuple[str, ...] = CONFORMANCE
-    failures: list[Failure] = field(default_factory=list)
+    failures: list[Any] = field(default_factory=list)
+    chaos: Chaos | None = None
     searches: list[dict[str, Any]] = field(default_factory=list)
+    requests: int = 0
     url: str = ""
+    last_page: dict[str, Any] | None = None
+
+    @classmethod
+    def over(cls, path: Path, **options: Any) -> "StacServer":
+        """Serve the items of a local catalog."""
+        catalog = LocalCatalog.open(str(path))
+        assert isinstance(catalog, LocalCatalog)
+        return cls(list(catalog.items()), **options)
+
+    def next_trouble(self, *, spend_failures: bool) -> Trouble | None:
+        """Trouble of the next answer, if any."""
+        if spend_failures and self.failures:
+            trouble: Trouble = self.failures.pop(0)
+            return trouble
+        return self.chaos.next() if self.chaos else None
 
     def landing(self) -> dict[str, Any]:
         """Landing page."""
@@ -82,65 +177,168 @@ class StacServer:
         names = sorted(held | {"landsat-c2-l2"})
         return {"collections": [{"id": name} for name in names], "links": []}
 
-    def search(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Answer one page of a search."""
-        wanted = [item for item in self.items if self.sloppy or _matches(item, body)]
-        start = int(body.get("token", 0))
-        end = start + min(self.page_size, body.get("limit", self.page_size))
-        links = []
-        if end < len(wanted) or self.repeat:
-            token = start if self.repeat else end
-            link = {"rel": "next", "href": f"{self.url}/search", "method": "POST"}
-            links.append({**link, "merge": True, "body": {"token": token}})
-        return {"type": "FeatureCollection", "features": wanted[start:end], "links": links}
+    def search(self, body: dict[str, Any]) -> dict[str, Any] | None:
+        """Answer one page of a search; None where it would be too large."""
+        wanted = [item for item in self.items if self.sloppy or self._matches(item, body)]
+        size = min(self.page_size, int(body.get("limit", self.page_size)))
+        start = int(body.get("token", 0)) if "page" not in body else size * (body["page"] - 1)
+        end = start + size
+        if self.most_items is not None and len(wanted[start:end]) > self.most_items:
+            return None
+        page: dict[str, Any] = {"type": "FeatureCollection", "features": wanted[start:end]}
+        more = (end < len(wanted) or self.repeat) and not self.silent
+        page["links"] = [self._next(body, start if self.repeat else end, size)] if more else []
+        if self.matched == "numberMatched":
+            page["numberMatched"] = len(wanted)
+        elif self.matched == "context":
+            page["context"] = {"matched": len(wanted), "returned": len(wanted[start:end])}
+        return page
+
+    def _next(self, body: dict[str, Any], start: int, size: int) -> dict[str, Any]:
+        link = {"rel": "next", "href": f"{self.url}/search", "method": "POST"}
+        if self.links == "get":
+            plain = {**body, "token": start, "limit": size}
+            query = urlencode({key: json.dumps(value) for key, value in plain.items()})
+            return {"rel": "next", "href": f"search?{query}"}
+        place = {"token": start} if self.links == "token" else {"page": start // size + 1}
+        return {**link, "merge": True, "body": {**place, "limit": size}}
+
+    def _matches(self, item: dict[str, Any], body: dict[str, Any]) -> bool:
+        tests = [
+            not body.get("collections") or item["collection"] in body["collections"],
+            "intersects" not in body or _meets(item, shape(body["intersects"])),
+            "bbox" not in body or _meets(item, box(*body["bbox"])),
+            "datetime" not in body or _is_within(item, body["datetime"]),
+            QUERY not in self.conformance or _answers_query(item, body.get("query", {})),
+            FILTER not in self.conformance or "filter" not in body or _cql2(item, body["filter"]),
+        ]
+        return all(tests)
 
 
-def _matches(item: dict[str, Any], body: dict[str, Any]) -> bool:
+def _meets(item: dict[str, Any], area: Any) -> bool:
+    return bool(area.intersects(shape(item["geometry"])))
+
+
+def _is_within(item: dict[str, Any], interval: str) -> bool:
+    first, _, last = interval.partition("/")
+    moment = datetime.fromisoformat(item["properties"]["datetime"])
+    after = first in ("", "..") or datetime.fromisoformat(first) <= moment
+    return after and (last in ("", "..") or moment <= datetime.fromisoformat(last or first))
+
+
+OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
+    **{"eq": operator.eq, "neq": operator.ne, "gt": operator.gt, "gte": operator.ge},
+    **{"lt": operator.lt, "lte": operator.le, "=": operator.eq, "<>": operator.ne},
+    **{">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le},
+}
+
+
+def _answers_query(item: dict[str, Any], query: dict[str, Any]) -> bool:
+    """Answer the `query` extension; a property that is not there matches nothing."""
     properties = item["properties"]
-    if body.get("collections") and item["collection"] not in body["collections"]:
-        return False
-    if "intersects" in body and not shape(body["intersects"]).intersects(shape(item["geometry"])):
-        return False
-    if "datetime" in body:
-        first, last = body["datetime"].split("/")
-        if not first <= properties["datetime"] <= last:
-            return False
-    cover = body.get("query", {}).get("eo:cloud_cover", {})
-    return bool(cover.get("gte", 0) <= properties["eo:cloud_cover"] <= cover.get("lte", 100))
+    return all(
+        name in properties and OPERATORS[key](properties[name], value)
+        for name, tests in query.items()
+        for key, value in tests.items()
+    )
+
+
+def _cql2(item: dict[str, Any], expression: dict[str, Any]) -> bool:
+    """Answer the part of CQL2 JSON that compares properties with values, joined by and, or, not."""
+    name, arguments = expression["op"], expression["args"]
+    joins = {"and": all, "or": any, "not": lambda tests: not any(tests)}
+    if name in joins:
+        return bool(joins[name](_cql2(item, argument) for argument in arguments))
+    known = item["properties"].get(arguments[0]["property"])
+    return known is not None and OPERATORS[name](known, arguments[1])
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """Requests of one connection; a subclass names the server."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else each answer waits 40 ms for the client's acknowledgement
+    stac: StacServer
+
+    def do_GET(self) -> None:
+        url = urlsplit(self.path)
+        routes = {"": self.stac.landing, "/collections": self.stac.collections}
+        route = routes.get(url.path.rstrip("/"))
+        if url.path == "/search":
+            self._search({key: json.loads(value) for key, value in parse_qsl(url.query)})
+        else:
+            self.stac.requests += 1
+            trouble = self.stac.next_trouble(spend_failures=False)
+            self._answer(200 if route else 404, route() if route else {}, trouble)
+
+    def do_POST(self) -> None:
+        self._search(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+
+    def _search(self, body: dict[str, Any]) -> None:
+        stac = self.stac
+        stac.requests += 1
+        stac.searches.append(body)
+        trouble = stac.next_trouble(spend_failures=True)
+        if "token" not in body and "page" not in body:
+            stac.last_page = None  # another search
+        page = stac.search(body)
+        if page is None:
+            self._send(502, b"too large")
+            return
+        if trouble is Fault.REPEATED:
+            page = stac.last_page or page
+        elif trouble is Fault.NO_NEXT:
+            page["links"] = []
+        elif trouble is Fault.REVERSED:
+            page["features"].reverse()
+        if not isinstance(trouble, Failure):
+            stac.last_page = page
+        self._answer(200, page, trouble)
+
+    def _answer(self, status: int, document: dict[str, Any], trouble: Trouble | None) -> None:
+        content = json.dumps(document).encode()
+        if isinstance(trouble, Failure):
+            self._send(trouble.status, trouble.body, headers=trouble.headers)
+        elif trouble is Fault.RESET:
+            # Closing with a linger of 0 seconds sends a reset.
+            linger = struct.pack("ii", 1, 0)
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            for stream in (self.rfile, self.wfile, self.connection):
+                stream.close()
+            self.wfile = BytesIO()  # the base class flushes it once more
+            self.close_connection = True
+        elif trouble is Fault.CUT_OFF:
+            self._send(status, content, length=2 * len(content))
+            self.close_connection = True
+        elif trouble is Fault.TRUNCATED:
+            self._send(status, content[: len(content) // 2])
+        else:
+            self._send(status, content)
+
+    def _send(
+        self,
+        status: int,
+        content: bytes,
+        *,
+        length: int | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self.send_response(status)
+        known = {"Content-Type": "application/json", "Content-Length": str(length or len(content))}
+        for name, value in (known | dict(headers or {})).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_arguments: object) -> None:
+        """Stay silent."""
 
 
 @contextmanager
 def serving(server: StacServer) -> Iterator[StacServer]:
     """Run ``server`` on a free port of the loopback; its ``url`` is set."""
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            routes = {"": server.landing, "/collections": server.collections}
-            route = routes.get(urlsplit(self.path).path.rstrip("/"))
-            self._send(200 if route else 404, json.dumps(route() if route else {}).encode())
-
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            server.searches.append(body)
-            if server.failures:
-                failure = server.failures.pop(0)
-                self._send(failure.status, failure.body)
-            else:
-                self._send(200, json.dumps(server.search(body)).encode())
-
-        def _send(self, status: int, content: bytes) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_arguments: object) -> None:
-            """Stay silent."""
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    handler = type("Handler", (_Handler,), {"stac": server})
+    http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     http.daemon_threads = True
     thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()

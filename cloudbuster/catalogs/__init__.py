@@ -1,45 +1,23 @@
 """Catalogs of scenes: named ones, STAC APIs, and local ones."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-
+from cloudbuster.catalogs.named import CATALOGS, DEFAULT_CATALOG, NamedCatalog, check_catalog
 from cloudbuster.catalogs.search import Catalog, Found, SceneSearch
-from cloudbuster.core.bands import Kind
 from cloudbuster.errors import CatalogError
 from cloudbuster.io.uri import scheme_of
 
-__all__ = ["CATALOGS", "Catalog", "Found", "NamedCatalog", "SceneSearch", "open_catalog"]
+__all__ = [
+    "CATALOGS",
+    "DEFAULT_CATALOG",
+    "Catalog",
+    "Found",
+    "NamedCatalog",
+    "SceneSearch",
+    "check_catalog",
+    "open_catalog",
+]
 
 
-@dataclass(frozen=True)
-class NamedCatalog:
-    """A catalog that is known by name.
-
-    Attributes
-    ----------
-    url : str or None
-        STAC API; None where it is not available yet.
-    collections : mapping of {"L1C", "L2A"} to tuple of str
-        Collections of each product level, the preferred one first.
-    """
-
-    url: str | None
-    collections: Mapping[Kind, tuple[str, ...]] = field(default_factory=dict)
-
-
-CATALOGS: dict[str, NamedCatalog] = {
-    # C1 alone has holes (2022 above all), so the older collection completes it.
-    "earth-search": NamedCatalog(
-        "https://earth-search.aws.element84.com/v1",
-        {"L2A": ("sentinel-2-c1-l2a", "sentinel-2-l2a"), "L1C": ("sentinel-2-l1c",)},
-    ),
-    "planetary-computer": NamedCatalog(None),
-    "cdse": NamedCatalog(None),
-    "rasterfoundry": NamedCatalog(None),
-}
-
-
-def open_catalog(name_or_path: str) -> Catalog:
+def open_catalog(name_or_path: str, *, refresh_token: str | None = None) -> Catalog:
     """Open a catalog.
 
     Parameters
@@ -47,6 +25,8 @@ def open_catalog(name_or_path: str) -> Catalog:
     name_or_path : str
         A name in `CATALOGS`, the URL of a STAC API, or the path of a local catalog (a folder, an
         ItemCollection, a ``catalog.json`` or a stac-geoparquet file).
+    refresh_token : str or None
+        Of RasterFoundry, or the AWS secret that holds it; None for the environment's.
 
     Returns
     -------
@@ -57,18 +37,18 @@ def open_catalog(name_or_path: str) -> Catalog:
     ------
     CatalogError
         Where there is none of that name or path, or it cannot be read.
+    CredentialsError
+        Where RasterFoundry is named and no refresh token is given.
     MissingExtraError
         Where a stac-geoparquet file needs a package that is not installed.
     """
-    named = CATALOGS.get(name_or_path)
-    if named is not None and named.url is None:
-        msg = (
-            f"catalog {name_or_path} is not available yet; give earth-search, the URL of a STAC "
-            "API, or the path of a local STAC catalog"
-        )
-        raise CatalogError(msg)
     # Each kind of catalog brings its own heavy imports.
-    if named is not None and named.url is not None:
+    if name_or_path == "rasterfoundry":
+        from cloudbuster.catalogs.rasterfoundry import RasterFoundryCatalog, refresh_token_of
+
+        return RasterFoundryCatalog(refresh_token_of(refresh_token))
+    named = CATALOGS.get(name_or_path)
+    if named is not None:
         from cloudbuster.catalogs.stac_api import StacApiCatalog
 
         return StacApiCatalog(named.url, name=name_or_path, collections=named.collections)

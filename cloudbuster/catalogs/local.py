@@ -1,25 +1,46 @@
-"""Local STAC catalogs: a folder, an ItemCollection, linked files, or stac-geoparquet; in process.
+"""Local STAC catalogs: a folder, an ItemCollection, or linked files; in process.
 
-The items are plain dicts behind a spatial index; an item of a stac-geoparquet file is made when a
-search finds it.
+The items are plain dicts; a search is decided on columns of numbers and a spatial index, so that
+nothing is done item by item but for those that are found.
 """
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import orjson
 import shapely
 
-from cloudbuster.catalogs.schema import absolute_item, is_item
-from cloudbuster.catalogs.search import AREA, Found, SceneSearch, footprint_geometry, rejection
-from cloudbuster.core.aoi import geometry_document, polygonal
-from cloudbuster.errors import BadInputError, CatalogError, MissingExtraError
+from cloudbuster.catalogs.geoparquet import PARQUET_SUFFIXES, ParquetCatalog
+from cloudbuster.catalogs.schema import (
+    absolute_item,
+    acquired_of,
+    cloud_cover_of,
+    is_item,
+    kind_of,
+)
+from cloudbuster.catalogs.search import (
+    AREA,
+    CLOUD_COVER,
+    DATES,
+    LEVEL,
+    NO_CLOUD_COVER,
+    NO_DATE,
+    NO_FOOTPRINT,
+    NO_LEVEL,
+    Found,
+    SceneSearch,
+    footprint_geometry,
+    sharing_area,
+)
+from cloudbuster.core.bands import BANDS_BY_KIND, Kind
+from cloudbuster.errors import BadInputError, CatalogError
 from cloudbuster.events import Event, OnEvent, emit
 from cloudbuster.io.documents import parse_json
 from cloudbuster.io.uri import is_remote, local_path, resolve
@@ -28,7 +49,6 @@ from cloudbuster.models import Dropped, Item
 logger = logging.getLogger(__name__)
 
 ITEM_SUFFIXES = (".json", ".geojson")
-PARQUET_SUFFIXES = (".parquet", ".geoparquet")
 # Masks that stand beside a scene in the layout of the public buckets, though its item may not list
 # them: file in the scene's folder, without suffix, and the asset key that it gets.
 NEIGHBOUR_MASKS = {
@@ -37,20 +57,69 @@ NEIGHBOUR_MASKS = {
     "qi/MSK_CLOUDS_B00": "msk_clouds",
 }
 MASK_SUFFIXES = (".tif", ".jp2", ".gml")
-# Columns of stac-geoparquet that are members of the item; every other is one of its properties
-# (stac-geoparquet specification 1.1).
-ITEM_COLUMNS = (
-    *("type", "stac_version", "stac_extensions", "id", "geometry", "bbox", "links", "assets"),
-    "collection",
-)
+_KINDS: tuple[Kind, ...] = tuple(BANDS_BY_KIND)
+# Day of an item without a date: before every other.
+_NO_DAY = -(2**31)
 
 
 @dataclass(frozen=True)
-class _Entry:
-    """An item and the folder that its relative hrefs start from."""
+class _Columns:
+    """What the filters ask of each item, in the order of the items.
 
-    item: Item
-    folder: str
+    Attributes
+    ----------
+    footprint : ndarray of shapely geometry or None
+        Prepared.
+    kind : ndarray of int8
+        Index in `_KINDS`; -1 where unknown.
+    day : ndarray of int32
+        Proleptic ordinal of the UTC day; `_NO_DAY` where unknown.
+    cloud_cover : ndarray of float64
+        Percent; NaN where unknown.
+    """
+
+    footprint: npt.NDArray[np.object_]
+    kind: npt.NDArray[np.int8]
+    day: npt.NDArray[np.int32]
+    cloud_cover: npt.NDArray[np.float64]
+
+    @classmethod
+    def of(cls, items: Sequence[Item]) -> "_Columns":
+        footprint = np.empty(len(items), dtype=object)
+        footprint[:] = [footprint_geometry(item) for item in items]
+        shapely.prepare(footprint)
+        kinds = (kind_of(item) for item in items)
+        clouds = (cloud_cover_of(item) for item in items)
+        return cls(
+            footprint,
+            np.array([-1 if kind is None else _KINDS.index(kind) for kind in kinds], dtype=np.int8),
+            np.array([_day(item) for item in items], dtype=np.int32),
+            np.array([np.nan if cloud is None else cloud for cloud in clouds], dtype=np.float64),
+        )
+
+    def rejections(
+        self, search: SceneSearch, sharing: npt.NDArray[np.bool_]
+    ) -> dict[str, npt.NDArray[np.bool_]]:
+        """Tell for each filter, in their order, which items it would remove.
+
+        It is the order of `rejection`, and its decisions.
+        """
+        inside = np.zeros(len(self.day), dtype=bool)
+        for first, last in search.periods:
+            inside |= (self.day >= first.toordinal()) & (self.day <= last.toordinal())
+        cloudy = (self.cloud_cover < search.minclouds) | (self.cloud_cover > search.maxclouds)
+        # An unknown cover lies in the full range, and in no narrower one for sure.
+        narrow = (search.minclouds, search.maxclouds) != (0, 100)
+        return {
+            NO_FOOTPRINT: shapely.is_missing(self.footprint),
+            AREA: ~sharing,
+            NO_LEVEL: self.kind == -1,
+            NO_DATE: self.day == _NO_DAY,
+            LEVEL: self.kind != _KINDS.index(search.kind),
+            DATES: ~inside,
+            NO_CLOUD_COVER: np.isnan(self.cloud_cover) & narrow,
+            CLOUD_COVER: cloudy,
+        }
 
 
 class LocalCatalog:
@@ -62,25 +131,29 @@ class LocalCatalog:
         What was given to open it.
     unreadable : tuple of Dropped
         Files that are no item though they might have been, with the reason.
+
+    Parameters
+    ----------
+    name, unreadable
+        As above.
+    items : sequence of dict
+        STAC items, hrefs absolute.
     """
 
     def __init__(
-        self,
-        name: str,
-        footprints: Sequence[Any],
-        load: Callable[[int], Item],
-        folder: Callable[[int], str],
-        unreadable: tuple[Dropped, ...] = (),
+        self, name: str, items: Sequence[Item], unreadable: tuple[Dropped, ...] = ()
     ) -> None:
         self.name = name
         self.unreadable = unreadable
-        self._load = load
-        self._folder = folder
-        self._count = len(footprints)
-        self._tree = shapely.STRtree(footprints)
+        self._items = items
+        self._columns = _Columns.of(items)
+        self._tree = shapely.STRtree(self._columns.footprint)
+        # Items that were found before, with the masks beside them: looking for these takes longer
+        # than the search.
+        self._found: dict[int, Item] = {}
 
     @classmethod
-    def open(cls, uri: str) -> "LocalCatalog":
+    def open(cls, uri: str) -> "LocalCatalog | ParquetCatalog":
         """Open what lies at a local path.
 
         Raises
@@ -92,22 +165,21 @@ class LocalCatalog:
         """
         path = local_path(uri)
         if path.suffix.lower() in PARQUET_SUFFIXES and path.is_file():
-            return _open_parquet(uri, path)
+            return ParquetCatalog.open(uri, path)
         unreadable: list[Dropped] = []
         try:
-            entries = list(_entries(path, unreadable))
+            items = [
+                absolute_item(entry.item, entry.folder) for entry in _entries(path, unreadable)
+            ]
         except OSError as error:
             msg = f"catalog {uri}: {error.strerror or error}; check the path"
             raise CatalogError(msg) from error
-        footprints = [footprint_geometry(entry.item) for entry in entries]
-        logger.info("catalog_opened", extra={"catalog": uri, "item_count": len(entries)})
-        return cls(
-            uri,
-            footprints,
-            load=lambda index: entries[index].item,
-            folder=lambda index: entries[index].folder,
-            unreadable=tuple(unreadable),
-        )
+        logger.info("catalog_opened", extra={"catalog": uri, "item_count": len(items)})
+        return cls(uri, items, tuple(unreadable))
+
+    def items(self) -> Iterator[Item]:
+        """Yield every item, in the order of the files; hrefs absolute. Not to be modified."""
+        yield from self._items
 
     def search(self, search: SceneSearch, *, on_event: OnEvent | None = None) -> Found:
         """Find the items that ``search`` wants, in the order of the files.
@@ -122,24 +194,39 @@ class LocalCatalog:
         Returns
         -------
         Found
-            Exact; ``held`` is the number of items in the catalog.
+            Exact; ``held`` is the number of items in the catalog. The items are not to be
+            modified: a later search gives the same ones.
         """
-        shapely.prepare(search.aoi)
-        # DE-9IM "intersects" also holds where only edges meet; "touches" tells those apart.
-        near = set(self._tree.query(search.aoi, predicate="intersects").tolist())
-        near -= set(self._tree.query(search.aoi, predicate="touches").tolist())
-        kept: list[Item] = []
-        removed = Counter({AREA: self._count - len(near)})
-        for index in sorted(near):
-            item = self._load(index)
-            reason = rejection(item, search)
-            if reason is None:
-                kept.append(_with_neighbours(absolute_item(item, self._folder(index))))
-            else:
-                removed[reason] += 1
-        emit(on_event, Event("query", 1, 1, f"{self._count} items searched"))
+        near = self._tree.query(search.ground)
+        sharing = np.zeros(len(self._items), dtype=bool)
+        sharing[near] = sharing_area(search.ground, self._columns.footprint[near])
+        removed: Counter[str] = Counter()
+        kept = np.ones(len(self._items), dtype=bool)
+        for reason, rejected in self._columns.rejections(search, sharing).items():
+            removed[reason] = int(np.count_nonzero(kept & rejected))
+            kept &= ~rejected
+        items = tuple(self._finished(index) for index in np.flatnonzero(kept).tolist())
+        emit(on_event, Event("query", 1, 1, f"{len(self._items)} items searched"))
         # Unary plus leaves the counts of 0 out.
-        return Found(tuple(kept), self._count, +removed, self.unreadable)
+        return Found(items, len(self._items), +removed, self.unreadable)
+
+    def _finished(self, index: int) -> Item:
+        if index not in self._found:
+            self._found[index] = _with_neighbours(self._items[index])
+        return self._found[index]
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """An item and the folder that its relative hrefs start from."""
+
+    item: Item
+    folder: str
+
+
+def _day(item: Item) -> int:
+    acquired = acquired_of(item)
+    return _NO_DAY if acquired is None else acquired.astimezone(UTC).date().toordinal()
 
 
 def _entries(path: Path, unreadable: list[Dropped]) -> Iterator[_Entry]:
@@ -245,64 +332,3 @@ def _with_neighbours(item: Item) -> Item:
             if mask is not None and key not in item["assets"]:
                 added.setdefault(key, {"href": str(mask), "roles": ["data"]})
     return {**item, "assets": {**item["assets"], **added}} if added else item
-
-
-def _open_parquet(uri: str, path: Path) -> LocalCatalog:
-    """Index a stac-geoparquet file; its rows become items when they are found."""
-    try:
-        import pyarrow as pa
-        from pyarrow import parquet
-    except ImportError as error:
-        msg = f"{uri}: stac-geoparquet needs pyarrow; pip install cloudbuster[geoparquet]"
-        raise MissingExtraError(msg) from error
-    try:
-        table = parquet.read_table(path)
-    except (OSError, pa.ArrowException) as error:
-        msg = f"catalog {uri}: {str(error).splitlines()[0]}; give a stac-geoparquet file"
-        raise CatalogError(msg) from error
-    absent = [name for name in ("id", "geometry", "assets") if name not in table.column_names]
-    if absent:
-        msg = f"catalog {uri}: no column {', '.join(absent)}; give a stac-geoparquet file"
-        raise CatalogError(msg)
-    wkb = np.array(table.column("geometry").to_pylist(), dtype=object)
-    footprints = shapely.from_wkb(wkb, on_invalid="ignore")
-    for index in np.flatnonzero(~shapely.is_valid(footprints) & ~shapely.is_missing(footprints)):
-        footprints[index] = polygonal(footprints[index])
-    folder = str(path.parent.absolute())
-
-    return LocalCatalog(
-        uri,
-        footprints,
-        load=lambda index: _parquet_item(table.slice(index, 1).to_pylist()[0]),
-        folder=lambda _index: folder,
-    )
-
-
-def _parquet_item(row: dict[str, Any]) -> Item:
-    """STAC item of a row: properties back in their place, columns of other items left out."""
-    item: Item = {"type": "Feature", "stac_version": "1.0.0", "links": []}
-    properties: dict[str, Any] = {}
-    for name, value in row.items():
-        if value is not None:
-            (item if name in ITEM_COLUMNS else properties)[name] = _without_nulls(value)
-    geometry = row["geometry"]
-    item["geometry"] = geometry_document(shapely.from_wkb(geometry)) if geometry else None
-    assets = item.get("assets", {})
-    # Some mirrors keep the assets as JSON text, to keep the schema small.
-    item["assets"] = orjson.loads(assets) if isinstance(assets, str) else assets
-    box = item.get("bbox")
-    if isinstance(box, dict):
-        item["bbox"] = [box[key] for key in ("xmin", "ymin", "xmax", "ymax")]
-    item["properties"] = properties
-    return item
-
-
-def _without_nulls(value: object) -> Any:  # noqa: ANN401 -- any JSON value
-    """Drop the null members that a column's common schema adds; times become ISO 8601 text."""
-    if isinstance(value, dict):
-        return {key: _without_nulls(part) for key, part in value.items() if part is not None}
-    if isinstance(value, list):
-        return [_without_nulls(part) for part in value]
-    if isinstance(value, datetime | date):
-        return value.isoformat().replace("+00:00", "Z")
-    return value

@@ -5,14 +5,15 @@ the original's responses, and any other that names its bands. Nothing here opens
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
+from cloudbuster.core.asset_mirror import Mirror, mirrored_href
 from cloudbuster.core.bands import BANDS, Kind
 from cloudbuster.core.scene import BandAsset, Scene
 from cloudbuster.errors import CatalogError
-from cloudbuster.io.original import L1C_BUCKET, TILE_PATH
+from cloudbuster.io.original import L1C_BUCKET, L2A_BUCKET, TILE_PATH
 from cloudbuster.io.uri import is_remote, join, resolve
 from cloudbuster.models import Item
 
@@ -59,6 +60,7 @@ TILE_PART_KEYS = (
     ("mgrs:utm_zone", "mgrs:latitude_band", "mgrs:grid_square"),
     ("sentinel:utm_zone", "sentinel:latitude_band", "sentinel:grid_square"),
 )
+DATASTRIP_KEYS = ("s2:datastrip_id", "eopf:datastrip_id", "sentinel2:datastrip_id")
 BASELINE_KEYS = (
     "s2:processing_baseline",
     "sentinel:processing_baseline",
@@ -66,6 +68,7 @@ BASELINE_KEYS = (
     "processing:version",
 )
 ORBIT_KEYS = ("sat:relative_orbit", "sentinel2:relative_orbit_number")
+NODATA_KEYS = ("s2:nodata_pixel_percentage", "sentinel2:nodata_pixel_percentage")
 COVERAGE_KEYS = ("sentinel:data_coverage", "data_coverage")
 OFFSET_FLAG_KEYS = ("earthsearch:boa_offset_applied", "sentinel:boa_offset_applied")
 GENERATED_KEYS = (
@@ -79,6 +82,7 @@ _KIND = re.compile(r"(?:MSI|MSIL|L)(1C|2A)", re.IGNORECASE)
 _SENTINEL_2 = re.compile(r"^S2[A-D]_|sentinel[-_ ]?(?:s)?2", re.IGNORECASE)
 _PLATFORM = re.compile(r"(?:sentinel[-_ ]?2|^G?S2)([A-D])(?![a-z0-9])", re.IGNORECASE)
 _DATATAKE = re.compile(r"^G?(S2[A-D])_(?:(?:MSI)?L?(?:1C|2A)_)?(\d{8}T\d{6})(?!\d)")
+_DATASTRIP = re.compile(r"_DS_.*_S(\d{8}T\d{6})(?!\d)")
 _TILE = re.compile(r"(?:^|[_-])T?(\d{1,2})([C-HJ-NP-X])([A-HJ-NP-Z]{2})(?=_|$)")
 _BASELINE = re.compile(r"^(\d{1,2})\.(\d{1,2})$")
 _BASELINE_IN_NAME = re.compile(r"_N(\d{2})\.?(\d{2})(?=_|\.|$)")
@@ -87,6 +91,41 @@ _RESOLUTION = re.compile(r"^(.+)_(\d{2})m$")
 # First baseline whose cloud masks are rasters (MSK_CLASSI) instead of GML polygons; operational
 # from 2022-01-25 (Sentinel-2 Products Specification Document; sentinelhub-py#242).
 FIRST_RASTER_MASK_BASELINE = (4, 0)
+# Ending of the keys of Earth Search's second assets: the JPEG 2000 files that its COGs are made of.
+JP2_ENDING = "-jp2"
+# Files of the L2A bucket right under the folder of their tile, where none is: each lies in the
+# folder of its resolution (R10m, ...; layout of the bucket, cirrus-earth-search#33).
+_UNFOLDED_L2A = re.compile(
+    rf"({re.escape(L2A_BUCKET)}/{TILE_PATH.pattern})/(B\d[\dA]|SCL|AOT|WVP)\.jp2"
+)
+# Finest resolution at which the bucket has what is no band, metres.
+OTHER_GSD_M = {"SCL": 20, "AOT": 10, "WVP": 10}
+
+
+# Bands right under the folder of their tile: so they lie in the bucket of L1C.
+_L1C_BAND = re.compile(
+    rf"{re.escape(L2A_BUCKET)}/(?P<key>{TILE_PATH.pattern}/(?:B\d[\dA]|TCI)\.jp2)"
+)
+
+
+def _l1c_bucket(href: str) -> str:
+    """Put an L1C band where it is: items before July 2023 name the L2A bucket (earth-search#72)."""
+    match = _L1C_BAND.fullmatch(href)
+    return f"{L1C_BUCKET}/{match['key']}" if match else href
+
+
+def _l2a_folder(href: str) -> str:
+    """Put a file of the L2A bucket into the folder of its resolution."""
+    match = _UNFOLDED_L2A.fullmatch(href)
+    if match is None:
+        return href
+    folder, name = match[1], match.groups()[-1]
+    gsd_m = BANDS[name].gsd_m if name in BANDS else OTHER_GSD_M[name]
+    return f"{folder}/R{gsd_m:g}m/{name}.jp2"
+
+
+# What is known to be wrong with hrefs, by product level.
+MENDED_HREFS: dict[Kind, Callable[[str], str]] = {"L1C": _l1c_bucket, "L2A": _l2a_folder}
 
 
 def parse_scene(item: Item, *, catalog: str, base: str | None = None) -> Scene:
@@ -122,8 +161,13 @@ def parse_scene(item: Item, *, catalog: str, base: str | None = None) -> Scene:
     tile = mgrs_tile_of(item)
     baseline = _baseline(properties, names)
     collection = item.get("collection")
-    assets = absolute_item(item, base)["assets"]
-    bands = _bands(assets)
+    assets = mended_item(absolute_item(item, base))["assets"]
+    bands, from_jp2 = _bands(assets), False
+    if not bands:
+        # Only where there is nothing else: these pixels are ESA's own, whatever the item says of
+        # the offset of its COGs, so the two are never mixed.
+        assets = _jp2_assets(assets)
+        bands, from_jp2 = _bands(assets), True
     return Scene(
         id=str(item["id"]),
         kind=kind,
@@ -142,7 +186,7 @@ def parse_scene(item: Item, *, catalog: str, base: str | None = None) -> Scene:
         footprint=footprint_of(item),
         bands=bands,
         masks=_bucket_masks(bands, kind, baseline) | _masks(assets),
-        offset_removed_flag=_flag(properties, OFFSET_FLAG_KEYS),
+        offset_removed_flag=None if from_jp2 else _flag(properties, OFFSET_FLAG_KEYS),
         declared_offset=_declared_offset(assets),
         twin=_twin(properties, catalog),
     )
@@ -214,6 +258,16 @@ def datatake_of(item: Item) -> str | None:
     return None
 
 
+def datastrip_start_of(item: Item) -> datetime | None:
+    """Start of sensing of the datastrip, UTC: the part of a datatake that one station received."""
+    for key in DATASTRIP_KEYS:
+        text = item["properties"].get(key)
+        match = _DATASTRIP.search(text) if isinstance(text, str) else None
+        if match:
+            return parse_time(match[1])
+    return None
+
+
 def footprint_of(item: Item) -> dict[str, Any] | None:
     """GeoJSON geometry of an item, else its bounding box; None where it has neither."""
     geometry = item.get("geometry")
@@ -269,6 +323,49 @@ def absolute_item(item: Item, base: str | None = None) -> Item:
     if isinstance(item.get("links"), list):
         copy["links"] = [absolute(link) for link in item["links"]]
     return copy
+
+
+def mended_item(item: Item) -> Item:
+    """Copy of an item with what is known to be wrong with its assets' hrefs put right.
+
+    Parameters
+    ----------
+    item : dict
+        STAC item, hrefs absolute. Not modified.
+
+    Returns
+    -------
+    dict
+        Equal to ``item`` but for the hrefs of `MENDED_HREFS`; mending it again changes nothing.
+    """
+    kind = kind_of(item)
+    return item if kind is None else _with_hrefs(item, MENDED_HREFS[kind])
+
+
+def mirrored_item(item: Item, mirrors: Sequence[Mirror]) -> Item:
+    """Copy of an item whose asset hrefs lead to mirrors.
+
+    Parameters
+    ----------
+    item : dict
+        STAC item, hrefs absolute. Not modified.
+    mirrors : sequence of (str, str)
+        As `cloudbuster.core.asset_mirror.mirrored_href` takes them.
+
+    Returns
+    -------
+    dict
+    """
+    return _with_hrefs(item, lambda href: mirrored_href(href, mirrors)) if mirrors else item
+
+
+def _with_hrefs(item: Item, change: Callable[[str], str]) -> Item:
+    def changed(asset: object) -> object:
+        if not isinstance(asset, dict) or not isinstance(asset.get("href"), str):
+            return asset
+        return {**asset, "href": change(asset["href"])}
+
+    return {**item, "assets": {key: changed(asset) for key, asset in item["assets"].items()}}
 
 
 def self_folder(item: Item) -> str | None:
@@ -366,7 +463,7 @@ def _relative_orbit(properties: Properties, names: Iterable[str]) -> int | None:
 
 
 def _nodata_percent(properties: Properties) -> float | None:
-    told = _first_number(properties, ("s2:nodata_pixel_percentage",))
+    told = _first_number(properties, NODATA_KEYS)
     statistics = properties.get("statistics")
     if told is None and isinstance(statistics, dict):
         told = _first_number(statistics, ("nodata",))
@@ -433,18 +530,25 @@ def _is_picture(key: str, asset: Mapping[str, Any]) -> bool:
 
 
 def _usable_assets(assets: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield the assets that may hold bands; not ``-jp2``, copies whose hrefs may be wrong.
-
-    That defect is cirrus-earth-search#33.
-    """
+    """Yield the assets that may hold bands; not ``-jp2``, of which a COG stands beside."""
     for key, asset in assets.items():
         if (
             isinstance(asset, Mapping)
             and isinstance(asset.get("href"), str)
-            and not key.endswith("-jp2")
+            and not key.endswith(JP2_ENDING)
             and not _is_picture(key, asset)
         ):
             yield key, asset
+
+
+def _jp2_assets(assets: Mapping[str, Any]) -> dict[str, Any]:
+    """Assets with the JPEG 2000 ones by the keys of the COGs that are not there."""
+    second = {
+        key.removesuffix(JP2_ENDING): asset
+        for key, asset in assets.items()
+        if key.endswith(JP2_ENDING)
+    }
+    return {**second, **{key: asset for key, asset in assets.items() if key not in second}}
 
 
 def _bands(assets: Mapping[str, Any]) -> dict[str, BandAsset]:
@@ -484,12 +588,15 @@ def _masks(assets: Mapping[str, Any]) -> dict[str, BandAsset]:
 def _bucket_masks(
     bands: Mapping[str, BandAsset], kind: Kind, baseline: str | None
 ) -> dict[str, BandAsset]:
-    """Masks of an L1C scene in the public bucket, whose items list none (facts of its layout)."""
+    """Masks of an L1C scene in the public bucket, whose items list none (facts of its layout).
+
+    A mirror of the bucket has its layout too.
+    """
     href = next((band.href for band in bands.values()), "")
     match = TILE_PATH.search(href)
-    if kind != "L1C" or not href.startswith(f"{L1C_BUCKET}/") or match is None or baseline is None:
+    if kind != "L1C" or match is None or baseline is None:
         return {}
-    folder = f"{L1C_BUCKET}/{match[0]}/qi"
+    folder = f"{href[: match.end()]}/qi"
     if (int(baseline[:2]), int(baseline[3:])) >= FIRST_RASTER_MASK_BASELINE:
         return {"classi": BandAsset(f"{folder}/MSK_CLASSI_B00.jp2")}
     return {"gml": BandAsset(f"{folder}/MSK_CLOUDS_B00.gml")}

@@ -4,16 +4,24 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, timedelta
+from functools import cached_property
 from typing import Any, Protocol
 
+import numpy as np
+import numpy.typing as npt
 import shapely
-from shapely.errors import ShapelyError
-from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
-from cloudbuster.catalogs.schema import acquired_of, cloud_cover_of, footprint_of, is_item, kind_of
-from cloudbuster.core.aoi import polygonal
+from cloudbuster.catalogs.schema import (
+    acquired_of,
+    cloud_cover_of,
+    is_item,
+    kind_of,
+    mgrs_tile_of,
+)
+from cloudbuster.core.antimeridian import split
 from cloudbuster.core.bands import Kind
+from cloudbuster.core.footprint import read_footprint
 from cloudbuster.events import OnEvent
 from cloudbuster.models import Dropped, Item, QueryOptions
 
@@ -28,7 +36,8 @@ class SceneSearch:
     Attributes
     ----------
     aoi : shapely geometry
-        Longitude and latitude; an item must share area with it, not only an edge.
+        Longitude (unwrapped) and latitude; an item must share area with it, not only an edge. The
+        area itself is searched, not its box: a scene that sees none of it is never picked.
     periods : tuple of (date, date)
         UTC days, inclusive; sorted, apart from each other.
     kind : {"L1C", "L2A"}
@@ -42,6 +51,13 @@ class SceneSearch:
     kind: Kind
     minclouds: float = 0
     maxclouds: float = 100
+
+    @cached_property
+    def ground(self) -> BaseGeometry:
+        """The area as footprints are: split at the antimeridian; prepared."""
+        area = split(self.aoi)
+        shapely.prepare(area)
+        return area
 
     @classmethod
     def of(cls, aoi: BaseGeometry, options: QueryOptions) -> "SceneSearch":
@@ -93,6 +109,7 @@ class Catalog(Protocol):
 
 # Names of the filters, as an error tells them: "3 outside of the area".
 NO_ITEM = "no STAC item"
+NO_FOOTPRINT = "without a footprint, a bounding box or a tile"
 AREA = "outside of the area"
 NO_LEVEL = "of unknown product level"
 LEVEL = "of another product level"
@@ -114,20 +131,38 @@ def merged_periods(periods: Iterable[Period]) -> tuple[Period, ...]:
 
 
 def footprint_geometry(item: Item) -> BaseGeometry | None:
-    """Footprint of an item, repaired; None where it has none that encloses ground."""
-    document = footprint_of(item)
-    if document is None:
-        return None
-    try:
-        geometry = polygonal(shape(document))
-    except (ShapelyError, ValueError, TypeError, KeyError, IndexError, AttributeError):
-        return None
-    return None if geometry.is_empty else geometry
+    """Footprint of an item, repaired and split at the antimeridian.
+
+    Else its bounding box, else the square of its tile; None where it has none of them. It decides
+    where a scene is looked for, never what was covered in the end: that is counted in pixels.
+    """
+    return read_footprint(item.get("geometry"), box=item.get("bbox"), tile=mgrs_tile_of(item))
 
 
 def shares_area(aoi: BaseGeometry, footprint: BaseGeometry | None) -> bool:
-    """Whether two polygons share area: their interiors meet (DE-9IM)."""
-    return footprint is not None and bool(shapely.relate_pattern(aoi, footprint, "T********"))
+    """Whether two polygons share area: they meet, and not only at their edges (DE-9IM)."""
+    return footprint is not None and bool(
+        shapely.intersects(aoi, footprint) and not shapely.touches(aoi, footprint)
+    )
+
+
+def sharing_area(area: BaseGeometry, footprints: npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
+    """Tell which of many footprints share area with ``area``; None shares none. See `shares_area`.
+
+    Faster where ``area`` is prepared, and the footprints as well.
+    """
+    sharing = np.asarray(shapely.intersects(area, footprints))
+    # `touches` is the dearest of the three: only those near the edge need it.
+    near_edge = np.flatnonzero(sharing)
+    near_edge = near_edge[~shapely.contains_properly(area, footprints[near_edge])]
+    sharing[near_edge] = ~shapely.touches(area, footprints[near_edge])
+    return sharing
+
+
+def _misplaced(footprint: BaseGeometry | None, search: SceneSearch) -> str | None:
+    if footprint is None:
+        return NO_FOOTPRINT
+    return None if shares_area(search.ground, footprint) else AREA
 
 
 def rejection(item: Item, search: SceneSearch) -> str | None:
@@ -172,10 +207,8 @@ def sift(items: Iterable[Any], search: SceneSearch) -> tuple[list[Item], Counter
     for item in items:
         if not is_item(item):
             reason: str | None = NO_ITEM
-        elif not shares_area(search.aoi, footprint_geometry(item)):
-            reason = AREA
         else:
-            reason = rejection(item, search)
+            reason = _misplaced(footprint_geometry(item), search) or rejection(item, search)
         if reason is None:
             kept.append(item)
         else:

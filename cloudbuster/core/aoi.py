@@ -6,13 +6,28 @@ from typing import Any
 
 import shapely
 from shapely.affinity import scale as scaled
-from shapely.geometry import MultiPolygon, Polygon, mapping
+from shapely.geometry import MultiPolygon, Polygon, mapping, shape
 from shapely.geometry.base import BaseGeometry
+
+from cloudbuster.core.antimeridian import (
+    arranged,
+    box_area,
+    split,
+    too_wide,
+    unwrapped,
+    unwrapped_polygon,
+)
 
 # RFC 7946 section 3.1.6: a linear ring has four or more positions, the first equal to the last.
 MIN_RING_POSITIONS = 4
 # RFC 7946 section 4: WGS 84, longitude and latitude; older files may still name another CRS.
 LONGITUDE_LATITUDE_NAMES = ("CRS84", "4326")
+# Longitudes of another turn are taken as well: 181 is -179.
+MAX_LONGITUDE_DEG = 360.0
+# Shortest and longest distance by which `simplified` may move an edge, degrees of latitude: a cell
+# of 10 m (10 m / 111 320 m per degree, WGS 84), and 128 of them.
+LEAST_SIMPLIFICATION_DEG = 8.98e-5
+MOST_SIMPLIFICATION_DEG = 128 * LEAST_SIMPLIFICATION_DEG
 
 
 def parse_aoi(
@@ -23,7 +38,10 @@ def parse_aoi(
     Parameters
     ----------
     geojson : mapping
-        Longitude and latitude, degrees (RFC 7946). Not modified.
+        Longitude and latitude, degrees (RFC 7946). Not modified. An area across the antimeridian
+        may be a MultiPolygon that is cut there, a ring with longitudes beyond 180, a ring that
+        jumps from 179 to -179, or a Feature with nothing but a bounding box whose west is greater
+        than its east.
     scale : float or None
         Factor by which each feature grows about the centre of its own bounding box.
     original_shape : bool
@@ -32,7 +50,8 @@ def parse_aoi(
     Returns
     -------
     shapely Polygon or MultiPolygon
-        Union of the features: valid, two-dimensional, with area.
+        Union of the features: valid, two-dimensional, with area; longitudes unwrapped, so that
+        they may reach beyond 180 (`cloudbuster.core.antimeridian`; `geometry_document` splits).
 
     Raises
     ------
@@ -46,17 +65,65 @@ def parse_aoi(
         raise ValueError(msg)
     shapes = []
     for label, geometry in _geometries(geojson):
-        shape = shapely.union_all(list(_polygons(geometry, label)))
-        shapes.append(scaled(shape, factor, factor, origin="center") if factor != 1 else shape)
-    union = shapely.union_all(shapes)
-    _check_range(union.bounds, f"AOI scaled by {factor:g}")
-    return union
+        area = shapely.union_all(arranged(list(_polygons(geometry, label))))
+        shapes.append(scaled(area, factor, factor, origin="center") if factor != 1 else area)
+    union = shapely.union_all(arranged(shapes))
+    label = f"AOI scaled by {factor:g}"
+    _check_range(union.bounds, label)
+    _check_width(union, label)
+    return unwrapped(union)
 
 
 def geometry_document(geometry: BaseGeometry) -> dict[str, Any]:
-    """GeoJSON of a shapely geometry, with lists as a JSON reader gives them."""
-    document: dict[str, Any] = _listed(mapping(geometry))
+    """GeoJSON of an area, split at the antimeridian, with lists as a JSON reader gives them."""
+    document: dict[str, Any] = _listed(mapping(split(geometry)))
     return document
+
+
+def read_area(document: Mapping[str, Any]) -> BaseGeometry:
+    """Read the area that a stage document holds.
+
+    Parameters
+    ----------
+    document : mapping
+        GeoJSON Polygon or MultiPolygon, as `geometry_document` makes it.
+
+    Returns
+    -------
+    shapely Polygon or MultiPolygon
+        Longitudes unwrapped; else as it is written.
+
+    Raises
+    ------
+    ValueError
+        Where it goes round a pole, or a polygon is wider than 180 degrees.
+    """
+    return unwrapped(shape(document))
+
+
+def simplified(geometry: BaseGeometry, *, max_vertices: int) -> BaseGeometry:
+    """Leave out vertices of an area that has too many to compute with.
+
+    Parameters
+    ----------
+    geometry : shapely Polygon or MultiPolygon
+        Degrees, valid. Not modified.
+    max_vertices : int
+        Up to this many the very object that was given is returned.
+
+    Returns
+    -------
+    shapely Polygon or MultiPolygon
+        Valid. Edges have moved by at most ``LEAST_SIMPLIFICATION_DEG``; while that leaves more
+        than ``max_vertices``, by twice as much, up to ``MOST_SIMPLIFICATION_DEG``.
+    """
+    result, tolerance = geometry, LEAST_SIMPLIFICATION_DEG
+    while (
+        shapely.get_num_coordinates(result) > max_vertices and tolerance <= MOST_SIMPLIFICATION_DEG
+    ):
+        result = polygonal(shapely.simplify(geometry, tolerance, preserve_topology=True))
+        tolerance *= 2
+    return result
 
 
 def feature_property(geojson: Mapping[str, Any], name: str) -> str:
@@ -114,15 +181,28 @@ def _geometries(geojson: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, 
 
 
 def _geometry_of(feature: object, label: str) -> Mapping[str, Any]:
-    geometry = feature.get("geometry") if isinstance(feature, Mapping) else None
+    members = feature if isinstance(feature, Mapping) else {}
+    geometry = members.get("geometry")
     if isinstance(geometry, Mapping):
         return geometry
+    if geometry is None and isinstance(members.get("bbox"), list):
+        return {"type": "Polygon", "coordinates": _box_rings(members["bbox"], label)}
     msg = f"{label} has no geometry; remove it or draw a polygon"
     raise ValueError(msg)
 
 
+def _box_rings(box: list[Any], label: str) -> list[list[list[float]]]:
+    """Ring of a bounding box; west > east crosses the antimeridian (RFC 7946, section 5.2)."""
+    if len(box) not in (4, 6):
+        msg = f"{label}: a bbox of {len(box)} numbers; give west, south, east, north"
+        raise ValueError(msg)
+    west, south = _position(box[:2], f"{label}, bbox")
+    east, north = _position(box[len(box) // 2 :][:2], f"{label}, bbox")
+    return [shapely.get_coordinates(box_area(west, south, east, north)).tolist()]
+
+
 def _polygons(geometry: Mapping[str, Any], label: str) -> Iterator[BaseGeometry]:
-    """Yield the checked polygons of one geometry."""
+    """Yield the checked polygons of one geometry, each unwrapped."""
     kind = geometry.get("type")
     if kind == "GeometryCollection":
         members = geometry.get("geometries")
@@ -150,6 +230,11 @@ def _polygon(rings: object, label: str) -> BaseGeometry:
         msg = f"{label}: a polygon without a ring; remove it"
         raise ValueError(msg)
     polygon = Polygon(_ring(rings[0], label), [_ring(ring, label) for ring in rings[1:]])
+    try:
+        polygon = unwrapped_polygon(polygon)
+    except ValueError as error:
+        msg = f"{label}: {error}"
+        raise ValueError(msg) from error
     if polygon.convex_hull.area == 0:
         msg = f"{label}: a polygon of area 0; draw one that encloses ground"
         raise ValueError(msg)
@@ -196,13 +281,22 @@ def _position(position: object, label: str) -> tuple[float, float]:
 
 def _check_range(bounds: tuple[float, float, float, float], label: str) -> None:
     west, south, east, north = bounds
-    if west < -180 or east > 180 or south < -90 or north > 90:
+    if west < -MAX_LONGITUDE_DEG or east > MAX_LONGITUDE_DEG or south < -90 or north > 90:
         msg = (
             f"{label} reaches from ({west:g}, {south:g}) to ({east:g}, {north:g}), outside of "
-            "longitude -180 to 180 and latitude -90 to 90; give degrees, longitude first, and "
-            "split an area that crosses the antimeridian into a MultiPolygon"
+            "longitude -180 to 180 (to 360 where it crosses the antimeridian) and latitude -90 to "
+            "90; give degrees, longitude first"
         )
         raise ValueError(msg)
+
+
+def _check_width(area: BaseGeometry, label: str) -> None:
+    """Refuse what scaling, or features that touch, made wider than half the world."""
+    for part in shapely.get_parts(area):
+        west, _, east, _ = part.bounds
+        if east - west > MAX_LONGITUDE_DEG / 2:
+            msg = f"{label}: {too_wide(west, east)}"
+            raise ValueError(msg)
 
 
 def polygonal(geometry: BaseGeometry) -> BaseGeometry:

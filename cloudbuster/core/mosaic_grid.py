@@ -2,11 +2,16 @@
 
 import math
 
+import numpy as np
+import numpy.typing as npt
 import pyproj
 import shapely
 from pyproj.exceptions import CRSError
 from shapely.geometry.base import BaseGeometry
 
+from cloudbuster.core.antimeridian import unwrapped
+from cloudbuster.core.aoi import polygonal
+from cloudbuster.core.coverage import surface
 from cloudbuster.core.grid import Bounds, MosaicGrid, snapped_grid
 
 # Width of a zone of the Universal Transverse Mercator grid, degrees of longitude; zone 1 begins at
@@ -34,10 +39,22 @@ NATIVE_GSDS_M = (10.0, 20.0, 60.0)
 EDGE_STEP_DEG = 0.01
 # GDAL counts columns and rows with 32 bits, signed.
 MAX_CELLS_ASIDE = 2**31 - 1
+# What a zone holds of an area is left out below one cell of 10 m, square metres.
+LEAST_PART_M2 = 100.0
+# Mean radius of the Earth, metres (IUGG, as Moritz, Geodetic Reference System 1980, gives it).
+EARTH_RADIUS_M = 6_371_008.8
+# Two points of an outline that lie EDGE_STEP_DEG apart, 1113 m at most, are never this far apart in
+# a map that holds the area in one piece: Mercator stretches a hundredfold at 89.4 degrees.
+MAX_STEP_M = 111_300.0
 
+EACH_ZONE = "utm-each"
 CRS_CHOICES = (
     "take an equal-area CRS by --crs (EPSG:6933 for the world, EPSG:3035 for Europe, EPSG:5070 for "
-    "the United States), or make one mosaic per zone"
+    f"the United States), or make one mosaic per zone by --crs {EACH_ZONE}"
+)
+POLAR_CHOICES = (
+    "cut the area there, or take a polar CRS by --crs (EPSG:3413 in the north, EPSG:3031 in the "
+    "south)"
 )
 
 
@@ -45,7 +62,8 @@ def utm_crs_of(aoi: BaseGeometry) -> str:
     """UTM zone of an area's centroid, on WGS 84.
 
     The zone is the one that MGRS gives the place, exceptions of Norway and Svalbard included,
-    because the tiles of Sentinel-2 lie in that zone.
+    because the tiles of Sentinel-2 lie in that zone. The centroid of an area across the
+    antimeridian is that of the unwrapped area.
 
     Parameters
     ----------
@@ -60,9 +78,11 @@ def utm_crs_of(aoi: BaseGeometry) -> str:
     Raises
     ------
     ValueError
-        Where the area is wider than a zone, lies in both hemispheres, or lies beyond UTM.
+        Where the area is wider than a zone, lies in both hemispheres, or reaches beyond UTM.
     """
-    west, south, east, north = aoi.bounds
+    whole = unwrapped(aoi)
+    west, south, east, north = whole.bounds
+    _check_latitudes(south, north)
     if east - west > UTM_ZONE_DEG:
         msg = (
             f"the area is {east - west:.2f} degrees of longitude wide, a UTM zone "
@@ -75,15 +95,73 @@ def utm_crs_of(aoi: BaseGeometry) -> str:
             f"a UTM zone in one: {CRS_CHOICES}"
         )
         raise ValueError(msg)
-    centroid = aoi.centroid
-    if not UTM_SOUTH_END_DEG <= centroid.y <= UTM_NORTH_END_DEG:
+    return _utm_crs(_zone_of(whole.centroid), north=north > 0)
+
+
+def utm_parts(aoi: BaseGeometry) -> list[tuple[str, BaseGeometry]]:
+    """Cut an area by UTM zone and hemisphere.
+
+    Parameters
+    ----------
+    aoi : shapely Polygon or MultiPolygon
+        Not empty, valid, degrees of longitude and latitude. Not modified.
+
+    Returns
+    -------
+    list of (str, shapely geometry)
+        ``EPSG:326zz`` or ``EPSG:327zz``, as in `utm_crs_of`, and what lies there: from west to
+        east, the north before the south. Parts of less than ``LEAST_PART_M2`` are left out.
+
+    Raises
+    ------
+    ValueError
+        Where the area reaches beyond UTM.
+    """
+    whole = unwrapped(aoi)
+    west, south, east, north = whole.bounds
+    _check_latitudes(south, north)
+    parts = []
+    # The exceptions reach into the strips beside their own. Strips of other turns repeat.
+    for strip in range(math.floor(west / UTM_ZONE_DEG) - 1, math.floor(east / UTM_ZONE_DEG) + 2):
+        turn, column = divmod(strip + 30, 60)
+        zone = column + 1
+        shift = np.array([360.0 * turn, 0.0])
+        area = shapely.transform(_zone_area(zone), lambda points, shift=shift: points + shift)
+        inside = shapely.intersection(whole, area)
+        for is_north, low, high in ((True, 0.0, 90.0), (False, -90.0, 0.0)):
+            half = shapely.box(west - 1, low, east + 1, high)
+            part = polygonal(shapely.intersection(inside, half))
+            if surface(part) * EARTH_RADIUS_M**2 >= LEAST_PART_M2:
+                parts.append((_utm_crs(zone, north=is_north), unwrapped(part)))
+    return parts
+
+
+def _zone_area(zone: int) -> BaseGeometry:
+    """Where a zone is used: its strip without the exceptions, and its own exceptions."""
+    west = (zone - 31) * UTM_ZONE_DEG
+    strip = shapely.box(west, UTM_SOUTH_END_DEG, west + UTM_ZONE_DEG, UTM_NORTH_END_DEG)
+    exceptions = shapely.union_all([_box_of(place) for place in UTM_EXCEPTIONS])
+    own = [_box_of(place) for place, owner in UTM_EXCEPTIONS.items() if owner == zone]
+    return shapely.union_all([shapely.difference(strip, exceptions), *own])
+
+
+def _box_of(place: tuple[float, float, float, float]) -> BaseGeometry:
+    south, north, west, east = place
+    return shapely.box(west, south, east, north)
+
+
+def _utm_crs(zone: int, *, north: bool) -> str:
+    return f"EPSG:{(32600 if north else 32700) + zone}"
+
+
+def _check_latitudes(south: float, north: float) -> None:
+    """Refuse an area of which any part lies beyond UTM, where Sentinel-2 has no tiles either."""
+    if south < UTM_SOUTH_END_DEG or north > UTM_NORTH_END_DEG:
         msg = (
-            f"the area lies at {centroid.y:.2f} degrees of latitude and UTM ends at "
-            f"{UTM_NORTH_END_DEG:g} and {UTM_SOUTH_END_DEG:g}: take a polar CRS by --crs "
-            "(EPSG:3413 in the north, EPSG:3031 in the south)"
+            f"the area reaches from {south:.2f} to {north:.2f} degrees of latitude and UTM ends at "
+            f"{UTM_NORTH_END_DEG:g} and {UTM_SOUTH_END_DEG:g}: {POLAR_CHOICES}"
         )
         raise ValueError(msg)
-    return f"EPSG:{(32600 if north > 0 else 32700) + _zone_of(centroid)}"
 
 
 def _zone_of(place: shapely.Point) -> int:
@@ -117,6 +195,12 @@ def resolve_crs(text: str, aoi: BaseGeometry) -> str:
     """
     if text.strip().lower() == "utm":
         return utm_crs_of(aoi)
+    if text.strip().lower() == EACH_ZONE:
+        msg = (
+            f"{EACH_ZONE} makes one mosaic per zone, and this is one mosaic: take "
+            f"`cloudbuster run --crs {EACH_ZONE}`, or the zone's own code as EPSG:32633"
+        )
+        raise ValueError(msg)
     try:
         crs = pyproj.CRS.from_user_input(text)
     except CRSError as error:
@@ -177,8 +261,8 @@ def cell_size(crs: str, *, gsd_m: float, latitude: float) -> tuple[float, float]
     return height / math.cos(math.radians(latitude)), height
 
 
-def project_bounds(geometry: BaseGeometry, crs: str) -> Bounds:
-    """Bounding box of an area in another CRS, its edges followed every ``EDGE_STEP_DEG``.
+def project_area(geometry: BaseGeometry, crs: str) -> BaseGeometry:
+    """Put an area into another CRS, its edges followed every ``EDGE_STEP_DEG``.
 
     Parameters
     ----------
@@ -189,23 +273,65 @@ def project_bounds(geometry: BaseGeometry, crs: str) -> Bounds:
 
     Returns
     -------
-    tuple of float
-        (west, south, east, north) in units of ``crs``; x is the easting or the longitude, whatever
-        order of axes the CRS declares.
+    shapely geometry
+        Units of ``crs``; x is the easting or the longitude, whatever order of axes the CRS
+        declares. Longitudes run on across the antimeridian.
 
     Raises
     ------
     ValueError
-        Where a part of the area has no place in ``crs``.
+        Where a part of the area has no place in ``crs``, or ``crs`` cuts it apart.
     """
     transformer = pyproj.Transformer.from_crs("OGC:CRS84", crs, always_xy=True)
-    longitude, latitude = shapely.get_coordinates(shapely.segmentize(geometry, EDGE_STEP_DEG)).T
-    x, y = transformer.transform(longitude, latitude)
-    bounds = (float(x.min()), float(y.min()), float(x.max()), float(y.max()))
-    if not all(map(math.isfinite, bounds)):
+    axes = pyproj.CRS.from_user_input(crs)
+    factor = axes.axis_info[0].unit_conversion_factor
+    dense = shapely.segmentize(unwrapped(geometry), EDGE_STEP_DEG)
+    points, ring = shapely.get_coordinates(dense), _ring_numbers(dense)
+    x, y = transformer.transform(*points.T)
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
         msg = f"a part of the area has no place in {_short(crs)}: take a CRS made for the area"
         raise ValueError(msg)
-    return bounds
+    if axes.is_geographic:
+        # PROJ wraps longitudes when it changes the datum.
+        turn = 2 * math.pi / factor
+        x = x + turn * np.round((np.radians(points[:, 0]) / factor - x) / turn)
+    elif (np.hypot(np.diff(x), np.diff(y))[ring[1:] == ring[:-1]] * factor > MAX_STEP_M).any():
+        msg = (
+            f"{_short(crs)} cuts the area apart (at the antimeridian?): take --crs utm, or a CRS "
+            "centred near the area (EPSG:8859 and EPSG:3832 for the Pacific)"
+        )
+        raise ValueError(msg)
+    return shapely.set_coordinates(dense, np.column_stack([x, y]))
+
+
+def project_bounds(geometry: BaseGeometry, crs: str) -> Bounds:
+    """Bounding box of an area in another CRS: that of `project_area`.
+
+    Parameters
+    ----------
+    geometry : shapely geometry
+        As for `project_area`.
+    crs : str
+        As `resolve_crs` gives it.
+
+    Returns
+    -------
+    tuple of float
+        (west, south, east, north) in units of ``crs``.
+
+    Raises
+    ------
+    ValueError
+        As `project_area`.
+    """
+    west, south, east, north = map(float, project_area(geometry, crs).bounds)
+    return (west, south, east, north)
+
+
+def _ring_numbers(geometry: BaseGeometry) -> npt.NDArray[np.intp]:
+    """Which ring each vertex of an area belongs to."""
+    rings = shapely.get_rings(shapely.get_parts(geometry))
+    return np.repeat(np.arange(len(rings)), shapely.get_num_coordinates(rings))
 
 
 def _short(crs: str) -> str:

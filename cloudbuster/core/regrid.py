@@ -4,12 +4,16 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 
 from cloudbuster.core.grid import MosaicGrid
 
 # A target cell this much larger than the source's holds whole source cells: their mean is then the
 # better value than one interpolated between a few of them.
 COARSER_RATIO = 1.5
+
+# Shares of a pixel are rounded to this many digits: a line that two grids share leaves none behind.
+WEIGHT_DIGITS = 6
 
 Method = Literal["copy", "mean", "cubic"]
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -63,6 +67,47 @@ def sample_nearest(
     picked: npt.NDArray[Any] = values[rows[:, None], cols[None, :]]
     inside = inside_rows[:, None] & inside_cols[None, :]
     return np.where(inside, picked, np.asarray(fill, dtype=values.dtype))
+
+
+def valid_means(
+    pixels: npt.NDArray[np.uint16], grid: MosaicGrid, target: MosaicGrid
+) -> npt.NDArray[np.uint16]:
+    """Average the valid pixels that lie in each cell, by the share of each that does.
+
+    Parameters
+    ----------
+    pixels : ndarray of uint16, shape (y, x)
+        On ``grid``, 0 nodata. Not modified.
+    grid, target : MosaicGrid
+        Same CRS.
+
+    Returns
+    -------
+    ndarray of uint16, shape of ``target``
+        Means, halves rounded up; 0 where a cell holds no valid pixel.
+    """
+    rows = _shares(
+        grid.north - target.north, target.y_size, grid.y_size, target.height, grid.height
+    )
+    cols = _shares(target.west - grid.west, target.x_size, grid.x_size, target.width, grid.width)
+    total = (cols @ (rows @ pixels.astype(np.float64)).T).T
+    weight = (cols @ (rows @ (pixels != 0).astype(np.float64)).T).T
+    mean = np.divide(total, weight, out=np.zeros(target.shape), where=weight > 0)
+    rounded: npt.NDArray[np.uint16] = np.floor(mean + 0.5).astype(np.uint16)
+    return rounded
+
+
+def _shares(start: float, step: float, size: float, count: int, length: int) -> Any:  # noqa: ANN401
+    """Share of each pixel in each cell along one axis, sparse, shape (count, length)."""
+    first = (start + np.arange(count) * step) / size
+    last = first + step / size
+    reach = np.arange(int(np.ceil(step / size)) + 2)
+    index = np.floor(first).astype(np.intp)[:, None] + reach
+    share = np.minimum(last[:, None], index + 1) - np.maximum(first[:, None], index)
+    share = np.round(np.clip(share, 0, 1), WEIGHT_DIGITS)
+    used = (share > 0) & (index >= 0) & (index < length)
+    cells = np.broadcast_to(np.arange(count)[:, None], index.shape)
+    return sparse.csr_array((share[used], (cells[used], index[used])), shape=(count, length))
 
 
 def _indices(

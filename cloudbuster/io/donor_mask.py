@@ -5,14 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import rasterio
-from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
 
 from cloudbuster.core.grid import MosaicGrid
 from cloudbuster.core.masks import DetectedMask
 from cloudbuster.core.scene import Scene
-from cloudbuster.errors import DonorError, TryAgainError
+from cloudbuster.errors import DonorError, RasterError
+from cloudbuster.io.raster_file import RasterFile
 from cloudbuster.io.uri import is_remote, local_path, write_bytes
 
 # Each cell is the sum of what holds of it, so that the detector's answer comes back as it was,
@@ -156,18 +155,14 @@ def read_donor_mask(uri: str) -> DonatedMask:
         Where a remote one could not be reached.
     """
     try:
-        with rasterio.open(uri if is_remote(uri) else local_path(uri)) as dataset:
+        with RasterFile(uri if is_remote(uri) else str(local_path(uri))) as dataset:
             tags = dataset.tags()
             described = dataset.count == 1 and dataset.descriptions[0] == BAND_DESCRIPTION
             codes = dataset.read(1) if described else None
             epsg = dataset.crs.to_epsg() if dataset.crs else None
             transform, width, height = dataset.transform, dataset.width, dataset.height
-    except RasterioError as error:
-        reason = str(error).splitlines()[0]
-        if is_remote(uri):
-            msg = f"{uri}: {reason}; try again"
-            raise TryAgainError(msg) from error
-        msg = f"{uri} cannot be read ({reason}); make the mask again with --donate-mask"
+    except RasterError as error:
+        msg = f"the mask cannot be read: {error}, or make it again with --donate-mask"
         raise DonorError(msg) from error
     if not (tags.get(TILE_TAG) and tags.get(DATATAKE_TAG)):
         msg = (

@@ -10,7 +10,7 @@ from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import ParseError, fromstring
 
 from cloudbuster.errors import BadInputError, MaskError
-from cloudbuster.io.uri import read_bytes
+from cloudbuster.io.access import read_file
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -56,7 +56,7 @@ def read_cloud_polygons(uri: str) -> CloudPolygons:
         Where a remote one could not be reached.
     """
     try:
-        content = read_bytes(uri)
+        content = read_file(uri)
     except BadInputError as error:
         raise MaskError(str(error)) from error
     try:

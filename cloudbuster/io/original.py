@@ -14,7 +14,7 @@ from typing import Any
 from shapely.errors import ShapelyError
 from shapely.geometry import box, shape
 
-from cloudbuster.core.aoi import geometry_document
+from cloudbuster.core.aoi import geometry_document, read_area
 from cloudbuster.core.bands import BANDS, BANDS_BY_KIND, Kind
 from cloudbuster.errors import RequestError
 from cloudbuster.models import (
@@ -146,7 +146,31 @@ def original_selection(selection: Selection) -> dict[str, Any]:
         _record(items[entry.item_id]) | ({"backstop": True} if entry.backstop else {})
         for entry in selection.cloudbuster.entries
     ]
-    return {"bounds": list(shape(selection.cloudbuster.aoi).bounds), "selections": selections}
+    # Across the antimeridian the east is beyond 180: the original knew no other way.
+    return {"bounds": list(read_area(selection.cloudbuster.aoi).bounds), "selections": selections}
+
+
+def item_of_record(record: object, *, kind: Kind) -> Item:
+    """Make a STAC item of one record, as RasterFoundry sends it.
+
+    Parameters
+    ----------
+    record : JSON value
+        See this module's description.
+    kind : {"L1C", "L2A"}
+        Product level, whose files the item lists.
+
+    Returns
+    -------
+    dict
+        It keeps its record in `ORIGINAL_PROPERTY`.
+
+    Raises
+    ------
+    RequestError
+        Where the record cannot be used; says which field.
+    """
+    return _item(record, "record", kind)
 
 
 def _items(records: object, field: str, kind: Kind) -> list[Item]:

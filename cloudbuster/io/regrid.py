@@ -1,9 +1,11 @@
 """Put a block of a scene on the mosaic's grid, by GDAL's warper."""
 
+import math
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyproj
 from rasterio.enums import Resampling
 from rasterio.warp import reproject, transform_bounds
 
@@ -23,13 +25,39 @@ Raster = npt.NDArray[np.uint16]
 RESAMPLING = {"mean": Resampling.average, "cubic": Resampling.cubic}
 
 
-def project_bounds(bounds: Bounds, crs: str, target_crs: str) -> Bounds:
-    """Bounds in another CRS, of densified edges."""
+def project_bounds(
+    bounds: Bounds, crs: str, target_crs: str, *, near: Bounds | None = None
+) -> Bounds:
+    """Bounds in another CRS, of densified edges.
+
+    Parameters
+    ----------
+    bounds : tuple of float
+        (west, south, east, north) in ``crs``.
+    crs, target_crs : str
+        Coordinate reference systems.
+    near : tuple of float, optional
+        Bounds in ``target_crs`` that the result is compared with: longitudes come out in the turn
+        that lies nearest to these.
+
+    Returns
+    -------
+    tuple of float
+        In ``target_crs``; west is less than east across the antimeridian too.
+    """
     if crs == target_crs:
         return bounds
     west, south, east, north = transform_bounds(
         crs, target_crs, *bounds, densify_pts=DENSIFY_POINTS
     )
+    axes = pyproj.CRS.from_user_input(target_crs)
+    if axes.is_geographic:
+        turn = 2 * math.pi / axes.axis_info[0].unit_conversion_factor
+        # GDAL lets the west be greater than the east where the antimeridian lies between them.
+        east += turn if east < west else 0.0
+        if near is not None:
+            shift = turn * round(((near[0] + near[2]) - (west + east)) / 2 / turn)
+            west, east = west + shift, east + shift
     return (west, south, east, north)
 
 

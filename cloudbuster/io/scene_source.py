@@ -3,12 +3,12 @@
 import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-import rasterio
 from rasterio.enums import Resampling
 from rasterio.warp import reproject
 from rasterio.windows import Window
@@ -16,22 +16,26 @@ from rasterio.windows import Window
 from cloudbuster.core.grid import GridWindow, MosaicGrid
 from cloudbuster.core.masks import repair_isolated_zeros
 from cloudbuster.core.radiometry import (
+    LOOK_BANDS,
     NODATA,
     OffsetDecision,
+    OffsetMetadata,
+    PixelEvidence,
+    SceneLook,
     decide_offset,
     harmonise,
     pixel_evidence,
+    provider_treatment,
 )
-from cloudbuster.core.regrid import sample_nearest
+from cloudbuster.core.regrid import sample_nearest, valid_means
 from cloudbuster.core.scene import BandAsset, Scene
 from cloudbuster.errors import (
     CloudBusterError,
     GridError,
     MaskError,
     RasterError,
-    TryAgainError,
 )
-from cloudbuster.io.uri import is_remote
+from cloudbuster.io.raster_file import RasterFile
 
 # A group of fewer zeros than this can reach this far from a block and still be enclosed.
 ZERO_REPAIR_MARGIN = 16
@@ -39,16 +43,18 @@ ZERO_REPAIR_MARGIN = 16
 INTERPOLATION_MARGIN = 2
 # Longest side of the low-resolution look that the radiometric decision is taken from, pixels.
 EVIDENCE_PIXELS = 256
+# Bands of a look, at least, where the scene has as many.
+MIN_LOOK_BANDS = 3
+# Classes of SCL that are clear ground or water, whose brightness two dates share (not snow).
+STEADY_CLASSES = (4, 5, 6)
+# Pixels a side that are averaged at once: 32 MB in double precision.
+MEAN_PIXELS = 2048
+# A group of cells at the edge of the data is averaged from full resolution; cells a side.
+EDGE_GROUP_CELLS = 32
+# Pixels of an overview, beside those without data, into which resampling mixed their zeros.
+EDGE_PIXELS = 2
 
 Raster = npt.NDArray[np.uint16]
-
-
-def raster_error(href: str, error: Exception) -> RasterError | TryAgainError:
-    """Tell a remote failure, which may pass, from a file that is missing or broken."""
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    if is_remote(href):
-        return TryAgainError(f"{href}: {reason}; try again")
-    return RasterError(f"{href}: {reason}; fetch the file again or drop the scene")
 
 
 class RasterSceneSource:
@@ -61,8 +67,10 @@ class RasterSceneSource:
     scene : Scene
         What the catalog said.
     bands : tuple of str
-        Bands of the mosaic; the finest of them gives the scene's grid, and the radiometric
-        decision is taken from them.
+        Bands of the mosaic; the finest of them gives the scene's grid.
+    radiometry : OffsetDecision or None
+        What was decided of the scene's offset; None to decide it from this scene alone, at the
+        first read.
 
     Raises
     ------
@@ -72,10 +80,13 @@ class RasterSceneSource:
         Where a raster has no CRS or is not north-up.
     """
 
-    def __init__(self, scene: Scene, bands: tuple[str, ...]) -> None:
+    def __init__(
+        self, scene: Scene, bands: tuple[str, ...], *, radiometry: OffsetDecision | None = None
+    ) -> None:
         self._scene = scene
+        self._decided = radiometry
         self._stack = ExitStack()
-        self._open: dict[str, Any] = {}
+        self._open: dict[str, RasterFile] = {}
         missing = [name for name in bands if name not in scene.bands]
         if missing:
             msg = (
@@ -89,7 +100,6 @@ class RasterSceneSource:
                 (self._grid_of(scene.bands[name]) for name in bands),
                 key=lambda grid: grid.x_size,
             )
-            self.radiometry = self._decide_offset()
         except CloudBusterError:
             self._stack.close()
             raise
@@ -114,6 +124,44 @@ class RasterSceneSource:
     def grid(self) -> MosaicGrid:
         """Grid of the finest requested band, whole raster, in the scene's CRS."""
         return self._grid
+
+    @property
+    def metadata(self) -> OffsetMetadata:
+        """What is said of the scene's offset."""
+        return offset_metadata(self._scene)
+
+    @cached_property
+    def radiometry(self) -> OffsetDecision:
+        """The offset of the scene: as it was given, else decided from the scene alone."""
+        return self._decided or decide_offset(self.metadata, pixels=self.pixels)
+
+    @cached_property
+    def pixels(self) -> PixelEvidence:
+        """What a low-resolution look says of the offset."""
+        names, dn = self._thumbnails
+        return pixel_evidence(dn, names)
+
+    def look(self) -> SceneLook:
+        """Look at the scene in low resolution, to compare it with others.
+
+        Raises
+        ------
+        RasterError, TryAgainError
+            Naming the file that cannot be read.
+        """
+        names, dn = self._thumbnails
+        rows, cols = dn.shape[1:]
+        whole = self._grid
+        grid = MosaicGrid(
+            whole.crs,
+            whole.west,
+            whole.north,
+            whole.x_size * whole.width / cols,
+            whole.y_size * whole.height / rows,
+            cols,
+            rows,
+        )
+        return SceneLook(grid, names, dn, self._steady(dn.shape[1:]))
 
     def read(self, bands: tuple[str, ...], grid: MosaicGrid) -> Raster:
         """Read harmonised DN on ``grid``.
@@ -200,12 +248,9 @@ class RasterSceneSource:
             raise MaskError(msg)
         return asset
 
-    def _dataset(self, href: str) -> Any:  # noqa: ANN401 -- rasterio has no types
+    def _dataset(self, href: str) -> RasterFile:
         if href not in self._open:
-            try:
-                self._open[href] = self._stack.enter_context(rasterio.open(href))
-            except rasterio.errors.RasterioIOError as error:
-                raise raster_error(href, error) from error
+            self._open[href] = self._stack.enter_context(RasterFile(href))
         return self._open[href]
 
     def _grid_of(self, asset: BandAsset) -> MosaicGrid:
@@ -225,28 +270,53 @@ class RasterSceneSource:
             msg = f"{asset.href}: {error}"
             raise GridError(msg) from error
 
-    def _decide_offset(self) -> OffsetDecision:
-        """Look at the scene in low resolution where its baseline may carry the offset."""
-        scene = self._scene
-        baseline = scene.baseline
-        looks = np.stack([self._thumbnail(scene.bands[name]) for name in self._bands])
-        return decide_offset(
-            baseline,
-            removed_flag=scene.offset_removed_flag,
-            declared_offset=scene.declared_offset,
-            pixels=pixel_evidence(looks),
-        )
+    @cached_property
+    def _thumbnails(self) -> tuple[tuple[str, ...], Raster]:
+        """The look's bands and their DN as delivered, shape (band, y, x)."""
+        bands = self._scene.bands
+        found: dict[str, Raster] = {}
+        for name in self._look_bands():
+            try:
+                found[name] = self._thumbnail(bands[name])
+            except CloudBusterError:
+                # Nobody asked for this band: the others have to do.
+                if name in self._bands:
+                    raise
+        return tuple(found), np.stack(list(found.values()))
+
+    def _look_bands(self) -> tuple[str, ...]:
+        """Bands worth a look: requested ones, and others that lie beside them."""
+        bands = self._scene.bands
+        homes = {bands[name].href.rpartition("/")[0] for name in self._bands}
+        beside = {name for name, asset in bands.items() if asset.href.rpartition("/")[0] in homes}
+        near = [name for name in LOOK_BANDS if name in beside]
+        others = [name for name in self._bands if name not in near]
+        return tuple([*near, *others][: max(len(near), MIN_LOOK_BANDS)])
 
     def _thumbnail(self, asset: BandAsset) -> Raster:
-        dataset = self._dataset(asset.href)
         shape = tuple(min(EVIDENCE_PIXELS, side) for side in self._grid.shape)
-        try:
-            pixels: Raster = dataset.read(
-                asset.band_index, out_shape=shape, resampling=Resampling.nearest
-            )
-        except rasterio.errors.RasterioIOError as error:
-            raise raster_error(asset.href, error) from error
+        dataset = self._dataset(asset.href)
+        if asset.band_index > dataset.count:
+            msg = f"{asset.href} has {dataset.count} bands, band {asset.band_index} is asked for"
+            raise RasterError(msg)
+        pixels: Raster = dataset.read(
+            asset.band_index, out_shape=shape, resampling=Resampling.nearest
+        )
         return pixels
+
+    def _steady(self, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+        """Where the product calls a cell of the look clear; everywhere if it has no classes."""
+        scl = self._scene.masks.get("scl")
+        if scl is None:
+            return np.ones(shape, dtype=np.bool_)
+        try:
+            classes = self._dataset(scl.href).read(
+                scl.band_index, out_shape=shape, resampling=Resampling.nearest
+            )
+        except CloudBusterError:
+            # The comparison takes the shift that most pixels agree on: it can do without classes.
+            return np.ones(shape, dtype=np.bool_)
+        return np.isin(classes, STEADY_CLASSES)
 
     def _read_band(self, asset: BandAsset, grid: MosaicGrid) -> Raster:
         native = self._grid_of(asset)
@@ -277,34 +347,102 @@ class RasterSceneSource:
         if not inside.is_empty:
             target = inside.shifted(-window.row, -window.col)
             area = Window(inside.col, inside.row, inside.width, inside.height)
-            try:
-                pixels[target.slices] = dataset.read(asset.band_index, window=area)
-            except rasterio.errors.RasterioIOError as error:
-                raise raster_error(asset.href, error) from error
+            pixels[target.slices] = dataset.read(asset.band_index, window=area)
         return pixels
 
     def _read_coarse(self, asset: BandAsset, native: MosaicGrid, grid: MosaicGrid) -> Raster:
-        """Harmonised means, from the overviews where there are some.
+        """Harmonised means of the valid pixels, from the overviews where there are some.
+
+        Where the raster does not say which pixels hold no data (JPEG 2000 cannot), cells at the
+        edge of the data are averaged from full resolution: overviews mix its zeros in.
+        """
+        dataset = self._dataset(asset.href)
+        factors = dataset.overviews(asset.band_index)
+        tagged = dataset.nodatavals[asset.band_index - 1] == NODATA
+        ratio = grid.x_size / native.x_size
+        usable = [factor for factor in factors if factor <= min(ratio, max(2.0, ratio / 2))]
+        if not factors or not (tagged or usable):
+            return self._read_means(asset, native, grid, grid.window)
+        means = harmonise(self._read_averages(asset, native, grid), self.radiometry.offset_dn)
+        if tagged:
+            return means
+        mixed = self._edge_cells(asset, native, grid, max(usable))
+        for group in grid.blocks(EDGE_GROUP_CELLS):
+            if mixed[group.slices].any():
+                exact = self._read_means(asset, native, grid, group)
+                means[group.slices] = np.where(mixed[group.slices], exact, means[group.slices])
+        return means
+
+    def _read_means(
+        self, asset: BandAsset, native: MosaicGrid, grid: MosaicGrid, cells: GridWindow
+    ) -> Raster:
+        """Harmonised means of the valid pixels of some cells, from full resolution."""
+        part = grid.crop(cells)
+        means = np.zeros(part.shape, dtype=np.uint16)
+        for block in part.blocks(max(1, int(MEAN_PIXELS * native.x_size / grid.x_size))):
+            target = part.crop(block)
+            window = native.window_of(target.bounds).intersection(native.window)
+            if not window.is_empty:
+                pixels = self._read_repaired(asset, native, window)
+                means[block.slices] = valid_means(pixels, native.crop(window), target)
+        return means
+
+    def _edge_cells(
+        self, asset: BandAsset, native: MosaicGrid, grid: MosaicGrid, factor: int
+    ) -> npt.NDArray[np.bool_]:
+        """Cells that hold pixels without data and others, or are beside those; shape of ``grid``.
+
+        They are looked for in the overview of ``factor``. A hole that is smaller than one of its
+        pixels, half a cell, goes unseen.
+        """
+        inside = native.window_of(grid.bounds).intersection(native.window)
+        if inside.is_empty:
+            return np.zeros(grid.shape, dtype=np.bool_)
+        shape = (-(-inside.height // factor), -(-inside.width // factor))
+        empty = self._read_window(asset, inside, shape, Resampling.nearest) == NODATA
+        counts = np.pad(empty.astype(np.int64).cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
+        part = native.crop(inside)
+        top, bottom = _reach(part.north - grid.north, grid.y_size, part.y_size, grid.height, factor)
+        left, right = _reach(grid.west - part.west, grid.x_size, part.x_size, grid.width, factor)
+        top, bottom = (np.clip(edge, 0, shape[0])[:, None] for edge in (top, bottom))
+        left, right = (np.clip(edge, 0, shape[1])[None, :] for edge in (left, right))
+        found = (
+            counts[bottom, right] - counts[top, right] - counts[bottom, left] + counts[top, left]
+        )
+        mixed: npt.NDArray[np.bool_] = (found > 0) & (found < (bottom - top) * (right - left))
+        return mixed
+
+    def _read_averages(self, asset: BandAsset, native: MosaicGrid, grid: MosaicGrid) -> Raster:
+        """GDAL's averages, DN as delivered.
 
         The raster's last cells are rarely a whole cell of ``grid``: whole cells are read in one go
         and the rest by itself, so that nothing is stretched.
         """
-        dataset = self._dataset(asset.href)
         pixels = np.zeros(grid.shape, dtype=np.uint16)
         for rows in _spans(grid.north, -grid.y_size, grid.height, native, axis="y"):
             for cols in _spans(grid.west, grid.x_size, grid.width, native, axis="x"):
                 area = Window(cols[1], rows[1], cols[2] - cols[1], rows[2] - rows[1])
                 target = pixels[rows[0], cols[0]]
-                try:
-                    target[:] = dataset.read(
-                        asset.band_index,
-                        window=area,
-                        out_shape=target.shape,
-                        resampling=Resampling.average,
-                    )
-                except rasterio.errors.RasterioIOError as error:
-                    raise raster_error(asset.href, error) from error
-        return harmonise(pixels, self.radiometry.offset_dn)
+                target[:] = self._read_window(asset, area, target.shape, Resampling.average)
+        return pixels
+
+    def _read_window(
+        self,
+        asset: BandAsset,
+        window: Window | GridWindow,
+        shape: tuple[int, int],
+        resampling: Resampling,
+    ) -> Raster:
+        """DN as delivered of a window inside of the raster, at another resolution."""
+        area = (
+            Window(window.col, window.row, window.width, window.height)
+            if isinstance(window, GridWindow)
+            else window
+        )
+        pixels: Raster = self._dataset(asset.href).read(
+            asset.band_index, window=area, out_shape=shape, resampling=resampling
+        )
+        return pixels
 
 
 @contextmanager
@@ -312,6 +450,29 @@ def open_scene(scene: Scene, bands: tuple[str, ...]) -> Iterator[RasterSceneSour
     """Open a scene for reading and close its files afterwards."""
     with RasterSceneSource(scene, bands) as source:
         yield source
+
+
+def offset_metadata(scene: Scene) -> OffsetMetadata:
+    """Collect what a scene's item and its provider say of its offset."""
+    href = next((asset.href for asset in scene.bands.values()), "")
+    return OffsetMetadata(
+        baseline=scene.baseline,
+        removed_flag=scene.offset_removed_flag,
+        declared_offset=scene.declared_offset,
+        treatment=provider_treatment(scene.collection, href, scene.offset_removed_flag),
+    )
+
+
+def _reach(
+    start: float, step: float, size: float, count: int, factor: int
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """First and last overview pixel (exclusive) that each cell of an axis may be mixed from."""
+    first = (start + np.arange(count) * step) / (size * factor)
+    last = first + step / (size * factor)
+    return (
+        np.floor(first).astype(np.intp) - EDGE_PIXELS,
+        np.ceil(last).astype(np.intp) + EDGE_PIXELS,
+    )
 
 
 def _spans(

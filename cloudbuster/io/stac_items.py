@@ -4,6 +4,7 @@ Bands are told by ``eo:bands`` and ``raster:bands`` v1.1 (odc-stac misreads the 
 1.1 in an asset of several bands). Nothing in an item depends on when or where it was made.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -168,7 +169,7 @@ def lonlat_footprint(grid: MosaicGrid) -> tuple[dict[str, Any], list[float]]:
     -------
     geometry : dict
         GeoJSON polygon, counter-clockwise; two polygons where it crosses the antimeridian
-        (RFC 7946, section 3.1.9).
+        (RFC 7946, section 3.1.9); round a pole it reaches up to it.
     bbox : list of float
         (west, south, east, north); west is greater than east across the antimeridian.
     """
@@ -178,18 +179,27 @@ def lonlat_footprint(grid: MosaicGrid) -> tuple[dict[str, Any], list[float]]:
     lon, lat = pyproj.Transformer.from_crs(grid.crs, "OGC:CRS84", always_xy=True).transform(x, y)
     # Neighbours on the outline are close: a jump of 360 degrees is the antimeridian.
     lon = np.unwrap(lon, period=360)
+    if abs(lon[-1] - lon[0]) > 180:
+        # The outline goes round a pole: the area reaches up to it along the last meridian.
+        pole = math.copysign(90.0, lat.mean())
+        lon, lat = np.append(lon, [lon[-1], lon[0]]), np.append(lat, [pole, pole])
     lon -= 360 * np.floor((lon.min() + 180) / 360)
     polygon = shapely.Polygon(np.round(np.column_stack([lon, lat]), DEGREE_DECIMALS))
     bbox = [float(value) for value in polygon.bounds]
     halves = [orient(polygon)]
     if bbox[2] > 180:
-        bbox[2] = round(bbox[2] - 360, DEGREE_DECIMALS)
+        around = bbox[2] - bbox[0] >= 360
+        bbox[0] = -180.0 if around else bbox[0]
+        bbox[2] = 180.0 if around else round(bbox[2] - 360, DEGREE_DECIMALS)
         eastern = polygon.intersection(shapely.box(180, -90, 540, 90))
         halves = [
             orient(polygon.intersection(shapely.box(-180, -90, 180, 90))),
             orient(shapely.transform(eastern, lambda points: points - (360, 0))),
         ]
     footprint = halves[0] if len(halves) == 1 else shapely.MultiPolygon(halves)
+    if bbox[2] - bbox[0] == 360:
+        # Round a pole the halves meet at the meridian of the outline's first point as well.
+        footprint = orient(shapely.union_all(halves, grid_size=10**-DEGREE_DECIMALS))
     geometry: dict[str, Any] = orjson.loads(shapely.to_geojson(footprint))
     return geometry, bbox
 
@@ -278,6 +288,9 @@ def _scene_row(scene: MosaicScene) -> dict[str, Any]:
         "mgrs_tile": record.mgrs_tile,
         "baseline": record.baseline,
         "radiometry": record.radiometry.verdict,
+        "radiometry_confidence": record.radiometry.confidence,
+        "radiometry_conflict": record.radiometry.conflict,
+        "radiometry_evidence": list(record.radiometry.evidence),
         "cloud_cover": record.cloud_cover,
         "detector": record.detector,
     }

@@ -56,6 +56,15 @@ def resolve(href: str, base_folder: str) -> str:
     return os.path.normpath(local_path(base_folder).absolute() / href)
 
 
+def absolute_mirror(text: str, base_folder: str) -> str:
+    """Make the TO of a mirror ``FROM=TO`` absolute; what is no mirror is left to its check."""
+    source, divider, target = (part.strip() for part in text.partition("="))
+    if not (source and target):
+        return text
+    absolute = target if scheme_of(target) != "file" else resolve(target, base_folder)
+    return f"{source}{divider}{absolute}"
+
+
 def read_bytes(uri: str) -> bytes:
     """Read a whole document.
 

@@ -1,11 +1,15 @@
 import json
+import math
 
+import numpy as np
 import pytest
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapely.geometry import box, shape
 
+from cloudbuster.core.antimeridian import unwrapped
+from cloudbuster.core.aoi import geometry_document
 from cloudbuster.core.coverage import UNKNOWN_CLOUD_COVER
 from cloudbuster.errors import (
     AoiError,
@@ -376,3 +380,64 @@ def test_strategy_original_makes_the_picks_of_the_original(test_data, case):
     assert selection.cloudbuster.covered is document["covered"]
     assert all(entry.backstop for entry in entries if entry.reused)
     assert [entry.reused for entry in entries] == sorted(entry.reused for entry in entries)
+
+
+lattice = st.integers(-3, 10).map(lambda n: n / 4)
+lattice_scenes = st.lists(
+    st.tuples(lattice, lattice, st.integers(1, 6), st.sampled_from([0.0, 25.0, 50.0])),
+    min_size=1,
+    max_size=8,
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(lattice_scenes, st.sampled_from([-190.0, -181.0, 168.0, 169.0, 170.25, 175.0]))
+def test_an_area_shifted_across_the_antimeridian_gives_the_same_picks(scenes, shift):
+    def picks(by):
+        def document(west, south, width, height):
+            area = box(west + by, south, west + by + width, south + height)
+            return geometry_document(unwrapped(area))
+
+        items = [
+            {**make_item(str(n), None, cloud), "geometry": document(10 + x, 45 + y, size / 4, 0.5)}
+            for n, (x, y, size, cloud) in enumerate(scenes)
+        ]
+        try:
+            selection = select(*items, aoi=document(10, 45, 2, 1), coverage_count=2)
+        except NothingUsableError:
+            return None
+        info = selection.cloudbuster
+        assert info.uncovered == pytest.approx(math.fsum(info.uncovered_by_look) / 2)
+        entries = [(entry.item_id, entry.backstop, entry.reused) for entry in info.entries]
+        return entries, info.uncovered_by_look, info.covered
+
+    here, there = picks(0.0), picks(shift)
+    if here is None or there is None:
+        assert here == there
+        return
+    assert there[0] == here[0]
+    assert there[1] == pytest.approx(here[1], abs=1e-9)
+    assert there[2] == here[2]
+
+
+def test_a_candidate_without_footprint_is_taken_by_its_box_or_its_tile():
+    boxed = {**make_item("boxed", None), "bbox": [10, 45, 12, 46]}
+    tiled = make_item("tiled", None, **{"grid:code": "MGRS-32TPQ"})
+    lost = make_item("lost", None)
+    selection = select(boxed, tiled, lost, coverage_count=1)
+    assert ids(selection)[0] == "boxed"
+    assert reasons(selection) == {"lost": "it has no footprint that can be read"}
+
+
+def test_an_area_of_20000_vertices_gives_the_picks_of_its_outline():
+    angle = np.linspace(0, 2 * np.pi, 20_000, endpoint=False)
+    radius = 0.4 + 3e-4 * (np.arange(20_000) % 2)
+    coast = shapely.Polygon(
+        np.column_stack([11 + radius * np.cos(angle), 45.5 + radius * np.sin(angle)])
+    )
+    items = [
+        make_item(f"{n}", box(10.4 + n * 0.08, 45, 11.1 + n * 0.08, 46), 5.0 * n) for n in range(9)
+    ]
+    ragged, smooth = select(*items, aoi=coast), select(*items, aoi=coast.convex_hull)
+    assert ids(ragged) == ids(smooth)
+    assert ragged.cloudbuster.uncovered == pytest.approx(smooth.cloudbuster.uncovered, abs=1e-3)

@@ -564,7 +564,9 @@ def test_merge_into_a_place_that_is_no_folder_is_an_output_error(tmp_path: Path)
 
 def test_merge_of_remote_folders_says_what_it_wants(tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match="give a local path"):
-        merge_scenes("s3://bucket/scenes", str(tmp_path), name="m")
+        merge_scenes("https://host/scenes", str(tmp_path), name="m")
+    with pytest.raises(BadInputError, match="give a folder or an s3:// prefix"):
+        merge_scenes(str(tmp_path), "https://host/products", name="m")
 
 
 def test_merge_reads_reflectance_only_of_scenes_that_give_something(

@@ -5,14 +5,16 @@ from datetime import UTC, date, datetime
 import pyarrow as pa
 import pytest
 import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pyarrow import parquet
 from shapely.geometry import box, shape
 
-from cloudbuster.catalogs import open_catalog
+from cloudbuster.catalogs import geoparquet, open_catalog
 from cloudbuster.catalogs.local import LocalCatalog
-from cloudbuster.catalogs.search import SceneSearch
+from cloudbuster.catalogs.search import SceneSearch, merged_periods, sift
 from cloudbuster.errors import CatalogError, MissingExtraError
-from tests.stac_items import item_collection, make_item, square
+from tests.stac_items import item_collection, make_item, square, thousand_items
 
 AOI = box(14.6, 45.6, 14.9, 45.9)
 YEARS = (date(2015, 1, 1), date(2030, 1, 1))
@@ -182,7 +184,63 @@ def test_a_path_that_does_not_exist_is_refused(tmp_path):
         open_catalog(str(tmp_path / "absent"))
 
 
-def write_parquet(path, items, *, assets_as_text=False):
+def varied_searches():
+    areas = st.builds(
+        lambda west, south, width, height: box(west, south, west + width, south + height),
+        st.floats(12, 18),
+        st.floats(43, 49),
+        st.sampled_from([0.05, 0.9, 3]),
+        st.sampled_from([0.05, 0.9, 3]),
+    )
+    days = st.dates(date(2018, 12, 1), date(2021, 2, 1))
+    periods = st.lists(st.tuples(days, days).map(sorted).map(tuple), min_size=1, max_size=2)
+    clouds = st.sampled_from([(0, 100), (0, 20), (37, 37), (50, 100)])
+    return st.builds(
+        lambda area, spans, kind, cloud: SceneSearch(area, merged_periods(spans), kind, *cloud),
+        areas | st.just(square_of_a_tile()),
+        periods,
+        st.sampled_from(["L1C", "L2A"]),
+        clouds,
+    )
+
+
+def square_of_a_tile():
+    """Area whose edges are those of the footprints: nothing but edges is shared with some."""
+    return box(13.9, 44.9, 14.0, 45.0)
+
+
+def odd_items():
+    return [
+        {**make_item(tile="33TXL"), "geometry": None},
+        {**make_item(tile="33TXM", cloud_cover=None)},
+        {**make_item(tile="33TXN", properties={"datetime": None})},
+        {**make_item(properties={"datetime": None, "start_datetime": "2020-05-10T00:00:00Z"})},
+    ]
+
+
+@pytest.fixture(scope="module")
+def indexed():
+    items = thousand_items() + odd_items()
+    return items, LocalCatalog("test", items)
+
+
+@settings(max_examples=60, deadline=None)
+@given(search=varied_searches())
+def test_a_search_by_columns_decides_as_the_filters_do(indexed, search):
+    items, catalog = indexed
+    expected, removed = sift(items, search)
+    found = catalog.search(search)
+    assert [item["id"] for item in found.items] == [item["id"] for item in expected]
+    assert found.removed == removed
+    assert list(found.items) == expected
+
+
+def test_items_are_all_of_them_in_their_order(indexed):
+    items, catalog = indexed
+    assert list(catalog.items()) == items
+
+
+def write_parquet(path, items, *, assets_as_text=False, row_group_size=None):
     """Write ``items`` as stac-geoparquet 1.1 does: properties as columns, geometry as WKB."""
     rows = []
     for item in items:
@@ -194,7 +252,7 @@ def write_parquet(path, items, *, assets_as_text=False):
         if assets_as_text:
             row["assets"] = json.dumps(item["assets"])
         rows.append({**row, **item["properties"], **times})
-    parquet.write_table(pa.Table.from_pylist(rows), path)
+    parquet.write_table(pa.Table.from_pylist(rows), path, row_group_size=row_group_size)
     return path
 
 
@@ -209,8 +267,9 @@ def test_stac_geoparquet_gives_back_the_items(tmp_path, assets_as_text):
     path = write_parquet(tmp_path / "items.parquet", items, assets_as_text=assets_as_text)
     found = open_catalog(str(path)).search(SEARCH)
     assert found.held == 4
-    assert found.removed == {"outside of the area": 2, "of another product level": 1}
-    (item,) = found.items
+    assert found.removed == {"outside of the area": 1, "of another product level": 1}
+    item, boxed = found.items
+    assert boxed["geometry"] is None  # its bounding box tells where it lies
     expected = items[0]
     assert item["id"] == expected["id"]
     assert shape(item["geometry"]).equals(shape(expected["geometry"]))
@@ -222,6 +281,72 @@ def test_stac_geoparquet_gives_back_the_items(tmp_path, assets_as_text):
     assert item["properties"] == {
         key: value for key, value in expected["properties"].items() if key != "datetime"
     }
+
+
+@pytest.fixture(scope="module")
+def thousand_rows(tmp_path_factory):
+    path = tmp_path_factory.mktemp("parquet") / "items.parquet"
+    return thousand_items(), write_parquet(path, thousand_items(), row_group_size=50)
+
+
+@settings(max_examples=25, deadline=None)
+@given(search=varied_searches())
+def test_stac_geoparquet_is_searched_as_exactly_as_files(thousand_rows, search):
+    items, path = thousand_rows
+    expected, _ = sift(items, search)
+    found = open_catalog(str(path)).search(search)
+    assert [item["id"] for item in found.items] == [item["id"] for item in expected]
+    assert found.held == 1000
+    assert sum(found.removed.values()) == 1000 - len(expected)
+
+
+def test_only_rows_that_match_become_items_and_only_parts_that_may_are_read(
+    thousand_rows, monkeypatch
+):
+    _, path = thousand_rows
+    made: list[str] = []
+    read: list[tuple[int, bool]] = []
+    make, batches = geoparquet._item, geoparquet.ParquetCatalog._batches
+
+    def noted_item(row):
+        made.append(row["id"])
+        return make(row)
+
+    def noted_batches(catalog, group, *, slim):
+        read.append((group, slim))
+        return batches(catalog, group, slim=slim)
+
+    monkeypatch.setattr(geoparquet, "_item", noted_item)
+    monkeypatch.setattr(geoparquet.ParquetCatalog, "_batches", noted_batches)
+    spring = ((date(2019, 2, 1), date(2019, 4, 30)),)
+    catalog = open_catalog(str(path))
+    found = catalog.search(SceneSearch(box(15, 45, 15.2, 45.2), spring, "L2A"))
+    # Half of the rows that match all else are of the other level, which only the item tells.
+    assert 0 < len(found.items) <= len(made) <= 2 * len(found.items)
+    assert 0 < len(read) < 8
+    read.clear()
+    assert catalog.search(SceneSearch(box(-60, -40, -59, -39), spring, "L2A")).items == ()
+    assert read == []
+
+
+def test_a_row_across_the_antimeridian_is_found_from_both_sides(tmp_path):
+    ring = [[179, 60], [181, 60], [181, 61], [179, 61], [179, 60]]
+    item = make_item(tile="01VCH", geometry={"type": "Polygon", "coordinates": [ring]})
+    path = write_parquet(
+        tmp_path / "items.parquet", [{**item, "bbox": [179, 60, -179, 61]}, make_item()]
+    )
+    for west in (179.1, -179.9, 180.1):
+        search = SceneSearch(box(west, 60.2, west + 0.5, 60.5), (YEARS,), "L2A")
+        assert ids(open_catalog(str(path)).search(search)) == [item["id"]]
+
+
+def test_a_parquet_file_that_is_damaged_is_told(tmp_path):
+    path = write_parquet(tmp_path / "items.parquet", thousand_items())
+    content = bytearray(path.read_bytes())
+    content[100:20_000] = b"\xff" * 19_900
+    path.write_bytes(content)
+    with pytest.raises(CatalogError, match="the file is damaged"):
+        open_catalog(str(path)).search(SEARCH)
 
 
 def test_a_parquet_file_that_is_no_catalog_is_refused(tmp_path):

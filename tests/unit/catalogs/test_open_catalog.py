@@ -19,12 +19,6 @@ def test_a_url_is_a_stac_api():
     assert catalog.url == "https://example.com/stac"
 
 
-@pytest.mark.parametrize("name", ["planetary-computer", "cdse", "rasterfoundry"])
-def test_a_catalog_of_a_later_version_says_what_can_be_given_instead(name):
-    with pytest.raises(CatalogError, match=f"catalog {name} is not available yet; give earth-sea"):
-        open_catalog(name)
-
-
 def test_a_scheme_without_a_catalog_is_refused():
     with pytest.raises(CatalogError, match="s3:// is not supported"):
         open_catalog("s3://bucket/catalog.json")

@@ -108,8 +108,9 @@ def test_parse_scene_never_takes_a_picture_or_a_defective_copy_for_a_band():
         "blue-jp2": {"href": "s3://b/B02.jp2", "eo:bands": [{"name": "blue"}]},
         "red": {"href": None},
         "green": "not an asset",
+        "nir": {"href": "s3://b/B08.tif"},
     }
-    assert scene(with_assets(assets)).bands == {}
+    assert scene(with_assets(assets)).bands == {"B08": BandAsset("s3://b/B08.tif")}
 
 
 def test_parse_scene_prefers_the_key_to_the_description():

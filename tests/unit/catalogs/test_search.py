@@ -96,14 +96,22 @@ def test_sift_names_the_filter_that_removed_each_item():
     }
 
 
-def test_a_broken_footprint_is_repaired_or_none():
+def test_a_broken_footprint_is_repaired_or_that_of_the_box_or_of_the_tile():
     bow_tie = {"type": "Polygon", "coordinates": [[[0, 0], [2, 2], [2, 0], [0, 2], [0, 0]]]}
     repaired = footprint_geometry(make_item(geometry=bow_tie))
     assert repaired is not None
     assert repaired.area == 2
     broken = {"type": "Polygon", "coordinates": [[[0, 0]]]}
-    assert footprint_geometry(make_item(geometry=broken)) is None
-    assert footprint_geometry(make_item(geometry={"type": "X", "coordinates": [1]})) is None
+    for geometry in (broken, {"type": "X", "coordinates": [1]}, None):
+        boxed = {**make_item(), "geometry": geometry}
+        told = footprint_geometry(boxed)
+        assert told is not None
+        assert told.bounds == tuple(boxed["bbox"])
+        # The items' square of a degree lies in the tile that they name, or about there.
+        tile = footprint_geometry({**boxed, "bbox": None})
+        assert tile is not None
+        assert tile.bounds == pytest.approx((15.0, 45.06, 16.4, 46.05), abs=0.02)
+        assert footprint_geometry({**boxed, "bbox": None, "properties": {}, "id": "x"}) is None
 
 
 def test_merged_periods_are_the_union():
@@ -141,3 +149,24 @@ def test_scene_search_of_options_pairs_the_dates_by_position():
         (date(2021, 5, 1), date(2021, 5, 2)),
     )
     assert (made.kind, made.minclouds, made.maxclouds) == ("L1C", 0, 30)
+
+
+@pytest.mark.parametrize(
+    "geometry",
+    [
+        {
+            "type": "MultiPolygon",
+            "coordinates": [square(179.5, -17)["coordinates"], square(-179.5, -17)["coordinates"]],
+        },
+        {
+            "type": "Polygon",
+            "coordinates": [[[178, -17], [-178, -17], [-178, -16], [178, -16], [178, -17]]],
+        },
+    ],
+)
+def test_an_item_across_the_antimeridian_is_found_there_and_nowhere_else(geometry):
+    item = make_item(geometry=geometry, tile="01KAB")
+    for west, found in ((179.8, True), (-180.4, True), (-180, True), (170, False), (0, False)):
+        area = box(west, -16.9, west + 0.4, -16.8)
+        kept, _ = sift([item], search(aoi=area))
+        assert bool(kept) is found, west

@@ -1,4 +1,7 @@
-from datetime import date
+import itertools
+from datetime import UTC, date, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
 
 import pytest
 from shapely.geometry import Point, box, shape
@@ -7,7 +10,19 @@ from cloudbuster.catalogs.search import SceneSearch
 from cloudbuster.catalogs.stac_api import MAX_SENT_VERTICES, StacApiCatalog
 from cloudbuster.errors import CatalogError, ExitCode, TryAgainError
 from tests.stac_items import make_item, square
-from tests.stac_server import COLLECTIONS, CONFORMANCE, CORE, Failure, StacServer, serving
+from tests.stac_server import (
+    COLLECTIONS,
+    CONFORMANCE,
+    CORE,
+    FILTER,
+    QUERY,
+    TROUBLES,
+    Chaos,
+    Failure,
+    Fault,
+    StacServer,
+    serving,
+)
 
 AOI = box(14.6, 45.6, 14.9, 45.9)
 MAY = (date(2020, 5, 1), date(2020, 5, 31))
@@ -43,10 +58,10 @@ WANTED = ["01", "03", "09", "12", "31"]
 
 
 def test_every_page_is_read_and_the_server_is_asked_for_what_is_wanted():
-    with serving(StacServer(seven_items() + unwanted_items(), page_size=2)) as server:
+    with serving(StacServer(seven_items() + unwanted_items(), page_size=4)) as server:
         found = search_of(server)
     assert days(found) == WANTED
-    assert len(server.searches) == 4
+    assert len(server.searches) == 2
     asked = server.searches[0]
     assert asked["limit"] == 100
     assert asked["collections"] == ["sentinel-2-l2a"]
@@ -96,15 +111,14 @@ def test_a_server_whose_collections_have_other_names_is_asked_for_all():
 
 
 def test_a_server_without_query_gets_cql2_or_no_cloud_filter():
-    filtering = "http://www.opengis.net/spec/ogcapi-features-3/1.0/conf/filter"
-    spoken = tuple(name for name in CONFORMANCE if "#query" not in name)
-    cql2 = (*spoken, filtering, "https://api.stacspec.org/v1.0.0-rc.2/item-search#filter")
-    for conformance, expected in ((cql2, True), (spoken, False)):
+    spoken = tuple(name for name in CONFORMANCE if name != QUERY)
+    for conformance, expected in (((*spoken, FILTER), True), (spoken, False)):
         with serving(StacServer(seven_items(), conformance=conformance)) as server:
             found = search_of(server)
         assert ("filter" in server.searches[0]) is expected
         assert "query" not in server.searches[0]
         assert days(found) == WANTED
+        assert found.held == (5 if expected else 7)
 
 
 def test_failures_that_pass_are_tried_again():
@@ -115,14 +129,14 @@ def test_failures_that_pass_are_tried_again():
 
 
 def test_a_server_that_keeps_failing_is_named_with_its_status():
-    failures = [Failure(503) for _ in range(20)]
-    with serving(StacServer(seven_items(), failures=failures)) as server:
+    with serving(StacServer(seven_items(), chaos=Chaos(0, 1, (Failure(503),)))) as server:
         host = server.url.removeprefix("http://")
         with pytest.raises(
-            TryAgainError, match=rf"\({host}\): HTTP status 503; try again"
+            TryAgainError, match=rf"\({host}\): HTTP status 503; try again later \(6 attempts"
         ) as error:
             search_of(server)
     assert error.value.exit_code == ExitCode.TRY_AGAIN
+    assert server.requests == 6
 
 
 def test_a_search_that_is_refused_is_no_reason_to_try_again():
@@ -133,20 +147,150 @@ def test_a_search_that_is_refused_is_no_reason_to_try_again():
         search_of(server)
 
 
-def test_a_truncated_answer_is_told():
+def test_an_answer_that_keeps_coming_truncated_is_told():
+    broken = [Failure(200, b'{"features": [')] * 6
     with (
-        serving(StacServer(seven_items(), failures=[Failure(200, b'{"features": [')])) as server,
+        serving(StacServer(seven_items(), failures=broken)) as server,
         pytest.raises(TryAgainError, match="sent no JSON"),
     ):
         search_of(server)
 
 
-def test_a_page_that_comes_again_ends_the_search_with_an_error():
+@pytest.mark.parametrize("fault", [*Fault, Failure(200, b"{}"), Failure(408)])
+def test_whatever_happens_to_one_page_every_item_is_found_once(fault):
+    options: dict[str, Any] = {
+        "page_size": 2,
+        "matched": "numberMatched" if fault is Fault.NO_NEXT else None,
+    }
+    for place in range(4):
+        with serving(StacServer(seven_items(), **options)) as server:
+            server.failures = [Fault.REVERSED] * place + [fault, fault]
+            found = search_of(server)
+        assert days(found) == WANTED
+        assert found.held == 5
+
+
+def hundred_items():
+    start = datetime(2020, 5, 1, tzinfo=UTC)
+    times = (start + timedelta(hours=7 * number) for number in range(100))
+    return [make_item(taken=f"{time:%Y-%m-%dT%H:%M:%S}", suffix=f"{time:%H}") for time in times]
+
+
+@pytest.fixture(scope="module")
+def hundred():
+    items = hundred_items()
+    return items, {item["id"] for item in items}
+
+
+# Five pages of twenty, all items in May.
+JUNE = SceneSearch(AOI, ((date(2020, 5, 1), date(2020, 6, 1)),), "L2A", 0, 20)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_five_pages_with_30_percent_failures_are_exact_or_one_clear_error(hundred, seed):
+    items, names = hundred
+    manners: dict[str, Any] = {
+        "matched": (None, "numberMatched", "context")[seed % 3],
+        "links": ("token", "get", "page", "token")[seed % 4],
+    }
+    with serving(StacServer(items, page_size=20, chaos=Chaos(seed), **manners)) as server:
+        try:
+            found = search_of(server, JUNE)
+        except TryAgainError as error:
+            assert "try again later (6 attempts failed)" in str(error)  # noqa: PT017
+            assert error.exit_code == 75  # noqa: PT017
+            return
+    assert [item["id"] for item in found.items] == sorted(names)
+
+
+def test_nine_of_ten_searches_get_through_30_percent_failures(hundred):
+    items, names = hundred
+    through = 0
+    for seed in range(20):
+        with serving(StacServer(items, page_size=20, chaos=Chaos(1000 + seed))) as server:
+            try:
+                found = search_of(server, JUNE)
+            except TryAgainError:
+                continue
+        assert {item["id"] for item in found.items} == names
+        through += 1
+    assert through >= 18
+
+
+@pytest.mark.parametrize("matched", ["context", None])
+@pytest.mark.parametrize("seed", range(10))
+def test_links_that_go_missing_are_noticed(hundred, seed, matched):
+    items, names = hundred
+    chaos = Chaos(seed, 0.3, (*TROUBLES, Fault.NO_NEXT, Fault.REVERSED))
+    with serving(StacServer(items, page_size=20, matched=matched, chaos=chaos)) as server:
+        try:
+            found = search_of(server, JUNE)
+        except TryAgainError:
+            return
+    assert {item["id"] for item in found.items} == names
+
+
+def test_a_page_that_is_too_large_is_halved_until_the_server_can_send_it(hundred):
+    items, names = hundred
+    with serving(StacServer(items, page_size=1000, most_items=7)) as server:
+        found = search_of(server, JUNE)
+    assert {item["id"] for item in found.items} == names
+    asked = [body["limit"] for body in server.searches]
+    assert asked[:6] == [100, 50, 25, 12, 6, 6]
+    assert len(asked) < 40
+
+
+def test_pages_that_are_numbered_keep_their_size(hundred):
+    items, names = hundred
+    failures = [Fault.REVERSED, Failure(500), Fault.REVERSED, Failure(502)]
+    with serving(StacServer(items, page_size=20, links="page", failures=failures)) as server:
+        found = search_of(server, JUNE)
+    assert {item["id"] for item in found.items} == names
+    assert [body.get("page") for body in server.searches] == [None, 2, 2, 3, 3, 4, 5]
+
+
+def test_a_server_that_cuts_its_answers_off_is_searched_in_shorter_periods(hundred):
+    items, names = hundred
+    for matched in (None, "numberMatched"):
+        with serving(StacServer(items, page_size=20, silent=True, matched=matched)) as server:
+            found = search_of(server, JUNE)
+        assert {item["id"] for item in found.items} == names
+
+
+def test_a_server_that_cuts_everything_off_is_told():
+    items = [make_item(tile=f"33T{a}{b}") for a, b in itertools.product("ABCD", "ABCDEFGH")]
     with (
-        serving(StacServer(seven_items(), repeat=True)) as server,
-        pytest.raises(TryAgainError, match="sent a page for the second time"),
+        serving(StacServer(items, page_size=20, silent=True)) as server,
+        pytest.raises(TryAgainError, match="holds more items for 2020-05-10T"),
     ):
         search_of(server)
+
+
+def test_a_full_last_page_is_no_error():
+    items = [make_item(tile=f"33T{a}{b}") for a, b in itertools.product("ABCDE", "ABCD")]
+    for page_size in (5, 10, 20, 100):
+        with serving(StacServer(items, page_size=page_size)) as server:
+            assert search_of(server).held == 20
+        with serving(StacServer(items, page_size=page_size, matched="context")) as server:
+            assert search_of(server).held == 20
+        assert len(server.searches) == max(1, 20 // page_size)
+
+
+def test_the_wait_grows_and_is_what_the_server_asks_for_within_a_minute():
+    waits: list[float] = []
+    later = format_datetime(datetime.now(UTC) + timedelta(seconds=30))
+    failures = [
+        *(Failure(429), Failure(429), Failure(429)),
+        *(Failure(429, headers={"Retry-After": asked}) for asked in ("3600", later)),
+        *(Failure(503, headers={"Retry-After": asked}) for asked in ("20", "soon")),
+    ]
+    with serving(StacServer(seven_items(), failures=failures)) as server:
+        catalog = StacApiCatalog(server.url, backoff_s=1, sleep=waits.append)
+        assert days(catalog.search(SEARCH)) == WANTED
+    assert (waits[3], waits[5]) == (60, 20)
+    assert 25 < waits[4] <= 30
+    for wait, most in zip([*waits[:3], waits[6]], (1, 2, 4, 1), strict=True):
+        assert most / 2 <= wait <= most
 
 
 def test_a_server_that_is_not_there_is_told():
@@ -155,6 +299,16 @@ def test_a_server_that_is_not_there_is_told():
     catalog = StacApiCatalog(url, name="gone", backoff_s=0)
     with pytest.raises(TryAgainError, match=r"catalog gone \(127.0.0.1:\d+\): .*try again"):
         catalog.search(SEARCH)
+
+
+def test_a_web_page_is_told_at_once():
+    page = Failure(200, b"<html></html>", headers={"Content-Type": "text/html"})
+    with (
+        serving(StacServer([], chaos=Chaos(0, 1, (page,)))) as server,
+        pytest.raises(CatalogError, match=r"no STAC API \(sent a web page\); check the URL"),
+    ):
+        search_of(server)
+    assert server.requests == 1
 
 
 def test_a_url_that_is_no_stac_api_is_told():

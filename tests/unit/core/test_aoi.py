@@ -1,11 +1,21 @@
 import math
 
+import numpy as np
 import pytest
+import shapely
 from hypothesis import given
 from hypothesis import strategies as st
-from shapely.geometry import GeometryCollection, LineString, Polygon, box, shape
+from shapely.geometry import GeometryCollection, LineString, MultiPolygon, Polygon, box, shape
 
-from cloudbuster.core.aoi import feature_property, geometry_document, parse_aoi, polygonal
+from cloudbuster.core.aoi import (
+    MOST_SIMPLIFICATION_DEG,
+    feature_property,
+    geometry_document,
+    parse_aoi,
+    polygonal,
+    read_area,
+    simplified,
+)
 
 SQUARE = [[10, 45], [11, 45], [11, 46], [10, 46], [10, 45]]
 
@@ -93,7 +103,24 @@ def test_parse_aoi_original_shape_overrides_scale():
         (polygon([*SQUARE[:-1], [True, 45]]), "not two finite numbers"),
         (polygon([[10, 45], [11, 46], [10.5, 45.5], [10, 45]]), "a polygon of area 0"),
         (polygon([[0, 0], [5e5, 0], [5e5, 5e6], [0, 0]]), "outside of longitude -180 to 180"),
-        (polygon([[179, 0], [181, 0], [181, 1], [179, 0]]), "split an area that crosses"),
+        (polygon([[179, 0], [361, 0], [181, 1], [179, 0]]), "to 360 where it crosses"),
+        (
+            polygon([[-100, 30], [100, 30], [100, 50], [-100, 50], [-100, 30]]),
+            "the geometry: it is 200 degrees of longitude wide, from -100 to 100: make it narrower",
+        ),
+        (
+            polygon(
+                [[-180, 60], [-60, 60], [60, 60], [180, 60], [180, 80], [-180, 80], [-180, 60]]
+            ),
+            "the geometry: it goes round the north pole",
+        ),
+        (
+            features(
+                feature(polygon([[-95, 0], [0, 0], [0, 9], [-95, 9], [-95, 0]])),
+                feature(polygon([[0, 0], [95, 0], [95, 9], [0, 9], [0, 0]])),
+            ),
+            "it is 190 degrees of longitude wide",
+        ),
         (
             features(feature(polygon([[0, 0], [2, 2], [2, 0], [0, 2], [0, 0]]))),
             "feature 1: self-intersection at longitude 1, latitude 1; redraw it",
@@ -165,3 +192,79 @@ def test_polygonal_repairs_a_bow_tie_and_leaves_lines_out():
     assert polygonal(mixed).equals(box(0, 0, 1, 1))
     assert polygonal(LineString([(0, 0), (1, 1)])).is_empty
     assert polygonal(shape({"type": "Polygon", "coordinates": []})).is_empty
+
+
+ACROSS = box(179, -17, 181, -16)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        polygon([[179, -17], [181, -17], [181, -16], [179, -16], [179, -17]]),
+        polygon([[-181, -17], [-179, -17], [-179, -16], [-181, -16], [-181, -17]]),
+        polygon([[179, -17], [-179, -17], [-179, -16], [179, -16], [179, -17]]),
+        geometry_document(MultiPolygon([box(179, -17, 180, -16), box(-180, -17, -179, -16)])),
+        features(
+            feature(geometry_document(box(179, -17, 180, -16))),
+            feature(geometry_document(box(-180, -17, -179, -16))),
+        ),
+        {**feature(None), "bbox": [179, -17, -179, -16]},
+        {**feature(None), "bbox": [179, -17, 0, -179, -16, 100]},
+    ],
+)
+def test_parse_aoi_reads_every_way_to_cross_the_antimeridian(document):
+    area = parse_aoi(document)
+    assert area.equals(ACROSS)
+    assert area.geom_type == "Polygon"
+    assert geometry_document(area)["type"] == "MultiPolygon"
+    assert read_area(geometry_document(area)).equals(ACROSS)
+
+
+def test_parse_aoi_scales_about_the_middle_across_the_antimeridian():
+    parts = MultiPolygon([box(179, -17, 180, -16), box(-180, -17, -179, -16)])
+    area = parse_aoi(geometry_document(parts), scale=0.5)
+    assert area.bounds == (179.5, -16.75, 180.5, -16.25)
+    assert parse_aoi(geometry_document(box(178, 0, 179.5, 1)), scale=3).bounds[2] > 180
+
+
+def test_parse_aoi_refuses_a_scale_that_goes_round_half_the_world():
+    with pytest.raises(ValueError, match="scaled by 20: it is 200 degrees of longitude wide"):
+        parse_aoi(polygon([[0, 0], [10, 0], [10, 1], [0, 1], [0, 0]]), scale=20)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "message"),
+    [
+        ([1, 2, 3], "the feature: a bbox of 3 numbers; give west, south, east, north"),
+        ([], "the feature: a bbox of 0 numbers"),
+        ([1, "2", 3, 4], r"the feature, bbox: position \[1, '2'\] is not two finite"),
+        ([1, 2, 3, None], "is not two finite"),
+        ([1, 2, 1, 3], "a polygon of area 0"),
+        ([0, 0, 200, 1], "it is 200 degrees of longitude wide"),
+    ],
+)
+def test_parse_aoi_says_what_is_wrong_with_a_bounding_box(bounds, message):
+    with pytest.raises(ValueError, match=message):
+        parse_aoi({**feature(None), "bbox": bounds})
+
+
+def ragged(count):
+    """A coast of ``count`` vertices, a tooth of about 50 m at every other one."""
+    angle = np.linspace(0, 2 * np.pi, count, endpoint=False)
+    radius = 0.5 + 5e-4 * (np.arange(count) % 2)
+    return Polygon(np.column_stack([15 + radius * np.cos(angle), 46 + radius * np.sin(angle)]))
+
+
+def test_simplified_leaves_a_simple_area_alone_and_a_ragged_one_nearly_so():
+    coast = ragged(20_000)
+    assert simplified(coast, max_vertices=20_001) is coast
+    simple = simplified(coast, max_vertices=1000)
+    assert simple.is_valid
+    assert shapely.get_num_coordinates(simple) <= 1000
+    assert simple.symmetric_difference(coast).area < 0.01 * coast.area
+    assert coast.hausdorff_distance(simple) < MOST_SIMPLIFICATION_DEG
+
+
+def test_simplified_gives_up_where_only_small_islands_are_left():
+    islands = MultiPolygon([box(n, 0, n + 0.5, 0.5) for n in range(100)])
+    assert simplified(islands, max_vertices=10).equals(islands)

@@ -7,13 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapely.geometry import MultiPolygon, box
 
+from cloudbuster.core.antimeridian import split
 from cloudbuster.core.mosaic_grid import (
     cell_size,
     has_native_phase,
     plan_grid,
+    project_area,
     project_bounds,
     resolve_crs,
     utm_crs_of,
+    utm_parts,
 )
 
 AOI = box(15.0, 46.0, 15.2, 46.1)
@@ -62,7 +65,7 @@ def test_an_area_wider_than_a_zone_is_refused_with_the_choice():
     with pytest.raises(ValueError, match=r"6\.10 degrees .* --crs .* one mosaic per zone"):
         utm_crs_of(box(12, 45, 18.1, 46))
     with pytest.raises(ValueError, match="degrees of longitude wide"):
-        utm_crs_of(MultiPolygon([box(-180, 0, -179, 1), box(179, 0, 180, 1)]))
+        utm_crs_of(MultiPolygon([box(-180, 0, -175, 1), box(178, 0, 180, 1)]))
 
 
 def test_an_area_in_both_hemispheres_is_refused_with_the_choice():
@@ -261,3 +264,111 @@ def test_a_grid_holds_another_extent_where_one_is_given():
 def test_a_grid_beyond_what_a_raster_can_hold_is_refused():
     with pytest.raises(ValueError, match=r"cells a side .* raise --gsd"):
         plan_grid(AOI, crs="EPSG:32633", gsd_m=1e-6)
+
+
+ACROSS = box(179.9, -17, 180.3, -16.8)
+
+
+@pytest.mark.parametrize("written", [ACROSS, split(ACROSS)])
+def test_the_zone_across_the_antimeridian_is_that_of_the_unwrapped_centroid(written):
+    assert utm_crs_of(written) == "EPSG:32701"
+    assert utm_crs_of(box(179.6, -17, 180.1, -16)) == "EPSG:32760"
+    grid = plan_grid(written, crs="EPSG:32701", gsd_m=10)
+    assert 4000 < grid.width < 4500
+
+
+@pytest.mark.parametrize("written", [ACROSS, split(ACROSS)])
+def test_longitudes_run_on_across_the_antimeridian(written):
+    assert project_bounds(written, "EPSG:4326") == pytest.approx((179.9, -17, 180.3, -16.8))
+    # Fiji 1986 wraps longitudes where WGS 84 does not.
+    west, _, east, _ = project_bounds(written, "EPSG:4720")
+    assert (west, east) == pytest.approx((179.9, 180.3), abs=1e-3)
+
+
+@pytest.mark.parametrize("crs", ["EPSG:3857", "EPSG:6933", "EPSG:3395"])
+def test_a_crs_that_cuts_the_area_apart_is_refused(crs):
+    with pytest.raises(ValueError, match=f"{crs} cuts the area apart .*EPSG:8859"):
+        project_area(ACROSS, crs)
+    # Beside the cut it is good.
+    assert project_area(box(179.8, -17, 180, -16.8), crs).is_valid
+
+
+def test_project_area_keeps_holes_and_parts():
+    area = MultiPolygon([shapely.difference(AOI, box(15.05, 46.02, 15.1, 46.05)), around(16, 46)])
+    projected = project_area(area, "EPSG:32633")
+    assert len(projected.geoms) == 2
+    assert len(projected.geoms[0].interiors) == 1
+    back = project_area(area, "EPSG:4326")
+    assert back.equals(area)
+
+
+def parts_of(area):
+    return dict(utm_parts(area))
+
+
+def test_an_area_of_one_zone_is_one_part():
+    [(crs, part)] = utm_parts(AOI)
+    assert crs == "EPSG:32633"
+    assert part.equals(AOI)
+
+
+def test_an_area_is_cut_by_zone_and_hemisphere_from_west_to_east():
+    parts = utm_parts(box(5, -1, 13, 2))
+    assert [crs for crs, _ in parts] == [
+        *("EPSG:32631", "EPSG:32731"),
+        *("EPSG:32632", "EPSG:32732"),
+        *("EPSG:32633", "EPSG:32733"),
+    ]
+    assert dict(parts)["EPSG:32732"].equals(box(6, -1, 12, 0))
+
+
+def test_norway_and_svalbard_have_zones_of_their_own():
+    norway = parts_of(box(2, 55, 7, 65))
+    assert list(norway) == ["EPSG:32631", "EPSG:32632"]
+    assert norway["EPSG:32632"].covers(box(3, 56, 7, 64))
+    assert norway["EPSG:32631"].covers(box(3, 64, 6, 65))
+    svalbard = parts_of(box(8, 73, 34, 80))
+    assert [int(crs[-2:]) for crs in svalbard] == [31, 33, 35, 37]
+    assert svalbard["EPSG:32633"].equals(box(9, 73, 21, 80))
+
+
+@pytest.mark.parametrize("written", [box(170, -2, 190, -1), split(box(170, -2, 190, -1))])
+def test_zones_go_on_across_the_antimeridian(written):
+    parts = utm_parts(written)
+    assert [crs for crs, _ in parts] == ["EPSG:32759", "EPSG:32760", "EPSG:32701", "EPSG:32702"]
+    assert dict(parts)["EPSG:32701"].bounds == (-180, -2, -174, -1)
+
+
+def test_slivers_under_a_cell_are_left_out():
+    # A metre and ten metres of zone 32.
+    assert len(utm_parts(box(5.9, 45, 6 + 1e-5, 45.00001))) == 1
+    assert len(utm_parts(box(5.9, 45, 6 + 2e-4, 45.0002))) == 2
+
+
+@pytest.mark.parametrize("area", [box(10, 83, 11, 84.5), box(10, -81, 11, -79)])
+def test_parts_beyond_utm_are_refused(area):
+    for plan in (utm_parts, utm_crs_of):
+        with pytest.raises(ValueError, match=r"UTM ends at 84 and -80: cut the area there, or"):
+            plan(area)
+
+
+def test_utm_each_is_no_crs_of_one_mosaic():
+    with pytest.raises(ValueError, match="`cloudbuster run --crs utm-each`"):
+        resolve_crs("UTM-each", AOI)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.floats(-180, 179),
+    st.floats(-79, 70),
+    st.floats(0.01, 30),
+    st.floats(0.01, 13),
+)
+def test_zones_tile_an_area(west, south, width, height):
+    area = box(west, south, west + width, south + height)
+    parts = utm_parts(area)
+    assert len({crs for crs, _ in parts}) == len(parts)
+    assert sum(part.area for _, part in parts) == pytest.approx(area.area, rel=1e-4)
+    for crs, part in parts:
+        middle = part.representative_point()
+        assert utm_crs_of(middle.buffer(1e-9)) == crs

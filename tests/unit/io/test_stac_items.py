@@ -13,7 +13,7 @@ from pystac.validation.local_validator import get_local_schema_cache
 from rasterio import open as rasterio_open
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT7
-from shapely.geometry import shape
+from shapely.geometry import Point, shape
 
 from cloudbuster.core.grid import MosaicGrid
 from cloudbuster.io.cog import CogBand, open_cog_writer
@@ -162,6 +162,9 @@ def test_item_holds_the_scene_table_and_the_request() -> None:
         "mgrs_tile": "33TWM",
         "baseline": "05.09",
         "radiometry": "removed",
+        "radiometry_confidence": "high",
+        "radiometry_conflict": False,
+        "radiometry_evidence": [],
         "cloud_cover": 3.25,
         "detector": "stock(standard)",
     }
@@ -338,3 +341,16 @@ def test_odc_stac_loads_all_bands_at_once(mosaic_folder: Path) -> None:
     loaded = odc.stac.load([item], bands=["B02", "B8A", "scene_index", "state"])
     assert set(loaded.data_vars) == {"B02", "B8A", "scene_index", "state"}
     assert loaded["B02"].attrs["nodata"] == 0
+
+
+@pytest.mark.parametrize(("crs", "pole"), [("EPSG:3413", 90), ("EPSG:3031", -90)])
+def test_lonlat_footprint_reaches_up_to_a_pole_that_the_grid_holds(crs: str, pole: int) -> None:
+    grid = MosaicGrid(crs, -500_000.0, 800_000.0, 1000.0, 1000.0, 1300, 1300)
+    geometry, bbox = lonlat_footprint(grid)
+    outline = shape(geometry)
+    assert outline.is_valid
+    assert (bbox[0], bbox[2]) == (-180, 180)
+    assert pole in (bbox[1], bbox[3])
+    for longitude in (-170, -80, 10, 100):
+        assert outline.covers(Point(longitude, 0.99 * pole))
+        assert not outline.covers(Point(longitude, 0.8 * pole))

@@ -1,0 +1,84 @@
+"""What a run and its disks cost: a dated table of prices, and estimates that err upwards.
+
+The prices are AWS's public on-demand list prices of us-west-2, US dollars, as of `PRICES_AS_OF`;
+they are read neither at synth nor at run time. eu-central-1 is 10 to 20 percent dearer.
+"""
+
+import math
+
+from cloudbuster.core.bands import Kind
+
+PRICES_AS_OF = "2025-06"
+# https://aws.amazon.com/ec2/pricing/on-demand: m6i.2xlarge (8 vCPU, 32 GiB) is 0.384 an hour. Spot
+# is cheaper by an amount that nobody knows beforehand, so an estimate does not count on it.
+USD_PER_VCPU_HOUR = 0.384 / 8
+# https://aws.amazon.com/ebs/pricing: gp3, beyond the 3000 IOPS and 125 MiB/s that come with it.
+USD_PER_GIB_MONTH = 0.08
+USD_PER_IOPS_MONTH = 0.005
+USD_PER_MIBPS_MONTH = 0.04
+INCLUDED_IOPS = 3000
+INCLUDED_MIBPS = 125
+HOURS_PER_MONTH = 730
+# https://aws.amazon.com/s3/pricing: data transfer to another region.
+USD_PER_GB_BETWEEN_REGIONS = 0.02
+
+# Hours of a gather job over one whole tile: an L1C tile decodes 673 Mpx of JPEG 2000 at 8.7 Mpx a
+# CPU-second, an L2A tile reads as many at 104 Mpx a CPU-second (measured); twice that for the mask
+# and the writing, and three minutes for a cold host.
+GATHER_HOURS: dict[Kind, float] = {"L1C": 0.10, "L2A": 0.06}
+# All bands of one tile: the JPEG 2000 files, the COGs.
+SCENE_GB: dict[Kind, float] = {"L1C": 0.8, "L2A": 1.0}
+# Start of a host, then 4 CPU-seconds a scene and band group (measured 3.8), four at a time.
+MERGE_HOURS = 0.08
+MERGE_HOURS_PER_SCENE = 0.005
+
+
+def disk_usd_per_hour(*, gib: int, iops: int, throughput_mibps: int) -> float:
+    """Price of one gp3 disk, US dollars an hour.
+
+    Parameters
+    ----------
+    gib, iops, throughput_mibps : int
+        As the volume is provisioned.
+    """
+    monthly = (
+        gib * USD_PER_GIB_MONTH
+        + max(0, iops - INCLUDED_IOPS) * USD_PER_IOPS_MONTH
+        + max(0, throughput_mibps - INCLUDED_MIBPS) * USD_PER_MIBPS_MONTH
+    )
+    return monthly / HOURS_PER_MONTH
+
+
+def job_usd_per_hour(*, vcpus: int, disk_usd_per_host_hour: float, jobs_per_host: int) -> float:
+    """Price of one job: its part of the host's processors and of the host's disk."""
+    return vcpus * USD_PER_VCPU_HOUR + disk_usd_per_host_hour / jobs_per_host
+
+
+def estimate_run_usd(
+    *,
+    kind: Kind,
+    home: Kind,
+    scenes: int,
+    gather_usd_per_hour: float,
+    merge_usd_per_hour: float,
+) -> float:
+    """Estimate what gathering and merging cost, before the first job is submitted.
+
+    Parameters
+    ----------
+    kind, home : {"L1C", "L2A"}
+        Product level of the scenes, and the level that lies in the stack's own region.
+    scenes : int
+        Number of gather jobs.
+    gather_usd_per_hour, merge_usd_per_hour : float
+        Prices of the jobs.
+
+    Returns
+    -------
+    float
+        US dollars, rounded up to a cent: whole tiles, on-demand prices.
+    """
+    gather = scenes * GATHER_HOURS[kind] * gather_usd_per_hour
+    merge = (MERGE_HOURS + MERGE_HOURS_PER_SCENE * scenes) * merge_usd_per_hour
+    transfer = 0.0 if kind == home else scenes * SCENE_GB[kind] * USD_PER_GB_BETWEEN_REGIONS
+    return math.ceil((gather + merge + transfer) * 100) / 100

@@ -1,0 +1,289 @@
+"""A run on the stack: its id, its places in S3, what may start, and how it ended. Pure."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import PurePosixPath
+from typing import Any
+
+import orjson
+from pydantic import ValidationError
+
+from cloudbuster import errors
+from cloudbuster.aws.settings import StackSettings
+from cloudbuster.errors import CloudBusterError, ExitCode, NothingUsableError, RequestError
+from cloudbuster.io.documents import parse_json, validation_message
+from cloudbuster.io.uri import join
+from cloudbuster.models import MAX_INLINE_AOI_BYTES, Geometry, MosaicRequest
+
+# An execution's name has at most 80 characters and a job's 128, of letters, digits, - and _ both:
+# 48 of the mosaic's name, a dash, 16 of the hash, and room for -a99 or -f and 8 of an event.
+SLUG_LENGTH = 48
+HASH_LENGTH = 16
+# Outcomes that a person is told of; any other failure is the stack's, and raises an alarm.
+TOLD_NOT_ALARMED = frozenset(
+    {ExitCode.NOTHING_USABLE, ExitCode.NOT_COVERED, ExitCode.BAD_INPUT, ExitCode.OVER_BUDGET}
+)
+# What the states Filter and Assess keep of their functions' answers.
+PLAN = (
+    "task_count",
+    "indices",
+    "indices_key",
+    "image",
+    "estimate_usd",
+    "budget_usd",
+    "within_budget",
+)
+ASSESS = ("more_rounds", "scenes", "merge_task_uri")
+# What a bare GeoJSON may be (RFC 7946).
+GEOJSON_TYPES = frozenset({"Feature", "FeatureCollection", "Polygon", "MultiPolygon"})
+# Step Functions' names of errors of its own; a Fail state may not use them.
+RESERVED_ERROR = re.compile(r"^States\.")
+
+
+@dataclass(frozen=True)
+class RunPlaces:
+    """Where a run keeps what it makes; the ``run`` of the state machine's state.
+
+    Attributes
+    ----------
+    id : str
+        ``<slug of the name>-<hash of the canonical request>``.
+    documents, scenes, tasks, products : str
+        Prefixes without a final slash.
+    """
+
+    id: str
+    documents: str
+    scenes: str
+    tasks: str
+    products: str
+
+    @classmethod
+    def of(cls, request: MosaicRequest, root: str, *, execution: str = "") -> "RunPlaces":
+        """Make the places of ``request`` in the bucket ``root``.
+
+        With ``force`` the scenes are those of the ``execution`` alone: the catalog may answer
+        otherwise than before, and what an earlier selection left must not be merged.
+        """
+        run = run_id(request)
+        scratch = f"{run}-{event_suffix([execution])}" if request.force else run
+        return cls(
+            id=run,
+            documents=join(root, "runs", run),
+            scenes=join(root, "scratch", scratch, "scenes"),
+            tasks=join(root, "scratch", scratch, "tasks"),
+            products=(request.output or join(root, "mosaics", run)).rstrip("/"),
+        )
+
+    @classmethod
+    def of_state(cls, state: Mapping[str, Any]) -> "RunPlaces":
+        """Read the places from the state."""
+        return cls(**{name: str(state[name]) for name in cls.__dataclass_fields__})
+
+    def state(self) -> dict[str, Any]:
+        """Places as the state carries them, in the first round."""
+        return {**asdict(self), "round": 1}
+
+    def document(self, name: str) -> str:
+        """URI of one of the run's documents."""
+        return join(self.documents, name)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """How a run failed.
+
+    Attributes
+    ----------
+    error : str
+        Name of the error, never one that Step Functions keeps for itself.
+    message : str
+        What happened, in words.
+    exit_code : ExitCode
+        What ``cloudbuster run`` would have exited with.
+    """
+
+    error: str
+    message: str
+    exit_code: ExitCode
+
+    @property
+    def is_infrastructure(self) -> bool:
+        """Whether the stack failed, and not the request."""
+        return self.exit_code not in TOLD_NOT_ALARMED
+
+
+def run_id(request: MosaicRequest) -> str:
+    """Identity of a request on the stack: ``force`` does not count, ``output`` does."""
+    canonical = request.model_copy(update={"force": False}).fingerprint()
+    return f"{slug(request.name)}-{canonical[:HASH_LENGTH]}"
+
+
+def slug(text: str) -> str:
+    """Letters, digits, ``-`` and ``_`` of ``text``, at most `SLUG_LENGTH`; ``mosaic`` for none."""
+    kept = re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-_")
+    return kept[:SLUG_LENGTH].rstrip("-_") or "mosaic"
+
+
+def parse_request(content: bytes, *, source: str, settings: StackSettings) -> MosaicRequest:
+    """Make the request of an S3 object: a request, or a bare GeoJSON with the stack's defaults.
+
+    Parameters
+    ----------
+    content : bytes
+        Of the object.
+    source : str
+        Its URI; a bare GeoJSON is named after its file. One that is too large for the state is
+        referred to by `stored_aoi`, where whoever starts the run must put it.
+    settings : StackSettings
+        Defaults, and where outputs may lie.
+
+    Raises
+    ------
+    RequestError
+        Where it is neither, breaks the contract, or may not run on this stack.
+    """
+    document = parse_json(content, source=source)
+    if isinstance(document, dict) and document.get("type") in GEOJSON_TYPES:
+        document = _completed(document, content, source, settings)
+    return admit(document, source=source, settings=settings)
+
+
+def admit(document: object, *, source: str, settings: StackSettings) -> MosaicRequest:
+    """Validate a request, and that this stack may run it.
+
+    Raises
+    ------
+    RequestError
+        Where it breaks the contract, its output lies elsewhere, or it needs what is not deployed.
+    """
+    try:
+        request = MosaicRequest.model_validate(document)
+    except ValidationError as error:
+        msg = f"{source}: {validation_message(error)}"
+        raise RequestError(msg) from error
+    roots = (join(settings.root, "mosaics"), *settings.output_roots)
+    if request.output is not None and not any(_lies_in(request.output, root) for root in roots):
+        msg = (
+            f"{source}: output {request.output} lies outside of {', '.join(roots)}; "
+            "choose one of these, leave it out, or deploy with its bucket in output_buckets"
+        )
+        raise RequestError(msg)
+    if request.gather.detector.type == "pytorch" and not settings.torch:
+        msg = f"{source}: detector pytorch needs a stack with torch_image on; choose another"
+        raise RequestError(msg)
+    return request
+
+
+def needs_twins(request: MosaicRequest) -> bool:
+    """Whether the clouds of L2A scenes are found in their L1C twins."""
+    return request.query.kind == "L2A" and request.gather.detector.type == "s2cloudless"
+
+
+def check_success(run: str, *, gathered: int, selected: int, least: float) -> None:
+    """Raise NothingUsableError where fewer than the share ``least`` of the scenes was gathered."""
+    if gathered and gathered >= least * selected:
+        return
+    msg = (
+        f"{gathered} of {selected} scenes of {run} were gathered, at least {least:.0%} must be; "
+        "see the logs of the gather jobs"
+    )
+    raise NothingUsableError(msg)
+
+
+def failure_of(error: Mapping[str, Any]) -> Failure:
+    """Understand what a Catch of the state machine caught.
+
+    Parameters
+    ----------
+    error : mapping
+        ``Error`` and ``Cause`` as Step Functions give them: of a function, of a Batch job (its
+        whole description), or of a service.
+    """
+    name, cause = str(error.get("Error", "Unknown")), str(error.get("Cause", ""))
+    detail = _object(cause)
+    known = getattr(errors, name, None)
+    if isinstance(known, type) and issubclass(known, CloudBusterError):
+        return Failure(name, str(detail.get("errorMessage", cause)), known.exit_code)
+    if "JobName" in detail:
+        return _job_failure(detail)
+    code = ExitCode.TRY_AGAIN if name in ("States.Timeout", "States.HeartbeatTimeout") else None
+    message = str(detail.get("errorMessage", cause)) or "no cause was given"
+    return Failure(
+        RESERVED_ERROR.sub("Workflow", name), message, ExitCode.BUG if code is None else code
+    )
+
+
+def exit_code_of(status: str) -> ExitCode | None:
+    """Exit code in the status of a gathered item (``EXIT_3``), where it holds one."""
+    number = status.removeprefix("EXIT_")
+    known = {str(int(code)): code for code in ExitCode}
+    return known.get(number)
+
+
+def duration_s(started: str, now: str) -> float:
+    """Seconds between two times of ISO 8601."""
+    return round((datetime.fromisoformat(now) - datetime.fromisoformat(started)).total_seconds(), 1)
+
+
+def outcome_message(outcome: Mapping[str, Any]) -> tuple[str, str]:
+    """Subject (at most 100 ASCII characters, as SNS wants it) and text of a notification."""
+    subject = f"cloudbuster {outcome['state']}: {outcome['run_id']}"
+    return subject.encode("ascii", "replace").decode()[:100], json.dumps(outcome, indent=2)
+
+
+def stored_aoi(content: bytes, root: str) -> str:
+    """URI of an area that is kept by its content: another area is another run."""
+    return join(root, "aois", f"{hashlib.sha256(content).hexdigest()[:HASH_LENGTH]}.geojson")
+
+
+def event_suffix(parts: Sequence[str]) -> str:
+    """Eight characters that are the same whenever the same event is delivered."""
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
+
+
+def _completed(
+    aoi: Geometry, content: bytes, source: str, settings: StackSettings
+) -> dict[str, Any]:
+    if settings.default_request is None:
+        msg = f"{source}: a bare GeoJSON, and this stack has no default_request; give a request"
+        raise RequestError(msg)
+    stem = PurePosixPath(source).name.rsplit(".", 1)[0]
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._") or "mosaic"
+    inline = len(orjson.dumps(aoi)) <= MAX_INLINE_AOI_BYTES
+    area = aoi if inline else {"uri": stored_aoi(content, settings.root)}
+    return {**settings.default_request, "name": name, "aoi": area}
+
+
+def _lies_in(uri: str, root: str) -> bool:
+    folder = f"{root.rstrip('/')}/"
+    return f"{uri.rstrip('/')}/".startswith(folder) and ".." not in uri.split("/")
+
+
+def _job_failure(job: Mapping[str, Any]) -> Failure:
+    """Tell why a Batch job failed, from its description."""
+    container = job.get("Container") or {}
+    number = container.get("ExitCode")
+    code = exit_code_of(f"EXIT_{number}") or ExitCode.BUG
+    reasons = [container.get("Reason"), job.get("StatusReason"), _log(container)]
+    told = "; ".join(str(reason) for reason in reasons if reason)
+    message = f"job {job['JobName']} exited with {number}: {told}"
+    return Failure("JobFailed" if code is ExitCode.BUG else f"Job{code.name}", message, code)
+
+
+def _log(container: Mapping[str, Any]) -> str | None:
+    stream = container.get("LogStreamName")
+    return f"log stream {stream}" if stream else None
+
+
+def _object(text: str) -> dict[str, Any]:
+    """Parse a JSON object; an empty one where ``text`` is none."""
+    try:
+        document = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return {}
+    return document if isinstance(document, dict) else {}

@@ -1,0 +1,1 @@
+"""The AWS stack as code; `python -m infra.app` synthesizes it."""

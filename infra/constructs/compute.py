@@ -1,0 +1,170 @@
+"""The hosts: launch template, compute environments, queues."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from aws_cdk import aws_batch as batch
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from constructs import Construct
+
+from infra.config import StackConfig
+from infra.constructs.network import Network
+from infra.definition import NO_CAPACITY
+from infra.host import host_commands
+from infra.instances import sizes
+from infra.policies import acknowledge
+
+# How long a job may find no host before its queue cancels it, seconds: capacity comes back, a
+# misconfiguration does not. ECS queues can only CANCEL, and wait at least 600.
+STUCK_LIMITS_S = {
+    NO_CAPACITY: 7200,
+    "MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE": 600,
+    "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT": 600,
+}
+INSTANCE_POLICIES = (
+    "service-role/AmazonEC2ContainerServiceforEC2Role",
+    "AmazonSSMManagedInstanceCore",
+)
+Resources = batch.CfnComputeEnvironment.ComputeResourcesProperty
+
+
+class Compute(Construct):
+    """Hosts with one large disk, and the queues in front of them.
+
+    Attributes
+    ----------
+    queue_arn, fallback_arn : str
+        Queue that tries spot first, and queue of on-demand hosts alone.
+    gpu_queue_arn : str or None
+        Queue of GPU hosts.
+    """
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, config: StackConfig, network: Network
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self._config = config
+        self._network = network
+        self._template = self._launch_template()
+        self._profile_arn = self._instance_profile()
+        on_demand = self._environment("OnDemand", types=config.host_types)
+        spot = (
+            [self._environment("Spot", types=config.host_types, spot=True)] if config.spot else []
+        )
+        self.queue_arn = self._queue("Queue", [*spot, on_demand])
+        self.fallback_arn = self._queue("OnDemandQueue", [on_demand])
+        self.gpu_queue_arn: str | None = None
+        if config.gpu_queue:
+            gpu = [
+                f"{name}.{size}" for name in config.gpu_instance_classes for size in sizes(8, 16)
+            ]
+            hosts = self._environment("Gpu", types=gpu, image_type="ECS_AL2023_NVIDIA")
+            self.gpu_queue_arn = self._queue("GpuQueue", [hosts])
+
+    def _launch_template(self) -> ec2.LaunchTemplate:
+        """One gp3 root disk: AL2023 for ECS has no other, and grows into it when it starts."""
+        disk, key_arn = self._config.disk, self._config.kms_key_arn
+        volume = ec2.BlockDeviceVolume.ebs(
+            disk.gib,
+            volume_type=ec2.EbsDeviceVolumeType.GP3,
+            iops=disk.iops,
+            throughput=disk.throughput_mibps,
+            encrypted=True,
+            kms_key=kms.Key.from_key_arn(self, "DiskKey", key_arn) if key_arn else None,
+            delete_on_termination=True,
+        )
+        commands = ec2.UserData.for_linux()
+        commands.add_commands(*host_commands(self._config.scratch))
+        user_data = ec2.MultipartUserData()  # Batch refuses what is not MIME.
+        user_data.add_user_data_part(commands, ec2.MultipartBody.SHELL_SCRIPT)
+        return ec2.LaunchTemplate(
+            self,
+            "LaunchTemplate",
+            block_devices=[ec2.BlockDevice(device_name="/dev/xvda", volume=volume)],
+            require_imdsv2=True,
+            http_put_response_hop_limit=2,  # A container is one hop further than its host.
+            user_data=user_data,
+        )
+
+    def _instance_profile(self) -> str:
+        policies = [iam.ManagedPolicy.from_aws_managed_policy_name(p) for p in INSTANCE_POLICIES]
+        role = iam.Role(
+            self,
+            "InstanceRole",
+            assumed_by=iam.ServicePrincipal("ec2.amazonaws.com"),
+            path=self._config.role_path,
+            managed_policies=policies,
+        )
+        for policy in INSTANCE_POLICIES:
+            finding = f"IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/{policy}]"
+            acknowledge(role, finding, "what ECS's agent and SSM need changes with their versions")
+        profile = iam.CfnInstanceProfile(
+            self, "InstanceProfile", roles=[role.role_name], path=self._config.role_path
+        )
+        return profile.attr_arn
+
+    def _environment(
+        self,
+        name: str,
+        *,
+        types: Sequence[str],
+        spot: bool = False,
+        image_type: str = "ECS_AL2023",
+    ) -> str:
+        config = self._config
+        image = batch.CfnComputeEnvironment.Ec2ConfigurationObjectProperty(
+            image_type=image_type, image_id_override=config.ami_id
+        )
+        strategy = "SPOT_PRICE_CAPACITY_OPTIMIZED" if spot else "BEST_FIT_PROGRESSIVE"
+        resources: dict[str, Any] = {
+            "type": "SPOT" if spot else "EC2",
+            "allocation_strategy": strategy,
+            "minv_cpus": 0,
+            "maxv_cpus": config.max_vcpus,
+            "instance_types": list(types),
+            "instance_role": self._profile_arn,
+            "subnets": list(self._network.subnet_ids),
+            "security_group_ids": list(self._network.security_group_ids),
+            "ec2_configuration": [image],
+            "tags": {"Name": f"{config.stack_name}-{name}", **config.tags},
+            "update_to_latest_image_version": config.ami_id is None,
+            # Without a version Batch takes the template's first one, for ever.
+            "launch_template": batch.CfnComputeEnvironment.LaunchTemplateSpecificationProperty(
+                launch_template_id=self._template.launch_template_id,
+                version=self._template.latest_version_number,
+            ),
+        }
+        longest = max(config.gather.timeout_minutes, config.merge.timeout_minutes)
+        environment = batch.CfnComputeEnvironment(
+            self,
+            name,
+            type="MANAGED",
+            state="ENABLED",
+            replace_compute_environment=False,
+            compute_resources=Resources(**resources),
+            update_policy=batch.CfnComputeEnvironment.UpdatePolicyProperty(
+                terminate_jobs_on_update=False, job_execution_timeout_minutes=longest
+            ),
+        )
+        return environment.ref
+
+    def _queue(self, name: str, environments: Sequence[str]) -> str:
+        order = batch.CfnJobQueue.ComputeEnvironmentOrderProperty
+        limit = batch.CfnJobQueue.JobStateTimeLimitActionProperty
+        queue = batch.CfnJobQueue(
+            self,
+            name,
+            priority=1,
+            state="ENABLED",
+            compute_environment_order=[
+                order(compute_environment=environment, order=number)
+                for number, environment in enumerate(environments, start=1)
+            ],
+            job_state_time_limit_actions=[
+                limit(action="CANCEL", state="RUNNABLE", reason=reason, max_time_seconds=seconds)
+                for reason, seconds in STUCK_LIMITS_S.items()
+            ],
+        )
+        return queue.ref

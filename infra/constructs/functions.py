@@ -1,0 +1,130 @@
+"""The functions: one image, five commands, five roles."""
+
+from collections.abc import Sequence
+
+import aws_cdk as cdk
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+from constructs import Construct
+
+from cloudbuster.aws.settings import SETTINGS_VARIABLE
+from infra import policies
+from infra.config import StackConfig
+from infra.constructs.images import Image
+from infra.retention import retention
+
+
+class Function(Construct):
+    """One function of the image: ``lambdas.<module>.handler``.
+
+    Attributes
+    ----------
+    function : lambda_.IFunction
+        The function.
+    log_group : logs.ILogGroup
+        Its logs.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        config: StackConfig,
+        image: Image,
+        module: str,
+        settings: str,
+        statements: Sequence[policies.Statement],
+        memory_mib: int = 512,
+        timeout: cdk.Duration | None = None,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self.log_group: logs.ILogGroup = logs.LogGroup(
+            self,
+            "Logs",
+            retention=retention(config.log_days),
+            removal_policy=cdk.RemovalPolicy.DESTROY,
+        )
+        role = policies.role(
+            self,
+            "Role",
+            service="lambda.amazonaws.com",
+            config=config,
+            statements=[
+                policies.write_logs(self.log_group.log_group_arn),
+                *statements,
+                *policies.use_key(config),
+            ],
+        )
+        self.function: lambda_.IFunction = lambda_.DockerImageFunction(
+            self,
+            "Function",
+            code=lambda_.DockerImageCode.from_ecr(
+                image.repository,
+                tag_or_digest=image.version,
+                entrypoint=["python", "-m", "awslambdaric"],
+                cmd=[f"lambdas.{module}.handler"],
+            ),
+            role=role,
+            log_group=self.log_group,
+            memory_size=memory_mib,
+            timeout=timeout or cdk.Duration.minutes(1),
+            # Only /tmp can be written in a function.
+            environment={SETTINGS_VARIABLE: settings, "NUMBA_CACHE_DIR": "/tmp/numba"},  # noqa: S108 -- the function's own
+        )
+
+
+class Stages(Construct):
+    """Functions of the states.
+
+    Attributes
+    ----------
+    query, filter, assess, finish : Function
+        In the order of the line.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        config: StackConfig,
+        image: Image,
+        bucket_arn: str,
+        topic_arn: str,
+        settings: str,
+    ) -> None:
+        super().__init__(scope, construct_id)
+
+        def stage(name: str, *statements: policies.Statement, heavy: bool = True) -> Function:
+            # A function has as many processors as memory / 1769 MiB, and 15 minutes at most.
+            return Function(
+                self,
+                name,
+                config=config,
+                image=image,
+                module=name.lower(),
+                settings=settings,
+                statements=[*statements, policies.list_bucket(bucket_arn)],
+                memory_mib=3008 if heavy else 1024,
+                timeout=cdk.Duration.minutes(15 if heavy else 2),
+            )
+
+        outside = policies.output_buckets(config, writing=False)
+        read_runs = policies.read(bucket_arn, "runs/", "scratch/")
+        write_runs = policies.write(bucket_arn, "runs/", "scratch/")
+        self.query = stage(
+            "Query",
+            policies.read(bucket_arn, "runs/", "requests/", "aois/"),
+            policies.write(bucket_arn, "runs/"),
+            *outside,
+        )
+        self.filter = stage("Filter", read_runs, write_runs, policies.read_scenes(), *outside)
+        self.assess = stage("Assess", read_runs, write_runs)
+        self.finish = stage(
+            "Finish",
+            policies.read(bucket_arn, "runs/"),
+            policies.write(bucket_arn, "runs/"),
+            policies.allow("sns:Publish", on=[topic_arn]),
+            heavy=False,
+        )

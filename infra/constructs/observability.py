@@ -1,0 +1,103 @@
+"""Who is told of what, and what raises an alarm."""
+
+from collections.abc import Sequence
+
+import aws_cdk as cdk
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sns_subscriptions as subscriptions
+from aws_cdk import aws_sqs as sqs
+from aws_cdk import aws_stepfunctions as sfn
+from constructs import Construct
+
+from infra.config import StackConfig
+from infra.constructs.functions import Function
+
+
+class Notifications(Construct):
+    """The topic of outcomes, rejects and alarms.
+
+    Attributes
+    ----------
+    topic : sns.Topic
+        Subscribed to by every address of ``notify_emails``.
+    """
+
+    def __init__(self, scope: Construct, construct_id: str, *, config: StackConfig) -> None:
+        super().__init__(scope, construct_id)
+        key = kms.Key.from_key_arn(self, "Key", config.kms_key_arn) if config.kms_key_arn else None
+        self.topic = sns.Topic(self, "Topic", enforce_ssl=True, master_key=key)
+        for address in config.notify_emails:
+            self.topic.add_subscription(subscriptions.EmailSubscription(address))
+
+
+class Alarms(Construct):
+    """Alarms for what the stack did wrong; an area without scenes is an outcome, not an alarm."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        topic: sns.ITopic,
+        machine: sfn.StateMachine,
+        finish: Function,
+        functions: Sequence[Function],
+        dead_letters: sqs.IQueue,
+        queue_arns: Sequence[str],
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self._topic = topic
+        self._alarm("RunsFailed", self._infrastructure_failures(finish.log_group))
+        self._alarm("RunsTimedOut", machine.metric_timed_out())
+        self._alarm("FinishFailed", finish.function.metric_errors())
+        for function in functions:
+            self._alarm(f"{function.node.id}Failed", function.function.metric_errors())
+        self._alarm("RequestsLost", dead_letters.metric_approximate_number_of_messages_visible())
+        self._queue_blocked(queue_arns)
+
+    def _infrastructure_failures(self, log_group: logs.ILogGroup) -> cloudwatch.Metric:
+        """Count the failures of which the last state says that the request is not to blame."""
+        found = logs.MetricFilter(
+            self,
+            "InfrastructureFailures",
+            log_group=log_group,
+            filter_pattern=logs.FilterPattern.literal(
+                '{ $.event = "run_failed" && $.infrastructure IS TRUE }'
+            ),
+            metric_namespace=f"CloudBuster/{cdk.Stack.of(self).stack_name}",
+            metric_name="InfrastructureFailures",
+            metric_value="1",
+        )
+        return found.metric(statistic="Sum")
+
+    def _alarm(self, name: str, metric: cloudwatch.Metric) -> None:
+        alarm = cloudwatch.Alarm(
+            self,
+            name,
+            metric=metric,
+            threshold=1,
+            evaluation_periods=1,
+            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+        )
+        alarm.add_alarm_action(actions.SnsAction(self._topic))
+
+    def _queue_blocked(self, queue_arns: Sequence[str]) -> None:
+        """Tell of a job at the head of a queue that no host can run."""
+        events.Rule(
+            self,
+            "QueueBlocked",
+            description="A job that no host can run blocks a queue",
+            event_pattern=events.EventPattern(
+                source=["aws.batch"],
+                detail_type=["Batch Job Queue Blocked"],
+                resources=list(queue_arns),
+            ),
+            targets=[targets.SnsTopic(self._topic)],
+        )

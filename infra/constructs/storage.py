@@ -1,0 +1,71 @@
+"""The bucket."""
+
+import aws_cdk as cdk
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
+from constructs import Construct
+
+from infra.config import StackConfig
+from infra.policies import acknowledge
+
+
+class Storage(Construct):
+    """One bucket, private and encrypted, and what lies in it how long.
+
+    ``requests/`` and ``rejected/``, ``runs/<id>/`` (documents; kept unless ``runs_days``),
+    ``scratch/<id>/`` (scenes and tasks; ``scratch_days``), ``mosaics/<id>/`` (products; kept),
+    ``aois/`` (areas too large for a request; kept), ``models/`` (yours).
+
+    Attributes
+    ----------
+    bucket : s3.IBucket
+        It tells EventBridge of every object.
+    """
+
+    def __init__(self, scope: Construct, construct_id: str, *, config: StackConfig) -> None:
+        super().__init__(scope, construct_id)
+        keep = cdk.RemovalPolicy.RETAIN if config.retain_data else cdk.RemovalPolicy.DESTROY
+        key = config.kms_key_arn and kms.Key.from_key_arn(self, "Key", config.kms_key_arn)
+        bucket = s3.Bucket(
+            self,
+            "Bucket",
+            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+            enforce_ssl=True,
+            encryption=s3.BucketEncryption.KMS if key else s3.BucketEncryption.S3_MANAGED,
+            encryption_key=key or None,
+            bucket_key_enabled=True if key else None,
+            removal_policy=keep,
+            lifecycle_rules=self._lifecycle(config),
+        )
+        self._tell_event_bridge(bucket)
+        acknowledge(bucket, "S1", "who reads what is CloudTrail's to record, for all buckets alike")
+        self.bucket: s3.IBucket = bucket
+
+    @staticmethod
+    def _lifecycle(config: StackConfig) -> list[s3.LifecycleRule]:
+        expired = {"scratch/": config.scratch_days, "runs/": config.runs_days}
+        return [
+            s3.LifecycleRule(
+                id="AbortUploads", abort_incomplete_multipart_upload_after=cdk.Duration.days(1)
+            ),
+            *(
+                s3.LifecycleRule(
+                    id=f"Expire{prefix.rstrip('/').capitalize()}",
+                    prefix=prefix,
+                    expiration=cdk.Duration.days(days),
+                )
+                for prefix, days in expired.items()
+                if days is not None
+            ),
+        ]
+
+    @staticmethod
+    def _tell_event_bridge(bucket: s3.Bucket) -> None:
+        """Switch EventBridge on in the bucket itself: the CDK would add a function that does it."""
+        resource = bucket.node.default_child
+        if isinstance(resource, s3.CfnBucket):
+            resource.notification_configuration = s3.CfnBucket.NotificationConfigurationProperty(
+                event_bridge_configuration=s3.CfnBucket.EventBridgeConfigurationProperty(
+                    event_bridge_enabled=True
+                )
+            )

@@ -1,0 +1,133 @@
+"""Runs that start when a request is dropped in S3."""
+
+import aws_cdk as cdk
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_lambda_event_sources as sources
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_sqs as sqs
+from aws_cdk import aws_stepfunctions as sfn
+from constructs import Construct
+
+from cloudbuster.aws.settings import StackSettings
+from cloudbuster.aws.starting import PREFIX, SUFFIX
+from infra import policies
+from infra.config import StackConfig
+from infra.constructs.functions import Function
+from infra.constructs.images import Image
+from infra.constructs.workflow import machine_part
+
+# A message that was received so often and never handled goes to the dead-letter queue.
+MAX_RECEIVES = 3
+
+
+class Trigger(Construct):
+    """``requests/*.json`` -> EventBridge -> queue -> function -> execution.
+
+    EventBridge alone could not name the execution, and delivers an event more than once. The queue
+    keeps what does not fit into ``max_running_executions``.
+
+    Attributes
+    ----------
+    dead_letters : sqs.Queue
+        Messages that could not be handled.
+    starter : Function
+        The function.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        config: StackConfig,
+        image: Image,
+        bucket: s3.IBucket,
+        machine: sfn.IStateMachine,
+        settings: StackSettings,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        key = kms.Key.from_key_arn(self, "Key", config.kms_key_arn) if config.kms_key_arn else None
+        self.dead_letters = self._queue("DeadLetters", key)
+        queue = self._queue("Requests", key, dead_letters=self.dead_letters)
+        told = settings.model_copy(
+            update={"state_machine_arn": machine.state_machine_arn, "queue_url": queue.queue_url}
+        )
+        self.starter = Function(
+            self,
+            "StartRun",
+            config=config,
+            image=image,
+            module="start_run",
+            settings=cdk.Stack.of(self).to_json_string(told.model_dump(mode="json")),
+            statements=[
+                *self._statements(
+                    bucket.bucket_arn, machine.state_machine_arn, str(settings.topic_arn)
+                ),
+                policies.allow(
+                    "sqs:ReceiveMessage",
+                    "sqs:DeleteMessage",
+                    "sqs:ChangeMessageVisibility",
+                    "sqs:GetQueueAttributes",
+                    "sqs:SendMessage",
+                    on=[queue.queue_arn],
+                ),
+            ],
+        )
+        sources.SqsEventSource(
+            queue, batch_size=5, max_concurrency=2, report_batch_item_failures=True
+        ).bind(self.starter.function)
+        events.Rule(
+            self,
+            "Rule",
+            description="Requests that are dropped in the bucket",
+            event_pattern=events.EventPattern(
+                source=["aws.s3"],
+                detail_type=["Object Created"],
+                detail={
+                    "bucket": {"name": [bucket.bucket_name]},
+                    "object": {"key": [{"wildcard": f"{PREFIX}*{SUFFIX}"}]},
+                },
+            ),
+            targets=[targets.SqsQueue(queue)],
+        )
+
+    def _queue(
+        self, name: str, key: kms.IKey | None, *, dead_letters: sqs.Queue | None = None
+    ) -> sqs.Queue:
+        queue = sqs.Queue(
+            self,
+            name,
+            enforce_ssl=True,
+            encryption=sqs.QueueEncryption.KMS if key else sqs.QueueEncryption.SQS_MANAGED,
+            encryption_master_key=key,
+            retention_period=cdk.Duration.days(14),
+            # Six times the function's timeout, as AWS advises.
+            visibility_timeout=cdk.Duration.minutes(6),
+            dead_letter_queue=sqs.DeadLetterQueue(
+                queue=dead_letters, max_receive_count=MAX_RECEIVES
+            )
+            if dead_letters
+            else None,
+        )
+        if dead_letters is None:
+            policies.acknowledge(queue, "SQS3", "it is the dead-letter queue")
+        return queue
+
+    def _statements(
+        self, bucket_arn: str, machine_arn: str, topic_arn: str
+    ) -> list[policies.Statement]:
+        stack = cdk.Stack.of(self)
+        return [
+            policies.read(bucket_arn, "requests/"),
+            policies.write(bucket_arn, "rejected/", "aois/"),
+            policies.list_bucket(bucket_arn),
+            policies.allow("states:StartExecution", "states:ListExecutions", on=[machine_arn]),
+            policies.allow(
+                "states:DescribeExecution",
+                on=[machine_part(stack, "execution", "*")],
+                reason="an execution is named after its request",
+            ),
+            policies.allow("sns:Publish", on=[topic_arn]),
+        ]

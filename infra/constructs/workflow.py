@@ -1,0 +1,161 @@
+"""The state machine."""
+
+import aws_cdk as cdk
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_stepfunctions as sfn
+from constructs import Construct
+
+from infra import policies
+from infra.config import StackConfig
+from infra.constructs.compute import Compute
+from infra.constructs.functions import Stages
+from infra.constructs.jobs import Jobs, job_name
+from infra.definition import JobTarget, Targets, definition
+from infra.retention import retention
+
+# The rule by which Step Functions hear of the jobs of a .sync state.
+JOB_EVENTS_RULE = "StepFunctionsGetEventsForBatchJobsRule"
+
+
+class Workflow(Construct):
+    """A standard state machine, its log, and a role that may do what its states do.
+
+    Attributes
+    ----------
+    machine : sfn.StateMachine
+        The state machine.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        config: StackConfig,
+        bucket_name: str,
+        stages: Stages,
+        compute: Compute,
+        jobs: Jobs,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        log_group = logs.LogGroup(
+            self,
+            "Logs",
+            # Of all other groups the names pile up in one policy of the account, until it is full.
+            log_group_name=f"/aws/vendedlogs/states/{cdk.Stack.of(self).stack_name}",
+            retention=retention(config.log_days),
+            removal_policy=cdk.RemovalPolicy.DESTROY,
+        )
+        targets = self._targets(config, bucket_name, stages, compute, jobs)
+        content = definition(
+            targets, concurrency=config.map_concurrency, distributed=config.distributed_map
+        )
+        self._role = policies.role(
+            self,
+            "Role",
+            service="states.amazonaws.com",
+            config=config,
+            statements=self._statements(config, bucket_name, stages, compute, jobs),
+        )
+        self.machine = sfn.StateMachine(
+            self,
+            "Machine",
+            # Named, so that policies can name its executions; one stack has one.
+            state_machine_name=cdk.Stack.of(self).stack_name,
+            state_machine_type=sfn.StateMachineType.STANDARD,
+            definition_body=sfn.DefinitionBody.from_string(
+                cdk.Stack.of(self).to_json_string(content)
+            ),
+            role=self._role,
+            tracing_enabled=True,
+            logs=sfn.LogOptions(
+                destination=log_group, level=sfn.LogLevel.ALL, include_execution_data=False
+            ),
+        )
+
+    @staticmethod
+    def _targets(
+        config: StackConfig, bucket_name: str, stages: Stages, compute: Compute, jobs: Jobs
+    ) -> Targets:
+        memory_mib = config.gather.memory_mib
+        queues = (compute.queue_arn, compute.fallback_arn)
+        gather = {"base": JobTarget(jobs.gather, *queues, memory_mib)}
+        if jobs.torch is not None:
+            gpu = (compute.gpu_queue_arn,) * 2 if compute.gpu_queue_arn else queues
+            gather["torch"] = JobTarget(jobs.torch, *gpu, memory_mib)
+        return Targets(
+            query=stages.query.function.function_arn,
+            filter=stages.filter.function.function_arn,
+            assess=stages.assess.function.function_arn,
+            finish=stages.finish.function.function_arn,
+            gather=gather,
+            merge=JobTarget(jobs.merge, *queues, config.merge.memory_mib),
+            bucket=bucket_name,
+        )
+
+    def _statements(
+        self,
+        config: StackConfig,
+        bucket_name: str,
+        stages: Stages,
+        compute: Compute,
+        jobs: Jobs,
+    ) -> list[policies.Statement]:
+        """Say what the states do; the CDK grants any job definition, and no terminating."""
+        stack = cdk.Stack.of(self)
+        functions = (stages.query, stages.filter, stages.assess, stages.finish)
+        queues = [compute.queue_arn, compute.fallback_arn, compute.gpu_queue_arn]
+        # Every revision: a running execution submits with the one that it started with.
+        definitions = [
+            stack.format_arn(
+                service="batch",
+                resource="job-definition",
+                resource_name=f"{job_name(self, name)}:*",
+            )
+            for name in ("GatherJob", "MergeJob", *(["TorchJob"] if jobs.torch else []))
+        ]
+        submit_on = [*(arn for arn in queues if arn), *definitions]
+        job_arn = stack.format_arn(service="batch", resource="job", resource_name="*")
+        rule_arn = stack.format_arn(
+            service="events", resource="rule", resource_name=JOB_EVENTS_RULE
+        )
+        statements = [
+            policies.allow(
+                "lambda:InvokeFunction", on=[stage.function.function_arn for stage in functions]
+            ),
+            policies.allow("batch:SubmitJob", on=submit_on, reason="any revision of a definition"),
+            policies.allow(
+                "batch:TerminateJob",
+                "batch:TagResource",
+                on=[job_arn],
+                reason="the id of a job is not known before it is submitted",
+            ),
+            policies.allow("batch:DescribeJobs", on=["*"], reason="it knows no resources"),
+            policies.allow(
+                "events:PutTargets", "events:PutRule", "events:DescribeRule", on=[rule_arn]
+            ),
+        ]
+        if config.distributed_map:
+            bucket_arn = f"arn:{stack.partition}:s3:::{bucket_name}"
+            statements += [
+                policies.read(bucket_arn, "scratch/"),
+                policies.write(bucket_arn, "scratch/"),
+                policies.allow("states:StartExecution", on=[machine_part(stack, "stateMachine")]),
+                policies.allow(
+                    "states:DescribeExecution",
+                    "states:StopExecution",
+                    on=[machine_part(stack, "execution", "*")],
+                    reason="the children of a distributed map are named when they start",
+                ),
+            ]
+        return [*statements, *policies.use_key(config)]
+
+
+def machine_part(stack: cdk.Stack, resource: str, *names: str) -> str:
+    """ARN of the machine (``stateMachine``) or of what runs by it (``execution`` and a name)."""
+    return stack.format_arn(
+        service="states",
+        resource=resource,
+        resource_name=":".join((stack.stack_name, *names)),
+        arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
+    )

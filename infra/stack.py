@@ -1,0 +1,140 @@
+"""The stack: its parts, and what it says of itself."""
+
+import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
+from constructs import Construct
+
+from cloudbuster.aws.settings import StackSettings
+from infra.config import StackConfig
+from infra.constructs.compute import Compute
+from infra.constructs.functions import Stages
+from infra.constructs.images import Image
+from infra.constructs.jobs import Jobs
+from infra.constructs.network import Network
+from infra.constructs.observability import Alarms, Notifications
+from infra.constructs.storage import Storage
+from infra.constructs.trigger import Trigger
+from infra.constructs.workflow import Workflow
+
+# Scenes of a round that an inline map can hold: its history ends at 25 000 events, of which an
+# item with a second try takes about 20. A distributed one reads its items from S3.
+INLINE_TASKS = 1000
+DISTRIBUTED_TASKS = 10_000
+
+
+class CloudBusterStack(cdk.Stack):
+    """Query and filter in functions, gather and merge in Batch, on hosts with one large disk."""
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, config: StackConfig, env: cdk.Environment
+    ) -> None:
+        synthesizer = (
+            cdk.DefaultStackSynthesizer(qualifier=config.qualifier) if config.qualifier else None
+        )
+        super().__init__(
+            scope,
+            construct_id,
+            env=env,
+            synthesizer=synthesizer,
+            description="cloudbuster: cloud-free mosaics from Sentinel-2 imagery",
+        )
+        self._config = config
+        for key, value in config.tags.items():
+            cdk.Tags.of(self).add(key, value)
+        if config.permissions_boundary is not None:
+            boundary = iam.ManagedPolicy.from_managed_policy_arn(
+                self, "Boundary", config.permissions_boundary
+            )
+            iam.PermissionsBoundary.of(self).apply(boundary)
+        storage = Storage(self, "Storage", config=config)
+        topic = Notifications(self, "Notifications", config=config).topic
+        image = Image(self, "Image", config=config, target="batch", uri=config.image_uri)
+        torch_image = self._torch_image()
+        network = Network(self, "Network", config=config)
+        compute = Compute(self, "Compute", config=config, network=network)
+        jobs = Jobs(
+            self,
+            "Jobs",
+            config=config,
+            bucket=storage.bucket,
+            image=image,
+            torch_image=torch_image,
+        )
+        settings = self._settings(storage.bucket.bucket_name, topic.topic_arn)
+        stages = Stages(
+            self,
+            "Stages",
+            config=config,
+            image=image,
+            bucket_arn=storage.bucket.bucket_arn,
+            topic_arn=topic.topic_arn,
+            settings=self.to_json_string(settings.model_dump(mode="json")),
+        )
+        workflow = Workflow(
+            self,
+            "Workflow",
+            config=config,
+            bucket_name=storage.bucket.bucket_name,
+            stages=stages,
+            compute=compute,
+            jobs=jobs,
+        )
+        trigger = Trigger(
+            self,
+            "Trigger",
+            config=config,
+            image=image,
+            bucket=storage.bucket,
+            machine=workflow.machine,
+            settings=settings,
+        )
+        queues = (compute.queue_arn, compute.fallback_arn, compute.gpu_queue_arn)
+        Alarms(
+            self,
+            "Alarms",
+            topic=topic,
+            machine=workflow.machine,
+            finish=stages.finish,
+            functions=[trigger.starter],
+            dead_letters=trigger.dead_letters,
+            queue_arns=[arn for arn in queues if arn],
+        )
+        self._tell(
+            BucketName=storage.bucket.bucket_name,
+            StateMachineArn=workflow.machine.state_machine_arn,
+            TopicArn=topic.topic_arn,
+            QueueArn=compute.queue_arn,
+            OnDemandQueueArn=compute.fallback_arn,
+            GatherJobArn=jobs.gather,
+            MergeJobArn=jobs.merge,
+            DeadLettersUrl=trigger.dead_letters.queue_url,
+        )
+
+    def _torch_image(self) -> Image | None:
+        config = self._config
+        if not config.torch_image:
+            return None
+        uri = config.torch_image_uri
+        return Image(self, "TorchImage", config=config, target="batch-torch", uri=uri)
+
+    def _settings(self, bucket_name: str, topic_arn: str) -> StackSettings:
+        config = self._config
+        distributed = config.distributed_map
+        return StackSettings(
+            root=f"s3://{bucket_name}",
+            output_roots=tuple(f"s3://{name}" for name in config.output_buckets),
+            home=config.home_kind,
+            torch=config.torch_image,
+            default_request=config.default_request,
+            max_running_executions=config.max_running_executions,
+            max_tasks=DISTRIBUTED_TASKS if distributed else INLINE_TASKS,
+            max_inline_indices=0 if distributed else INLINE_TASKS,
+            gather_usd_per_hour=round(config.usd_per_hour(config.gather), 6),
+            merge_usd_per_hour=round(config.usd_per_hour(config.merge), 6),
+            topic_arn=topic_arn,
+        )
+
+    def _tell(self, **outputs: str) -> None:
+        """Name what people and programs look for."""
+        for name, value in outputs.items():
+            cdk.CfnOutput(self, name, value=value)

@@ -1,0 +1,34 @@
+"""The Filter state."""
+
+import os
+from typing import Any
+
+
+def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
+    """Run ``filter_scenes`` and ``plan_tasks`` on the candidates of a run."""
+    from cloudbuster import log
+    from cloudbuster.aws.plans import made_once, write_plan
+    from cloudbuster.aws.runs import RunPlaces
+    from cloudbuster.aws.settings import StackSettings
+    from cloudbuster.core.bands import requested_bands
+    from cloudbuster.filter import filter_scenes
+    from cloudbuster.io.documents import read_document
+    from cloudbuster.models import Candidates, MosaicRequest, Selection
+    from cloudbuster.tasks import plan_tasks
+
+    log.configure(as_json=True, level="INFO")
+    settings = StackSettings.of_environment(os.environ)
+    run = RunPlaces.of_state(event["run"])
+    request = read_document(run.document("request.json"), MosaicRequest)
+    candidates = read_document(run.document("candidates.json"), Candidates)
+    # A later round takes the selection that assess has extended, and gathers what that adds.
+    anew = request.force and event["run"]["round"] == 1
+    bands = requested_bands(request.query.kind, request.gather.bands)
+    selection = made_once(
+        run.document("selection.json"),
+        Selection,
+        lambda: filter_scenes(candidates, request.filter, bands=bands),
+        anew=anew,
+    )
+    tasks = plan_tasks(selection, name=request.name, options=request.gather, output=run.scenes)
+    return write_plan(run, tasks, request, settings, anew=anew)

@@ -1,0 +1,30 @@
+"""The Query state."""
+
+import os
+from typing import Any
+
+
+def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
+    """Run ``query_scenes`` for the request that an execution was started with."""
+    from cloudbuster import log
+    from cloudbuster.aws.outcomes import status
+    from cloudbuster.aws.plans import made_once
+    from cloudbuster.aws.runs import RunPlaces, admit, needs_twins
+    from cloudbuster.aws.settings import StackSettings
+    from cloudbuster.io.documents import write_document
+    from cloudbuster.models import Candidates
+    from cloudbuster.query import query_scenes
+
+    log.configure(as_json=True, level="INFO")
+    settings = StackSettings.of_environment(os.environ)
+    request = admit(event["request"], source=event["execution"], settings=settings)
+    run = RunPlaces.of(request, settings.root, execution=event["execution"])
+    write_document(run.document("request.json"), request)
+    write_document(run.document("status.json"), status(request, state="running", stage="query"))
+    candidates = made_once(
+        run.document("candidates.json"),
+        Candidates,
+        lambda: query_scenes(request.aoi, request.query, with_twins=needs_twins(request)),
+        anew=request.force,
+    )
+    return {**run.state(), "candidate_count": len(candidates.features)}

@@ -1,0 +1,127 @@
+"""From an object in S3 to a function: EventBridge, the queue, and who polls it."""
+
+import itertools
+import json
+import threading
+import time
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+import moto.s3.notifications
+from moto.awslambda.utils import get_backend
+from moto.events.models import events_backends
+from moto.sqs.models import Queue, sqs_backends
+
+from tests.e2e.aws.bed import Bed
+from tests.e2e.aws.functions import run_function
+from tests.e2e.aws.patches import wrap
+
+POLL_S = 0.1
+
+
+def repair(bed: Bed) -> None:
+    """Let moto pass events on."""
+    _tell_of_objects(bed)
+    _poll_queues(bed)
+
+
+def _tell_of_objects(bed: Bed) -> None:
+    """Every event of moto has the same id and sequencer, and what goes wrong is not told."""
+    numbers = itertools.count(1)
+
+    def send(account: str, bucket: Any, event_name: Any, key: Any) -> None:
+        reason = event_name.value.split(":")[1]
+        if not event_name.value.startswith("s3:ObjectCreated"):
+            return
+        event = {
+            "version": "0",
+            "id": str(uuid.uuid4()),
+            "detail-type": "Object Created",
+            "source": "aws.s3",
+            "account": account,
+            "time": datetime.now(UTC).timestamp(),
+            "region": bucket.region_name,
+            "resources": [bucket.arn],
+            "detail": {
+                "version": "0",
+                "bucket": {"name": bucket.name},
+                "object": {
+                    "key": key.name,
+                    "size": key.size,
+                    "etag": key.etag.strip('"'),
+                    "sequencer": f"{next(numbers):018X}",
+                },
+                "reason": reason,
+            },
+        }
+        buses = events_backends[account][bucket.region_name].event_buses.values()
+        for rule in [rule for bus in buses for rule in bus.rules.values()]:
+            if rule.event_pattern.matches_event(event):
+                bed.journal.note("object_told", rule=rule.name, key=key.name)
+                rule.send_to_targets(dict(event), transform_input=False)
+
+    moto.s3.notifications._send_event_bridge_message = send
+
+
+def _poll_queues(bed: Bed) -> None:
+    """In moto a message is given to its function once, alone, while it is being sent."""
+    polled: set[str] = set()
+    lock = threading.Lock()
+
+    @wrap(Queue, "add_message")
+    def add(original: Any, queue: Any, message: Any) -> None:
+        mappings, queue.lambda_event_source_mappings = queue.lambda_event_source_mappings, {}
+        try:
+            original(queue, message)
+        finally:
+            queue.lambda_event_source_mappings = mappings
+        for arn, mapping in mappings.items():
+            with lock:
+                if mapping.uuid in polled:
+                    continue
+                polled.add(mapping.uuid)
+            arguments = (bed, queue, arn, mapping)
+            threading.Thread(target=_poll, args=arguments, daemon=True).start()
+
+
+def _poll(bed: Bed, queue: Any, arn: str, mapping: Any) -> None:
+    """Hand messages to a function until the mapping is gone."""
+    backend = sqs_backends[queue.account_id][queue.region]
+    while arn in queue.lambda_event_source_mappings:
+        messages = backend.receive_message(
+            queue.name, int(mapping.batch_size), 0, int(queue.visibility_timeout)
+        )
+        if not messages:
+            time.sleep(POLL_S)
+            continue
+        function = get_backend(queue.account_id, queue.region).get_function(arn)
+        event = {"Records": [_record(queue, message) for message in messages]}
+        answer = run_function(bed, function, json.dumps(event))
+        failed = _failed(answer, [message.id for message in messages])
+        for message in messages:
+            if message.id not in failed:
+                backend.delete_message(queue.name, message.receipt_handle)
+            else:  # At once: nobody waits here for the visibility timeout.
+                backend.change_message_visibility(queue.name, message.receipt_handle, 0)
+
+
+def _failed(answer: dict[str, Any], messages: list[str]) -> set[str]:
+    """Messages that are to be delivered again."""
+    if "error" in answer:
+        return set(messages)
+    failures = (answer["result"] or {}).get("batchItemFailures", [])
+    return {failure["itemIdentifier"] for failure in failures}
+
+
+def _record(queue: Any, message: Any) -> dict[str, Any]:
+    return {
+        "messageId": message.id,
+        "receiptHandle": message.receipt_handle,
+        "body": message.body,
+        "attributes": {"ApproximateReceiveCount": str(message.approximate_receive_count)},
+        "messageAttributes": {},
+        "eventSource": "aws:sqs",
+        "eventSourceARN": queue.queue_arn,
+        "awsRegion": queue.region,
+    }

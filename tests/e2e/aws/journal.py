@@ -1,0 +1,83 @@
+"""What the loopback AWS did, and what tests tell it to break: files, shared by both processes."""
+
+import fnmatch
+import json
+import threading
+import time
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+
+class Journal:
+    """Entries as lines of JSON; whoever holds a place in it reads what came since."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "journal.jsonl"
+        self._path.touch()
+        self._lock = threading.Lock()
+
+    def note(self, kind: str, **facts: Any) -> None:
+        line = json.dumps({"kind": kind, "time": time.time(), **facts}, default=str)
+        with self._lock, self._path.open("a") as file:
+            file.write(f"{line}\n")
+
+    def entries(self, kind: str | None = None, *, since: int = 0) -> list[dict[str, Any]]:
+        lines = self._path.read_text().splitlines()[since:]
+        entries = [json.loads(line) for line in lines]
+        return [entry for entry in entries if kind in (None, entry["kind"])]
+
+    def place(self) -> int:
+        """How many entries there are."""
+        return len(self._path.read_text().splitlines())
+
+
+class Faults:
+    """Failures to come: one file each, gone when it has happened as often as it should."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+
+    def add(self, where: str, *, times: int = 1, match: dict[str, str], **act: Any) -> None:
+        """Order a failure.
+
+        Parameters
+        ----------
+        where : {"submit", "attempt", "invoke"}
+            Of a SubmitJob, of an attempt of a job, of an invocation of a function.
+        times : int
+            How often.
+        match : dict of str to str
+            Patterns of what it is to happen to.
+        **act
+            What is to happen.
+        """
+        fault = {"where": where, "times": times, "match": match, "act": act}
+        partial = self._folder / f".{uuid4().hex}"
+        partial.write_text(json.dumps(fault))
+        partial.rename(self._folder / f"{uuid4().hex}.json")
+
+    def take(self, where: str, **facts: object) -> dict[str, Any] | None:
+        """What is to happen here, if anything is."""
+        with self._lock:
+            for path in sorted(self._folder.glob("*.json")):
+                fault = json.loads(path.read_text())
+                if fault["where"] != where or not _fits(fault["match"], facts):
+                    continue
+                fault["times"] -= 1
+                path.write_text(json.dumps(fault))
+                if not fault["times"]:
+                    path.unlink()
+                act: dict[str, Any] = fault["act"]
+                return act
+        return None
+
+    def clear(self) -> None:
+        """Forget what has not happened."""
+        for path in self._folder.glob("*.json"):
+            path.unlink()
+
+
+def _fits(match: dict[str, str], facts: dict[str, object]) -> bool:
+    return all(fnmatch.fnmatchcase(str(facts[key]), value) for key, value in match.items())

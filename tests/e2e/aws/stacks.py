@@ -1,0 +1,230 @@
+"""CloudFormation: change sets that can fail, updates that follow references, deletes that work."""
+
+import json
+import re
+import traceback
+from typing import Any
+
+import moto.cloudformation.parsing as parsing
+import moto.cloudformation.responses
+from moto.cloudformation.exceptions import ValidationError
+from moto.cloudformation.parsing import ResourceMap
+from moto.cloudformation.responses import CloudFormationResponse
+from moto.core.responses import ActionResult, EmptyResult
+from moto.ec2.models import ec2_backends
+from moto.ec2.models.route_tables import RouteTable
+from moto.s3.models import FakeBucket
+from moto.ssm.models import ssm_backends
+
+from tests.e2e.aws.bed import Bed
+from tests.e2e.aws.patches import wrap, wrap_classmethod
+
+MAX_PASSES = 8
+
+
+def repair(bed: Bed) -> None:
+    """Let ``cdk deploy`` and ``cdk destroy`` see what they would see."""
+    _find_change_sets_by_stack(bed)
+    _find_templates_on_the_loopback()
+    _keep_resolved_parameters()
+    _update(bed)
+    _delete_route_tables()
+    _tell_event_bridge_of_buckets()
+
+
+class _NoChangeSetError(ValidationError):
+    __module__ = "moto.cloudformation.exceptions"  # moto picks the format of an error by its module
+    code = "ChangeSetNotFound"
+
+
+def _find_change_sets_by_stack(bed: Bed) -> None:
+    """Stacks of the CDK name their change sets alike, and moto looks at the names alone."""
+
+    def find(response: Any) -> tuple[str, Any]:
+        name, stack = response._get_param("ChangeSetName"), response._get_param("StackName")
+        sets = response.cloudformation_backend.change_sets
+        for arn, found in reversed(sets.items()):
+            known = found.change_set_name == name and stack in (found.stack_name, found.stack_id)
+            if arn == name or known:
+                return arn, found
+        raise _NoChangeSetError(message=f"ChangeSet [{name}] does not exist")
+
+    def describe(response: Any) -> ActionResult:
+        return ActionResult(find(response)[1])
+
+    def delete(response: Any) -> EmptyResult:
+        try:
+            response.cloudformation_backend.change_sets.pop(find(response)[0])
+        except _NoChangeSetError:
+            pass  # AWS does not mind.
+        return EmptyResult()
+
+    def execute(response: Any) -> EmptyResult:
+        _execute(bed, find(response)[1])
+        return EmptyResult()
+
+    CloudFormationResponse.describe_change_set = describe
+    CloudFormationResponse.delete_change_set = delete
+    CloudFormationResponse.execute_change_set = execute
+
+
+def _execute(bed: Bed, change_set: Any) -> None:
+    """Apply a change set; moto itself calls a stack complete whose resource could not be made."""
+    kind, stack = change_set.change_set_type, change_set.stack
+    stack._add_stack_event(f"{kind}_IN_PROGRESS")
+    try:
+        change_set.apply()
+        stack.template = change_set.template
+        stack._parse_template()
+        stack.output_map = stack._create_output_map()
+        stack.status = f"{kind}_COMPLETE"
+        stack._add_stack_event(stack.status)
+    except Exception as error:  # noqa: BLE001 -- whatever stops a resource stops its stack
+        traceback.print_exc()
+        reason = f"{type(error).__name__}: {error}"
+        bed.journal.note("rolled_back", stack=stack.name, reason=reason)
+        if kind == "CREATE":
+            _roll_back(stack)
+        stack.status = {"CREATE": "ROLLBACK", "UPDATE": "UPDATE_ROLLBACK"}[kind] + "_COMPLETE"
+        stack._add_stack_event(stack.status, resource_status_reason=reason)
+    change_set.execution_status = "EXECUTE_COMPLETE"
+
+
+def _roll_back(stack: Any) -> None:
+    """Remove what a stack that could not be made has made."""
+    resources = stack.resource_map
+    made = {
+        key: value
+        for key, value in resources._resource_json_map.items()
+        if key in resources._parsed_resources
+    }
+    resources._resource_json_map = made
+    resources.delete()
+
+
+def _find_templates_on_the_loopback() -> None:
+    """A template's URL on 127.0.0.1 is taken for that of a bucket of this name."""
+
+    @wrap(moto.cloudformation.responses, "get_stack_from_s3_url")
+    def get(original: Any, template_url: str, **kwargs: Any) -> Any:
+        return original(template_url.replace("127.0.0.1", "localhost"), **kwargs)
+
+
+def _keep_resolved_parameters() -> None:
+    """On an update moto looks a parameter of SSM up by the value that it had before."""
+
+    @wrap(ResourceMap, "parse_ssm_parameter")
+    def parse(original: Any, resources: Any, value: str, value_type: str) -> Any:
+        backend = ssm_backends[resources._account_id][resources._region_name]
+        if backend.get_parameter(value) is None:
+            return value
+        return original(resources, value, value_type)
+
+
+def _update(bed: Bed) -> None:
+    """Moto forgets what it cannot update, and leaves references to what has a new id as they are."""
+
+    def update(resources: Any, template: dict[str, Any], parameters: Any = None) -> None:
+        before, after = resources._resource_json_map, template["Resources"]
+        changed = resources.build_resource_diff(template, parameters)
+        modified = {name for name in changed["Modify"] if not _same(before[name], after[name])}
+        resources._template = template
+        if parameters:
+            resources.input_parameters = parameters
+        resources.load_mapping()
+        resources.load_parameters()
+        resources.load_conditions()
+        resources._resource_json_map = after
+        for name in changed["Add"]:
+            resources[name]
+        _modify(bed, resources, modified)
+        _remove(resources, before, changed["Remove"])
+
+    ResourceMap.update = update
+
+
+def _modify(bed: Bed, resources: Any, modified: set[str]) -> None:
+    """Update resources after those that they refer to, and then those that refer to new ids."""
+    documents = resources._resource_json_map
+    refers = {name: references(entry.get("Properties")) for name, entry in documents.items()}
+    todo, done = set(modified), set()
+    while todo:
+        free = [name for name in sorted(todo) if not refers[name] & todo - {name}]
+        name = (free or sorted(todo))[0]
+        todo.discard(name)
+        done.add(name)
+        old = resources._parsed_resources.get(name)
+        new = parsing.parse_and_update_resource(
+            name, documents[name], resources, resources._account_id, resources._region_name
+        )
+        if new is None:
+            bed.journal.note("not_updated", name=name, type=documents[name]["Type"])
+            continue
+        resources._parsed_resources[name] = new
+        if _id_of(old) != _id_of(new) or new is not old:
+            todo |= {other for other in documents if name in refers[other]} - done
+
+
+def _id_of(resource: Any) -> Any:
+    return getattr(resource, "physical_resource_id", None)
+
+
+def _remove(resources: Any, documents: dict[str, Any], names: list[str]) -> None:
+    """Remove resources in an order that nothing depends on: what fails is tried again."""
+    left = [name for name in names if resources._parsed_resources.get(name) is not None]
+    for last in range(MAX_PASSES):
+        for name in list(left):
+            try:
+                resources._delete_resource(resources._parsed_resources[name], documents[name])
+            except Exception:
+                if last == MAX_PASSES - 1:
+                    raise
+                continue
+            del resources._parsed_resources[name]
+            left.remove(name)
+
+
+def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two documents of a resource ask for the same; moto adds empty properties."""
+    keys = ("Type", "Properties", "Metadata")
+    return all((one.get(key) or {}) == (other.get(key) or {}) for key in keys)
+
+
+def references(document: object) -> set[str]:
+    """Logical ids that a part of a template refers to."""
+    if isinstance(document, list):
+        return {name for entry in document for name in references(entry)}
+    if not isinstance(document, dict):
+        return set()
+    if "Ref" in document:
+        return {str(document["Ref"])}
+    if "Fn::GetAtt" in document:
+        target = document["Fn::GetAtt"]
+        return {target[0] if isinstance(target, list) else target.split(".")[0]}
+    found = references(list(document.values()))
+    if "Fn::Sub" in document:
+        found |= set(re.findall(r"\$\{(\w+)", json.dumps(document["Fn::Sub"])))
+    return found
+
+
+def _delete_route_tables() -> None:
+    """In moto they outlive their stack, and so does the VPC that has them."""
+
+    def delete(table: Any, account_id: str, region_name: str) -> None:
+        table._associations.clear()
+        ec2_backends[account_id][region_name].route_tables.pop(table.id, None)
+
+    RouteTable.delete = delete
+
+
+def _tell_event_bridge_of_buckets() -> None:
+    """CloudFormation in moto ignores the notifications of a bucket."""
+
+    @wrap_classmethod(FakeBucket, "create_from_cloudformation_json")
+    def create(original: Any, name: str, document: dict[str, Any], *rest: Any, **k: Any) -> Any:
+        bucket = original(name, document, *rest, **k)
+        told = document.get("Properties", {}).get("NotificationConfiguration", {})
+        settings = told.get("EventBridgeConfiguration", {})
+        if str(settings.get("EventBridgeEnabled")).lower() == "true":
+            bucket.set_notification_configuration({"EventBridgeConfiguration": {}})
+        return bucket

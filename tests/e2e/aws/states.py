@@ -1,0 +1,130 @@
+"""Step Functions: the interpreter of moto, with what it lacks for ``batch:submitJob.sync``."""
+
+import os
+import time
+from typing import Any
+
+import botocore.session
+import moto.stepfunctions.models
+from botocore import xform_name
+from botocore.exceptions import ClientError
+from moto.stepfunctions.parser.asl.component.common.error_name.custom_error_name import (
+    CustomErrorName,
+)
+from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
+from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import (
+    state_task_service_batch as batch_tasks,
+)
+from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service import (  # noqa: E501
+    StateTaskService,
+)
+from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_callback import (  # noqa: E501
+    StateTaskServiceCallback,
+)
+from moto.stepfunctions.parser.models import stepfunctions_parser_backends
+
+from tests.e2e.aws.bed import Bed
+
+BatchTask = batch_tasks.StateTaskServiceBatch
+# Errors of Batch that its model knows; Step Functions call every other one AWSBatchException.
+KNOWN_ERRORS = ("ClientException", "ServerException")
+
+
+def repair(bed: Bed) -> None:
+    """Let moto interpret the state machine."""
+    os.environ["MOTO_PORT"] = str(bed.settings.port)
+    _keep_machines_where_they_run()
+    _spell_parameters()
+    _name_errors_of_batch()
+    _wait_for_jobs(bed)
+    _wait_less_between_retries(bed)
+
+
+def _keep_machines_where_they_run() -> None:
+    """CloudFormation in moto puts machines where nothing executes them."""
+    moto.stepfunctions.models.stepfunctions_backends = stepfunctions_parser_backends
+
+
+def _spell_parameters() -> None:
+    """Step Functions write ``JobName`` where boto3 has ``jobName``; moto translates neither way."""
+    session = botocore.session.get_session()
+
+    def operation(task: Any, service: str | None, action: str | None) -> Any:
+        model = session.get_service_model(task._get_boto_service_name(service))
+        wanted = task._get_boto_service_action(action)
+        names = (name for name in model.operation_names if xform_name(name) == wanted)
+        return model.operation_model(next(names))
+
+    def to_boto(
+        task: Any, parameters: Any, boto_service_name: Any = None, service_action_name: Any = None
+    ) -> None:
+        shape = operation(task, boto_service_name, service_action_name).input_shape
+        task._to_boto_request(parameters, shape)
+
+    def from_boto(
+        task: Any, response: Any, boto_service_name: Any = None, service_action_name: Any = None
+    ) -> None:
+        shape = operation(task, boto_service_name, service_action_name).output_shape
+        task._from_boto_response(response, shape)
+
+    StateTaskService._normalise_parameters = to_boto
+    StateTaskService._normalise_response = from_boto
+
+
+def _name_errors_of_batch() -> None:
+    """Let moto name an error as Step Functions do."""
+
+    original = BatchTask._from_error
+
+    def from_error(task: Any, env: Any, ex: Exception) -> Any:
+        event = original(task, env, ex)
+        if isinstance(ex, ClientError) and ex.response["Error"]["Code"] not in KNOWN_ERRORS:
+            event.error_name = CustomErrorName("Batch.AWSBatchException")
+            event.event_details["taskFailedEventDetails"]["error"] = "Batch.AWSBatchException"
+        return event
+
+    BatchTask._from_error = from_error
+
+
+def _wait_for_jobs(bed: Bed) -> None:
+    """In moto a second submit of a state times out at once, and a stopped execution stops no job."""
+    build = BatchTask._build_sync_resolver
+
+    def build_resolver(
+        task: Any, env: Any, resource_runtime_part: Any, *rest: Any, **kwargs: Any
+    ) -> Any:
+        job = env.stack[-1]["JobId"]
+        resolver = build(task, env, resource_runtime_part, *rest, **kwargs)
+
+        def cancel() -> None:
+            client = batch_tasks.boto_client_for(
+                service="batch", region=resource_runtime_part.region
+            )
+            client.terminate_job(jobId=job, reason="Execution aborted by Step Functions")
+
+        resolver.cancel = cancel
+        return resolver
+
+    def wait(_task: Any, env: Any, sync_resolver: Any, **_others: Any) -> Any:
+        while env.is_running():
+            result = sync_resolver()
+            if result:
+                return result
+            time.sleep(bed.settings.poll_s)
+        sync_resolver.cancel()
+        return None
+
+    BatchTask._build_sync_resolver = build_resolver
+    StateTaskServiceCallback._eval_sync = wait
+
+
+def _wait_less_between_retries(bed: Bed) -> None:
+    """Shorten the waits, and write down how long they were meant to be."""
+
+    class Clock:
+        @staticmethod
+        def sleep(seconds: float) -> None:
+            bed.journal.note("retry", seconds=seconds)
+            time.sleep(seconds * bed.settings.wait_scale)
+
+    retrier_decl.time = Clock

@@ -1,0 +1,265 @@
+"""The loopback AWS as a test sees it: a server, the CDK's command line, deployed stacks."""
+
+import json
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import boto3
+
+from tests.e2e.aws.images import Store
+from tests.e2e.aws.journal import Faults, Journal
+from tests.e2e.aws.settings import ACCOUNT, REGION, Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+START_S = 60
+COMMAND_S = 240
+# Step Functions pass at most this much between states.
+# https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
+MAX_PAYLOAD_BYTES = 256 * 1024
+PAYLOADS = ("input", "output", "parameters", "cause")
+
+T = TypeVar("T")
+
+
+class Cloud:
+    """A running loopback AWS.
+
+    Attributes
+    ----------
+    settings : Settings
+        Of the server.
+    journal : Journal
+        What it did.
+    faults : Faults
+        What it is to break.
+    images : Store
+        What ``cdk deploy`` built and pushed.
+    """
+
+    def __init__(self, settings: Settings, cdk: Path) -> None:
+        self.settings = settings
+        self._cdk = cdk
+        self.journal = Journal(Path(settings.folder))
+        self.faults = Faults(settings.path("faults"))
+        self.images = Store(settings.images)
+
+    def client(self, service: str) -> Any:
+        return boto3.client(
+            service,
+            endpoint_url=self.settings.url,
+            region_name=REGION,
+            aws_access_key_id="loopback",
+            aws_secret_access_key="loopback",
+        )
+
+    def cdk(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run ``cdk`` as an operator does, with nothing but the loopback in reach."""
+        programs = os.pathsep.join([str(Path(sys.executable).parent), "/usr/bin", "/bin"])
+        environment = {
+            **self.settings.environment(),
+            "PATH": programs,
+            "CDK_DOCKER": str(self._docker),
+            "CDK_HOME": str(self.settings.path("home", "cdk")),
+            "CDK_DISABLE_CLI_TELEMETRY": "true",
+            "CDK_DISABLE_VERSION_CHECK": "1",
+            "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "1",
+        }
+        return subprocess.run(
+            [str(self._cdk), "--no-notices", "--no-color", *arguments],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=COMMAND_S,
+            check=False,
+        )
+
+    def do_cdk(self, *arguments: str) -> str:
+        """Run ``cdk`` where it must succeed; what it said."""
+        done = self.cdk(*arguments)
+        assert done.returncode == 0, f"cdk {shlex.join(arguments)}:\n{done.stdout}"
+        return done.stdout
+
+    def synth(self, label: str, config: dict[str, Any]) -> Path:
+        """Synthesize a stack; the folder of the assembly."""
+        folder = self.settings.path("assemblies") / label
+        self.do_cdk(
+            "synth", "--quiet", "-o", str(folder), "-c", f"cloudbuster={json.dumps(config)}"
+        )
+        return folder
+
+    def deploy(self, assembly: Path) -> str:
+        """Deploy an assembly; what ``cdk`` said."""
+        return self.do_cdk("deploy", "--app", str(assembly), "--require-approval", "never")
+
+    @cached_property
+    def _docker(self) -> Path:
+        """Program that ``cdk`` takes for docker."""
+        program = self.settings.path() / "docker"
+        words = [sys.executable, "-m", "tests.e2e.aws.docker", str(self.settings.images)]
+        home = f"PYTHONPATH={shlex.quote(str(ROOT))}"
+        program.write_text(f'#!/bin/sh\n{home} exec {shlex.join(words)} "$@"\n')
+        program.chmod(0o755)
+        return program
+
+    def docker_calls(self) -> list[list[str]]:
+        """What ``cdk`` asked docker to do."""
+        lines = (self.settings.images / "calls.jsonl").read_text().splitlines()
+        return [json.loads(line) for line in lines]
+
+
+@contextmanager
+def running_cloud(folder: Path, cdk: Path) -> Iterator[Cloud]:
+    """Serve on a free port of the loopback until the body ends."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    settings = Settings(port=port, folder=str(folder), python=sys.executable)
+    log = folder / "server.log"
+    command = [sys.executable, "-m", "tests.e2e.aws", settings.to_json()]
+    with log.open("wb") as file:
+        server = subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT)
+        try:
+            until(lambda: b"ready" in log.read_bytes() or server.poll() is not None, START_S)
+            assert server.poll() is None, log.read_text()
+            yield Cloud(settings, cdk)
+        finally:
+            server.send_signal(signal.SIGTERM)
+            server.wait(timeout=20)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """An execution at its end."""
+
+    status: str
+    output: dict[str, Any]
+    error: str | None
+    cause: str | None
+    history: Sequence[dict[str, Any]]
+
+    def entered(self, state: str) -> int:
+        """How often a state was entered."""
+        details = [event.get("stateEnteredEventDetails", {}) for event in self.history]
+        return sum(detail.get("name") == state for detail in details)
+
+    def failures(self) -> list[str]:
+        """Names of the errors of its tasks."""
+        details = [event.get("taskFailedEventDetails") for event in self.history]
+        return [detail["error"] for detail in details if detail]
+
+
+class DeployedStack:
+    """A stack, by its outputs.
+
+    Parameters
+    ----------
+    cloud : Cloud
+        Where it is.
+    name : str
+        Of the stack.
+    """
+
+    def __init__(self, cloud: Cloud, name: str) -> None:
+        self.cloud, self.name = cloud, name
+        self.states = cloud.client("stepfunctions")
+        self.s3 = cloud.client("s3")
+
+    @property
+    def outputs(self) -> dict[str, str]:
+        stacks = self.cloud.client("cloudformation").describe_stacks(StackName=self.name)
+        return {
+            output["OutputKey"]: output["OutputValue"] for output in stacks["Stacks"][0]["Outputs"]
+        }
+
+    @cached_property
+    def bucket(self) -> str:
+        return self.outputs["BucketName"]
+
+    @cached_property
+    def machine(self) -> str:
+        return self.outputs["StateMachineArn"]
+
+    def start(self, request: dict[str, Any], *, name: str) -> str:
+        """Start an execution; its ARN."""
+        started = self.states.start_execution(
+            stateMachineArn=self.machine, name=name, input=json.dumps(request)
+        )
+        arn: str = started["executionArn"]
+        return arn
+
+    def execution(self, name: str) -> str:
+        """ARN of an execution by its name."""
+        return f"{self.machine.replace(':stateMachine:', ':execution:')}:{name}"
+
+    def executions(self) -> list[str]:
+        """Names of all executions, oldest first."""
+        listed = self.states.list_executions(stateMachineArn=self.machine)["executions"]
+        return [entry["name"] for entry in sorted(listed, key=lambda entry: entry["startDate"])]
+
+    def end(self, arn: str, *, within_s: float = 240) -> Ended:
+        """Wait for the end of an execution; every event of it must fit through Step Functions."""
+
+        def ended() -> dict[str, Any] | None:
+            found: dict[str, Any] = self.states.describe_execution(executionArn=arn)
+            return None if found["status"] == "RUNNING" else found
+
+        found = until(ended, within_s)
+        pages = self.states.get_paginator("get_execution_history").paginate(executionArn=arn)
+        history = [event for page in pages for event in page["events"]]
+        assert largest_payload(history) < MAX_PAYLOAD_BYTES
+        output = json.loads(found.get("output") or "{}")
+        return Ended(found["status"], output, found.get("error"), found.get("cause"), history)
+
+    def run(self, request: dict[str, Any], *, name: str) -> Ended:
+        """Start an execution and wait for its end."""
+        return self.end(self.start(request, name=name))
+
+    def put(self, key: str, content: bytes) -> None:
+        self.s3.put_object(Bucket=self.bucket, Key=key, Body=content)
+
+    def get(self, uri: str) -> bytes:
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        content: bytes = self.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+        return content
+
+    def keys(self, prefix: str = "") -> list[str]:
+        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
+        return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+
+
+def largest_payload(history: Sequence[dict[str, Any]]) -> int:
+    """Bytes of the largest input or output in a history."""
+    details = (
+        value for event in history for key, value in event.items() if key.endswith("EventDetails")
+    )
+    return max(len(str(detail.get(key, "")).encode()) for detail in details for key in PAYLOADS)
+
+
+def until(question: Callable[[], T | None], within_s: float = 60) -> T:
+    """Ask until there is an answer."""
+    end = time.monotonic() + within_s
+    while True:
+        answer = question()
+        if answer:
+            return answer
+        assert time.monotonic() < end, f"not within {within_s} s"
+        time.sleep(0.1)
+
+
+def bootstrap(cloud: Cloud, assembly: Path) -> str:
+    """Prepare the account for the CDK."""
+    return cloud.do_cdk("bootstrap", "--app", str(assembly), f"aws://{ACCOUNT}/{REGION}")

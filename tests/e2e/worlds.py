@@ -1,0 +1,74 @@
+"""Scenes to make mosaics of: on disk, where the catalog finds them, and in S3, where jobs do."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.e2e.cloud import Cloud
+from tests.factories import SceneSpec, area_of, write_scene
+
+BUCKET = "world"
+
+
+@dataclass(frozen=True)
+class World:
+    """Scenes, and a request that takes them all.
+
+    Attributes
+    ----------
+    folder : Path
+        Of the scenes.
+    request : dict
+        Of a mosaic on this machine.
+    """
+
+    folder: Path
+    request: dict[str, Any]
+
+    def in_s3(self, **changes: Any) -> dict[str, Any]:
+        """Make the request read the scenes from S3, with other changes."""
+        mirror = [f"{self.folder}/=s3://{BUCKET}/{self.folder.name}/"]
+        query = {**self.request["query"], "asset_mirror": mirror}
+        return {**self.request, "query": query, **changes}
+
+
+def upload(cloud: Cloud, world: World) -> None:
+    """Put the scenes of a world in S3."""
+    s3 = cloud.client("s3")
+    region = {"LocationConstraint": cloud.settings.environment()["AWS_REGION"]}
+    known = [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]]
+    if BUCKET not in known:
+        s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration=region)
+    for path in sorted(world.folder.rglob("*")):
+        if path.is_file():
+            key = f"{world.folder.name}/{path.relative_to(world.folder)}"
+            s3.upload_file(str(path), BUCKET, key)
+
+
+def small_world(folder: Path) -> World:
+    """Three scenes of 60 by 60 cells, each clear where the others are cloudy."""
+    cloud = 9
+    thirds = [slice(0, 10), slice(10, 20), slice(20, 30)]
+    specs = [
+        SceneSpec(
+            id=f"S2A_33TWL_202305{day:02}_0_L2A",
+            datetime=f"2023-05-{day:02}T10:00:00Z",
+            dn=500 + 100 * day,
+            scl=[(rows, slice(None), cloud)],
+        )
+        for day, rows in zip((10, 15, 20), thirds, strict=True)
+    ]
+    for spec in specs:
+        write_scene(folder, spec)
+    request = {
+        "name": "small",
+        "aoi": area_of(specs[0]),
+        "query": {
+            "catalog": str(folder),
+            "mindate": ["2023-05-01"],
+            "maxdate": ["2023-05-31"],
+        },
+        "filter": {"coverage_count": 3, "backstop": False},
+        "gather": {"bands": ["B02", "B03", "B04", "B08"], "dilate_m": 0},
+    }
+    return World(folder, request)

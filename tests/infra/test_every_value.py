@@ -1,0 +1,311 @@
+"""Every value of the configuration changes what it says it changes, and is listed here."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from infra.config import StackConfig
+from tests.infra.conftest import Synth
+from tests.infra.templates import (
+    Template,
+    flat,
+    properties,
+    resources,
+    settings,
+    state_machine,
+    statements,
+)
+
+Look = Callable[[Template], Any]
+IMAGE = "123456789012.dkr.ecr.us-west-2.amazonaws.com/cloudbuster:1.0"
+DIGEST = "123456789012.dkr.ecr.us-west-2.amazonaws.com/torch@sha256:" + "ab" * 32
+KEY = "arn:aws:kms:us-west-2:123456789012:key/00000000-0000-0000-0000-000000000000"
+VPC = {
+    "vpc_id": "vpc-0123456789abcdef0",
+    "subnet_ids": ["subnet-0123456789abcdef0"],
+    "security_group_ids": ["sg-0123456789abcdef0"],
+}
+DEFAULTS = {"query": {"mindate": ["2020-05-01"], "maxdate": ["2020-10-01"]}}
+
+
+def hosts(part: str, *keys: str) -> Look:
+    """What a compute environment has at ``keys``."""
+
+    def look(template: Template) -> Any:
+        content = flat(properties(template, "Batch::ComputeEnvironment", part)["ComputeResources"])
+        for key in keys:
+            content = content.get(key) if isinstance(content, dict) else content
+        return content
+
+    return look
+
+
+def job(part: str, *keys: str) -> Look:
+    """What a job definition has at ``keys``."""
+
+    def look(template: Template) -> Any:
+        content = flat(properties(template, "Batch::JobDefinition", part))
+        for key in keys:
+            content = content.get(key)
+        return content
+
+    return look
+
+
+def disk(template: Template) -> Any:
+    data = properties(template, "EC2::LaunchTemplate")["LaunchTemplateData"]
+    content = data["BlockDeviceMappings"][0]["Ebs"]
+    return [content["VolumeSize"], content["Iops"], content["Throughput"]]
+
+
+def sizes(part: str) -> Look:
+    return lambda template: {
+        entry["Type"]: entry["Value"]
+        for entry in job(part, "ContainerProperties", "ResourceRequirements")(template)
+    }
+
+
+def bucket(*keys: str) -> Look:
+    def look(template: Template) -> Any:
+        (entry,) = resources(template, "S3::Bucket").values()
+        content: Any = {**entry["Properties"], **entry}
+        for key in keys:
+            content = content[key]
+        return content
+
+    return look
+
+
+def expiry(prefix: str) -> Look:
+    return lambda template: [
+        rule["ExpirationInDays"]
+        for rule in bucket("LifecycleConfiguration", "Rules")(template)
+        if rule.get("Prefix") == prefix
+    ]
+
+
+def count(kind: str) -> Look:
+    return lambda template: len(resources(template, kind))
+
+
+def state(name: str, *keys: str) -> Look:
+    def look(template: Template) -> Any:
+        content: Any = state_machine(template)["States"].get(name, {})
+        for key in keys:
+            content = content.get(key, {})
+        return content
+
+    return look
+
+
+def told(key: str) -> Look:
+    return lambda template: settings(template, "StartRun").get(key)
+
+
+def roles(key: str) -> Look:
+    return lambda template: {
+        str(flat(role["Properties"].get(key))) for role in resources(template, "IAM::Role").values()
+    }
+
+
+def user_data(template: Template) -> Any:
+    data = properties(template, "EC2::LaunchTemplate")["LaunchTemplateData"]
+    return "mkfs.ext4" in flat(data["UserData"]["Fn::Base64"])
+
+
+def tmpfs(template: Template) -> Any:
+    return job("Gather", "ContainerProperties", "LinuxParameters")(template).get("Tmpfs")
+
+
+def job_bucket(template: Template) -> Any:
+    wanted = "arn:<AWS::Partition>:s3:::our-mosaics/*"
+    return [actions for actions, on in statements(template, "JobsJobRole") if on == [wanted]]
+
+
+def disk_key(template: Template) -> Any:
+    data = properties(template, "EC2::LaunchTemplate")["LaunchTemplateData"]
+    return data["BlockDeviceMappings"][0]["Ebs"].get("KmsKeyId")
+
+
+def tags(template: Template) -> Any:
+    return {"Key": "project", "Value": "mosaics"} in bucket("Properties")(template).get("Tags", [])
+
+
+def small(vcpus: int, memory_mib: int) -> dict[str, int]:
+    return {"vcpus": vcpus, "memory_mib": memory_mib}
+
+
+# A value of the configuration, what is given beside it, where to look, and what is there then.
+CASES: list[tuple[str, dict[str, Any], Look, Any]] = [
+    ("preset", {"preset": "prod"}, disk, [500, 6000, 500]),
+    ("stack_name", {"stack_name": "Ours"}, job("Gather", "JobDefinitionName"), "Ours-GatherJob"),
+    ("home", {"home": "l1c"}, told("home"), "L1C"),
+    ("region", {"region": "eu-west-1"}, job("Gather", "ContainerProperties", "Environment"), None),
+    ("vpc_id", VPC, count("EC2::VPC"), 0),
+    ("subnet_ids", VPC, hosts("Spot", "Subnets"), VPC["subnet_ids"]),
+    ("security_group_ids", VPC, hosts("Spot", "SecurityGroupIds"), VPC["security_group_ids"]),
+    ("disk", {"disk": {"gib": 333, "iops": 4000, "throughput_mibps": 300}}, disk, [333, 4000, 300]),
+    ("scratch", {"scratch": "nvme", "instance_classes": ["m6id"]}, user_data, True),
+    (
+        "scratch",
+        {"scratch": "shm"},
+        tmpfs,
+        [{"ContainerPath": "/scratch", "MountOptions": ["mode=1777"], "Size": 10_240}],
+    ),
+    (
+        "ami_id",
+        {"ami_id": "ami-0123456789abcdef0"},
+        hosts("Spot", "Ec2Configuration"),
+        [{"ImageType": "ECS_AL2023", "ImageIdOverride": "ami-0123456789abcdef0"}],
+    ),
+    ("spot", {"spot": False}, count("Batch::ComputeEnvironment"), 1),
+    (
+        "instance_classes",
+        {"instance_classes": ["r6i"]},
+        hosts("Spot", "InstanceTypes"),
+        ["r6i.2xlarge", "r6i.4xlarge"],
+    ),
+    (
+        "host_vcpus",
+        {"host_vcpus": [8, 8]},
+        hosts("Spot", "InstanceTypes"),
+        ["m6i.2xlarge", "m6a.2xlarge", "m7i.2xlarge"],
+    ),
+    ("max_vcpus", {"max_vcpus": 8}, hosts("Spot", "MaxvCpus"), 8),
+    ("gather", {"gather": small(4, 9000)}, sizes("Gather"), {"VCPU": "4", "MEMORY": "9000"}),
+    (
+        "gather",
+        {"gather": {"memory_mib": 9000}},
+        state("BaseImage", "Result", "more_memory"),
+        "18000",
+    ),
+    ("gather", {"gather": {"attempts": 2}}, job("Gather", "RetryStrategy", "Attempts"), 2),
+    (
+        "gather",
+        {"gather": {"timeout_minutes": 30}},
+        job("Gather", "Timeout", "AttemptDurationSeconds"),
+        1800,
+    ),
+    ("merge", {"merge": small(8, 20_000)}, sizes("Merge"), {"VCPU": "8", "MEMORY": "20000"}),
+    ("torch_image", {"torch_image": True}, count("Batch::JobDefinition"), 3),
+    ("torch_image", {"torch_image": True}, told("torch"), True),
+    (
+        "gpu_queue",
+        {"torch_image": True, "gpu_queue": True},
+        sizes("Torch"),
+        {"VCPU": "2", "MEMORY": "7600", "GPU": "1"},
+    ),
+    (
+        "gpu_queue",
+        {"torch_image": True, "gpu_queue": True},
+        hosts("Gpu", "Ec2Configuration"),
+        [{"ImageType": "ECS_AL2023_NVIDIA"}],
+    ),
+    (
+        "gpu_instance_classes",
+        {"torch_image": True, "gpu_queue": True, "gpu_instance_classes": ["g6"]},
+        hosts("Gpu", "InstanceTypes"),
+        ["g6.2xlarge", "g6.4xlarge"],
+    ),
+    ("image_uri", {"image_uri": IMAGE}, job("Gather", "ContainerProperties", "Image"), IMAGE),
+    (
+        "torch_image_uri",
+        {"torch_image": True, "torch_image_uri": DIGEST},
+        job("Torch", "ContainerProperties", "Image"),
+        DIGEST,
+    ),
+    ("map_concurrency", {"map_concurrency": 3}, state("Gather", "MaxConcurrency"), 3),
+    (
+        "distributed_map",
+        {"distributed_map": True},
+        state("Gather", "ItemProcessor", "ProcessorConfig", "Mode"),
+        "DISTRIBUTED",
+    ),
+    ("distributed_map", {"distributed_map": True}, told("max_tasks"), 10_000),
+    (
+        "max_running_executions",
+        {"max_running_executions": 9},
+        told("max_running_executions"),
+        9,
+    ),
+    ("default_request", {"default_request": DEFAULTS}, told("default_request"), DEFAULTS),
+    ("output_buckets", {"output_buckets": ["our-mosaics"]}, told("output_roots"), None),
+    (
+        "output_buckets",
+        {"output_buckets": ["our-mosaics"]},
+        job_bucket,
+        [["s3:GetObject"], ["s3:PutObject", "s3:AbortMultipartUpload"]],
+    ),
+    ("notify_emails", {"notify_emails": ["ops@example.org"]}, count("SNS::Subscription"), 1),
+    ("scratch_days", {"scratch_days": 3}, expiry("scratch/"), [3]),
+    ("runs_days", {"runs_days": 400}, expiry("runs/"), [400]),
+    (
+        "log_days",
+        {"log_days": 7},
+        lambda template: {
+            entry["Properties"]["RetentionInDays"]
+            for entry in resources(template, "Logs::LogGroup").values()
+        },
+        {7},
+    ),
+    ("retain_data", {"retain_data": True}, bucket("DeletionPolicy"), "Retain"),
+    (
+        "permissions_boundary",
+        {"permissions_boundary": "arn:aws:iam::123456789012:policy/Boundary"},
+        roles("PermissionsBoundary"),
+        {"arn:aws:iam::123456789012:policy/Boundary"},
+    ),
+    ("role_path", {"role_path": "/cloudbuster/"}, roles("Path"), {"/cloudbuster/"}),
+    (
+        "qualifier",
+        {"qualifier": "ours"},
+        lambda template: template["Parameters"]["BootstrapVersion"]["Default"],
+        "/cdk-bootstrap/ours/version",
+    ),
+    ("tags", {"tags": {"project": "mosaics"}}, tags, True),
+    ("kms_key_arn", {"kms_key_arn": KEY}, disk_key, KEY),
+    (
+        "kms_key_arn",
+        {"kms_key_arn": KEY},
+        lambda template: (
+            (["kms:Decrypt", "kms:GenerateDataKey"], [KEY]) in statements(template, "JobsJobRole")
+        ),
+        True,
+    ),
+]
+# What only the build of the image sees.
+ELSEWHERE = {"base_image"}
+
+
+@pytest.mark.parametrize(
+    ("config", "look", "expected"),
+    [case[1:] for case in CASES],
+    ids=[f"{name}-{number}" for number, (name, *_) in enumerate(CASES)],
+)
+def test_a_value_changes_what_it_says(
+    synth: Synth, template: Template, config: dict[str, Any], look: Look, expected: Any
+) -> None:
+    changed = look(synth(**config))
+    if expected is not None:
+        assert changed == expected
+    assert changed != _look(look, template)
+
+
+def _look(look: Look, template: Template) -> Any:
+    """What the defaults have there; None for a part that they lack."""
+    try:
+        return look(template)
+    except AssertionError:
+        return None
+
+
+def test_every_value_has_its_case() -> None:
+    assert {name for name, *_ in CASES} | ELSEWHERE == set(StackConfig.model_fields)
+
+
+def test_the_base_image_is_an_argument_of_the_build(synth: Synth) -> None:
+    def tag(template: Template) -> str:
+        return str(job("Gather", "ContainerProperties", "Image")(template))
+
+    assert tag(synth(base_image="localhost/python:3")) != tag(synth())

@@ -1,0 +1,316 @@
+"""What the template of the defaults says: the facts that break in production."""
+
+import re
+
+import pytest
+
+from infra.policies import SENTINEL_OBJECTS
+from tests.infra.templates import (
+    Template,
+    flat,
+    properties,
+    resources,
+    settings,
+    state_machine,
+    statements,
+)
+
+BUCKET = "<StorageBucket5CB7C8EA.Arn>"
+SCENES = [f"arn:<AWS::Partition>:s3:::{name}" for name in SENTINEL_OBJECTS]
+
+
+def behind(*prefixes: str) -> list[str]:
+    return [f"{BUCKET}/{prefix}/*" for prefix in prefixes]
+
+
+def test_hosts_have_one_large_encrypted_disk(template: Template) -> None:
+    content = properties(template, "EC2::LaunchTemplate")["LaunchTemplateData"]
+    assert content["BlockDeviceMappings"] == [
+        {
+            "DeviceName": "/dev/xvda",
+            "Ebs": {
+                "DeleteOnTermination": True,
+                "Encrypted": True,
+                "Iops": 3000,
+                "Throughput": 250,
+                "VolumeSize": 200,
+                "VolumeType": "gp3",
+            },
+        }
+    ]
+
+
+def test_hosts_require_imdsv2_two_hops_away(template: Template) -> None:
+    content = properties(template, "EC2::LaunchTemplate")["LaunchTemplateData"]
+    assert content["MetadataOptions"] == {"HttpPutResponseHopLimit": 2, "HttpTokens": "required"}
+
+
+def test_user_data_is_mime_and_opens_scratch(template: Template) -> None:
+    content = properties(template, "EC2::LaunchTemplate")["LaunchTemplateData"]
+    text = flat(content["UserData"]["Fn::Base64"])
+    assert "multipart/mixed" in text
+    assert "chmod 1777 /scratch" in text
+
+
+def test_environments_pin_the_version_of_the_launch_template(template: Template) -> None:
+    for environment in resources(template, "Batch::ComputeEnvironment").values():
+        launch = environment["Properties"]["ComputeResources"]["LaunchTemplate"]
+        assert launch["Version"]["Fn::GetAtt"][1] == "LatestVersionNumber"
+
+
+def test_environments_say_al2023_and_are_updated_in_place(template: Template) -> None:
+    environments = resources(template, "Batch::ComputeEnvironment")
+    assert {name.rstrip("0123456789ABCDEF") for name in environments} >= {"ComputeSpot"}
+    for environment in environments.values():
+        content = environment["Properties"]
+        assert content["ComputeResources"]["Ec2Configuration"] == [{"ImageType": "ECS_AL2023"}]
+        assert content["ReplaceComputeEnvironment"] is False
+        assert content["UpdatePolicy"]["TerminateJobsOnUpdate"] is False
+        assert "ServiceRole" not in content
+        assert content["ComputeResources"]["MinvCpus"] == 0
+
+
+def test_the_first_queue_tries_spot_and_the_second_never(template: Template) -> None:
+    strategies = {
+        name: entry["Properties"]["ComputeResources"]["AllocationStrategy"]
+        for name, entry in resources(template, "Batch::ComputeEnvironment").items()
+    }
+    order = {}
+    for name, queue in resources(template, "Batch::JobQueue").items():
+        environments = queue["Properties"]["ComputeEnvironmentOrder"]
+        order[name[:14]] = [
+            strategies[entry["ComputeEnvironment"]["Ref"]]
+            for entry in sorted(environments, key=lambda entry: entry["Order"])
+        ]
+    assert order == {
+        "ComputeQueueE0": ["SPOT_PRICE_CAPACITY_OPTIMIZED", "BEST_FIT_PROGRESSIVE"],
+        "ComputeOnDeman": ["BEST_FIT_PROGRESSIVE"],
+    }
+
+
+def test_each_queue_cancels_what_no_host_can_run(template: Template) -> None:
+    for queue in resources(template, "Batch::JobQueue").values():
+        limits = queue["Properties"]["JobStateTimeLimitActions"]
+        assert {limit["Action"] for limit in limits} == {"CANCEL"}
+        assert {limit["Reason"]: limit["MaxTimeSeconds"] for limit in limits} == {
+            "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY": 7200,
+            "MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE": 600,
+            "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT": 600,
+        }
+
+
+@pytest.mark.parametrize("job", ["Gather", "Merge"])
+def test_jobs_retry_by_reason_the_first_match_wins(template: Template, job: str) -> None:
+    content = properties(template, "Batch::JobDefinition", job)
+    assert content["RetryStrategy"]["EvaluateOnExit"] == [
+        {"Action": "RETRY", "OnStatusReason": "Host EC2*"},
+        {"Action": "RETRY", "OnReason": "CannotPull*"},
+        {"Action": "RETRY", "OnReason": "DockerTimeoutError*"},
+        {"Action": "RETRY", "OnExitCode": "75"},
+        {"Action": "EXIT", "OnReason": "*"},
+    ]
+
+
+@pytest.mark.parametrize("job", ["Gather", "Merge"])
+def test_jobs_have_one_fixed_command_and_a_read_only_root(template: Template, job: str) -> None:
+    content = properties(template, "Batch::JobDefinition", job)
+    container = content["ContainerProperties"]
+    assert container["Command"] == [job.lower(), "--task", "Ref::task_uri"]
+    assert container["ReadonlyRootFilesystem"] is True
+    assert container["MountPoints"] == [
+        {"ContainerPath": "/scratch", "ReadOnly": False, "SourceVolume": "scratch"}
+    ]
+    variables = {entry["Name"]: entry["Value"] for entry in container["Environment"]}
+    assert variables["TMPDIR"] == variables["CPL_TMPDIR"] == "/scratch"
+    assert variables["NUMBA_CACHE_DIR"].startswith("/scratch/")
+    assert content["ResourceRetentionPolicy"] == {"SkipDeregisterOnUpdate": True}
+    assert content["Timeout"]["AttemptDurationSeconds"] >= 3600
+
+
+def test_jobs_and_functions_share_one_image(template: Template) -> None:
+    jobs = [
+        flat(entry["Properties"]["ContainerProperties"]["Image"])
+        for entry in resources(template, "Batch::JobDefinition").values()
+    ]
+    functions = [entry["Properties"] for entry in resources(template, "Lambda::Function").values()]
+    tags = {re.findall(r"[0-9a-f]{64}", str(text))[0] for text in jobs}
+    tags |= {re.findall(r"[0-9a-f]{64}", str(entry["Code"]))[0] for entry in functions}
+    assert len(tags) == 1
+    assert {entry["ImageConfig"]["Command"][0] for entry in functions} == {
+        f"lambdas.{module}.handler"
+        for module in ("start_run", "query", "filter", "assess", "finish")
+    }
+    for entry in functions:
+        assert entry["ImageConfig"]["EntryPoint"] == ["python", "-m", "awslambdaric"]
+
+
+def test_the_bucket_is_private_encrypted_and_tls_only(template: Template) -> None:
+    content = properties(template, "S3::Bucket")
+    assert set(content["PublicAccessBlockConfiguration"].values()) == {True}
+    rules = content["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert rules == [{"ServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]
+    assert content["NotificationConfiguration"] == {
+        "EventBridgeConfiguration": {"EventBridgeEnabled": True}
+    }
+    (statement,) = properties(template, "S3::BucketPolicy")["PolicyDocument"]["Statement"]
+    assert statement["Effect"] == "Deny"
+    assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+def test_scratch_expires_and_parts_of_uploads_too(template: Template) -> None:
+    rules = properties(template, "S3::Bucket")["LifecycleConfiguration"]["Rules"]
+    assert rules == [
+        {
+            "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1},
+            "Id": "AbortUploads",
+            "Status": "Enabled",
+        },
+        {"ExpirationInDays": 30, "Id": "ExpireScratch", "Prefix": "scratch/", "Status": "Enabled"},
+    ]
+
+
+def test_every_log_group_has_a_retention_and_nothing_else_logs(template: Template) -> None:
+    groups = resources(template, "Logs::LogGroup").values()
+    assert {entry["Properties"]["RetentionInDays"] for entry in groups} == {30}
+    for function in resources(template, "Lambda::Function").values():
+        assert "LogGroup" in function["Properties"]["LoggingConfig"]
+    for job in resources(template, "Batch::JobDefinition").values():
+        options = job["Properties"]["ContainerProperties"]["LogConfiguration"]["Options"]
+        assert options["awslogs-group"]["Ref"].startswith("JobsLogs")
+
+
+def test_there_is_no_nat_and_a_gateway_to_s3(template: Template) -> None:
+    assert resources(template, "EC2::NatGateway") == {}
+    assert flat(properties(template, "EC2::VPCEndpoint")["ServiceName"]).endswith(".s3")
+    for subnet in resources(template, "EC2::Subnet").values():
+        assert subnet["Properties"]["MapPublicIpOnLaunch"] is True
+    assert "SecurityGroupIngress" not in properties(template, "EC2::SecurityGroup")
+
+
+def test_nothing_needs_a_function_of_the_cdk(template: Template) -> None:
+    assert not [kind for kind in template["Resources"].values() if "Custom" in kind["Type"]]
+
+
+def test_the_workflow_may_do_what_its_states_do_and_stop_its_jobs(template: Template) -> None:
+    functions = [
+        name for name in resources(template, "Lambda::Function") if name.startswith("Stages")
+    ]
+    arn = "arn:<AWS::Partition>:batch:us-west-2:<AWS::AccountId>"
+    granted = statements(template, "WorkflowRole")
+    logs, granted = granted[6:], granted[:6]
+    assert logs == []
+    assert sorted(granted[0][1]) == sorted(f"<{name}.Arn>" for name in functions)
+    queues = [f"<{name}>" for name in resources(template, "Batch::JobQueue")]
+    assert granted[1] == (
+        ["batch:SubmitJob"],
+        [
+            *queues,
+            f"{arn}:job-definition/CloudBuster-GatherJob:*",
+            f"{arn}:job-definition/CloudBuster-MergeJob:*",
+        ],
+    )
+    assert granted[2] == (["batch:TerminateJob", "batch:TagResource"], [f"{arn}:job/*"])
+    assert granted[3] == (["batch:DescribeJobs"], ["*"])
+    assert granted[4] == (
+        ["events:PutTargets", "events:PutRule", "events:DescribeRule"],
+        [
+            "arn:<AWS::Partition>:events:us-west-2:<AWS::AccountId>:rule/"
+            "StepFunctionsGetEventsForBatchJobsRule"
+        ],
+    )
+
+
+@pytest.mark.parametrize(
+    ("role", "readable", "writable"),
+    [
+        ("JobsJobRole", ["runs", "scratch", "models", "aois"], ["runs", "scratch", "mosaics"]),
+        ("StagesQueryRole", ["runs", "requests", "aois"], ["runs"]),
+        ("StagesFilterRole", ["runs", "scratch"], ["runs", "scratch"]),
+        ("StagesAssessRole", ["runs", "scratch"], ["runs", "scratch"]),
+        ("StagesFinishRole", ["runs"], ["runs"]),
+        ("TriggerStartRunRole", ["requests"], ["rejected", "aois"]),
+    ],
+)
+def test_roles_read_and_write_their_prefixes_alone(
+    template: Template, role: str, readable: list[str], writable: list[str]
+) -> None:
+    granted = statements(template, role)
+    reads = [on for actions, on in granted if actions == ["s3:GetObject"]]
+    writes = [on for actions, on in granted if "s3:PutObject" in actions]
+    assert [on for on in reads if on != SCENES] == [behind(*readable)]
+    assert writes == [behind(*writable)]
+    assert (["s3:ListBucket"], [BUCKET]) in granted
+    others = [name for actions, _ in granted for name in actions if not name.startswith("s3:")]
+    assert not [name for name in others if name.endswith("*")]
+
+
+def test_who_reads_scenes(template: Template) -> None:
+    roles = [name for name in resources(template, "IAM::Role") if "Instance" not in name]
+    found = [name for name in roles if (["s3:GetObject"], SCENES) in statements(template, name)]
+    assert [name[:12] for name in found] == ["JobsJobRoleE", "StagesFilter"]
+
+
+def test_no_role_but_the_hosts_has_a_managed_policy(template: Template) -> None:
+    for name, role in resources(template, "IAM::Role").items():
+        assert ("ManagedPolicyArns" in role["Properties"]) is name.startswith("ComputeInstance")
+
+
+def test_start_run_may_start_describe_and_wait(template: Template) -> None:
+    granted = {
+        action: on for actions, on in statements(template, "StartRunRole") for action in actions
+    }
+    assert granted["states:DescribeExecution"] == [
+        "arn:<AWS::Partition>:states:us-west-2:<AWS::AccountId>:execution:CloudBuster:*"
+    ]
+    assert granted["states:StartExecution"] == granted["states:ListExecutions"]
+    assert {action.split(":")[0] for action in granted} == {"logs", "s3", "states", "sns", "sqs"}
+
+
+def test_requests_reach_the_starter_through_a_queue_with_dead_letters(template: Template) -> None:
+    pattern = properties(template, "Events::Rule", "TriggerRule")["EventPattern"]
+    assert pattern["detail"]["object"] == {"key": [{"wildcard": "requests/*.json"}]}
+    queue = properties(template, "SQS::Queue", "TriggerRequests")
+    assert queue["RedrivePolicy"]["maxReceiveCount"] == 3
+    mapping = properties(template, "Lambda::EventSourceMapping")
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    function = properties(template, "Lambda::Function", "StartRun")
+    assert queue["VisibilityTimeout"] >= 6 * function["Timeout"]
+
+
+def test_only_what_the_stack_did_wrong_raises_an_alarm(template: Template) -> None:
+    names = [
+        entry["Properties"].get("MetricName")
+        for entry in resources(template, "CloudWatch::Alarm").values()
+    ]
+    assert sorted(names) == [
+        "ApproximateNumberOfMessagesVisible",
+        "Errors",
+        "Errors",
+        "ExecutionsTimedOut",
+        "InfrastructureFailures",
+    ]
+    pattern = properties(template, "Logs::MetricFilter")["FilterPattern"]
+    assert pattern == '{ $.event = "run_failed" && $.infrastructure IS TRUE }'
+    blocked = properties(template, "Events::Rule", "QueueBlocked")["EventPattern"]
+    assert blocked["detail-type"] == ["Batch Job Queue Blocked"]
+
+
+def test_functions_know_their_stack(template: Template) -> None:
+    told = settings(template, "StagesQuery")
+    assert told["root"] == "s3://<StorageBucket5CB7C8EA>"
+    assert told["topic_arn"].startswith("<NotificationsTopic")
+    assert "state_machine_arn" not in told
+    assert 0.09 < told["gather_usd_per_hour"] < 0.11
+    starter = settings(template, "StartRun")
+    assert starter["state_machine_arn"].startswith("<WorkflowMachine")
+    assert starter["queue_url"].startswith("<TriggerRequests")
+
+
+def test_the_machine_is_standard_traced_and_logged(template: Template) -> None:
+    content = properties(template, "StepFunctions::StateMachine")
+    assert content["StateMachineType"] == "STANDARD"
+    assert content["TracingConfiguration"] == {"Enabled": True}
+    assert content["LoggingConfiguration"]["Level"] == "ALL"
+    assert content["LoggingConfiguration"]["IncludeExecutionData"] is False
+    job = state_machine(template)["States"]["BaseImage"]["Result"]
+    assert job["definition"].startswith("<JobsGatherJob")

@@ -1,0 +1,119 @@
+import json
+
+import numpy as np
+import pytest
+import shapely
+from shapely.geometry import MultiPolygon, box, mapping, shape
+
+from cloudbuster.catalogs.schema import mgrs_tile_of
+from cloudbuster.core.antimeridian import unwrapped
+from cloudbuster.core.footprint import read_footprint, repaired_footprints, tile_square
+
+ACROSS = MultiPolygon([box(178, 67, 180, 68), box(-180, 67, -179, 68)])
+ACROSS_BOX = [178, 67, -179, 68]
+
+
+def footprint(*given, **named):
+    found = read_footprint(*given, **named)
+    assert found is not None
+    return found
+
+
+def square_of(tile):
+    found = None if tile is None else tile_square(tile)
+    assert found is not None
+    return found
+
+
+def jumping():
+    ring = [[178, 67], [-179, 67], [-179, 68], [178, 68], [178, 67]]
+    return {"type": "Polygon", "coordinates": [ring]}
+
+
+@pytest.mark.parametrize(
+    ("geometry", "bounds"),
+    [
+        (mapping(ACROSS), None),
+        (jumping(), [-179, 67, 178, 68]),
+        (mapping(box(178, 67, 181, 68)), None),
+        (None, ACROSS_BOX),
+        (None, [178, 67, 0, -179, 68, 4000]),
+        ({}, [-179, 67, 178, 68]),
+        ({"type": "Polygon", "coordinates": [[[0, 0]]]}, ACROSS_BOX),
+        (mapping(box(-180, 67, 180, 68)), ACROSS_BOX),
+    ],
+)
+def test_a_footprint_across_the_antimeridian_lies_in_the_right_place(geometry, bounds):
+    assert footprint(geometry, box=bounds).equals(ACROSS)
+
+
+@pytest.mark.parametrize("bounds", [None, [-180, 67, 180, 68.5], [1, 2], ["a", 1, 2, 3], "bbox"])
+def test_without_geometry_and_box_the_tile_tells(bounds):
+    found = footprint(None, box=bounds, tile="1WCR")
+    assert unwrapped(found).bounds == pytest.approx((178.12, 67.46, 180.89, 68.50), abs=0.01)
+    assert read_footprint(None, box=bounds) is None
+
+
+@pytest.mark.parametrize("tile", ["33TWA1", "61TWL", "33IWL", "33TAL", "", "33TWW"])
+def test_a_tile_that_cannot_be_has_no_square(tile):
+    assert tile_square(tile) is None
+
+
+def test_a_footprint_like_the_square_of_its_tile_stays_as_it_is():
+    square = square_of("33TWL")
+    assert footprint(mapping(square)).equals_exact(square, 0)
+
+
+def test_a_staircase_of_a_thousand_vertices_that_crosses_itself_is_repaired():
+    steps = np.arange(1200)
+    edge = np.column_stack([14 + 0.001 * (steps % 2) + steps * 1e-4, 45 + steps * 8e-4])
+    # Two stairs in the wrong order: the ring crosses itself there.
+    edge[[300, 302]] = edge[[302, 300]]
+    ring = [*edge.tolist(), [15.4, 45.96], [15.4, 45], edge[0].tolist()]
+    document = {"type": "Polygon", "coordinates": [ring]}
+    assert not shape(document).is_valid
+    found = footprint(document)
+    assert found.is_valid
+    assert found.area == pytest.approx(shape(document).convex_hull.area, rel=0.01)
+
+
+def test_many_footprints_are_repaired_as_one_is():
+    bow_tie = shapely.Polygon([(0, 0), (2, 2), (2, 0), (0, 2)])
+    plain = box(10, 45, 11, 46)
+    given = [plain, None, bow_tie, shape(jumping()), box(-180, 0, 180, 1), box(181, 0, 182, 1)]
+    found = repaired_footprints(np.array([*given, None], dtype=np.object_)[:-1])
+    assert found[0] is plain
+    assert found[1] is None
+    assert found[2].area == 2
+    assert found[3].equals(ACROSS)
+    assert found[4] is None
+    assert found[5].bounds == (-179, 0, -178, 1)
+
+
+@pytest.mark.real_data
+def test_the_footprints_of_real_items_lie_in_the_squares_of_their_tiles(test_data):
+    documents = [
+        json.loads(path.read_bytes()) for path in (test_data / "stac-items").rglob("*.json")
+    ]
+    members = [
+        member
+        for document in documents
+        if isinstance(document, dict)
+        for member in document.get("features", [document])
+    ]
+    items = [item for item in members if item.get("type") == "Feature" and "assets" in item]
+    assert len(items) >= 70
+    crossing = set()
+    for item in items:
+        found = footprint(item["geometry"], box=item["bbox"])
+        square = square_of(mgrs_tile_of(item))
+        if found.geom_type == "MultiPolygon":
+            crossing.add(item["id"])
+        # Edges of catalogs' footprints are straight in degrees: they leave the square a little, a
+        # sliver of a swath by more of its own area.
+        assert unwrapped(found).difference(square).area < 0.005 * square.area, item["id"]
+    # One as a MultiPolygon, one as a ring that jumps with a box that spans the globe.
+    assert crossing == {
+        "S2B_T01WCR_20250427T000611_L2A",
+        "S2A_OPER_MSI_L2A_TL_2APS_20230602T025701_A041483_T01WCR",
+    }
