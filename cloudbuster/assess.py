@@ -10,13 +10,13 @@ from rasterio.features import rasterize
 from shapely.geometry.base import BaseGeometry
 
 from cloudbuster.core.aoi import read_area
-from cloudbuster.core.grid import MosaicGrid
+from cloudbuster.core.grid import GridWindow, MosaicGrid
 from cloudbuster.core.masks import Look
 from cloudbuster.core.mosaic_grid import project_area
 from cloudbuster.errors import NothingUsableError
 from cloudbuster.events import Event, OnEvent, emit
 from cloudbuster.io.gdal_env import gdal_env
-from cloudbuster.io.scene_raster import SceneRaster
+from cloudbuster.io.scene_raster import OpenScenes
 from cloudbuster.models import (
     Assessment,
     FilterOptions,
@@ -73,16 +73,15 @@ def assess_scenes(
     aoi = read_area(info.aoi)
     grid = records[0].grid.grid()
     inside = project_area(aoi, grid.crs)
+    blocks = list(grid.blocks(BLOCK_CELLS))
+    # An area of less than a cell may hold no centre of one: then the cells that it touches count.
+    touched = not any(_burn(inside, grid.crop(window)).any() for window in blocks)
     tally = np.zeros(options.coverage_count + 5, dtype=np.int64)
-    with gdal_env():
-        blocks = list(grid.blocks(BLOCK_CELLS))
-        rasters = [(record, SceneRaster(folder / record.raster, grid)) for record in records]
+    with gdal_env(), OpenScenes([folder / record.raster for record in records], grid) as scenes:
         for done, window in enumerate(blocks, start=1):
-            part = grid.crop(window)
-            within = _burn(inside, part)
+            within = _burn(inside, grid.crop(window), all_touched=touched)
             if within.any():
-                looks = [(record.backstop, raster.read_look(window)) for record, raster in rasters]
-                tally += _count(looks, within, options.coverage_count)
+                tally += _count(_looks(records, scenes, window), within, options.coverage_count)
             emit(on_event, Event("assess", done, len(blocks)))
     # The sign of a ring's area is its direction, which `normalize` sets: shells against holes.
     area_m2 = abs(Geod(ellps="WGS84").geometry_area_perimeter(shapely.normalize(aoi))[0])
@@ -112,17 +111,26 @@ def backstop_repairs(folder: Path, records: tuple[SceneRecord, ...]) -> tuple[st
     grid = records[0].grid.grid()
     backstops = {record.item_id for record in records if record.backstop}
     needed: dict[str, None] = {}
-    with gdal_env():
-        rasters = [(record, SceneRaster(folder / record.raster, grid)) for record in records]
+    with gdal_env(), OpenScenes([folder / record.raster for record in records], grid) as scenes:
         for window in grid.blocks(BLOCK_CELLS):
-            looks = [(record, raster.read_look(window)) for record, raster in rasters]
-            hole = ~_filled([(record.backstop, look) for record, look in looks])
-            for record, look in looks:
+            looks = _looks(records, scenes, window)
+            hole = ~_filled(looks)
+            for record, (_, look) in zip(records, looks, strict=True):
                 sees = hole & (look != Look.UNOBSERVED)
                 if not record.backstop and record.item_id not in backstops and sees.any():
                     needed[record.item_id] = None
                     hole &= ~sees
     return tuple(record.item_id for record in records if record.item_id in needed)
+
+
+def _looks(
+    records: tuple[SceneRecord, ...], scenes: OpenScenes, window: GridWindow
+) -> list[tuple[bool, npt.NDArray[np.uint8]]]:
+    """(backstop or not, look) of each scene in a window."""
+    return [
+        (record.backstop, scenes.use(position).read_look(window))
+        for position, record in enumerate(records)
+    ]
 
 
 def _filled(looks: list[tuple[bool, npt.NDArray[np.uint8]]]) -> npt.NDArray[np.bool_]:
@@ -208,11 +216,19 @@ def _assessment(
     )
 
 
-def _burn(area: BaseGeometry, part: MosaicGrid) -> npt.NDArray[np.bool_]:
-    """Cells of ``part`` whose centre lies in ``area``."""
+def _burn(
+    area: BaseGeometry, part: MosaicGrid, *, all_touched: bool = False
+) -> npt.NDArray[np.bool_]:
+    """Cells of ``part`` whose centre lies in ``area``, or that it touches."""
     # An area of thousands of vertices is cut first: GDAL looks at all of them for every block.
     cut = shapely.clip_by_rect(area, *part.bounds)
     if cut.is_empty:
         return np.zeros(part.shape, dtype=bool)
-    burnt = rasterize([(cut, 1)], out_shape=part.shape, transform=part.transform, dtype="uint8")
+    burnt = rasterize(
+        [(cut, 1)],
+        out_shape=part.shape,
+        transform=part.transform,
+        dtype="uint8",
+        all_touched=all_touched,
+    )
     return np.asarray(burnt, dtype=bool)

@@ -2,14 +2,19 @@
 
 import logging
 import multiprocessing
+import os
+import signal
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -21,10 +26,13 @@ from cloudbuster.detectors import make_detector
 from cloudbuster.errors import (
     BadInputError,
     CloudBusterError,
+    ExitCode,
+    MissingExtraError,
     NothingUsableError,
     OutputError,
     RadiometryError,
     TryAgainError,
+    UntrustedCodeError,
 )
 from cloudbuster.events import Event, OnEvent, emit
 from cloudbuster.io.documents import read_document, write_document
@@ -36,11 +44,12 @@ from cloudbuster.io.regrid import project_bounds
 from cloudbuster.io.scene_raster import (
     BACKSTOP_PREFIX,
     MASK_PREFIX,
+    SceneRaster,
     open_scene_writer,
     scene_stem,
 )
 from cloudbuster.io.scene_source import RasterSceneSource
-from cloudbuster.io.uri import exists, join
+from cloudbuster.io.uri import exists, is_remote, join, local_path, output_error
 from cloudbuster.models import (
     GatherTask,
     OnRadiometryConflict,
@@ -53,6 +62,8 @@ logger = logging.getLogger(__name__)
 
 # What of a decision does not reach the pixels.
 _UNSAID: dict[str, object] = {"confidence": "low", "conflict": False, "evidence": ()}
+# What no other scene would fare better with: the disk, the installation, the permission.
+HARD_ERRORS = (OutputError, MissingExtraError, UntrustedCodeError)
 
 
 @dataclass(frozen=True)
@@ -74,18 +85,28 @@ class GatherReport:
     reused: tuple[str, ...]
 
     def raise_for_failures(self, min_success_fraction: float) -> None:
-        """Raise NothingUsableError where fewer than this share of the scenes was gathered."""
+        """Raise where fewer than this share of the scenes was gathered.
+
+        Raises
+        ------
+        TryAgainError
+            Where enough would have been, had not the disk or a remote service failed.
+        NothingUsableError
+            Else.
+        """
         gathered = len({record.item_id for record in self.records})
         total = gathered + len(self.failures)
         if gathered and gathered >= min_success_fraction * total:
             return
-        first = self.failures[0]
+        passing = [failure for failure in self.failures if failure.error == TryAgainError.__name__]
+        enough = bool(passing) and gathered + len(passing) >= min_success_fraction * total
+        first = passing[0] if enough else self.failures[0]
         msg = (
             f"{len(self.failures)} of {total} scenes could not be gathered, first "
             f"{first.item_id}: {first.error}: {first.message}; at least "
             f"{min_success_fraction:.0%} must be"
         )
-        raise NothingUsableError(msg)
+        raise TryAgainError(msg) if enough else NothingUsableError(msg)
 
 
 @dataclass(frozen=True)
@@ -176,10 +197,13 @@ def gather_scenes(
 
     Raises
     ------
-    OutputError, TryAgainError
-        Where nothing can be written at all, or a worker was killed.
+    OutputError, MissingExtraError, UntrustedCodeError
+        Where no scene could fare better: nothing can be written, a package is missing, a model's
+        code may not run.
     RadiometryError
         Where a scene's radiometry is in conflict and its task says to stop.
+    TryAgainError
+        Where a worker was killed.
     """
     records: list[SceneRecord] = []
     failures: list[SceneFailure] = []
@@ -194,16 +218,19 @@ def gather_scenes(
             todo.append(left)
     done = len(tasks) - len(todo)
     emit(on_event, Event("gather", done, len(tasks), f"{done} scenes were gathered before"))
-    for result in _results(todo, workers):
-        done += 1
-        if isinstance(result, SceneFailure):
-            failures.append(result)
-            logger.warning("scene_failed", extra={"scene": result.item_id, "error": result.error})
-            message = f"{result.item_id} failed: {result.error}: {result.message}"
-        else:
-            records.extend(result)
-            message = f"{result[0].item_id} ({result[0].clear_fraction:.0%} clear)"
-        emit(on_event, Event("gather", done, len(tasks), message))
+    # Closed at once whatever happens here: an interrupted caller must not leave workers behind.
+    with closing(_results(todo, workers)) as results:
+        for result in results:
+            done += 1
+            if isinstance(result, SceneFailure):
+                failures.append(result)
+                told = {"scene": result.item_id, "error": result.error}
+                logger.warning("scene_failed", extra=told)
+                message = f"{result.item_id} failed: {result.error}: {result.message}"
+            else:
+                records.extend(result)
+                message = f"{result[0].item_id} ({result[0].clear_fraction:.0%} clear)"
+            emit(on_event, Event("gather", done, len(tasks), message))
     return GatherReport(
         tuple(sorted(records, key=lambda record: (record.backstop, record.index))),
         tuple(sorted(failures, key=lambda failure: failure.index)),
@@ -231,32 +258,84 @@ def _stop_at_conflicts(tasks: list[GatherTask]) -> None:
 
 def _results(
     tasks: list[GatherTask], workers: int
-) -> Iterator[tuple[SceneRecord, ...] | SceneFailure]:
+) -> Generator[tuple[SceneRecord, ...] | SceneFailure, None, None]:
     """Gather each task, in this process or in a pool; in the order in which they finish."""
     if workers <= 1 or len(tasks) <= 1:
         yield from map(_gather_softly, tasks)
         return
     # Spawned, not forked: GDAL and the models hold threads and locks that a fork would copy.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(tasks)), mp_context=context) as pool:
-        futures = [pool.submit(_gather_softly, task) for task in tasks]
+    watched, leash = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(
+        min(workers, len(tasks)),
+        mp_context=context,
+        initializer=_start_worker,
+        initargs=(watched,),
+    )
+    with watched, leash:
+        finished = False
         try:
+            with _interrupts_held():
+                futures = [pool.submit(_gather_in_worker, task) for task in tasks]
             for future in as_completed(futures):
                 yield future.result()
+            finished = True
         except BrokenProcessPool as error:
             msg = "a worker was killed, most often for memory; try again with fewer --workers"
             raise TryAgainError(msg) from error
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            if not finished:
+                leash.close()
+            pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Start workers that Ctrl-C in a terminal does not reach; this process stops them itself."""
+    # A new process inherits the mask; here the signal is delivered when the mask is set back.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _start_worker(watched: Connection) -> None:
+    """Let a worker stop when the process that started it says so, or is gone."""
+    threading.Thread(target=_follow, args=(watched,), daemon=True).start()
+
+
+def _follow(watched: Connection) -> None:
+    """Wait until the other end is closed (nothing is ever sent), then stop this process."""
+    with suppress(EOFError, OSError):
+        watched.recv_bytes()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _stop_worker(_signal: int, _frame: object) -> NoReturn:
+    raise SystemExit(int(ExitCode.TERMINATED))
+
+
+def _gather_in_worker(task: GatherTask) -> tuple[SceneRecord, ...] | SceneFailure:
+    """Gather a scene; when told to stop, clean up and take no further one from the queue."""
+    signal.signal(signal.SIGTERM, _stop_worker)
+    try:
+        return _gather_softly(task)
+    except SystemExit:
+        os._exit(int(ExitCode.TERMINATED))
+    finally:
+        # Between two scenes there is nothing to clean up.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _gather_softly(task: GatherTask) -> tuple[SceneRecord, ...] | SceneFailure:
-    """Gather a scene; what is wrong with it alone becomes a failure, a dead disk an error."""
+    """Gather a scene; what is wrong with it alone becomes a failure."""
     try:
         return gather_scene(task)
+    except HARD_ERRORS:
+        raise
     except CloudBusterError as error:
-        stop = task.on_radiometry_conflict == "fail" and isinstance(error, RadiometryError)
-        if stop or isinstance(error, OutputError):
+        if task.on_radiometry_conflict == "fail" and isinstance(error, RadiometryError):
             raise
         return SceneFailure(
             item_id=str(task.item.get("id")),
@@ -272,34 +351,41 @@ def _split(task: GatherTask) -> tuple[list[SceneRecord], GatherTask | None]:
     if not known:
         return [], task
     done = {record.backstop for record in known}
-    left = task.model_copy(
-        update={
-            "index": None if False in done else task.index,
-            "backstop_index": None if True in done else task.backstop_index,
-        }
-    )
-    return known, left if _outputs(left) else None
+    left = {
+        "index": None if False in done else task.index,
+        "backstop_index": None if True in done else task.backstop_index,
+        # What is finished has its mask, and that is the scene's only one.
+        "donate_mask": False,
+    }
+    return known, task.model_copy(update=left) if any(left.values()) else None
 
 
 def _finished(task: GatherTask, output: _Output) -> SceneRecord | None:
-    """Find the record of a raster that an earlier call finished and that is still there."""
-    document = join(task.output, f"{output.stem}.json")
-    if not (exists(document) and exists(join(task.output, f"{output.stem}.tif"))):
+    """Find the record of a raster that an earlier call finished and that is still there, whole."""
+    document, raster = (join(task.output, f"{output.stem}.{end}") for end in ("json", "tif"))
+    if not (exists(document) and exists(raster)):
+        return None
+    if task.donate_mask and not exists(join(task.output, _mask_name(task))):
         return None
     try:
         record = read_document(document, SceneRecord)
+        if not is_remote(raster):
+            SceneRaster(local_path(raster)).close()
     except BadInputError:
         return None
-    mask_missing = record.mask and not exists(join(task.output, record.mask))
-    same = record.task_fingerprint == _fingerprint(task, output)
-    return record if same and not mask_missing else None
+    return record if record.task_fingerprint == _fingerprint(task, output) else None
 
 
 def _fingerprint(task: GatherTask, output: _Output) -> str:
-    """Identify a raster: what decides its pixels, wherever it lies, and this package's version."""
+    """Identify a raster: what decides its pixels, wherever it lies, and this package's version.
+
+    The scene's files count by their names: a product of Sentinel-2 does not change under its name,
+    and of a remote one nobody could tell. Whoever mends a local file gathers with ``force``.
+    """
     content = task.model_copy(
         update={
             "output": "",
+            "donate_mask": False,
             "index": None if output.backstop else output.index,
             "backstop_index": output.index if output.backstop else None,
             # The words may quote other scenes, whose change is none of this raster's.
@@ -374,7 +460,18 @@ def _write_scene(
         if counts[Look.UNOBSERVED] == counts.sum():
             msg = f"{source.scene.id} has no valid pixel on the mosaic; drop it"
             raise NothingUsableError(msg)
+        # Before the new rasters appear: a crash in between must not leave them with the records of
+        # the old ones, which a later call would take for finished.
+        for output in outputs:
+            _remove(folder / f"{output.stem}.json")
     return tuple(_record(task, source, mask, output, counts) for output in outputs)
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise output_error(path, error) from error
 
 
 def _record(

@@ -7,7 +7,7 @@ then is reflectance read, and only of the scenes, and of the part of the block, 
 import logging
 import re
 import time
-from collections import Counter, OrderedDict
+from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -42,8 +42,10 @@ from cloudbuster.io.gdal_env import gdal_env
 from cloudbuster.io.preview import write_preview
 from cloudbuster.io.scene_raster import (
     BACKSTOP_PREFIX,
+    MAX_OPEN_SCENES,
     NODATA,
     SCENE_INDEX_BAND,
+    OpenScenes,
     SceneRaster,
     scene_stem,
 )
@@ -64,9 +66,6 @@ from cloudbuster.models import (
 )
 
 logger = logging.getLogger(__name__)
-
-# Rasters open at once: far below the 1024 files that a process may usually hold.
-MAX_OPEN_SCENES = 128
 
 UInt16Raster = npt.NDArray[np.uint16]
 
@@ -299,49 +298,23 @@ def _check_indices(files: list[SceneFile]) -> None:
             raise RasterError(msg)
 
 
-class _SceneSet:
-    """The scenes of a mosaic on one grid, at most `MAX_OPEN_SCENES` of them open."""
+class _SceneSet(OpenScenes):
+    """The scenes of a mosaic, which have the same bands."""
 
     def __init__(self, files: tuple[SceneFile, ...]) -> None:
         self.files = files
         self.grid = _mosaic_grid(files)
-        self._open: OrderedDict[int, SceneRaster] = OrderedDict()
-        self._rasters: list[SceneRaster] = []
+        paths = [file.path for file in files]
+        super().__init__(paths, self.grid, max_open=MAX_OPEN_SCENES)
+        self.bands = self.use(0).bands
         for position, file in enumerate(files):
-            self._rasters.append(SceneRaster(file.path, self.grid))
-            self.use(position)
-        self.bands = self._rasters[0].bands
-        for file, raster in zip(files, self._rasters, strict=True):
-            if raster.bands != self.bands:
+            bands = self.use(position).bands
+            if bands != self.bands:
                 msg = (
-                    f"{file.path}: bands {', '.join(raster.bands)}, but {files[0].path.name} has "
+                    f"{file.path}: bands {', '.join(bands)}, but {files[0].path.name} has "
                     f"{', '.join(self.bands)}; gather all scenes with the same --bands"
                 )
                 raise RasterError(msg)
-
-    def __enter__(self) -> "_SceneSet":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for raster in self._open.values():
-            raster.close()
-
-    def use(self, position: int) -> SceneRaster:
-        """Scene at ``position``; the one unused for longest is closed when there are too many."""
-        raster = self._open[position] = self._rasters[position]
-        self._open.move_to_end(position)
-        if len(self._open) > MAX_OPEN_SCENES:
-            _, oldest = self._open.popitem(last=False)
-            oldest.close()
-        return raster
-
-    def meeting(self, window: GridWindow) -> list[int]:
-        """Positions of the scenes that hold any cell of ``window``."""
-        return [
-            position
-            for position, raster in enumerate(self._rasters)
-            if not raster.window.intersection(window).is_empty
-        ]
 
 
 def _mosaic_grid(files: tuple[SceneFile, ...]) -> MosaicGrid:

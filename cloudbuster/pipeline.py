@@ -4,7 +4,7 @@ import hashlib
 import logging
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -21,8 +21,9 @@ from cloudbuster.events import Event, OnEvent, emit
 from cloudbuster.filter import filter_scenes
 from cloudbuster.gather import GatherReport, gather_scenes, output_stems
 from cloudbuster.io.documents import read_document, write_document
+from cloudbuster.io.run_folder import held
 from cloudbuster.io.scene_raster import MASK_PREFIX
-from cloudbuster.io.uri import is_remote, local_path
+from cloudbuster.io.uri import is_remote, local_path, output_error
 from cloudbuster.merge import merge_scenes
 from cloudbuster.models import (
     Assessment,
@@ -70,10 +71,21 @@ def run(request: MosaicRequest, *, workers: int = 1, on_event: OnEvent | None = 
         Where the output cannot be written, or holds another request's run and ``force`` is off.
     NothingUsableError
         Without a candidate, or where fewer scenes than ``min_success_fraction`` were gathered.
+    TryAgainError
+        Where another run is at work in the folder, or the disk or a remote service failed.
     CloudBusterError
         Of any stage; ``status.json`` then says which.
     """
-    folder = _claim(request)
+    folder = _folder_of(request)
+    with held(folder):
+        _claim(request, folder)
+        return _run_in(folder, request, workers, on_event)
+
+
+def _run_in(
+    folder: Path, request: MosaicRequest, workers: int, on_event: OnEvent | None
+) -> RunResult:
+    """Run the stages in a folder that is this request's."""
     status = _Status(folder, request)
     with status.watching():
         line = _Line(request, folder, status, on_event)
@@ -122,6 +134,7 @@ class _Line:
         self.status = status
         self.on_event = on_event
         self.reused: list[str] = []
+        self._force_documents = request.force
         self._force_scenes = request.force
 
     def query(self) -> Candidates:
@@ -136,10 +149,10 @@ class _Line:
         )
 
     def document(self, stage: str, name: str, model: type[D], make: Callable[[], D]) -> D:
-        """Read a stage's document if an earlier run left it, else make and write it."""
+        """Read a stage's document if an earlier run left it, else make it and all after it."""
         self.status.enter(stage)
         path = self.folder / name
-        if path.is_file() and not self.request.force:
+        if path.is_file() and not self._force_documents:
             try:
                 known = read_document(str(path), model)
             except BadInputError:
@@ -148,6 +161,7 @@ class _Line:
                 self.reused.append(name)
                 emit(self.on_event, Event(stage, 1, 1, "done before"))
                 return known
+        self._force_documents = True
         made = make()
         write_document(str(path), made)
         return made
@@ -213,6 +227,7 @@ class _Line:
             self.reused.append(f"{self.request.name}-cloudless.tif")
             emit(self.on_event, Event("merge", 1, 1, "done before"))
         else:
+            self.status.forget_merge()
             products = merge_scenes(
                 str(self.folder / "scenes"),
                 str(self.folder),
@@ -257,15 +272,22 @@ class _Status:
         try:
             yield
         except CloudBusterError as error:
-            self._write(
-                state="failed",
-                exit_code=int(error.exit_code),
-                error=f"{type(error).__name__}: {error}",
-            )
+            self._fail(int(error.exit_code), f"{type(error).__name__}: {error}")
             raise
-        except (KeyboardInterrupt, SystemExit):
-            self._write(state="failed", exit_code=int(ExitCode.INTERRUPTED), error="stopped")
+        except KeyboardInterrupt:
+            self._fail(int(ExitCode.INTERRUPTED), "stopped")
             raise
+        except SystemExit as error:
+            self._fail(error.code if isinstance(error.code, int) else int(ExitCode.BUG), "stopped")
+            raise
+        finally:
+            if self._now.state == "running":
+                self._fail(int(ExitCode.BUG), "a bug in this package; its traceback tells more")
+
+    def _fail(self, exit_code: int, error: str) -> None:
+        # What stopped the run may stop this as well: the first error is the one to tell.
+        with suppress(CloudBusterError):
+            self._write(state="failed", exit_code=exit_code, error=error)
 
     def enter(self, stage: str) -> None:
         """Say that ``stage`` begins; what an earlier run merged stays known until then."""
@@ -275,6 +297,10 @@ class _Status:
             merge_fingerprint=before.merge_fingerprint if before else None,
             products=before.products if before else None,
         )
+
+    def forget_merge(self) -> None:
+        """Say that products are being replaced: those of an earlier run are no longer known."""
+        self._write(merge_fingerprint=None, products=None)
 
     def finished_merge(self, fingerprint: str) -> MergeResult | None:
         """Products of an earlier merge of the same inputs, if all of them are there."""
@@ -306,19 +332,23 @@ class _Status:
         )
 
 
-def _claim(request: MosaicRequest) -> Path:
-    """Take the output folder for this request; refuse one that holds another's run."""
+def _folder_of(request: MosaicRequest) -> Path:
     output = request.output or request.name
     if is_remote(output):
         msg = f"{output}: a run on one machine writes to a local folder; the stack writes to S3"
         raise OutputError(msg)
-    folder = local_path(output).absolute()
+    return local_path(output).absolute()
+
+
+def _claim(request: MosaicRequest, folder: Path) -> None:
+    """Make a folder this request's; refuse one that holds another's run."""
     document = folder / "request.json"
     if document.is_file() and not request.force:
-        known = read_document(str(document), MosaicRequest)
-        if request_fingerprint(known) != request_fingerprint(request):
+        known = _known_request(document)
+        if known is None or request_fingerprint(known) != request_fingerprint(request):
+            whose = "a request that cannot be read" if known is None else "another request"
             msg = (
-                f"{folder} holds the run of another request ({known.name}); "
+                f"{folder} holds the run of {whose}{f' ({known.name})' if known else ''}; "
                 "choose another output, or --force to replace it"
             )
             raise OutputError(msg)
@@ -326,7 +356,13 @@ def _claim(request: MosaicRequest) -> Path:
         for name in ("candidates.json", "selection.json", "assessment.json", "status.json"):
             (folder / name).unlink(missing_ok=True)
     write_document(str(document), request)
-    return folder
+
+
+def _known_request(document: Path) -> MosaicRequest | None:
+    try:
+        return read_document(str(document), MosaicRequest)
+    except BadInputError:
+        return None
 
 
 def _bands(request: MosaicRequest) -> tuple[str, ...]:
@@ -355,7 +391,10 @@ def _remove_stale(
     pattern = re.compile(rf"(backstop-|mask-)?{re.escape(name)}-\d+")
     for path in scenes.iterdir():
         if pattern.fullmatch(path.stem) and path.stem not in wanted:
-            path.unlink()
+            try:
+                path.unlink()
+            except OSError as error:
+                raise output_error(path, error) from error
 
 
 def _merge_fingerprint(request: MosaicRequest, records: tuple[SceneRecord, ...]) -> str:

@@ -3,17 +3,20 @@
 moto itself asks nobody to pay and believes every signature.
 """
 
-import threading
+import json
+import multiprocessing
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing.connection import Connection
 
 import requests
 from moto.server import ThreadedMotoServer
 
 ERROR = '<?xml version="1.0"?><Error><Code>{code}</Code><Message>{message}</Message></Error>'
 PASSED_ON = ("Range", "Authorization", "x-amz-date", "x-amz-content-sha256", "x-amz-request-payer")
+CONTROL = "/_manners"
 ANSWERED = ("Content-Range", "Accept-Ranges", "ETag", "Last-Modified", "Content-Type")
 
 
@@ -38,40 +41,28 @@ class Asked:
 
 
 @dataclass
-class S3Server:
-    """The server's manners, and what it was asked.
+class Manners:
+    """How the server treats requests.
 
     Attributes
     ----------
-    requester_pays : set of str
+    requester_pays : list of str
         Buckets that refuse requests without the header, and those without a signature.
-    private : set of str
+    private : list of str
         Buckets that refuse requests without a signature.
-    unsigned_only : set of str
+    unsigned_only : list of str
         Buckets that refuse signed requests, as AWS does where it does not know the key.
     outages : list of int
         Statuses of the coming requests, until none is left.
     outage_after : int
         How many requests are answered before the outages begin.
-    asked : list of Asked
-        Every request.
     """
 
-    requester_pays: set[str] = field(default_factory=set)
-    private: set[str] = field(default_factory=set)
-    unsigned_only: set[str] = field(default_factory=set)
+    requester_pays: list[str] = field(default_factory=list)
+    private: list[str] = field(default_factory=list)
+    unsigned_only: list[str] = field(default_factory=list)
     outages: list[int] = field(default_factory=list)
     outage_after: int = 0
-    asked: list[Asked] = field(default_factory=list)
-    url: str = ""
-
-    behind: str = ""
-
-    def put(self, bucket: str, key: str, content: bytes) -> None:
-        """Store an object, past every rule."""
-        requests.put(f"{self.behind}/{bucket}", timeout=10)
-        address, public = f"{self.behind}/{bucket}/{key}", {"x-amz-acl": "public-read"}
-        requests.put(address, data=content, headers=public, timeout=10).raise_for_status()
 
     def refusal(self, asked: Asked) -> tuple[int, str, str] | None:
         """Status, code and message of a refusal or an outage; None where the request passes."""
@@ -88,37 +79,106 @@ class S3Server:
         return None
 
 
+@dataclass(frozen=True)
+class S3Server:
+    """The server, as a test sees it; it runs in a process of its own.
+
+    GDAL holds locks of its own while it waits for an answer, and threads that wait for these may
+    hold Python's: a server in the same process could then not answer at all.
+    """
+
+    url: str
+    behind: str
+
+    def put(self, bucket: str, key: str, content: bytes) -> None:
+        """Store an object, past every rule."""
+        requests.put(f"{self.behind}/{bucket}", timeout=10)
+        address, public = f"{self.behind}/{bucket}/{key}", {"x-amz-acl": "public-read"}
+        requests.put(address, data=content, headers=public, timeout=10).raise_for_status()
+
+    def behave(self, **manners: object) -> None:
+        """Change how requests are treated from now on; what is not named stays."""
+        requests.post(f"{self.url}{CONTROL}", json=manners, timeout=10).raise_for_status()
+
+    def forget(self) -> None:
+        """Forget what was asked."""
+        requests.delete(f"{self.url}{CONTROL}", timeout=10).raise_for_status()
+
+    @property
+    def asked(self) -> list[Asked]:
+        """Every request since the last `forget`."""
+        known = requests.get(f"{self.url}{CONTROL}", timeout=10).json()
+        return [Asked(**entry) for entry in known]
+
+
 @contextmanager
-def serving_s3(server: S3Server) -> Iterator[S3Server]:
-    """Run ``server`` before a fresh moto on free ports of the loopback; its ``url`` is set."""
+def serving_s3() -> Iterator[S3Server]:
+    """Run the server before a fresh moto on free ports of the loopback."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(theirs,), daemon=True)
+    process.start()
+    try:
+        yield S3Server(*ours.recv())
+    finally:
+        process.terminate()
+        process.join()
+
+
+def _serve(connection: Connection) -> None:
     moto = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     moto.start()
-    server.behind = "http://{}:{}".format(*moto.get_host_and_port())
-    requests.post(f"{server.behind}/moto-api/reset", timeout=10)
+    behind = "http://{}:{}".format(*moto.get_host_and_port())
+    http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(behind))
+    http.daemon_threads = True
+    connection.send((f"http://127.0.0.1:{http.server_address[1]}", behind))
+    http.serve_forever()
+
+
+def _passed_on(handler: BaseHTTPRequestHandler, behind: str) -> tuple[int, bytes, dict[str, str]]:
+    """Status, content and headers of what moto answers."""
+    headers = {name: handler.headers[name] for name in PASSED_ON if name in handler.headers}
+    address = f"{behind}{handler.path}"
+    answer = requests.request(handler.command, address, headers=headers, timeout=10)
+    kept = {name: answer.headers[name] for name in ANSWERED if name in answer.headers}
+    return answer.status_code, answer.content, kept
+
+
+def _handler(behind: str) -> type[BaseHTTPRequestHandler]:
+    manners = Manners()
+    known: list[Asked] = []
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
+            if self.path == CONTROL:
+                self._send(200, json.dumps([asdict(asked) for asked in known]).encode(), {})
+                return
             asked = Asked(
                 self.path.split("/")[1],
                 self.headers.get("x-amz-request-payer"),
                 self.headers.get("Authorization", ""),
             )
-            server.asked.append(asked)
-            refusal = server.refusal(asked)
+            known.append(asked)
+            refusal = manners.refusal(asked)
             if refusal is not None:
                 status, code, message = refusal
                 self._send(status, ERROR.format(code=code, message=message).encode(), {})
                 return
-            headers = {name: self.headers[name] for name in PASSED_ON if name in self.headers}
-            answer = requests.request(
-                self.command, f"{server.behind}{self.path}", headers=headers, timeout=10
-            )
-            known = {name: answer.headers[name] for name in ANSWERED if name in answer.headers}
-            self._send(answer.status_code, answer.content, known)
+            self._send(*_passed_on(self, behind))
 
         do_HEAD = do_GET  # noqa: N815 -- the server looks for this name
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            for name, value in body.items():
+                setattr(manners, name, value)
+            self._send(200, b"", {})
+
+        def do_DELETE(self) -> None:
+            known.clear()
+            self._send(200, b"", {})
 
         def _send(self, status: int, content: bytes, headers: dict[str, str]) -> None:
             self.send_response(status)
@@ -132,15 +192,4 @@ def serving_s3(server: S3Server) -> Iterator[S3Server]:
         def log_message(self, *_arguments: object) -> None:
             """Stay silent."""
 
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    http.daemon_threads = True
-    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    server.url = f"http://127.0.0.1:{http.server_address[1]}"
-    try:
-        yield server
-    finally:
-        http.shutdown()
-        thread.join()
-        http.server_close()
-        moto.stop()
+    return Handler

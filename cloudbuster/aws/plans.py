@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
@@ -121,8 +122,6 @@ def is_gathered(task: GatherTask) -> bool:
 
 
 def _is_finished(task: GatherTask, uri: str) -> bool:
-    from importlib.metadata import version
-
     if not exists(uri):
         return False
     try:
@@ -158,8 +157,16 @@ def gather_results(gathered: object, *, root: str) -> list[dict[str, Any]]:
     results: list[dict[str, Any]] = []
     for file in manifest["ResultFiles"].get("SUCCEEDED", []):
         part = join(root, file["Key"])
-        results.extend(parse_json(read_bytes(part), source=part))
+        results.extend(_result(entry) for entry in parse_json(read_bytes(part), source=part))
     return results
+
+
+def _result(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Read the result of one child execution: JSON text in a description of the child."""
+    if "Output" not in entry:
+        return dict(entry)
+    result: dict[str, Any] = orjson.loads(entry["Output"])
+    return result
 
 
 def assess_round(

@@ -19,6 +19,9 @@ from cloudbuster.io.documents import parse_json, validation_message
 from cloudbuster.io.uri import join
 from cloudbuster.models import MAX_INLINE_AOI_BYTES, Geometry, MosaicRequest
 
+# Objects that are requests.
+REQUEST_PREFIX = "requests/"
+REQUEST_SUFFIX = ".json"
 # An execution's name has at most 80 characters and a job's 128, of letters, digits, - and _ both:
 # 48 of the mosaic's name, a dash, 16 of the hash, and room for -a99 or -f and 8 of an event.
 SLUG_LENGTH = 48

@@ -7,9 +7,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import unquote_plus
 
-from botocore.exceptions import ClientError
-
-from cloudbuster.aws.runs import event_suffix, parse_request, run_id, stored_aoi
+from cloudbuster.aws.runs import (
+    REQUEST_PREFIX,
+    REQUEST_SUFFIX,
+    event_suffix,
+    parse_request,
+    run_id,
+    stored_aoi,
+)
 from cloudbuster.aws.settings import StackSettings
 from cloudbuster.errors import BadInputError, CloudBusterError, RequestError, TryAgainError
 from cloudbuster.io.uri import join, read_bytes, write_bytes
@@ -17,8 +22,6 @@ from cloudbuster.models import MosaicRequest
 
 logger = logging.getLogger(__name__)
 
-PREFIX = "requests/"
-SUFFIX = ".json"
 # Starting the same request again this often means that something else is wrong with it.
 MAX_ATTEMPTS = 99
 # Seconds that a request waits before it asks again whether there is room: SQS allows up to 900.
@@ -114,7 +117,7 @@ class Starter:
             Where a service failed; the event must be delivered again.
         """
         found = RequestObject.of_event(event)
-        if not (found.key.startswith(PREFIX) and found.key.endswith(SUFFIX)):
+        if not (found.key.startswith(REQUEST_PREFIX) and found.key.endswith(REQUEST_SUFFIX)):
             return Started("ignored")
         try:
             request, content = self._request(found)
@@ -222,7 +225,7 @@ class Starter:
     def _reject(self, found: RequestObject, error: BadInputError) -> None:
         told = {"request": found.key, "error": type(error).__name__, "message": str(error)}
         content = json.dumps(told, indent=2, ensure_ascii=False).encode()
-        target = f"rejected/{found.key.removeprefix(PREFIX)}.error.json"
+        target = f"rejected/{found.key.removeprefix(REQUEST_PREFIX)}.error.json"
         write_bytes(join(self._settings.root, target), content)
         logger.warning("request_rejected", extra={"key": found.key, "reason": str(error)})
         if self._settings.topic_arn:
@@ -235,6 +238,8 @@ class Starter:
             )
 
     def _call(self, service: str, operation: str, **parameters: object) -> dict[str, Any]:
+        from botocore.exceptions import ClientError
+
         try:
             answer: dict[str, Any] = getattr(self._client(service), operation)(**parameters)
         except ClientError as error:

@@ -22,7 +22,12 @@ from rasterio.enums import Resampling
 
 from cloudbuster.core.grid import GridWindow, MosaicGrid
 from cloudbuster.io.gdal_env import writing
-from cloudbuster.io.scene_raster import TILE_SIZE, raster_profile, rasterio_window
+from cloudbuster.io.scene_raster import (
+    TILE_SIZE,
+    check_written,
+    raster_profile,
+    rasterio_window,
+)
 from cloudbuster.io.uri import output_error, replacing
 
 Overview = Literal["average", "nearest"]
@@ -136,6 +141,7 @@ def open_cog_writer(
             rasterio.shutil.copy(
                 stacked, partial, driver="COG", OVERVIEWS="FORCE_USE_EXISTING", **_COG_OPTIONS
             )
+            check_written(partial)
 
 
 @contextmanager

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from cloudbuster.core.grid import GridWindow, MosaicGrid
+from cloudbuster.core.grid import ALIGNMENT_TOLERANCE, GridWindow, MosaicGrid
 from cloudbuster.core.masks import Look, valid_pixels
 from cloudbuster.core.regrid import Method, resampling_method, sample_nearest
+from cloudbuster.core.windows import any_in_cells
 from cloudbuster.io.regrid import place_distance, place_look, place_reflectance, project_bounds
 from cloudbuster.io.scene_source import RasterSceneSource
 
@@ -18,7 +19,6 @@ from cloudbuster.io.scene_source import RasterSceneSource
 BLOCK_PIXELS = 1024
 # Target blocks are whole tiles of a scene's raster (512), or a power of two under it.
 MAX_TARGET_BLOCK = 1024
-MIN_TARGET_BLOCK = 64
 # A cubic kernel looks two cells around its centre; one more for the half cell of a shifted grid.
 KERNEL_MARGIN = 3
 
@@ -107,7 +107,7 @@ def placed_blocks(
             continue
         pixels = source.read(bands, grid)
         valid = valid_pixels(pixels)
-        look = sample_nearest(looks.look, looks.grid, grid, fill=Look.MASKED)
+        look = _look_on(looks, grid)
         look = np.where(valid, look, np.uint8(Look.UNOBSERVED))
         distance = sample_nearest(looks.distance_m, looks.grid, grid, fill=0)
         placed_look = place_look(look, grid, part, method=method)
@@ -126,6 +126,25 @@ def placed_blocks(
         yield PlacedBlock(window, clear, observed, placed_look, placed_distance)
 
 
+def _look_on(looks: LookMap, grid: MosaicGrid) -> npt.NDArray[np.uint8]:
+    """Look up a scene's pixels in its mask; one that touches several cells takes the worst."""
+    codes = sample_nearest(looks.look, looks.grid, grid, fill=Look.MASKED)
+    if not _nests(grid, looks.grid):
+        worst = [code for code in (Look.LOW_RANK, Look.MASKED) if (looks.look == code).any()]
+        for code in worst:
+            codes[any_in_cells(looks.look == code, looks.grid, grid) & (codes > code)] = code
+    return codes
+
+
+def _nests(fine: MosaicGrid, coarse: MosaicGrid) -> bool:
+    """Whether each cell of ``fine`` lies within one of ``coarse``."""
+    counts = (coarse.x_size / fine.x_size, coarse.y_size / fine.y_size)
+    shifts = ((coarse.west - fine.west) / fine.x_size, (fine.north - coarse.north) / fine.y_size)
+    return min(counts) > 1 - ALIGNMENT_TOLERANCE and all(
+        abs(value - round(value)) < ALIGNMENT_TOLERANCE for value in (*counts, *shifts)
+    )
+
+
 def _scale(source: MosaicGrid, target: MosaicGrid) -> float:
     """Size of a target cell on the ground over that of a source cell."""
     west, south, east, north = project_bounds(target.bounds, target.crs, source.crs)
@@ -136,7 +155,7 @@ def _scale(source: MosaicGrid, target: MosaicGrid) -> float:
 def _block_size(scale: float) -> int:
     """Side of a target block that holds about `BLOCK_PIXELS` source pixels: a power of two."""
     side = 1 << round(math.log2(max(1.0, BLOCK_PIXELS / scale)))
-    return min(MAX_TARGET_BLOCK, max(MIN_TARGET_BLOCK, side))
+    return min(MAX_TARGET_BLOCK, side)
 
 
 def _source_grid(source: MosaicGrid, part: MosaicGrid, method: Method) -> MosaicGrid | None:

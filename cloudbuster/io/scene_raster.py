@@ -6,9 +6,12 @@ requested reflectance bands (described ``B02``, ...), then ``look``, ``cloud_dis
 the index) can be read as well: what it holds counts as clear.
 """
 
-from collections.abc import Iterator
+import math
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,6 +20,7 @@ import numpy.typing as npt
 import pyproj
 import rasterio
 from rasterio.crs import CRS
+from rasterio.errors import RasterioIOError
 from rasterio.windows import Window
 
 from cloudbuster.core.bands import BANDS_BY_KIND
@@ -34,6 +38,9 @@ CLOUD_DISTANCE_BAND = "cloud_distance_m"
 SCENE_INDEX_BAND = "scene_index"
 # Distances saturate here: FORCE's and WASP's cloud weights are flat from 3 km on.
 MAX_CLOUD_DISTANCE_M = 3000
+
+# Rasters open at once: far below the 1024 files that a process may usually hold.
+MAX_OPEN_SCENES = 128
 
 BACKSTOP_PREFIX = "backstop-"
 MASK_PREFIX = "mask-"
@@ -206,13 +213,43 @@ def open_scene_writer(
         Where the disk is full.
     """
     profile = scene_profile(grid, bands)
-    with (
-        replacing(path) as partial,
-        writing(path),
-        rasterio.open(partial, "w", **profile) as dataset,
-    ):
-        dataset.descriptions = scene_bands(bands)
-        yield SceneWriter(path, grid, bands, index, dataset)
+    with replacing(path) as partial, writing(path):
+        with rasterio.open(partial, "w", **profile) as dataset:
+            dataset.descriptions = scene_bands(bands)
+            yield SceneWriter(path, grid, bands, index, dataset)
+        check_written(partial)
+
+
+def check_written(path: Path) -> None:
+    """Look whether all tiles of a raster that was just closed lie within the file.
+
+    What is written last is written when a file is closed, and of that GDAL's callers hear nothing:
+    on a full disk (seen on one that lacked the last 2 % of a COG) everything seemed to be well.
+
+    Raises
+    ------
+    rasterio.errors.RasterioIOError
+        Where the file is short of something; `writing` tells why.
+    """
+    length = path.stat().st_size
+    with rasterio.open(path, driver="GTiff") as dataset:
+        for level in (None, *range(len(dataset.overviews(1)))):
+            factor = 1 if level is None else dataset.overviews(1)[level]
+            for band, (height, width) in enumerate(dataset.block_shapes, start=1):
+                rows = math.ceil(math.ceil(dataset.height / factor) / height)
+                columns = math.ceil(math.ceil(dataset.width / factor) / width)
+                for tile in product(range(columns), range(rows)):
+                    if _tile_end(dataset, tile, band, level) > length:
+                        msg = f"{path.name}: it ends before its tiles do, at {length} bytes"
+                        raise RasterioIOError(msg)
+
+
+def _tile_end(dataset: Any, tile: tuple[int, int], band: int, level: int | None) -> int:  # noqa: ANN401 -- rasterio is untyped
+    """Byte after the last of a tile (column, row); 0 for one that is left out as empty."""
+    name = f"{tile[0]}_{tile[1]}"
+    offset = dataset.get_tag_item(f"BLOCK_OFFSET_{name}", "TIFF", bidx=band, ovr=level)
+    size = dataset.get_tag_item(f"BLOCK_SIZE_{name}", "TIFF", bidx=band, ovr=level)
+    return int(offset or 0) + int(size or 0)
 
 
 class SceneRaster:
@@ -347,14 +384,67 @@ class SceneRaster:
         return self._dataset
 
 
+class OpenScenes:
+    """Rasters of gathered scenes on one grid, of which only so many are open at a time.
+
+    Use it as a context manager: it closes them.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Of the rasters; each is opened once, and so checked.
+    mosaic : MosaicGrid
+        Grid of the mosaic, in whose cells windows count.
+    max_open : int
+        Greatest number of open files.
+
+    Raises
+    ------
+    RasterError
+        As `SceneRaster` does.
+    """
+
+    def __init__(
+        self, paths: Sequence[Path], mosaic: MosaicGrid, *, max_open: int = MAX_OPEN_SCENES
+    ) -> None:
+        self._max_open = max_open
+        self._open: OrderedDict[int, SceneRaster] = OrderedDict()
+        self._rasters: list[SceneRaster] = []
+        for position, path in enumerate(paths):
+            self._rasters.append(SceneRaster(path, mosaic))
+            self.use(position)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for raster in self._open.values():
+            raster.close()
+
+    def use(self, position: int) -> SceneRaster:
+        """Scene at ``position``; the one unused for longest is closed when there are too many."""
+        raster = self._open[position] = self._rasters[position]
+        self._open.move_to_end(position)
+        if len(self._open) > self._max_open:
+            _, oldest = self._open.popitem(last=False)
+            oldest.close()
+        return raster
+
+    def meeting(self, window: GridWindow) -> list[int]:
+        """Positions of the scenes that hold any cell of ``window``."""
+        return [
+            position
+            for position, raster in enumerate(self._rasters)
+            if not raster.window.intersection(window).is_empty
+        ]
+
+
 def _check_length(path: Path, dataset: Any) -> None:  # noqa: ANN401 -- rasterio is untyped
     """Refuse a file that ends before the last tile of any band, even if nobody reads that tile."""
     length = path.stat().st_size
     for band, (height, width) in enumerate(dataset.block_shapes, start=1):
-        last = f"{(dataset.width - 1) // width}_{(dataset.height - 1) // height}"
-        offset = dataset.get_tag_item(f"BLOCK_OFFSET_{last}", "TIFF", bidx=band)
-        size = dataset.get_tag_item(f"BLOCK_SIZE_{last}", "TIFF", bidx=band)
-        if offset and int(offset) + int(size or 0) > length:
+        last = ((dataset.width - 1) // width, (dataset.height - 1) // height)
+        if _tile_end(dataset, last, band, None) > length:
             msg = f"{path}: truncated at {length} bytes; gather this scene again"
             raise RasterError(msg)
 

@@ -97,7 +97,7 @@ class Stages(Construct):
         super().__init__(scope, construct_id)
 
         def stage(name: str, *statements: policies.Statement, heavy: bool = True) -> Function:
-            # A function has as many processors as memory / 1769 MiB, and 15 minutes at most.
+            # A processor comes with each 1769 MiB; new accounts get 3008 MiB, and all 15 minutes.
             return Function(
                 self,
                 name,

@@ -10,8 +10,8 @@ from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
+from cloudbuster.aws.runs import REQUEST_PREFIX, REQUEST_SUFFIX
 from cloudbuster.aws.settings import StackSettings
-from cloudbuster.aws.starting import PREFIX, SUFFIX
 from infra import policies
 from infra.config import StackConfig
 from infra.constructs.functions import Function
@@ -87,7 +87,7 @@ class Trigger(Construct):
                 detail_type=["Object Created"],
                 detail={
                     "bucket": {"name": [bucket.bucket_name]},
-                    "object": {"key": [{"wildcard": f"{PREFIX}*{SUFFIX}"}]},
+                    "object": {"key": [{"wildcard": f"{REQUEST_PREFIX}*{REQUEST_SUFFIX}"}]},
                 },
             ),
             targets=[targets.SqsQueue(queue)],

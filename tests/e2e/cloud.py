@@ -241,6 +241,40 @@ class DeployedStack:
         return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
 
 
+@dataclass(frozen=True)
+class Subscriber:
+    """A queue that the stack's topic tells."""
+
+    sqs: Any
+    url: str
+
+    def receive(self) -> dict[str, Any] | None:
+        """The next message, if there is one."""
+        found = self.sqs.receive_message(QueueUrl=self.url).get("Messages", [])
+        if not found:
+            return None
+        self.sqs.delete_message(QueueUrl=self.url, ReceiptHandle=found[0]["ReceiptHandle"])
+        message: dict[str, Any] = json.loads(json.loads(found[0]["Body"])["Message"])
+        return message
+
+
+@contextmanager
+def subscriber(stack: DeployedStack) -> Iterator[Subscriber]:
+    """Listen to the topic of a stack, as a person does by mail."""
+    sqs, sns = stack.cloud.client("sqs"), stack.cloud.client("sns")
+    url = sqs.create_queue(QueueName="told")["QueueUrl"]
+    asked = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+    topic = stack.outputs["TopicArn"]
+    subscription = sns.subscribe(
+        TopicArn=topic, Protocol="sqs", Endpoint=asked["Attributes"]["QueueArn"]
+    )
+    try:
+        yield Subscriber(sqs, url)
+    finally:
+        sns.unsubscribe(SubscriptionArn=subscription["SubscriptionArn"])
+        sqs.delete_queue(QueueUrl=url)
+
+
 def largest_payload(history: Sequence[dict[str, Any]]) -> int:
     """Bytes of the largest input or output in a history."""
     details = (

@@ -1,9 +1,11 @@
 """Scenes to make mosaics of: on disk, where the catalog finds them, and in S3, where jobs do."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cloudbuster.sample import write_sample
 from tests.e2e.cloud import Cloud
 from tests.factories import SceneSpec, area_of, write_scene
 
@@ -45,6 +47,15 @@ def upload(cloud: Cloud, world: World) -> None:
             s3.upload_file(str(path), BUCKET, key)
 
 
+def sample_world(folder: Path) -> World:
+    """The sample world, with the request that comes with it."""
+    written = write_sample(folder, workers=2)
+    request = json.loads(written.request.read_text())
+    del request["output"]
+    catalog = {"catalog": str(folder / request["query"]["catalog"])}
+    return World(folder, {**request, "query": {**request["query"], **catalog}})
+
+
 def small_world(folder: Path) -> World:
     """Three scenes of 60 by 60 cells, each clear where the others are cloudy."""
     cloud = 9
@@ -72,3 +83,12 @@ def small_world(folder: Path) -> World:
         "gather": {"bands": ["B02", "B03", "B04", "B08"], "dilate_m": 0},
     }
     return World(folder, request)
+
+
+def torn_world(folder: Path) -> World:
+    """The small world with one scene whose files are there and hold nothing."""
+    world = small_world(folder)
+    torn = sorted(folder.glob("S2*"))[1]
+    for path in torn.glob("B*.tif"):
+        path.write_bytes(path.read_bytes()[:200])
+    return world

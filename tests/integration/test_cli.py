@@ -340,7 +340,7 @@ def test_code_from_a_file_does_not_run_without_trust(
     (world / "arch.py").write_text(f"open({str(touched)!r}, 'w')")
     (world / "weights.pth").write_bytes(b"")
     flags = run_flags(world, architecture=str(world / "arch.py"), weights=str(world / "w.pth"))
-    assert invoke(*flags) == ExitCode.NOTHING_USABLE
+    assert invoke(*flags) == ExitCode.BAD_INPUT
     line = last_line(capsys.readouterr().err)
     assert "UntrustedCodeError" in line
     assert "--trust-architecture" in line

@@ -303,7 +303,7 @@ def _run_attempt(bed: Bed, job: Any, number: int) -> Attempt:
 
 
 def _run_child(bed: Bed, job: Any, number: int, image: Image, scratch: Path) -> Attempt:
-    fault = bed.faults.take("attempt", job=job.job_name, number=number)
+    fault = bed.faults.take("attempt", job=job.job_name, number=number) or {}
     mounts = {
         point["containerPath"]: scratch
         for point in job.job_definition.container_properties.get("mountPoints", [])
@@ -314,7 +314,7 @@ def _run_child(bed: Bed, job: Any, number: int, image: Image, scratch: Path) -> 
         "AWS_BATCH_JOB_ATTEMPT": str(number),
     }
     job.child = bed.start(
-        _words(bed, image, job),
+        [*_delay(fault), *_words(bed, image, job)],
         stdin=subprocess.DEVNULL,
         env=bed.environment(image, mounts, own),
         cwd=scratch,
@@ -323,19 +323,23 @@ def _run_child(bed: Bed, job: Any, number: int, image: Image, scratch: Path) -> 
     bed.journal.note("started", job=job.job_name, id=job.job_id, pid=job.child.pid)
     if job.stop:  # Terminated between the check and the start.
         bed.stop(job.child)
-    limit = fault["after_s"] if fault else job._get_attempt_duration()
+    limit = fault.get("after_s", job._get_attempt_duration())
     try:
         log, _ = job.child.communicate(timeout=limit)
     except subprocess.TimeoutExpired:
         kill_group(job.child)
         log, _ = job.child.communicate()
-        if fault is None:
+        if not fault:
             return Attempt(137, TIMED_OUT, log=log)
+    if "status_reason" in fault:
+        return Attempt(fault["code"], fault["status_reason"], fault["reason"], log)
     code = job.child.returncode
-    if fault is not None:
-        told = (fault["code"], fault["status_reason"], fault["reason"])
-        return Attempt(*told, log=log)
     return Attempt(128 - code if code < 0 else code, log=log)
+
+
+def _delay(fault: dict[str, Any]) -> list[str]:
+    """Words that let a program start later, as one that takes its time."""
+    return ["sh", "-c", 'sleep "$0"; exec "$@"', str(fault["delay_s"])] if "delay_s" in fault else []
 
 
 def _words(bed: Bed, image: Image, job: Any) -> list[str]:

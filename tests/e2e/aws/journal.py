@@ -73,6 +73,10 @@ class Faults:
                 return act
         return None
 
+    def left(self) -> list[dict[str, Any]]:
+        """What has not happened yet."""
+        return [json.loads(path.read_text()) for path in self._folder.glob("*.json")]
+
     def clear(self) -> None:
         """Forget what has not happened."""
         for path in self._folder.glob("*.json"):

@@ -99,7 +99,8 @@ def test_pytorch_needs_a_stack_that_has_it() -> None:
     with pytest.raises(RequestError, match="torch_image"):
         request(gather=gather)
     told = STACK.model_copy(update={"torch": True})
-    assert admit({**REQUEST, "gather": gather}, source="test", settings=told)
+    found = admit({**REQUEST, "gather": gather}, source="test", settings=told)
+    assert found.gather.detector.type == "pytorch"
 
 
 def test_a_malformed_request_is_named_with_what_is_meant() -> None:

@@ -61,7 +61,7 @@ def clean_environment(monkeypatch, tmp_path):
 
 @pytest.fixture(scope="module")
 def _store() -> Iterator[S3Server]:
-    with serving_s3(S3Server()) as server:
+    with serving_s3() as server:
         for bucket in (L1C, L2A, COGS, "eodata", "somebodys"):
             server.put(bucket, "tiles/B04.tif", TIFF)
         yield server
@@ -70,9 +70,9 @@ def _store() -> Iterator[S3Server]:
 @pytest.fixture
 def store(_store, monkeypatch):
     """S3 that behaves as AWS does, with objects of names that GDAL has not yet seen."""
-    _store.requester_pays, _store.private = {L1C}, {"somebodys", "eodata"}
-    _store.unsigned_only, _store.outages, _store.outage_after = set(), [], 0
-    _store.asked.clear()
+    _store.behave(requester_pays=[L1C], private=["somebodys", "eodata"])
+    _store.behave(unsigned_only=[], outages=[], outage_after=0)
+    _store.forget()
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", _store.url)
     monkeypatch.setenv("CDSE_S3_ENDPOINT", _store.url)
     return _store
@@ -156,7 +156,7 @@ def test_a_refusal_names_the_bucket_the_permission_and_who_pays(store):
 
 @pytest.mark.usefixtures("credentials")
 def test_a_refused_signature_of_a_public_bucket_says_how_to_do_without(store):
-    store.unsigned_only = {COGS}
+    store.behave(unsigned_only=[COGS])
     with pytest.raises(AccessError, match=r"sentinel-cogs refused.*403.*AWS_NO_SIGN_REQUEST=YES"):
         read(fresh(store, COGS))
 
@@ -181,25 +181,25 @@ def test_what_is_no_raster_is_no_matter_of_trying_again(store):
 @pytest.mark.parametrize("status", [500, 503, 429])
 def test_an_outage_is_a_matter_of_trying_again(store, status):
     href = fresh(store, COGS)
-    store.outages = [status] * 99
+    store.behave(outages=[status] * 99)
     with pytest.raises(TryAgainError, match=f"HTTP status {status}"):
         read(href)
     # GDAL would remember the outage for as long as the process lives.
-    store.outages = []
+    store.behave(outages=[])
     np.testing.assert_array_equal(read(href), PIXELS)
 
 
 def test_an_outage_in_the_middle_of_a_file_is_passed_over_once(store):
     href = fresh(store, COGS)
     with gdal_env(GDAL_HTTP_MAX_RETRY="0"), RasterFile(href) as raster:
-        store.outages = [503]
+        store.behave(outages=[503])
         np.testing.assert_array_equal(raster.read(1), PIXELS)
 
 
 def test_an_outage_in_the_middle_of_a_file_that_stays_is_told(store):
     href = fresh(store, COGS)
     with gdal_env(GDAL_HTTP_MAX_RETRY="0"), RasterFile(href) as raster:
-        store.outages = [503] * 99
+        store.behave(outages=[503] * 99)
         with pytest.raises(TryAgainError, match="503"):
             raster.read(1)
 

@@ -1,0 +1,68 @@
+"""Gather tasks of the small scenes of `tests.factories`, and what comes of them."""
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cloudbuster.core.grid import MosaicGrid
+from cloudbuster.gather import gather_scene
+from cloudbuster.io.scene_raster import SceneRaster
+from cloudbuster.models import DetectorOptions, GatherTask, GridDocument
+from tests.factories import BANDS, CRS, SceneSpec, write_scene
+
+
+def grid_of(spec: SceneSpec, *, gsd: float = 10.0) -> MosaicGrid:
+    """The grid of a scene's own raster, or with other cells over the same ground."""
+    cells = round(spec.size * spec.gsd / gsd)
+    return MosaicGrid(CRS, spec.west, spec.north, gsd, gsd, cells, cells)
+
+
+def task_of(
+    folder: Path, spec: SceneSpec, grid: MosaicGrid | None = None, **changes: Any
+) -> GatherTask:
+    """Write a scene and make its task: stock mask, no growth, clear and backstop raster."""
+    item = copy.deepcopy(write_scene(folder, spec))
+    for asset in item["assets"].values():
+        asset["href"] = str((folder / spec.id / asset["href"]).absolute())
+    values: dict[str, Any] = {
+        "name": "m",
+        "kind": "L2A",
+        "catalog": "catalog",
+        "item": item,
+        "index": 1,
+        "backstop_index": 2,
+        "bands": BANDS,
+        "grid": GridDocument.of(grid or grid_of(spec)),
+        "detector": DetectorOptions(type="stock"),
+        "dilate_m": 0,
+        "output": str(folder / "scenes"),
+    }
+    return GatherTask(**values | changes)
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """A gathered raster on the mosaic's grid."""
+
+    bands: np.ndarray
+    look: np.ndarray
+    distance_m: np.ndarray
+    present: np.ndarray
+
+
+def gathered(task: GatherTask) -> dict[str, Gathered]:
+    """Gather a scene; its rasters by ``clear`` and ``backstop``."""
+    grid = task.grid.grid()
+    rasters = {}
+    for record in gather_scene(task):
+        with SceneRaster(Path(task.output, record.raster), grid) as raster:
+            rasters["backstop" if record.backstop else "clear"] = Gathered(
+                raster.read_reflectance(grid.window),
+                raster.read_look(grid.window),
+                raster.read_cloud_distance(grid.window),
+                raster.read_present(grid.window),
+            )
+    return rasters

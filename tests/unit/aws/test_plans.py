@@ -1,0 +1,133 @@
+"""Documents between the states."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cloudbuster.aws import plans
+from cloudbuster.aws.plans import assess_round, gather_results, made_once, write_plan
+from cloudbuster.aws.runs import RunPlaces
+from cloudbuster.aws.settings import StackSettings
+from cloudbuster.errors import NothingUsableError, RequestError
+from cloudbuster.models import DetectorOptions, Dropped, GatherTask, GridDocument, MosaicRequest
+from tests.unit.aws.test_runs import REQUEST
+
+GRID = GridDocument(crs="EPSG:32613", west=0, north=0, x_size=10, y_size=10, width=10, height=10)
+
+
+def request(**limits: Any) -> MosaicRequest:
+    return MosaicRequest.model_validate({**REQUEST, "limits": limits})
+
+
+def tasks(run: RunPlaces, count: int) -> list[GatherTask]:
+    return [
+        GatherTask(
+            name="denver",
+            kind="L2A",
+            catalog="here",
+            item={"id": f"S2_{number}"},
+            index=number,
+            backstop_index=None,
+            bands=("B04",),
+            grid=GRID,
+            detector=DetectorOptions(),
+            dilate_m=0,
+            output=run.scenes,
+        )
+        for number in range(1, count + 1)
+    ]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunPlaces:
+    return RunPlaces.of(request(), str(tmp_path))
+
+
+def stack(root: Path, **values: Any) -> StackSettings:
+    return StackSettings(root=str(root), gather_usd_per_hour=0.1, **values)
+
+
+def test_a_document_is_made_once(tmp_path: Path) -> None:
+    uri = str(tmp_path / "a.json")
+    first = made_once(uri, Dropped, lambda: Dropped(item_id="a", reason=""))
+    assert made_once(uri, Dropped, lambda: Dropped(item_id="b", reason="")) == first
+    anew = made_once(uri, Dropped, lambda: Dropped(item_id="c", reason=""), anew=True)
+    assert anew.item_id == "c"
+
+
+def test_a_document_that_cannot_be_read_is_made_again(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text("{")
+    made = made_once(str(path), Dropped, lambda: Dropped(item_id="a", reason=""))
+    assert json.loads(path.read_text())["item_id"] == made.item_id == "a"
+
+
+def test_a_plan_holds_numbers_and_not_scenes(tmp_path: Path, run: RunPlaces) -> None:
+    plan = write_plan(run, tasks(run, 3), request(budget_usd=5), stack(tmp_path), anew=False)
+    assert plan["indices"] == [1, 2, 3]
+    assert plan["indices_key"] == f"scratch/{run.id}/tasks/indices.json"
+    assert json.loads((tmp_path / plan["indices_key"]).read_text()) == [1, 2, 3]
+    assert plan["within_budget"] is True
+    written = GatherTask.model_validate_json(Path(run.tasks, "2.json").read_bytes())
+    assert written.item == {"id": "S2_2"}
+    assert len(json.dumps(plan)) < 300
+
+
+def test_a_distributed_map_finds_its_indices_in_s3_alone(tmp_path: Path, run: RunPlaces) -> None:
+    settings = stack(tmp_path, max_inline_indices=0)
+    plan = write_plan(run, tasks(run, 3), request(), settings, anew=False)
+    assert plan["indices"] == []
+    assert json.loads((tmp_path / plan["indices_key"]).read_text()) == [1, 2, 3]
+
+
+def test_more_scenes_than_a_round_takes_are_refused(tmp_path: Path, run: RunPlaces) -> None:
+    with pytest.raises(RequestError, match="3 scenes are selected, this stack takes 2"):
+        write_plan(run, tasks(run, 3), request(), stack(tmp_path, max_tasks=2), anew=False)
+
+
+def test_results_are_read_where_a_distributed_map_wrote_them(tmp_path: Path) -> None:
+    result = {"index": 1, "status": "SUCCEEDED"}
+    children = [{"ExecutionArn": "arn", "Output": json.dumps(result)}, {**result, "index": 2}]
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "SUCCEEDED_0.json").write_text(json.dumps(children))
+    manifest = {"ResultFiles": {"FAILED": [], "SUCCEEDED": [{"Key": "results/SUCCEEDED_0.json"}]}}
+    (tmp_path / "results" / "manifest.json").write_text(json.dumps(manifest))
+    answered = {"ResultWriterDetails": {"Bucket": "b", "Key": "results/manifest.json"}}
+    assert gather_results(answered, root=str(tmp_path)) == [result, {**result, "index": 2}]
+    assert gather_results([result], root="") == [result]
+    with pytest.raises(RequestError, match="str"):
+        gather_results("?", root="")
+
+
+def test_scenes_that_failed_are_named(tmp_path: Path, run: RunPlaces) -> None:
+    plan = write_plan(run, tasks(run, 5), request(), stack(tmp_path), anew=False)
+    results = [{"index": number, "status": "SUCCEEDED"} for number in (1, 2, 3, 4)]
+    results.append({"index": 5, "status": "EXIT_5"})
+    counts, failures = assess_round(run, plan, results, request())
+    assert counts == {"selected": 5, "gathered": 4, "failed": 1}
+    (failure,) = failures
+    assert (failure.item_id, failure.error) == ("S2_5", "BAD_INPUT")
+    assert "task 5" in failure.message
+
+
+def test_scenes_that_an_earlier_attempt_gathered_count(tmp_path: Path, run: RunPlaces) -> None:
+    plan = write_plan(run, tasks(run, 5), request(), stack(tmp_path), anew=False)
+    counts, _ = assess_round(run, plan, [], request())
+    assert counts["gathered"] == 5
+    lost = [{"index": number, "status": "FAILED"} for number in (1, 2)]
+    with pytest.raises(NothingUsableError, match="3 of 5"):
+        assess_round(run, plan, lost, request())
+
+
+def test_a_stage_parameter_that_infra_has_never_heard_of_reaches_the_task(
+    tmp_path: Path, run: RunPlaces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Wider(GatherTask):
+        sharpen: float
+
+    wide = [Wider(**task.model_dump(), sharpen=0.5) for task in tasks(run, 1)]
+    monkeypatch.setattr(plans, "GatherTask", Wider)
+    write_plan(run, wide, request(), stack(tmp_path), anew=False)
+    assert json.loads(Path(run.tasks, "1.json").read_text())["sharpen"] == 0.5

@@ -1,0 +1,240 @@
+"""Gather: what is finished stays finished, what is not leaves nothing behind."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cloudbuster import gather
+from cloudbuster.errors import (
+    NothingUsableError,
+    OutputError,
+    TryAgainError,
+    UntrustedCodeError,
+)
+from cloudbuster.events import Event
+from cloudbuster.gather import GatherReport, gather_scene, gather_scenes
+from cloudbuster.io.documents import write_document
+from cloudbuster.models import DetectorOptions, GatherTask, SceneFailure
+from tests.factories import SceneSpec
+from tests.gathering import grid_of, task_of
+
+# A scene that takes a worker about a second: time enough to stop it in its middle.
+SLOW_SIZE = 2000
+PATIENCE_S = 60.0
+
+
+def names(folder: Path, pattern: str = "*") -> list[str]:
+    return sorted(path.name for path in (folder / "scenes").glob(pattern))
+
+
+def slow_tasks(folder: Path, count: int = 4) -> list[GatherTask]:
+    noise = np.random.default_rng(2).integers(300, 3000, (SLOW_SIZE, SLOW_SIZE), dtype=np.uint16)
+    spec = SceneSpec(size=SLOW_SIZE, pixels=noise)
+    task = task_of(folder, spec, backstop_index=None)
+    return [task.model_copy(update={"index": index}) for index in range(1, count + 1)]
+
+
+def wait_for(condition: object) -> None:
+    assert callable(condition)
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_second_call_reuses_every_raster(tmp_path: Path) -> None:
+    task = task_of(tmp_path, SceneSpec(), donate_mask=True)
+    first = gather_scenes([task])
+    again = gather_scenes([task])
+    assert again.records == first.records
+    assert again.reused == ("backstop-m-02.tif", "m-01.tif")
+    assert names(tmp_path, "mask-*") == ["mask-m-01.tif"]
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "missing", "no record", "broken record"])
+def test_what_a_crash_damaged_is_gathered_again(tmp_path: Path, damage: str) -> None:
+    task = task_of(tmp_path, SceneSpec())
+    gather_scenes([task])
+    raster = tmp_path / "scenes" / "m-01.tif"
+    whole = raster.read_bytes()
+    if damage == "missing":
+        raster.unlink()
+    elif damage == "no record":
+        raster.with_suffix(".json").unlink()
+    elif damage == "broken record":
+        raster.with_suffix(".json").write_text('{"schema": ')
+    else:
+        raster.write_bytes(whole[: len(whole) // 2 if damage == "truncated" else 0])
+    report = gather_scenes([task])
+    assert report.reused == ("backstop-m-02.tif",)
+    assert [record.index for record in report.records] == [1, 2]
+    assert raster.read_bytes() == whole
+
+
+def test_a_backstop_that_is_asked_for_later_needs_no_second_mask(tmp_path: Path) -> None:
+    clear = task_of(tmp_path, SceneSpec(), backstop_index=None, donate_mask=True)
+    gather_scenes([clear])
+    both = clear.model_copy(update={"backstop_index": 7})
+    assert gather_scenes([both]).reused == ("m-01.tif",)
+    assert names(tmp_path, "*.tif") == ["backstop-m-07.tif", "m-01.tif", "mask-m-01.tif"]
+    assert gather_scenes([both]).reused == ("backstop-m-07.tif", "m-01.tif")
+
+
+def test_a_mask_that_is_gone_is_donated_again(tmp_path: Path) -> None:
+    task = task_of(tmp_path, SceneSpec(), donate_mask=True)
+    gather_scenes([task])
+    (tmp_path / "scenes" / "mask-m-01.tif").unlink()
+    assert gather_scenes([task]).reused == ()
+    assert names(tmp_path, "mask-*") == ["mask-m-01.tif"]
+
+
+def test_a_crash_between_raster_and_record_does_not_pass_for_the_scene_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = task_of(tmp_path, SceneSpec(dn=500))
+    second = task_of(tmp_path, SceneSpec(id="S2B_33TWL_20230515_0_L2A", dn=900))
+    gather_scenes([first])
+    wanted = (tmp_path / "scenes" / "m-01.tif").read_bytes()
+
+    def crash(_uri: str, _document: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(gather, "write_document", crash)
+        with pytest.raises(KeyboardInterrupt):
+            gather_scenes([second])
+    assert gather_scenes([first]).reused == ()
+    assert (tmp_path / "scenes" / "m-01.tif").read_bytes() == wanted
+
+
+def test_a_scene_that_fails_leaves_the_one_that_was_there(tmp_path: Path) -> None:
+    task = task_of(tmp_path, SceneSpec())
+    gather_scenes([task])
+    before = names(tmp_path)
+    (tmp_path / task.item["id"] / "B04.tif").write_bytes(b"no raster")
+    report = gather_scenes([task], force=True)
+    assert [failure.error for failure in report.failures] == ["RasterError"]
+    assert names(tmp_path) == before
+
+
+def test_workers_and_this_process_write_the_same_bytes(tmp_path: Path) -> None:
+    specs = [SceneSpec(), SceneSpec(id="S2B_33TWL_20230515_0_L2A", dn=900)]
+    tasks = [
+        task_of(tmp_path, spec, index=number, backstop_index=number + 2)
+        for number, spec in enumerate(specs, start=1)
+    ]
+    gather_scenes(tasks)
+    here = {path.name: path.read_bytes() for path in (tmp_path / "scenes").iterdir()}
+    assert len(here) == 8
+    gather_scenes(tasks, workers=2, force=True)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "scenes").iterdir()} == here
+
+
+def test_a_worker_that_is_killed_is_one_clear_error_and_leaves_nothing(tmp_path: Path) -> None:
+    tasks = slow_tasks(tmp_path)
+
+    def kill_one() -> None:
+        wait_for(lambda: names(tmp_path, ".*.partial"))
+        os.kill(multiprocessing.active_children()[0].pid or 0, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_one)
+    killer.start()
+    with pytest.raises(TryAgainError, match="fewer --workers"):
+        gather_scenes(tasks, workers=2)
+    killer.join()
+    assert multiprocessing.active_children() == []
+    # One file may be left of the worker that had no time to clean up.
+    assert len(names(tmp_path, ".*")) <= 1
+
+
+def test_an_interrupt_stops_the_workers_in_the_middle_of_their_scenes(tmp_path: Path) -> None:
+    tasks = slow_tasks(tmp_path, count=6)
+
+    def interrupt(event: Event) -> None:
+        if event.done == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        gather_scenes(tasks, workers=2, on_event=interrupt)
+    assert multiprocessing.active_children() == []
+    assert names(tmp_path, ".*") == []
+    assert len(names(tmp_path, "*.tif")) < 4
+
+
+def test_workers_do_not_outlive_the_process_that_started_them(tmp_path: Path) -> None:
+    for number, task in enumerate(slow_tasks(tmp_path, count=6)):
+        write_document(str(tmp_path / "tasks" / f"{number}.json"), task)
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from cloudbuster.gather import gather_scenes\n"
+        "from cloudbuster.io.documents import read_document\n"
+        "from cloudbuster.models import GatherTask\n"
+        "if __name__ == '__main__':\n"
+        "    paths = sorted(Path(sys.argv[1]).iterdir())\n"
+        "    gather_scenes([read_document(str(p), GatherTask) for p in paths], workers=2)\n"
+    )
+    script = tmp_path / "script.py"
+    script.write_text(code)
+    with subprocess.Popen([sys.executable, str(script), str(tmp_path / "tasks")]) as process:
+        wait_for(lambda: names(tmp_path, ".*.partial"))
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        process.kill()
+    assert len(children) >= 2
+    wait_for(lambda: not any(is_running(int(child)) for child in children))
+
+
+def is_running(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def failure(error: type[Exception], index: int = 1) -> SceneFailure:
+    return SceneFailure(item_id=f"item-{index}", index=index, error=error.__name__, message="why")
+
+
+def test_failures_that_may_pass_say_try_again(tmp_path: Path) -> None:
+    records = gather_scene(task_of(tmp_path, SceneSpec()))
+    for failed in (TryAgainError, NothingUsableError):
+        report = GatherReport(records, (failure(failed, 3),), ())
+        report.raise_for_failures(0.5)
+        with pytest.raises(failed, match=r"1 of 2 scenes .* item-3: .*: why; at least 80%"):
+            report.raise_for_failures(0.8)
+    mixed = GatherReport((), (failure(NothingUsableError, 1), failure(TryAgainError, 2)), ())
+    with pytest.raises(TryAgainError, match="item-2: TryAgainError"):
+        mixed.raise_for_failures(0.5)
+    with pytest.raises(NothingUsableError):
+        mixed.raise_for_failures(0.8)
+
+
+def test_what_no_scene_would_fare_better_with_stops_at_once(tmp_path: Path) -> None:
+    (tmp_path / "model.py").write_text("")
+    detector = DetectorOptions(
+        type="pytorch", weights=str(tmp_path / "w.pth"), architecture=str(tmp_path / "model.py")
+    )
+    with pytest.raises(UntrustedCodeError):
+        gather_scenes([task_of(tmp_path, SceneSpec(), detector=detector)])
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError):
+        gather_scenes([task_of(tmp_path, SceneSpec(), output=str(tmp_path / "file" / "scenes"))])
+
+
+def test_a_scene_without_a_pixel_on_the_mosaic_fails_alone_and_writes_nothing(
+    tmp_path: Path,
+) -> None:
+    empty = SceneSpec(pixels=np.zeros((60, 60), np.uint16))
+    elsewhere = grid_of(SceneSpec(west=900_000.0))
+    for spec, grid in ((empty, None), (SceneSpec(), elsewhere)):
+        report = gather_scenes([task_of(tmp_path, spec, grid)])
+        assert [found.error for found in report.failures] == ["NothingUsableError"]
+        assert names(tmp_path) == []

@@ -1,0 +1,176 @@
+"""The whole line on small scenes: reruns, crashes, and two runs at once."""
+
+import fcntl
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cloudbuster import pipeline
+from cloudbuster.errors import OutputError, RasterError, TryAgainError
+from cloudbuster.models import MosaicRequest, RunResult
+from tests.factories import BANDS, SceneSpec, area_of, write_scene
+
+DOCUMENTS = ("candidates.json", "selection.json")
+RASTERS = ("backstop-m-03.tif", "m-01.tif", "m-02.tif")
+
+
+@pytest.fixture
+def request_of(tmp_path: Path) -> MosaicRequest:
+    """Two looks and a backstop of three dates."""
+    for day in (10, 11, 12):
+        spec = SceneSpec(
+            id=f"S2A_33TWL_202305{day}_0_L2A",
+            datetime=f"2023-05-{day}T10:00:00Z",
+            cloud_cover=day,
+            scl=[(slice(0, 10), slice(0, 10), 9)],
+        )
+        write_scene(tmp_path / "catalog", spec)
+    return MosaicRequest.model_validate(
+        {
+            "name": "m",
+            "aoi": area_of(SceneSpec()),
+            "query": {
+                "catalog": str(tmp_path / "catalog"),
+                "mindate": ["2023-05-01"],
+                "maxdate": ["2023-05-31"],
+                "maxclouds": 100,
+            },
+            "filter": {"coverage_count": 2},
+            "gather": {"bands": BANDS},
+            "output": str(tmp_path / "run"),
+        }
+    )
+
+
+def run(request: MosaicRequest, **changes: Any) -> RunResult:
+    return pipeline.run(request.model_copy(update=changes))
+
+
+def status(folder: Path) -> dict[str, Any]:
+    return dict(json.loads((folder / "status.json").read_text()))
+
+
+def test_a_second_run_does_nothing_twice_wherever_its_folder_was_moved(
+    request_of: MosaicRequest, tmp_path: Path
+) -> None:
+    first = run(request_of)
+    everything = {*DOCUMENTS, *RASTERS, "m-cloudless.tif"}
+    assert set(run(request_of).reused) == everything
+    (tmp_path / "run").rename(tmp_path / "moved")
+    again = run(request_of, output=str(tmp_path / "moved"))
+    assert set(again.reused) == everything
+    assert again.products.cloudless == str(tmp_path / "moved" / "m-cloudless.tif")
+    assert again.products.scene_count == first.products.scene_count
+
+
+def test_a_document_that_is_made_again_makes_those_after_it_again(
+    request_of: MosaicRequest, tmp_path: Path
+) -> None:
+    run(request_of)
+    (tmp_path / "run" / "candidates.json").write_text('{"type": ')
+    assert set(run(request_of).reused) == {*RASTERS, "m-cloudless.tif"}
+
+
+def test_a_truncated_scene_does_not_stop_a_rerun_for_good(
+    request_of: MosaicRequest, tmp_path: Path
+) -> None:
+    run(request_of)
+    raster = tmp_path / "run" / "scenes" / "m-01.tif"
+    raster.write_bytes(raster.read_bytes()[:3000])
+    assert set(run(request_of).reused) == {*DOCUMENTS, *RASTERS, "m-cloudless.tif"} - {"m-01.tif"}
+
+
+def test_two_runs_do_not_work_in_one_folder(request_of: MosaicRequest, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    with (tmp_path / "run" / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(TryAgainError, match="another run is at work in"):
+            run(request_of)
+        assert not (tmp_path / "run" / "request.json").exists()
+    run(request_of)
+
+
+def test_what_a_killed_run_left_is_swept_away(request_of: MosaicRequest, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    left = (folder / "scenes" / ".m-01.tif.0a1b2c3d.partial", folder / ".m.json.1.partial")
+    scratch = folder / ".m-cloudless.tif.x_y.scratch"
+    scratch.mkdir(parents=True)
+    (scratch / "average.tif").write_bytes(b"0")
+    for path in left:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"0")
+    mine = folder / "scenes" / "notes.partial"
+    mine.write_text("mine")
+    run(request_of)
+    assert [path for path in (*left, scratch) if path.exists()] == []
+    assert mine.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("stop", "exit_code"),
+    [
+        (KeyboardInterrupt(), 130),
+        (SystemExit(143), 143),
+        (RasterError("broken"), 5),
+        (ZeroDivisionError(), 1),
+    ],
+)
+def test_the_status_tells_how_a_run_was_stopped(
+    request_of: MosaicRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stop: BaseException,
+    exit_code: int,
+) -> None:
+    def stopped(*_arguments: object, **_options: object) -> None:
+        raise stop
+
+    monkeypatch.setattr(pipeline, "merge_scenes", stopped)
+    with pytest.raises(type(stop)):
+        run(request_of)
+    found = status(tmp_path / "run")
+    assert (found["state"], found["stage"], found["exit_code"]) == ("failed", "merge", exit_code)
+
+
+def test_products_that_a_stopped_merge_may_have_mixed_are_made_again(
+    request_of: MosaicRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(request_of)
+    good = status(tmp_path / "run")["merge_fingerprint"]
+
+    def stopped(*_arguments: object, **_options: object) -> None:
+        raise KeyboardInterrupt
+
+    # The second run finds other scenes than the first and is stopped while it replaces products.
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "merge_scenes", stopped)
+        patch.setattr(pipeline, "_merge_fingerprint", lambda *_: "other")
+        with pytest.raises(KeyboardInterrupt):
+            run(request_of)
+    again = run(request_of)
+    assert "m-cloudless.tif" not in again.reused
+    assert status(tmp_path / "run")["merge_fingerprint"] == good
+
+
+def test_a_folder_of_a_request_that_cannot_be_read_is_not_taken(
+    request_of: MosaicRequest, tmp_path: Path
+) -> None:
+    run(request_of)
+    (tmp_path / "run" / "request.json").write_text('{"schema": ')
+    with pytest.raises(OutputError, match="cannot be read; choose another output, or --force"):
+        run(request_of)
+    run(request_of, force=True)
+
+
+def test_another_first_index_is_another_request_and_leaves_no_old_scene(
+    request_of: MosaicRequest, tmp_path: Path
+) -> None:
+    run(request_of)
+    moved = request_of.gather.model_copy(update={"index_start": 5})
+    with pytest.raises(OutputError, match="holds the run of another request"):
+        run(request_of, gather=moved)
+    run(request_of, gather=moved, force=True)
+    rasters = sorted(path.name for path in (tmp_path / "run" / "scenes").glob("*.tif"))
+    assert rasters == ["backstop-m-07.tif", "m-05.tif", "m-06.tif"]
