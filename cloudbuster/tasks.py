@@ -11,7 +11,13 @@ from cloudbuster.core.aoi import read_area
 from cloudbuster.core.bands import BANDS, Kind, requested_bands
 from cloudbuster.core.footprint import read_footprint
 from cloudbuster.core.grid import Bounds, MosaicGrid
-from cloudbuster.core.mosaic_grid import plan_grid, project_area, project_bounds, resolve_crs
+from cloudbuster.core.mosaic_grid import (
+    has_native_phase,
+    plan_grid,
+    project_area,
+    project_bounds,
+    resolve_crs,
+)
 from cloudbuster.core.scene import Scene
 from cloudbuster.detectors import resolve_type
 from cloudbuster.errors import (
@@ -34,10 +40,6 @@ from cloudbuster.models import (
     Selection,
     SelectionEntry,
 )
-
-# Every Sentinel-2 tile's corner is a multiple of 60 m (Sentinel-2 tiling grid, ESA): at these cell
-# sizes all tiles of a zone share their grid lines.
-COMMON_GSD_M = (10, 20, 60)
 
 
 def plan_tasks(
@@ -224,7 +226,7 @@ def _phase(
     aoi: BaseGeometry, scenes: list[Scene], bands: tuple[str, ...], crs: str, gsd_m: float
 ) -> tuple[float, float]:
     """Any one corner of the grid: that of a raster where the cell size is not one of a tile's."""
-    if gsd_m in COMMON_GSD_M:
+    if has_native_phase(crs, gsd_m):
         return (0.0, 0.0)
     finest = min(bands, key=lambda band: BANDS[band].gsd_m)
     for scene in sorted(scenes, key=lambda scene: _covered_area(scene, aoi), reverse=True):

@@ -135,6 +135,16 @@ def use_key(config: StackConfig) -> list[Statement]:
     return [allow("kms:Decrypt", "kms:GenerateDataKey", on=[config.kms_key_arn])]
 
 
+def machine_part(stack: cdk.Stack, resource: str, *names: str) -> str:
+    """ARN of the machine (``stateMachine``) or of what runs by it (``execution`` and a name)."""
+    return stack.format_arn(
+        service="states",
+        resource=resource,
+        resource_name=":".join((stack.stack_name, *names)),
+        arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
+    )
+
+
 def acknowledge(scope: Construct, rule: str, reason: str) -> None:
     """Write down why a rule of cdk-nag does not hold here."""
     cdk.Validations.of(scope).acknowledge(

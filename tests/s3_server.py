@@ -144,6 +144,16 @@ def _passed_on(handler: BaseHTTPRequestHandler, behind: str) -> tuple[int, bytes
     return answer.status_code, answer.content, kept
 
 
+def _asked(handler: BaseHTTPRequestHandler) -> Asked:
+    payer = handler.headers.get("x-amz-request-payer")
+    return Asked(handler.path.split("/")[1], payer, handler.headers.get("Authorization", ""))
+
+
+def _error(refusal: tuple[int, str, str]) -> tuple[int, bytes, dict[str, str]]:
+    status, code, message = refusal
+    return status, ERROR.format(code=code, message=message).encode(), {}
+
+
 def _handler(behind: str) -> type[BaseHTTPRequestHandler]:
     manners = Manners()
     known: list[Asked] = []
@@ -155,18 +165,10 @@ def _handler(behind: str) -> type[BaseHTTPRequestHandler]:
             if self.path == CONTROL:
                 self._send(200, json.dumps([asdict(asked) for asked in known]).encode(), {})
                 return
-            asked = Asked(
-                self.path.split("/")[1],
-                self.headers.get("x-amz-request-payer"),
-                self.headers.get("Authorization", ""),
-            )
+            asked = _asked(self)
             known.append(asked)
             refusal = manners.refusal(asked)
-            if refusal is not None:
-                status, code, message = refusal
-                self._send(status, ERROR.format(code=code, message=message).encode(), {})
-                return
-            self._send(*_passed_on(self, behind))
+            self._send(*(_error(refusal) if refusal else _passed_on(self, behind)))
 
         do_HEAD = do_GET  # noqa: N815 -- the server looks for this name
 

@@ -131,8 +131,8 @@ def any_in_boxes(
     """
     # Sums over everything above and left of a corner (a summed-area table, Crow 1984): four of
     # them count what is in a box.
-    table = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1), dtype=np.int64)
-    np.cumsum(np.cumsum(mask, axis=0), axis=1, out=table[1:, 1:])
+    table = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1), dtype=np.int32)
+    np.cumsum(np.cumsum(mask, axis=0, dtype=np.int32), axis=1, out=table[1:, 1:])
     top, bottom = (np.clip(edge, 0, mask.shape[0]) for edge in rows)
     left, right = (np.clip(edge, 0, mask.shape[1]) for edge in cols)
     count = table[bottom, right] - table[top, right] - table[bottom, left] + table[top, left]

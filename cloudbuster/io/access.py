@@ -374,4 +374,5 @@ def reason_of(access: Access, error: Exception) -> str:
     """First line of what GDAL said, with the href for the path and without signatures."""
     text = str(error).replace(access.path, access.href)
     lines = _SECRET.sub(r"\1***", text).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__
+    # The message that this goes into names the file itself.
+    return lines[0].removeprefix(f"{access.href}: ")[:200] if lines else type(error).__name__

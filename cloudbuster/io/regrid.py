@@ -115,7 +115,9 @@ def place_look(
     rows, cols = _touched_boxes(grid, target)
     codes = np.full(target.shape, Look.CLEAR, dtype=np.uint8)
     for code in (Look.LOW_RANK, Look.MASKED):
-        codes[any_in_boxes(look == code, rows, cols)] = code
+        marked = look == code
+        if marked.any():
+            codes[any_in_boxes(marked, rows, cols)] = code
     observed = np.zeros((1, *target.shape), dtype=np.uint8)
     seen = (look != Look.UNOBSERVED).astype(np.uint8)
     # Whatever gives the reflectance a value must give the cell one here.

@@ -4,17 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from aws_cdk import aws_batch as batch
-from aws_cdk import aws_ec2 as ec2
-from aws_cdk import aws_iam as iam
-from aws_cdk import aws_kms as kms
 from constructs import Construct
 
 from infra.config import StackConfig
+from infra.constructs.hosts import Hosts
 from infra.constructs.network import Network
 from infra.definition import NO_CAPACITY
-from infra.host import host_commands
 from infra.instances import sizes
-from infra.policies import acknowledge
 
 # How long a job may find no host before its queue cancels it, seconds: capacity comes back, a
 # misconfiguration does not. ECS queues can only CANCEL, and wait at least 600.
@@ -23,10 +19,6 @@ STUCK_LIMITS_S = {
     "MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE": 600,
     "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT": 600,
 }
-INSTANCE_POLICIES = (
-    "service-role/AmazonEC2ContainerServiceforEC2Role",
-    "AmazonSSMManagedInstanceCore",
-)
 Resources = batch.CfnComputeEnvironment.ComputeResourcesProperty
 
 
@@ -47,8 +39,7 @@ class Compute(Construct):
         super().__init__(scope, construct_id)
         self._config = config
         self._network = network
-        self._template = self._launch_template()
-        self._profile_arn = self._instance_profile()
+        self._hosts = Hosts(self, "Hosts", config=config)
         on_demand = self._environment("OnDemand", types=config.host_types)
         spot = (
             [self._environment("Spot", types=config.host_types, spot=True)] if config.spot else []
@@ -62,48 +53,6 @@ class Compute(Construct):
             ]
             hosts = self._environment("Gpu", types=gpu, image_type="ECS_AL2023_NVIDIA")
             self.gpu_queue_arn = self._queue("GpuQueue", [hosts])
-
-    def _launch_template(self) -> ec2.LaunchTemplate:
-        """One gp3 root disk: AL2023 for ECS has no other, and grows into it when it starts."""
-        disk, key_arn = self._config.disk, self._config.kms_key_arn
-        volume = ec2.BlockDeviceVolume.ebs(
-            disk.gib,
-            volume_type=ec2.EbsDeviceVolumeType.GP3,
-            iops=disk.iops,
-            throughput=disk.throughput_mibps,
-            encrypted=True,
-            kms_key=kms.Key.from_key_arn(self, "DiskKey", key_arn) if key_arn else None,
-            delete_on_termination=True,
-        )
-        commands = ec2.UserData.for_linux()
-        commands.add_commands(*host_commands(self._config.scratch))
-        user_data = ec2.MultipartUserData()  # Batch refuses what is not MIME.
-        user_data.add_user_data_part(commands, ec2.MultipartBody.SHELL_SCRIPT)
-        return ec2.LaunchTemplate(
-            self,
-            "LaunchTemplate",
-            block_devices=[ec2.BlockDevice(device_name="/dev/xvda", volume=volume)],
-            require_imdsv2=True,
-            http_put_response_hop_limit=2,  # A container is one hop further than its host.
-            user_data=user_data,
-        )
-
-    def _instance_profile(self) -> str:
-        policies = [iam.ManagedPolicy.from_aws_managed_policy_name(p) for p in INSTANCE_POLICIES]
-        role = iam.Role(
-            self,
-            "InstanceRole",
-            assumed_by=iam.ServicePrincipal("ec2.amazonaws.com"),
-            path=self._config.role_path,
-            managed_policies=policies,
-        )
-        for policy in INSTANCE_POLICIES:
-            finding = f"IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/{policy}]"
-            acknowledge(role, finding, "what ECS's agent and SSM need changes with their versions")
-        profile = iam.CfnInstanceProfile(
-            self, "InstanceProfile", roles=[role.role_name], path=self._config.role_path
-        )
-        return profile.attr_arn
 
     def _environment(
         self,
@@ -124,7 +73,7 @@ class Compute(Construct):
             "minv_cpus": 0,
             "maxv_cpus": config.max_vcpus,
             "instance_types": list(types),
-            "instance_role": self._profile_arn,
+            "instance_role": self._hosts.profile_arn,
             "subnets": list(self._network.subnet_ids),
             "security_group_ids": list(self._network.security_group_ids),
             "ec2_configuration": [image],
@@ -132,8 +81,8 @@ class Compute(Construct):
             "update_to_latest_image_version": config.ami_id is None,
             # Without a version Batch takes the template's first one, for ever.
             "launch_template": batch.CfnComputeEnvironment.LaunchTemplateSpecificationProperty(
-                launch_template_id=self._template.launch_template_id,
-                version=self._template.latest_version_number,
+                launch_template_id=self._hosts.template.launch_template_id,
+                version=self._hosts.template.latest_version_number,
             ),
         }
         longest = max(config.gather.timeout_minutes, config.merge.timeout_minutes)

@@ -1,19 +1,15 @@
 """The job definitions: gather and merge, of the base image and of the one with PyTorch."""
 
-from typing import Any
-
 import aws_cdk as cdk
 from aws_cdk import aws_batch as batch
-from aws_cdk import aws_iam as iam
-from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from cloudbuster.errors import ExitCode
-from infra import policies
 from infra.config import Job, StackConfig
 from infra.constructs.images import Image
-from infra.retention import retention
+from infra.constructs.job_roles import JobRoles
+from infra.scratch import scratch_mount
 
 
 def job_name(scope: Construct, name: str) -> str:
@@ -56,14 +52,9 @@ class Jobs(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         self._config = config
-        self._logs = logs.LogGroup(
-            self,
-            "Logs",
-            retention=retention(config.log_days),
-            removal_policy=cdk.RemovalPolicy.DESTROY,
+        self._roles = JobRoles(
+            self, "Roles", config=config, bucket=bucket, images=[image, torch_image]
         )
-        self._job_role = self._make_job_role(bucket)
-        self._execution_role = self._make_execution_role(image, torch_image)
         self.gather = self._definition("GatherJob", "gather", image.uri, config.gather)
         self.merge = self._definition("MergeJob", "merge", image.uri, config.merge)
         self.torch: str | None = None
@@ -71,44 +62,6 @@ class Jobs(Construct):
             self.torch = self._definition(
                 "TorchJob", "gather", torch_image.uri, config.gather, gpu=config.gpu_queue
             )
-
-    def _make_job_role(self, bucket: s3.IBucket) -> iam.Role:
-        arn = bucket.bucket_arn
-        return policies.role(
-            self,
-            "JobRole",
-            service="ecs-tasks.amazonaws.com",
-            config=self._config,
-            statements=[
-                policies.read(arn, "runs/", "scratch/", "models/", "aois/"),
-                policies.write(arn, "runs/", "scratch/", "mosaics/"),
-                policies.list_bucket(arn),
-                policies.read_scenes(),
-                *policies.output_buckets(self._config, writing=True),
-                *policies.use_key(self._config),
-            ],
-        )
-
-    def _make_execution_role(self, *images: Image | None) -> iam.Role:
-        repositories = [image.repository.repository_arn for image in images if image is not None]
-        return policies.role(
-            self,
-            "ExecutionRole",
-            service="ecs-tasks.amazonaws.com",
-            config=self._config,
-            statements=[
-                policies.allow(
-                    "ecr:GetAuthorizationToken", on=["*"], reason="it knows no resources"
-                ),
-                policies.allow(
-                    "ecr:BatchCheckLayerAvailability",
-                    "ecr:BatchGetImage",
-                    "ecr:GetDownloadUrlForLayer",
-                    on=list(dict.fromkeys(repositories)),
-                ),
-                policies.write_logs(self._logs.log_group_arn),
-            ],
-        )
 
     def _definition(
         self, name: str, command: str, image_uri: str, job: Job, *, gpu: bool = False
@@ -152,8 +105,8 @@ class Jobs(Construct):
         return Properties(
             image=image_uri,
             command=[command, "--task", "Ref::task_uri"],
-            job_role_arn=self._job_role.role_arn,
-            execution_role_arn=self._execution_role.role_arn,
+            job_role_arn=self._roles.job_role.role_arn,
+            execution_role_arn=self._roles.execution_role.role_arn,
             readonly_root_filesystem=True,
             privileged=False,
             resource_requirements=[
@@ -167,39 +120,10 @@ class Jobs(Construct):
             log_configuration=batch.CfnJobDefinition.LogConfigurationProperty(
                 log_driver="awslogs",
                 options={
-                    "awslogs-group": self._logs.log_group_name,
+                    "awslogs-group": self._roles.log_group.log_group_name,
                     "awslogs-region": region,
                     "awslogs-stream-prefix": command,
                 },
             ),
-            **self._scratch(job),
+            **scratch_mount(self._config.scratch, job),
         )
-
-    def _scratch(self, job: Job) -> dict[str, Any]:
-        """``/scratch``: the host's, or memory that counts as the job's."""
-        linux: dict[str, Any] = {"init_process_enabled": True}
-        if self._config.scratch == "shm":
-            linux["tmpfs"] = [
-                batch.CfnJobDefinition.TmpfsProperty(
-                    container_path="/scratch",
-                    size=job.scratch_gib * 1024,
-                    mount_options=["mode=1777"],
-                )
-            ]
-            mounts: dict[str, Any] = {}
-        else:
-            mounts = {
-                "volumes": [
-                    batch.CfnJobDefinition.VolumesProperty(
-                        name="scratch",
-                        host=batch.CfnJobDefinition.VolumesHostProperty(source_path="/scratch"),
-                    )
-                ],
-                "mount_points": [
-                    batch.CfnJobDefinition.MountPointsProperty(
-                        container_path="/scratch", source_volume="scratch", read_only=False
-                    )
-                ],
-            }
-        parameters = batch.CfnJobDefinition.LinuxParametersProperty(**linux)
-        return {"linux_parameters": parameters, **mounts}

@@ -4,7 +4,6 @@ import aws_cdk as cdk
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_kms as kms
-from aws_cdk import aws_lambda_event_sources as sources
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as sfn
@@ -16,7 +15,6 @@ from infra import policies
 from infra.config import StackConfig
 from infra.constructs.functions import Function
 from infra.constructs.images import Image
-from infra.constructs.workflow import machine_part
 
 # A message that was received so often and never handled goes to the dead-letter queue.
 MAX_RECEIVES = 3
@@ -75,9 +73,13 @@ class Trigger(Construct):
                 ),
             ],
         )
-        sources.SqsEventSource(
-            queue, batch_size=5, max_concurrency=2, report_batch_item_failures=True
-        ).bind(self.starter.function)
+        self.starter.function.add_event_source_mapping(
+            "Messages",
+            event_source_arn=queue.queue_arn,
+            batch_size=5,
+            max_concurrency=2,
+            report_batch_item_failures=True,
+        )
         events.Rule(
             self,
             "Rule",
@@ -126,7 +128,7 @@ class Trigger(Construct):
             policies.allow("states:StartExecution", "states:ListExecutions", on=[machine_arn]),
             policies.allow(
                 "states:DescribeExecution",
-                on=[machine_part(stack, "execution", "*")],
+                on=[policies.machine_part(stack, "execution", "*")],
                 reason="an execution is named after its request",
             ),
             policies.allow("sns:Publish", on=[topic_arn]),

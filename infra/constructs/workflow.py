@@ -13,8 +13,7 @@ from infra.constructs.jobs import Jobs, job_name
 from infra.definition import JobTarget, Targets, definition
 from infra.retention import retention
 
-# The rule by which Step Functions hear of the jobs of a .sync state.
-JOB_EVENTS_RULE = "StepFunctionsGetEventsForBatchJobsRule"
+EVENTS_RULE = "StepFunctionsGetEventsForBatchJobsRule"  # By which they hear of .sync jobs.
 
 
 class Workflow(Construct):
@@ -38,19 +37,21 @@ class Workflow(Construct):
         jobs: Jobs,
     ) -> None:
         super().__init__(scope, construct_id)
+        stack = cdk.Stack.of(self)
         log_group = logs.LogGroup(
             self,
             "Logs",
             # Of all other groups the names pile up in one policy of the account, until it is full.
-            log_group_name=f"/aws/vendedlogs/states/{cdk.Stack.of(self).stack_name}",
+            log_group_name=f"/aws/vendedlogs/states/{stack.stack_name}",
             retention=retention(config.log_days),
             removal_policy=cdk.RemovalPolicy.DESTROY,
         )
-        targets = self._targets(config, bucket_name, stages, compute, jobs)
         content = definition(
-            targets, concurrency=config.map_concurrency, distributed=config.distributed_map
+            self._targets(config, bucket_name, stages, compute, jobs),
+            concurrency=config.map_concurrency,
+            distributed=config.distributed_map,
         )
-        self._role = policies.role(
+        role = policies.role(
             self,
             "Role",
             service="states.amazonaws.com",
@@ -61,12 +62,10 @@ class Workflow(Construct):
             self,
             "Machine",
             # Named, so that policies can name its executions; one stack has one.
-            state_machine_name=cdk.Stack.of(self).stack_name,
+            state_machine_name=stack.stack_name,
             state_machine_type=sfn.StateMachineType.STANDARD,
-            definition_body=sfn.DefinitionBody.from_string(
-                cdk.Stack.of(self).to_json_string(content)
-            ),
-            role=self._role,
+            definition_body=sfn.DefinitionBody.from_string(stack.to_json_string(content)),
+            role=role,
             tracing_enabled=True,
             logs=sfn.LogOptions(
                 destination=log_group, level=sfn.LogLevel.ALL, include_execution_data=False
@@ -116,9 +115,7 @@ class Workflow(Construct):
         ]
         submit_on = [*(arn for arn in queues if arn), *definitions]
         job_arn = stack.format_arn(service="batch", resource="job", resource_name="*")
-        rule_arn = stack.format_arn(
-            service="events", resource="rule", resource_name=JOB_EVENTS_RULE
-        )
+        rule_arn = stack.format_arn(service="events", resource="rule", resource_name=EVENTS_RULE)
         statements = [
             policies.allow(
                 "lambda:InvokeFunction", on=[stage.function.function_arn for stage in functions]
@@ -140,22 +137,14 @@ class Workflow(Construct):
             statements += [
                 policies.read(bucket_arn, "scratch/"),
                 policies.write(bucket_arn, "scratch/"),
-                policies.allow("states:StartExecution", on=[machine_part(stack, "stateMachine")]),
+                policies.allow(
+                    "states:StartExecution", on=[policies.machine_part(stack, "stateMachine")]
+                ),
                 policies.allow(
                     "states:DescribeExecution",
                     "states:StopExecution",
-                    on=[machine_part(stack, "execution", "*")],
+                    on=[policies.machine_part(stack, "execution", "*")],
                     reason="the children of a distributed map are named when they start",
                 ),
             ]
         return [*statements, *policies.use_key(config)]
-
-
-def machine_part(stack: cdk.Stack, resource: str, *names: str) -> str:
-    """ARN of the machine (``stateMachine``) or of what runs by it (``execution`` and a name)."""
-    return stack.format_arn(
-        service="states",
-        resource=resource,
-        resource_name=":".join((stack.stack_name, *names)),
-        arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
-    )

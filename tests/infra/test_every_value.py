@@ -120,7 +120,7 @@ def tmpfs(template: Template) -> Any:
 
 def job_bucket(template: Template) -> Any:
     wanted = "arn:<AWS::Partition>:s3:::our-mosaics/*"
-    return [actions for actions, on in statements(template, "JobsJobRole") if on == [wanted]]
+    return [actions for actions, on in statements(template, "JobsRolesJobRole") if on == [wanted]]
 
 
 def disk_key(template: Template) -> Any:
@@ -269,7 +269,8 @@ CASES: list[tuple[str, dict[str, Any], Look, Any]] = [
         "kms_key_arn",
         {"kms_key_arn": KEY},
         lambda template: (
-            (["kms:Decrypt", "kms:GenerateDataKey"], [KEY]) in statements(template, "JobsJobRole")
+            (["kms:Decrypt", "kms:GenerateDataKey"], [KEY])
+            in statements(template, "JobsRolesJobRole")
         ),
         True,
     ),

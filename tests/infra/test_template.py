@@ -176,7 +176,7 @@ def test_every_log_group_has_a_retention_and_nothing_else_logs(template: Templat
         assert "LogGroup" in function["Properties"]["LoggingConfig"]
     for job in resources(template, "Batch::JobDefinition").values():
         options = job["Properties"]["ContainerProperties"]["LogConfiguration"]["Options"]
-        assert options["awslogs-group"]["Ref"].startswith("JobsLogs")
+        assert options["awslogs-group"]["Ref"].startswith("JobsRolesLogs")
 
 
 def test_there_is_no_nat_and_a_gateway_to_s3(template: Template) -> None:
@@ -223,7 +223,7 @@ def test_the_workflow_may_do_what_its_states_do_and_stop_its_jobs(template: Temp
 @pytest.mark.parametrize(
     ("role", "readable", "writable"),
     [
-        ("JobsJobRole", ["runs", "scratch", "models", "aois"], ["runs", "scratch", "mosaics"]),
+        ("JobsRolesJobRole", ["runs", "scratch", "models", "aois"], ["runs", "scratch", "mosaics"]),
         ("StagesQueryRole", ["runs", "requests", "aois"], ["runs"]),
         ("StagesFilterRole", ["runs", "scratch"], ["runs", "scratch"]),
         ("StagesAssessRole", ["runs", "scratch"], ["runs", "scratch"]),
@@ -247,12 +247,14 @@ def test_roles_read_and_write_their_prefixes_alone(
 def test_who_reads_scenes(template: Template) -> None:
     roles = [name for name in resources(template, "IAM::Role") if "Instance" not in name]
     found = [name for name in roles if (["s3:GetObject"], SCENES) in statements(template, name)]
-    assert [name[:12] for name in found] == ["JobsJobRoleE", "StagesFilter"]
+    assert [name[:12] for name in found] == ["JobsRolesJob", "StagesFilter"]
 
 
 def test_no_role_but_the_hosts_has_a_managed_policy(template: Template) -> None:
     for name, role in resources(template, "IAM::Role").items():
-        assert ("ManagedPolicyArns" in role["Properties"]) is name.startswith("ComputeInstance")
+        assert ("ManagedPolicyArns" in role["Properties"]) is name.startswith(
+            "ComputeHostsInstance"
+        )
 
 
 def test_start_run_may_start_describe_and_wait(template: Template) -> None:

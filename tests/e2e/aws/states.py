@@ -21,9 +21,12 @@ from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_callback import (  # noqa: E501
     StateTaskServiceCallback,
 )
+from moto.stepfunctions.parser.asl.eval.environment import Environment
+from moto.stepfunctions.parser.asl.eval.program_state import ProgramStopped
 from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 
 from tests.e2e.aws.bed import Bed
+from tests.e2e.aws.patches import wrap
 
 BatchTask = batch_tasks.StateTaskServiceBatch
 # Errors of Batch that its model knows; Step Functions call every other one AWSBatchException.
@@ -38,6 +41,7 @@ def repair(bed: Bed) -> None:
     _name_errors_of_batch()
     _wait_for_jobs(bed)
     _wait_less_between_retries(bed)
+    _let_stopped_be_stopped()
 
 
 def _keep_machines_where_they_run() -> None:
@@ -128,3 +132,12 @@ def _wait_less_between_retries(bed: Bed) -> None:
             time.sleep(seconds * bed.settings.wait_scale)
 
     retrier_decl.time = Clock
+
+
+def _let_stopped_be_stopped() -> None:
+    """In moto a stopped map trips over its own iterations, and its execution ends as failed."""
+
+    @wrap(Environment, "set_error")
+    def set_error(original: Any, env: Any, error: Any) -> None:
+        if not isinstance(env.program_state(), ProgramStopped):
+            original(env, error=error)
