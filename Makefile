@@ -15,16 +15,19 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 VENV_PYTHON := $(VENV)/bin/python
 PGSTAC_VENV := .venv-pgstac
+# Not the newest: 3.0.0 was published by accident and cannot read what the library writes.
+CDK_VERSION := 2.1148.1
+CDK := build/aws-cdk-$(CDK_VERSION)/node_modules/.bin/cdk
 PIP_INSTALL := PYTHONWARNINGS='ignore:Editable installation' $(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 WORLD := demo/world
 SIZE ?= small
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
-.PHONY: help demo test test-pgstac check format bench constraints clean
+.PHONY: help demo test test-pgstac e2e check format bench constraints clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed ## install, write the sample world and make its cloud-free mosaic (SIZE=small|full)
 	@$(VENV)/bin/cloudbuster sample $(WORLD) --size $(SIZE)
@@ -38,6 +41,10 @@ test-pgstac: $(VENV)/.installed-dev $(PGSTAC_VENV)/.installed ## query a real ST
 	@scripts/install_postgis.sh
 	@CLOUDBUSTER_REQUIRE_REAL_DATA=0 CLOUDBUSTER_PGSTAC_PYTHON=$(CURDIR)/$(PGSTAC_VENV)/bin/python \
 		$(VENV_PYTHON) -m pytest tests/pgstac $(PYTEST_ARGS)
+
+e2e: $(VENV)/.installed-dev $(CDK) ## deploy the stack to a loopback AWS and run it
+	@CLOUDBUSTER_REQUIRE_REAL_DATA=0 CLOUDBUSTER_CDK=$(CURDIR)/$(CDK) \
+		$(VENV_PYTHON) -m pytest tests/e2e $(PYTEST_ARGS)
 
 check: $(VENV)/.installed-dev ## formatting, lint, types and the layers of imports
 	@$(VENV)/bin/ruff format --check .
@@ -100,3 +107,8 @@ $(PGSTAC_VENV)/.installed: constraints-pgstac.txt $(VENV_PYTHON)
 	@$(VENV_PYTHON) -m pip --python $(PGSTAC_VENV) install --quiet --disable-pip-version-check \
 		--constraint constraints-pgstac.txt stac-fastapi-pgstac 'pypgstac[psycopg]' uvicorn
 	@touch $@
+
+$(CDK): | $(VENV)/.installed-dev
+	@echo "installing the command line of the CDK"
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" npm install --prefix build/aws-cdk-$(CDK_VERSION) --no-save \
+		--no-package-lock --no-audit --no-fund --loglevel=error aws-cdk@$(CDK_VERSION)

@@ -175,7 +175,7 @@ class _Line:
             repairs = backstop_repairs(scenes, report.records)
             if repairs:
                 logger.info("backstop_repaired", extra={"scenes": ", ".join(repairs)})
-                selection = _with_backstop(selection, repairs)
+                selection = with_backstop(selection, repairs)
                 write_document(str(self.folder / "selection.json"), selection)
                 first = report
                 report, tasks = self._gather_once(selection, workers)
@@ -369,7 +369,7 @@ def _bands(request: MosaicRequest) -> tuple[str, ...]:
     return requested_bands(request.query.kind, request.gather.bands)
 
 
-def _with_backstop(selection: Selection, item_ids: tuple[str, ...]) -> Selection:
+def with_backstop(selection: Selection, item_ids: tuple[str, ...]) -> Selection:
     """Let these items, picked for a clear look, be backstop as well; indices stay as they are."""
     info = selection.cloudbuster
     added = tuple(

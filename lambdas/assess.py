@@ -32,5 +32,5 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         result=run.document("products.json"),
     )
     write_document(merge_task_uri, task)
-    # Holes are repaired by one more round once the scenes can be looked at from here.
+    # What only cloudy pixels can fill is repaired by the merge, which has the scenes at hand.
     return {"more_rounds": False, "scenes": counts, "merge_task_uri": merge_task_uri}

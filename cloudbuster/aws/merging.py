@@ -1,12 +1,16 @@
 """The merge of a run as one task document, as ``cloudbuster merge --task`` takes it."""
 
+import logging
+import shutil
 from functools import partial
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
-from cloudbuster.assess import assess_scenes
+from cloudbuster.assess import assess_scenes, backstop_repairs
 from cloudbuster.events import OnEvent
+from cloudbuster.gather import gather_scenes
 from cloudbuster.io.documents import read_document, write_document
 from cloudbuster.io.folders import input_folder
 from cloudbuster.merge import find_scenes, is_scene_file, merge_scenes
@@ -15,8 +19,13 @@ from cloudbuster.models import (
     MergeResult,
     MosaicRequest,
     SceneFailure,
+    SceneRecord,
     Selection,
 )
+from cloudbuster.pipeline import with_backstop
+from cloudbuster.tasks import plan_tasks
+
+logger = logging.getLogger(__name__)
 
 
 class MergeTask(Document):
@@ -50,6 +59,8 @@ def merge_task(task: MergeTask, *, on_event: OnEvent | None = None) -> MergeResu
     request = read_document(task.request, MosaicRequest)
     selection = read_document(task.selection, Selection)
     with input_folder(task.scenes, partial(is_scene_file, name=request.name)) as folder:
+        if request.filter.backstop:
+            selection = _repaired(task, request, selection, folder)
         result = merge_scenes(
             str(folder),
             task.output,
@@ -58,10 +69,9 @@ def merge_task(task: MergeTask, *, on_event: OnEvent | None = None) -> MergeResu
             request=request,
             on_event=on_event,
         )
-        found = find_scenes(str(folder), request.name)
         assessment = assess_scenes(
             folder,
-            tuple(file.record for file in found if file.record is not None),
+            _records(folder, request.name),
             selection,
             request.filter,
             failures=task.failures,
@@ -70,3 +80,48 @@ def merge_task(task: MergeTask, *, on_event: OnEvent | None = None) -> MergeResu
     write_document(task.assessment, assessment)
     write_document(task.result, result)
     return result
+
+
+def _records(folder: Path, name: str) -> tuple[SceneRecord, ...]:
+    found = find_scenes(str(folder), name)
+    return tuple(file.record for file in found if file.record is not None)
+
+
+def _repaired(
+    task: MergeTask, request: MosaicRequest, selection: Selection, folder: Path
+) -> Selection:
+    """Fill what scenes saw and nothing fills, as the run on one machine does after its gather.
+
+    The scenes come first and the selection that names them last, so that a second try of the job
+    goes on where the first one stopped.
+    """
+    records = _records(folder, request.name)
+    item_ids = backstop_repairs(folder, records)
+    if not item_ids:
+        return selection
+    logger.info("backstop_repaired", extra={"scenes": ", ".join(item_ids)})
+    selection = with_backstop(selection, item_ids)
+    tasks = plan_tasks(
+        selection,
+        name=request.name,
+        options=request.gather,
+        output=task.scenes,
+        known={record.item_id: record.radiometry for record in records},
+    )
+    added = [
+        each.model_copy(update={"index": None}) for each in tasks if each.item["id"] in item_ids
+    ]
+    report = gather_scenes(added)
+    report.raise_for_failures(request.limits.min_success_fraction)
+    names = {name for record in report.records for name in _files(record)}
+    with input_folder(task.scenes, names.__contains__) as fetched:
+        if fetched != folder:
+            for path in fetched.iterdir():
+                shutil.move(path, folder / path.name)
+    write_document(task.selection, selection)
+    return selection
+
+
+def _files(record: SceneRecord) -> tuple[str, str]:
+    """Name the raster of a record, and the record itself."""
+    return record.raster, str(Path(record.raster).with_suffix(".json"))

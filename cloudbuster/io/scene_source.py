@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import cached_property
 from types import TracebackType
 from typing import Self
@@ -14,7 +14,7 @@ from rasterio.warp import reproject
 from rasterio.windows import Window
 
 from cloudbuster.core.grid import GridWindow, MosaicGrid
-from cloudbuster.core.masks import repair_isolated_zeros
+from cloudbuster.core.masks import ISOLATED_ZERO_PIXELS, repair_isolated_zeros
 from cloudbuster.core.radiometry import (
     LOOK_BANDS,
     NODATA,
@@ -333,7 +333,9 @@ class RasterSceneSource:
         """Harmonised DN of a native window, isolated zeros repaired."""
         pixels = self._read_native(asset, native, window)
         zeros = pixels == NODATA
-        if zeros.any() and not zeros.all():
+        # A block of nothing but zeros is not looked at twice, unless they are few enough to be
+        # enclosed by what lies around it.
+        if zeros.any() and not (zeros.all() and zeros.size >= ISOLATED_ZERO_PIXELS):
             wide = window.grown(ZERO_REPAIR_MARGIN)
             repaired = repair_isolated_zeros(self._read_native(asset, native, wide))
             pixels = repaired[window.shifted(-wide.row, -wide.col).slices]
@@ -443,13 +445,6 @@ class RasterSceneSource:
             asset.band_index, window=area, out_shape=shape, resampling=resampling
         )
         return pixels
-
-
-@contextmanager
-def open_scene(scene: Scene, bands: tuple[str, ...]) -> Iterator[RasterSceneSource]:
-    """Open a scene for reading and close its files afterwards."""
-    with RasterSceneSource(scene, bands) as source:
-        yield source
 
 
 def offset_metadata(scene: Scene) -> OffsetMetadata:

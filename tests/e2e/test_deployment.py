@@ -35,6 +35,7 @@ def resources(cloud: Cloud, stack: str) -> dict[str, str]:
         entry["LogicalResourceId"]: entry["PhysicalResourceId"]
         for page in pages.paginate(StackName=stack)
         for entry in page["StackResourceSummaries"]
+        if entry["PhysicalResourceId"]
     }
 
 
@@ -115,11 +116,15 @@ def test_a_deploy_that_breaks_is_seen_as_broken_and_leaves_nothing(cloud, stack)
     assert left_of(cloud, name) == []
 
 
-def test_destroy_removes_all_but_a_bucket_that_holds_something(cloud, stack, second, world):
-    assembly = Path(cloud.settings.folder, "assemblies", "second")
-    emptied = [{"Key": key} for key in second.keys()]
-    second.s3.delete_objects(Bucket=second.bucket, Delete={"Objects": emptied})
-    assert left_of(cloud, SECOND)
-    cloud.do_cdk("destroy", "--app", str(assembly), "--force")
+def test_destroy_leaves_nothing_once_the_bucket_is_empty(cloud, stack, second, world):
+    assembly = str(Path(cloud.settings.folder, "assemblies", "second"))
+    second.put("mosaics/kept.tif", b"kept")
+    bucket, keys = second.bucket, second.keys()
+    refused = cloud.cdk("destroy", "--app", assembly, "--force")
+    assert refused.returncode != 0
+    assert "is not empty" in refused.stdout
+    assert left_of(cloud, SECOND) == [bucket]
+    second.s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": key} for key in keys]})
+    cloud.do_cdk("destroy", "--app", assembly, "--force")
     assert left_of(cloud, SECOND) == []
     assert stack.run(world.in_s3(name="alone"), name="alone").status == "SUCCEEDED"

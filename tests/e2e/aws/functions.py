@@ -54,13 +54,14 @@ def _take_images_from_templates(bed: Bed) -> None:
         function.log_group_name = properties.get("LoggingConfig", {}).get("LogGroup")
         if function.package_type == "Image":
             function.code_bytes = b""
-            # As AWS does: a function cannot be made of an image that is not there.
-            bed.images.pull(properties["Code"]["ImageUri"])
         return function
 
     @wrap_classmethod(LambdaFunction, "create_from_cloudformation_json")
     def create(original: Any, name: str, document: Answer, *rest: Any, **kwargs: Any) -> Any:
-        return complete(original(name, document, *rest, **kwargs), document["Properties"])
+        properties = document["Properties"]
+        # As AWS does: a function cannot be made of an image that is not there.
+        bed.images.pull(properties["Code"]["ImageUri"])
+        return complete(original(name, document, *rest, **kwargs), properties)
 
     @wrap_classmethod(LambdaFunction, "update_from_cloudformation_json")
     def update(original: Any, **kwargs: Any) -> Any:

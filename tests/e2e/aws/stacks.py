@@ -8,16 +8,18 @@ from typing import Any
 import moto.cloudformation.parsing as parsing
 import moto.cloudformation.responses
 from moto.cloudformation.exceptions import ValidationError
+from moto.cloudformation.models import CloudFormationBackend
 from moto.cloudformation.parsing import ResourceMap
 from moto.cloudformation.responses import CloudFormationResponse
 from moto.core.responses import ActionResult, EmptyResult
 from moto.ec2.models import ec2_backends
 from moto.ec2.models.route_tables import RouteTable
-from moto.s3.models import FakeBucket
+from moto.s3.models import FakeBucket, s3_backends
 from moto.ssm.models import ssm_backends
 
 from tests.e2e.aws.bed import Bed
 from tests.e2e.aws.patches import wrap, wrap_classmethod
+from tests.e2e.aws.settings import ACCOUNT
 
 MAX_PASSES = 8
 
@@ -28,6 +30,7 @@ def repair(bed: Bed) -> None:
     _find_templates_on_the_loopback()
     _keep_resolved_parameters()
     _update(bed)
+    _fail_to_delete_what_is_in_use(bed)
     _delete_route_tables()
     _tell_event_bridge_of_buckets()
 
@@ -205,6 +208,30 @@ def references(document: object) -> set[str]:
     if "Fn::Sub" in document:
         found |= set(re.findall(r"\$\{(\w+)", json.dumps(document["Fn::Sub"])))
     return found
+
+
+def _fail_to_delete_what_is_in_use(bed: Bed) -> None:
+    """Moto leaves a bucket that holds something, and says that its stack is gone."""
+
+    @wrap_classmethod(FakeBucket, "delete_from_cloudformation_json")
+    def delete_bucket(original: Any, name: str, *rest: Any) -> None:
+        if s3_backends[ACCOUNT]["aws"].get_bucket(name).keys:
+            msg = f"The bucket you tried to delete is not empty: {name}"
+            raise RuntimeError(msg)
+        original(name, *rest)
+
+    @wrap(CloudFormationBackend, "delete_stack")
+    def delete_stack(original: Any, backend: Any, name: str) -> None:
+        stack = backend.stacks.get(name)
+        try:
+            original(backend, name)
+        except RuntimeError as error:
+            if stack is None:
+                return  # By its name: this function was called once more, with the id.
+            bed.journal.note("not_deleted", stack=stack.name, reason=str(error))
+            backend.stacks[name] = stack
+            stack.status = "DELETE_FAILED"
+            stack._add_stack_event(stack.status, resource_status_reason=str(error))
 
 
 def _delete_route_tables() -> None:
