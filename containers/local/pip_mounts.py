@@ -1,0 +1,81 @@
+"""Let pip in a build find packages as pip on this machine does, without a trace in the image.
+
+``python pip_mounts.py FOLDER`` writes ``FOLDER/pip.conf`` from what ``pip config list`` says, and
+prints the options of ``podman build``, one a line, that mount it and every file and folder that it
+names. What is mounted in a build is not part of the image.
+"""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+# What says where packages are found; the rest of a configuration is the user's own affair.
+KEPT = (
+    "cert",
+    "client-cert",
+    "default-timeout",
+    "extra-index-url",
+    "find-links",
+    "index-url",
+    "no-index",
+    "proxy",
+    "retries",
+    "timeout",
+    "trusted-host",
+)
+# Where Debian keeps the certificates that programs of the base trust.
+CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+
+
+def configured() -> dict[str, str]:
+    """Read pip's configuration; the environment comes last and wins, as it does in pip."""
+    command = [sys.executable, "-m", "pip", "config", "list"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603, TID251 -- pip has no other way to be asked
+    pairs = [line.partition("=") for line in listed.splitlines()]
+    ordered = sorted(pairs, key=lambda pair: pair[0].startswith(":env:"))
+    found = {name.rpartition(".")[2]: str(ast.literal_eval(value)) for name, _, value in ordered}
+    return {name: value for name, value in found.items() if name in KEPT}
+
+
+class Mounts:
+    """What is mounted: folders of this machine, under neutral names in the build."""
+
+    def __init__(self) -> None:
+        self._inside: dict[Path, str] = {}
+
+    def placed(self, word: str) -> str:
+        """One word of a setting, with a path of this machine as it is in the build."""
+        if word.startswith("file://"):
+            # An index refers to its files by relative links, which may lead beside it.
+            path = Path(unquote(urlsplit(word).path))
+            return f"file://{self._mount(path.parent)}/{path.name}"
+        path = Path(word)
+        return self._mount(path) if path.is_absolute() and path.exists() else word
+
+    def _mount(self, path: Path) -> str:
+        return self._inside.setdefault(path.resolve(), f"/mnt/{len(self._inside)}")
+
+    def options(self) -> list[str]:
+        """Options of ``podman build``."""
+        return [f"--volume={path}:{inside}:ro" for path, inside in self._inside.items()]
+
+
+def main(folder: Path) -> None:
+    """Write the configuration and print the options."""
+    mounts = Mounts()
+    settings = {
+        name: " ".join(mounts.placed(word) for word in value.split())
+        for name, value in configured().items()
+    }
+    lines = ["[global]", *(f"{name} = {value}" for name, value in sorted(settings.items()))]
+    (folder / "pip.conf").write_text("\n".join(lines) + "\n")
+    options = [f"--volume={folder / 'pip.conf'}:/etc/pip.conf:ro", *mounts.options()]
+    if CERTIFICATES.is_file():
+        options.append(f"--volume={CERTIFICATES}:{CERTIFICATES}:ro")
+    sys.stdout.write("\n".join(options) + "\n")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]).resolve())
