@@ -24,10 +24,10 @@ SIZE ?= small
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
-.PHONY: help demo test test-pgstac e2e check format bench constraints clean
+.PHONY: help demo test test-pgstac e2e image e2e-containers check format bench constraints clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed ## install, write the sample world and make its cloud-free mosaic (SIZE=small|full)
 	@$(VENV)/bin/cloudbuster sample $(WORLD) --size $(SIZE)
@@ -45,6 +45,17 @@ test-pgstac: $(VENV)/.installed-dev $(PGSTAC_VENV)/.installed ## query a real ST
 e2e: $(VENV)/.installed-dev $(CDK) ## deploy the stack to a loopback AWS and run it
 	@CLOUDBUSTER_REQUIRE_REAL_DATA=0 CLOUDBUSTER_CDK=$(CURDIR)/$(CDK) \
 		$(VENV_PYTHON) -m pytest tests/e2e $(PYTEST_ARGS)
+
+image: $(VENV)/.installed ## build the images of jobs and functions with podman, without a registry (as root)
+	@containers/local/install.sh
+	@containers/local/build.sh $(VENV_PYTHON)
+
+# In a network of its own that has nothing but a loopback.
+e2e-containers: image $(VENV)/.installed-dev $(CDK) ## run those images, and an execution whose jobs are containers
+	@PATH=$$PATH:/usr/sbin:/sbin CLOUDBUSTER_REQUIRE_REAL_DATA=0 CLOUDBUSTER_CDK=$(CURDIR)/$(CDK) \
+		CLOUDBUSTER_IMAGES=localhost/cloudbuster CONTAINERS_CONF=$(CURDIR)/containers/local/containers.conf \
+		unshare --net bash -c 'ip link set lo up && exec "$$@"' bash \
+		$(VENV_PYTHON) -m pytest tests/containers $(PYTEST_ARGS)
 
 check: $(VENV)/.installed-dev ## formatting, lint, types and the layers of imports
 	@$(VENV)/bin/ruff format --check .

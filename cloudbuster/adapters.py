@@ -80,7 +80,7 @@ def filter_(flags: Flags, on_event: OnEvent) -> str | None:
     """``cloudbuster filter``: the path written; where it is not covered, OUTPUT.ERROR."""
     kind = flags["kind"] or DEFAULT_KIND
     source = flags["input_"]
-    candidates = parse_candidates(_input(source), source=source, kind=kind)
+    candidates = parse_candidates(read_input(source), source=source, kind=kind)
     options = _filter_options(flags, minclouds=flags["minclouds"])
     bands = bands_of(flags["bands"]) or ()
     selection = filter_scenes(candidates, options, bands=bands, on_event=on_event)
@@ -104,12 +104,12 @@ def gather(flags: Flags, on_event: OnEvent) -> str | None:
         return "\n".join(f"{task.output}/{record.raster}" for record in gather_scene(task))
     _require(flags, "response", "name", "output_path")
     source, kind = flags["response"], flags["kind"]
-    selection = parse_selection(_input(source), source=source, kind=kind or DEFAULT_KIND)
+    selection = parse_selection(read_input(source), source=source, kind=kind or DEFAULT_KIND)
     if kind not in (None, selection.cloudbuster.kind):
         msg = f"{source} selects {selection.cloudbuster.kind} scenes, not {kind}; query those"
         raise RequestError(msg)
     tasks = plan_tasks(
-        selection, name=flags["name"], options=_gather_options(flags), output=flags["output_path"]
+        selection, name=flags["name"], options=gather_options(flags), output=flags["output_path"]
     )
     if flags["index"] is not None:
         tasks = _task_of_index(tasks, flags["index"])
@@ -274,7 +274,7 @@ def _request(flags: Flags) -> MosaicRequest:
         aoi=_request_aoi(flags["geojson"]),
         query=_query_options(flags),
         filter=_filter_options(flags, minclouds=0),
-        gather=_gather_options(flags),
+        gather=gather_options(flags),
         merge=_made(MergeOptions, composite=flags["composite"]),
         limits=_made(LimitOptions, min_success_fraction=flags["min_success_fraction"]),
         output=flags["output"],
@@ -306,7 +306,8 @@ def _filter_options(flags: Flags, *, minclouds: float) -> FilterOptions:
     )
 
 
-def _gather_options(flags: Flags) -> GatherOptions:
+def gather_options(flags: Flags) -> GatherOptions:
+    """Make the options of gather of its flags; RequestError where they break the contract."""
     return _made(
         GatherOptions,
         bands=bands_of(flags["bands"]),
@@ -375,7 +376,7 @@ def _aoi(source: str) -> Geometry:
     """Read the area from a file, a URI or stdin."""
     if source != STDIN:
         return load_aoi(source)
-    document = parse_json(_input(source), source="stdin")
+    document = parse_json(read_input(source), source="stdin")
     if not isinstance(document, dict):
         msg = "stdin: no GeoJSON object"
         raise AoiError(msg)
@@ -404,7 +405,7 @@ def _response_path(flags: Flags, aoi: Geometry) -> str:
     return STDIN
 
 
-def _input(uri: str) -> bytes:
+def read_input(uri: str) -> bytes:
     """Read a file, a URI or stdin."""
     return sys.stdin.buffer.read() if uri == STDIN else read_bytes(uri)
 

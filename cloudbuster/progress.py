@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from cloudbuster.events import Event, OnEvent
 
-BAR_FORMAT = "{desc} {percentage:3.0f}%|{bar:24}| {n_fmt}/{total_fmt} [{elapsed}] {postfix}"
+BAR_FORMAT = "{desc} {percentage:3.0f}%|{bar:24}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"
 
 
 class _Bars:

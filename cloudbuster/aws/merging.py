@@ -4,9 +4,9 @@ import logging
 import shutil
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from cloudbuster.assess import assess_scenes, backstop_repairs
 from cloudbuster.events import OnEvent
@@ -17,6 +17,7 @@ from cloudbuster.merge import find_scenes, is_scene_file, merge_scenes
 from cloudbuster.models import (
     Document,
     MergeResult,
+    MosaicName,
     MosaicRequest,
     SceneFailure,
     SceneRecord,
@@ -32,17 +33,30 @@ class MergeTask(Document):
     """Everything that decides one merge."""
 
     schema_: Literal["cloudbuster.merge-task/1"] = Field("cloudbuster.merge-task/1", alias="schema")
-    request: str = Field(description="URI of the request.")
-    selection: str = Field(description="URI of the selection.")
+    request: str | None = Field(None, description="URI of the request; null for `name` alone.")
+    selection: str | None = Field(None, description="URI of the selection; null for `name` alone.")
+    name: MosaicName | None = Field(None, description="Base of the file names, without a request.")
     scenes: str = Field(description="Folder or prefix of the gathered scenes.")
     failures: tuple[SceneFailure, ...] = Field((), description="Scenes that are not there.")
     output: str = Field(description="Folder or prefix of the products.")
-    assessment: str = Field(description="URI of the assessment to write.")
+    assessment: str | None = Field(
+        None, description="URI of the assessment to write; null for `name` alone."
+    )
     result: str = Field(description="URI of the result to write.")
+
+    @model_validator(mode="after")
+    def _check_run(self) -> Self:
+        of_run = [self.request is None, self.selection is None, self.assessment is None]
+        if len(set(of_run)) > 1 or of_run[0] != (self.name is not None):
+            msg = "give request, selection and assessment of a run, or the name alone"
+            raise ValueError(msg)
+        return self
 
 
 def merge_task(task: MergeTask, *, on_event: OnEvent | None = None) -> MergeResult:
     """Merge the scenes of a run, count what they cover, and write both down.
+
+    Without a request the scenes of ``task.name`` are merged, as ``cloudbuster merge`` does.
 
     Parameters
     ----------
@@ -56,11 +70,16 @@ def merge_task(task: MergeTask, *, on_event: OnEvent | None = None) -> MergeResu
     MergeResult
         Where the products are; whether they cover the area says ``task.assessment``.
     """
+    if task.request is None or task.selection is None or task.assessment is None:
+        return _merged_by_name(task, on_event)
     request = read_document(task.request, MosaicRequest)
     selection = read_document(task.selection, Selection)
     with input_folder(task.scenes, partial(is_scene_file, name=request.name)) as folder:
         if request.filter.backstop:
-            selection = _repaired(task, request, selection, folder)
+            repaired = _repaired(task, request, selection, folder)
+            if repaired is not selection:
+                selection = repaired
+                write_document(task.selection, selection)
         result = merge_scenes(
             str(folder),
             task.output,
@@ -78,6 +97,14 @@ def merge_task(task: MergeTask, *, on_event: OnEvent | None = None) -> MergeResu
             on_event=on_event,
         )
     write_document(task.assessment, assessment)
+    write_document(task.result, result)
+    return result
+
+
+def _merged_by_name(task: MergeTask, on_event: OnEvent | None) -> MergeResult:
+    name = task.name or ""
+    with input_folder(task.scenes, partial(is_scene_file, name=name)) as folder:
+        result = merge_scenes(str(folder), task.output, name=name, on_event=on_event)
     write_document(task.result, result)
     return result
 
@@ -118,7 +145,6 @@ def _repaired(
         if fetched != folder:
             for path in fetched.iterdir():
                 shutil.move(path, folder / path.name)
-    write_document(task.selection, selection)
     return selection
 
 

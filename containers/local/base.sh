@@ -8,6 +8,7 @@ tag=$1
 suite=$(. /etc/os-release && echo "${VERSION_CODENAME:?no codename in /etc/os-release}")
 
 # From where this machine installs its own packages; nothing of third parties.
+# shellcheck disable=SC2016
 mapfile -t sources < <(
   apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' \
     | awk -v suite="$suite" '

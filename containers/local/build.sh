@@ -19,8 +19,8 @@ fi
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-mapfile -t mounts < <("$python" "$here/pip_mounts.py" "$work")
-[ "${#mounts[@]}" -gt 0 ] || { echo "build.sh: $python -m pip cannot say where packages are" >&2; exit 1; }
+"$python" -m pip config list | "$python" "$here/pip_mounts.py" "$work" > "$work/mounts"
+mapfile -t mounts < "$work/mounts"
 
 for target in "${targets[@]}"; do
   tag=localhost/cloudbuster/$target:local

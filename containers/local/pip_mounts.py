@@ -1,12 +1,12 @@
+# noqa: INP001 -- a script, which no package holds
 """Let pip in a build find packages as pip on this machine does, without a trace in the image.
 
-``python pip_mounts.py FOLDER`` writes ``FOLDER/pip.conf`` from what ``pip config list`` says, and
-prints the options of ``podman build``, one a line, that mount it and every file and folder that it
-names. What is mounted in a build is not part of the image.
+``pip config list | python pip_mounts.py FOLDER`` writes ``FOLDER/pip.conf`` and prints the options
+of ``podman build``, one a line, that mount it and every file and folder that it names. What is
+mounted in a build is not part of the image.
 """
 
 import ast
-import subprocess
 import sys
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -29,10 +29,8 @@ KEPT = (
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
-def configured() -> dict[str, str]:
+def configured(listed: str) -> dict[str, str]:
     """Read pip's configuration; the environment comes last and wins, as it does in pip."""
-    command = [sys.executable, "-m", "pip", "config", "list"]
-    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603, TID251 -- pip has no other way to be asked
     pairs = [line.partition("=") for line in listed.splitlines()]
     ordered = sorted(pairs, key=lambda pair: pair[0].startswith(":env:"))
     found = {name.rpartition(".")[2]: str(ast.literal_eval(value)) for name, _, value in ordered}
@@ -67,7 +65,7 @@ def main(folder: Path) -> None:
     mounts = Mounts()
     settings = {
         name: " ".join(mounts.placed(word) for word in value.split())
-        for name, value in configured().items()
+        for name, value in configured(sys.stdin.read()).items()
     }
     lines = ["[global]", *(f"{name} = {value}" for name, value in sorted(settings.items()))]
     (folder / "pip.conf").write_text("\n".join(lines) + "\n")

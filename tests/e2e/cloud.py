@@ -60,7 +60,7 @@ class Cloud:
             endpoint_url=self.settings.url,
             region_name=REGION,
             aws_access_key_id="loopback",
-            aws_secret_access_key="loopback",
+            aws_secret_access_key="loopback",  # noqa: S106 -- of nothing
         )
 
     def cdk(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -122,12 +122,22 @@ class Cloud:
 
 
 @contextmanager
-def running_cloud(folder: Path, cdk: Path) -> Iterator[Cloud]:
-    """Serve on a free port of the loopback until the body ends."""
+def running_cloud(folder: Path, cdk: Path, *, python: str = sys.executable) -> Iterator[Cloud]:
+    """Serve on a free port of the loopback until the body ends.
+
+    Parameters
+    ----------
+    folder : Path
+        Everything that is written lies below it.
+    cdk : Path
+        The CDK's command line.
+    python : str
+        Interpreter that stands for the image's; jobs run the ``cloudbuster`` beside it.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
-    settings = Settings(port=port, folder=str(folder), python=sys.executable)
+    settings = Settings(port=port, folder=str(folder), python=python)
     log = folder / "server.log"
     command = [sys.executable, "-m", "tests.e2e.aws", settings.to_json()]
     with log.open("wb") as file:
@@ -155,6 +165,12 @@ class Ended:
         """How often a state was entered."""
         details = [event.get("stateEnteredEventDetails", {}) for event in self.history]
         return sum(detail.get("name") == state for detail in details)
+
+    def entered_with(self, state: str) -> str:
+        """Input of a state, JSON."""
+        details = [event.get("stateEnteredEventDetails", {}) for event in self.history]
+        (text,) = (detail["input"] for detail in details if detail.get("name") == state)
+        return str(text)
 
     def failures(self) -> list[str]:
         """Names of the errors of its tasks."""
@@ -227,6 +243,19 @@ class DeployedStack:
     def run(self, request: dict[str, Any], *, name: str) -> Ended:
         """Start an execution and wait for its end."""
         return self.end(self.start(request, name=name))
+
+    def function_names(self) -> list[str]:
+        """Names of the functions of this stack."""
+        listed = self.cloud.client("lambda").list_functions()["Functions"]
+        names = [entry["FunctionName"] for entry in listed]
+        return [name for name in names if name.startswith(f"{self.name}-Stages")]
+
+    def invoke(self, function: str, event: dict[str, Any]) -> dict[str, Any]:
+        """Answer of a function, or its error."""
+        payload = json.dumps(event).encode()
+        done = self.cloud.client("lambda").invoke(FunctionName=function, Payload=payload)
+        answer: dict[str, Any] = json.loads(done["Payload"].read())
+        return answer
 
     def put(self, key: str, content: bytes) -> None:
         self.s3.put_object(Bucket=self.bucket, Key=key, Body=content)

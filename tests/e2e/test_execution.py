@@ -4,15 +4,22 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import shapely
+import shapely.geometry
 
-from tests.e2e.cloud import DeployedStack, Ended, until
+from cloudbuster.models import MAX_INLINE_AOI_BYTES
+from infra.stack import INLINE_TASKS
+from tests.e2e.cloud import MAX_PAYLOAD_BYTES, DeployedStack, Ended, until
 from tests.e2e.worlds import World, torn_world, upload
 
 pytestmark = pytest.mark.e2e
 
+Entry = dict[str, Any]
 PRODUCTS = ("cloudless", "cloudy", "quality", "preview")
+EXITED = "Essential container in task exited"
 HOST_GONE = "Host EC2 (instance i-0123456789abcdef0) terminated."
 NO_HOST = "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY - Service cannot fulfill the capacity request"
 
@@ -29,48 +36,73 @@ def run_here(world: World, folder: Path) -> dict[str, str]:
     return products
 
 
-def attempts(stack: DeployedStack, since: int) -> dict[str, list[dict]]:
+def attempts(stack: DeployedStack, since: int) -> dict[str, list[Entry]]:
     """Attempts of jobs since a place in the journal, by the last word of the job's name."""
-    found: dict[str, list[dict]] = {}
+    found: dict[str, list[Entry]] = {}
     for entry in stack.cloud.journal.entries("attempt", since=since):
         found.setdefault(entry["job"].rsplit("-", 1)[-1], []).append(entry)
     return found
 
 
-def status_of(stack: DeployedStack, ended: Ended, run_id: str) -> dict:
-    status: dict = json.loads(stack.get(f"s3://{stack.bucket}/runs/{run_id}/status.json"))
+def status_of(stack: DeployedStack, name: str) -> Entry:
+    """What ``status.json`` says of the one run of a mosaic."""
+    (key,) = (key for key in stack.keys(f"runs/{name}-") if key.endswith("/status.json"))
+    status: Entry = json.loads(stack.get(f"s3://{stack.bucket}/{key}"))
     return status
 
 
-def failed_run(stack: DeployedStack) -> str:
-    """Id of the run that was written last."""
-    keys = [key for key in stack.keys("runs/") if key.endswith("/status.json")]
-    newest = max(
-        keys, key=lambda key: stack.s3.head_object(Bucket=stack.bucket, Key=key)["LastModified"]
-    )
-    return newest.split("/")[1]
+@pytest.fixture(scope="module")
+def sample_run(stack: DeployedStack, sample: World) -> Ended:
+    """A run over the sample world."""
+    return stack.run(sample.in_s3(), name="sample")
 
 
-def test_the_mosaic_is_byte_for_byte_that_of_cloudbuster_run(stack, sample, tmp_path) -> None:
-    ended = stack.run(sample.in_s3(), name="sample")
-    assert ended.status == "SUCCEEDED", ended.cause
-    assert ended.output["scenes"]["failed"] == 0
+def test_the_mosaic_is_byte_for_byte_that_of_cloudbuster_run(
+    stack, sample, sample_run, tmp_path
+) -> None:
+    assert sample_run.status == "SUCCEEDED", sample_run.cause
+    assert sample_run.output["scenes"]["failed"] == 0
     expected = run_here(sample, tmp_path)
     for product in PRODUCTS:
-        made = stack.get(ended.output["products"][product])
+        made = stack.get(sample_run.output["products"][product])
         assert made == Path(expected[product]).read_bytes(), product
 
 
-def test_one_build_makes_the_image_that_everything_runs_from(stack, assembly) -> None:
-    assert len([call for call in stack.cloud.docker_calls() if call[0] == "build"]) == 1
-    template = json.loads((assembly / f"{stack.name}.template.json").read_text())
-    functions = [
-        resource["Properties"]
-        for resource in template["Resources"].values()
-        if resource["Type"] == "AWS::Lambda::Function"
+def test_the_largest_area_and_the_most_scenes_fit_into_the_state(stack, world, sample_run) -> None:
+    area = shapely.segmentize(shapely.geometry.shape(world.request["aoi"]), 2e-5)
+    aoi = shapely.geometry.mapping(area)
+    size = len(json.dumps(aoi))
+    assert 0.8 * MAX_INLINE_AOI_BYTES < size <= MAX_INLINE_AOI_BYTES
+    small = stack.run(world.in_s3(name="wide", aoi=aoi), name="wide")
+    assert small.status == "SUCCEEDED", small.cause
+    # Every further scene makes what the states hand on longer by the same few bytes.
+    runs = (small, sample_run)
+    few, many = (ended.output["scenes"]["selected"] for ended in runs)
+    short, long = (len(ended.entered_with("Assess")) for ended in runs)
+    assert long + (INLINE_TASKS - many) * (long - short) / (many - few) < MAX_PAYLOAD_BYTES
+
+
+def test_functions_and_jobs_run_the_code_of_one_image(stack, assembly) -> None:
+    template = json.loads((assembly / f"{stack.name}.template.json").read_text())["Resources"]
+    images = [
+        entry["Properties"]["Code"]["ImageUri"]
+        if entry["Type"] == "AWS::Lambda::Function"
+        else entry["Properties"]["ContainerProperties"]["Image"]
+        for entry in template.values()
+        if entry["Type"] in ("AWS::Lambda::Function", "AWS::Batch::JobDefinition")
     ]
-    assert {function["PackageType"] for function in functions} == {"Image"}
-    assert len({json.dumps(function["Code"]) for function in functions}) == 1
+    (tag,) = {json.dumps(image).rsplit(":", 1)[-1].rstrip('"}]') for image in images}
+    builds = [call for call in stack.cloud.docker_calls() if call[0] == "build"]
+    assert len([build for build in builds if tag in " ".join(build)]) == 1
+    (query,) = (name for name in stack.function_names() if "Query" in name)
+    answer = stack.invoke(query, {"request": {}, "execution": "nothing"})
+    assert answer["errorType"] == "RequestError"
+    *_, adapter, library = answer["stackTrace"]
+    root = str(stack.cloud.settings.images / "roots")
+    assert root in adapter
+    assert "opt/app/lambdas/query.py" in adapter
+    assert root in library
+    assert "opt/venv/lib/site-packages/cloudbuster" in library
 
 
 def test_a_scene_that_cannot_be_gathered_does_not_end_the_run(stack, tmp_path) -> None:
@@ -89,14 +121,16 @@ def test_killed_jobs_are_tried_again_by_the_reason(stack, world) -> None:
     stack.cloud.faults.add("attempt", match={"job": "*-gather-1", "number": "1"}, **fault)
     memory = {"code": 137, "reason": "OutOfMemoryError: Container killed due to memory usage"}
     job = {"job": "*-gather-2"}
-    stack.cloud.faults.add("attempt", match=job, **{**fault, **memory, "status_reason": "exited"})
+    stack.cloud.faults.add("attempt", match=job, **{**fault, **memory, "status_reason": EXITED})
     gone = {**fault, "status_reason": NO_HOST}
     stack.cloud.faults.add("attempt", match={"job": "*-gather-3"}, **gone)
+    again = {"after_s": 0.3, "code": 75, "status_reason": EXITED, "reason": ""}
+    stack.cloud.faults.add("attempt", match={"job": "*-merge"}, **again)
     ended = stack.run(world.in_s3(name="killed"), name="killed")
     assert ended.status == "SUCCEEDED", ended.cause
     by_job = attempts(stack, place)
     codes = {job: [entry["code"] for entry in entries] for job, entries in by_job.items()}
-    assert codes == {"1": [None, 0], "2": [137, 0], "3": [None, 0], "merge": [0]}
+    assert codes == {"1": [None, 0], "2": [137, 0], "3": [None, 0], "merge": [75, 0]}
     # The host that went: the same job. Memory, or no host at all: one more job.
     assert len({entry["id"] for entry in by_job["1"]}) == 1
     first, second = by_job["2"]
@@ -128,7 +162,7 @@ def test_an_error_of_a_function_fails_the_run_and_is_told(stack, world, subscrib
     ended = stack.run(world.in_s3(name="broken"), name="broken")
     assert (ended.status, ended.error) == ("FAILED", "KeyError")
     assert "'features'" in ended.cause
-    status = status_of(stack, ended, failed_run(stack))
+    status = status_of(stack, "broken")
     assert (status["state"], status["stage"], status["exit_code"]) == ("failed", "filter", 1)
     told = until(subscribed.receive)
     assert told["state"] == "failed"
@@ -142,12 +176,14 @@ def test_a_run_over_its_budget_submits_no_job(stack, world) -> None:
     assert (ended.status, ended.error) == ("FAILED", "OverBudgetError")
     assert "raise limits.budget_usd" in ended.cause
     assert not stack.cloud.journal.entries("started", since=place)
-    assert status_of(stack, ended, failed_run(stack))["exit_code"] == 6
+    assert status_of(stack, "dear")["exit_code"] == 6
 
 
-def test_a_stopped_execution_leaves_no_job_running(stack, world) -> None:
+def test_a_stopped_execution_leaves_no_job_running(stack, world, tmp_path) -> None:
     place = stack.cloud.journal.place()
-    stack.cloud.faults.add("attempt", times=2, match={"job": "*-gather-*"}, delay_s=120)
+    held = tmp_path / "held"
+    held.touch()
+    stack.cloud.faults.add("attempt", times=2, match={"job": "*-gather-*"}, held_by=str(held))
     arn = stack.start(world.in_s3(name="stopped"), name="stopped")
     journal = stack.cloud.journal
     children = until(lambda: two(journal.entries("started", since=place)))
@@ -160,7 +196,7 @@ def test_a_stopped_execution_leaves_no_job_running(stack, world) -> None:
     assert len(journal.entries("started", since=place)) == 2
 
 
-def two(entries: list[dict]) -> list[dict] | None:
+def two(entries: list[Entry]) -> list[Entry] | None:
     return entries if len(entries) == 2 else None
 
 

@@ -81,3 +81,16 @@ def test_the_request_of_a_failed_run_starts_again(stack, world) -> None:
     assert drop_and_wait(stack, "requests/failed.json", request) == "started"
     assert runs_of(stack, "failed") == [first, f"{first}-a2"]
     assert stack.end(stack.execution(f"{first}-a2")).status == "SUCCEEDED"
+
+
+def test_a_message_that_cannot_be_handled_ends_in_the_dead_letters(stack) -> None:
+    sqs = stack.cloud.client("sqs")
+    (url,) = (
+        url
+        for url in sqs.list_queues(QueueNamePrefix=stack.name)["QueueUrls"]
+        if "TriggerRequests" in url and url.rsplit("/", 1)[-1].startswith(f"{stack.name}-Trigger")
+    )
+    sqs.send_message(QueueUrl=url, MessageBody="no event")
+    dead = stack.outputs["DeadLettersUrl"]
+    (message,) = until(lambda: sqs.receive_message(QueueUrl=dead).get("Messages"))
+    assert message["Body"] == "no event"

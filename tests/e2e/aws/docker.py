@@ -10,12 +10,14 @@ import shlex
 import shutil
 import sys
 import uuid
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests.e2e.aws.images import Image, Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 INSTALL = re.compile(r"(?P<venv>/\S+)/bin/pip install .*\"\.(\[[^\]]*\])?\"")
 VARIABLE = re.compile(r"\$\{(\w+)\}|\$(\w+)")

@@ -15,7 +15,7 @@ from moto.sqs.models import Queue, sqs_backends
 
 from tests.e2e.aws.bed import Bed
 from tests.e2e.aws.functions import run_function
-from tests.e2e.aws.patches import wrap
+from tests.e2e.aws.patches import replace, wrap
 
 POLL_S = 0.1
 
@@ -34,7 +34,7 @@ def _tell_of_objects(bed: Bed) -> None:
         reason = event_name.value.split(":")[1]
         if not event_name.value.startswith("s3:ObjectCreated"):
             return
-        event = {
+        event: Any = {
             "version": "0",
             "id": str(uuid.uuid4()),
             "detail-type": "Object Created",
@@ -59,9 +59,9 @@ def _tell_of_objects(bed: Bed) -> None:
         for rule in [rule for bus in buses for rule in bus.rules.values()]:
             if rule.event_pattern.matches_event(event):
                 bed.journal.note("object_told", rule=rule.name, key=key.name)
-                rule.send_to_targets(dict(event), transform_input=False)
+                rule.send_to_targets(event, transform_input=False)
 
-    moto.s3.notifications._send_event_bridge_message = send
+    replace(moto.s3.notifications, _send_event_bridge_message=send)
 
 
 def _poll_queues(bed: Bed) -> None:
@@ -87,7 +87,7 @@ def _poll_queues(bed: Bed) -> None:
 
 def _poll(bed: Bed, queue: Any, arn: str, mapping: Any) -> None:
     """Hand messages to a function until the mapping is gone."""
-    backend = sqs_backends[queue.account_id][queue.region]
+    backend: Any = sqs_backends[queue.account_id][queue.region]
     while arn in queue.lambda_event_source_mappings:
         messages = backend.receive_message(
             queue.name, int(mapping.batch_size), 0, int(queue.visibility_timeout)

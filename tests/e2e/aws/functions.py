@@ -12,7 +12,7 @@ from moto.awslambda_simple.models import LambdaSimpleBackend
 
 from tests.e2e.aws.bed import Bed, kill_group, put_logs
 from tests.e2e.aws.images import Image, ImageError
-from tests.e2e.aws.patches import wrap_classmethod
+from tests.e2e.aws.patches import replace, wrap_classmethod
 
 Answer = dict[str, Any]
 PROCESS = Path(__file__).with_name("function_process.py")
@@ -42,7 +42,7 @@ def _invoke_for_real(bed: Bed) -> None:
             return json.dumps(answer["error"]).encode()
         return json.dumps(answer["result"]).encode()
 
-    LambdaSimpleBackend.invoke = invoke
+    replace(LambdaSimpleBackend, invoke=invoke)
 
 
 def _take_images_from_templates(bed: Bed) -> None:

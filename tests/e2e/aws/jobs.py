@@ -29,7 +29,7 @@ from moto.iam.models import iam_backends
 
 from tests.e2e.aws.bed import Bed, kill_group, put_logs
 from tests.e2e.aws.images import Image, ImageError
-from tests.e2e.aws.patches import every, wrap, wrap_classmethod
+from tests.e2e.aws.patches import replace, tell_arn, wrap, wrap_classmethod
 
 EXITED = "Essential container in task exited"
 TIMED_OUT = "Job attempt duration exceeded timeout"
@@ -79,7 +79,7 @@ def _submit_for_real(bed: Bed, hosts: threading.Semaphore) -> None:
         job.status = "SUBMITTED"
         threading.Thread(target=run_job, args=(bed, hosts, job), daemon=True).start()
 
-    BatchSimpleBackend._mark_job_as_finished = start
+    replace(BatchSimpleBackend, _mark_job_as_finished=start)
 
     @wrap(BatchResponse, "submitjob")
     def submit(original: Any, response: Any) -> Any:
@@ -126,25 +126,25 @@ def _describe_what_was_submitted() -> None:
         }
         return {key: value for key, value in found.items() if value is not None}
 
-    Job._container_details = details
+    replace(Job, _container_details=details)
 
     def describe_jobs(backend: Any, jobs: list[str] | None) -> list[dict[str, Any]]:
         known = dict(backend._jobs)
         wanted = [name.rsplit("/", 1)[-1] for name in jobs] if jobs else list(known)
         return [known[name].describe() for name in wanted if name in known]
 
-    BatchBackend.describe_jobs = describe_jobs
+    replace(BatchBackend, describe_jobs=describe_jobs)
 
 
 def _take_properties_from_templates() -> None:
-    """CloudFormation in moto loses timeouts, wants what is optional, and spells types its own way."""
+    """CloudFormation in moto loses timeouts, and wants roles and capitals that AWS does not."""
 
     def lower(value: Any) -> Any:
         if isinstance(value, dict):
             return {key[:1].lower() + key[1:]: lower(entry) for key, entry in value.items()}
         return [lower(entry) for entry in value] if isinstance(value, list) else value
 
-    models.lowercase_first_key = lower
+    replace(models, lowercase_first_key=lower)
 
     @wrap_classmethod(ComputeEnvironment, "create_from_cloudformation_json")
     def environment(original: Any, name: str, document: Any, account: str, *rest: Any, **k: Any):
@@ -163,7 +163,7 @@ def _take_properties_from_templates() -> None:
         return original(name, changed, *rest, **kwargs)
 
     for owner in (ComputeEnvironment, JobQueue, JobDefinition):
-        every(f"{owner.__name__}Arn", owner)
+        tell_arn(owner, f"{owner.__name__}Arn")
 
 
 def _service_role(account: str) -> str:
@@ -179,15 +179,11 @@ def _update_and_delete_with_stacks(bed: Bed) -> None:
     """In moto an update makes a definition vanish, and a deleted stack leaves all of Batch."""
 
     def update(
-        _class: type,
-        original_resource: Any,
-        new_resource_name: str,
-        cloudformation_json: dict[str, Any],
-        account_id: str,
-        region_name: str,
+        _class: Any, /, original_resource: Any, cloudformation_json: Any, **others: Any
     ) -> Any:
+        place = (others["account_id"], others["region_name"])
         new = JobDefinition.create_from_cloudformation_json(
-            original_resource.name, cloudformation_json, account_id, region_name
+            original_resource.name, cloudformation_json, *place
         )
         policy = cloudformation_json["Properties"].get("ResourceRetentionPolicy") or {}
         # CloudFormation deregisters the revision before, unless it is told not to.
@@ -196,13 +192,13 @@ def _update_and_delete_with_stacks(bed: Bed) -> None:
         bed.journal.note("revision", old=original_resource.arn, new=new.arn)
         return new
 
-    JobDefinition.update_from_cloudformation_json = classmethod(update)
+    replace(JobDefinition, update_from_cloudformation_json=classmethod(update))
     for owner, remove in (
         (JobDefinition, "deregister_job_definition"),
         (JobQueue, "delete_job_queue"),
         (ComputeEnvironment, "delete_compute_environment"),
     ):
-        owner.delete_from_cloudformation_json = classmethod(_deleter(remove))
+        replace(owner, delete_from_cloudformation_json=classmethod(_deleter(remove)))
 
 
 def _deleter(method: str) -> Any:
@@ -314,7 +310,7 @@ def _run_child(bed: Bed, job: Any, number: int, image: Image, scratch: Path) -> 
         "AWS_BATCH_JOB_ATTEMPT": str(number),
     }
     job.child = bed.start(
-        [*_delay(fault), *_words(bed, image, job)],
+        [*_held(fault), *_words(bed, image, job)],
         stdin=subprocess.DEVNULL,
         env=bed.environment(image, mounts, own),
         cwd=scratch,
@@ -337,9 +333,11 @@ def _run_child(bed: Bed, job: Any, number: int, image: Image, scratch: Path) -> 
     return Attempt(128 - code if code < 0 else code, log=log)
 
 
-def _delay(fault: dict[str, Any]) -> list[str]:
-    """Words that let a program start later, as one that takes its time."""
-    return ["sh", "-c", 'sleep "$0"; exec "$@"', str(fault["delay_s"])] if "delay_s" in fault else []
+def _held(fault: dict[str, Any]) -> list[str]:
+    """Words that let a program wait for as long as a file is there."""
+    if "held_by" not in fault:
+        return []
+    return ["sh", "-c", 'while [ -e "$0" ]; do sleep 0.1; done; exec "$@"', fault["held_by"]]
 
 
 def _words(bed: Bed, image: Image, job: Any) -> list[str]:

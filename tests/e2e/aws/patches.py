@@ -4,6 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 
+def replace(owner: Any, **values: object) -> None:
+    """Put values in the place of those that a class or a module has under these names."""
+    for name, value in values.items():
+        setattr(owner, name, value)
+
+
 def wrap_classmethod(owner: type, name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Put a function in the place of a class method; it is given the original one first."""
     original = getattr(owner, name)
@@ -32,7 +38,10 @@ def wrap(owner: Any, name: str) -> Callable[[Callable[..., Any]], Callable[..., 
     return decorate
 
 
-def every(name: str, owner: type) -> None:
-    """Let a resource of CloudFormation answer ``Fn::GetAtt`` of its ARN under ``name``."""
-    owner.has_cfn_attr = classmethod(lambda _class, attribute: attribute == name)  # type: ignore[attr-defined]
-    owner.get_cfn_attribute = lambda self, _attribute: self.arn  # type: ignore[attr-defined]
+def tell_arn(owner: type, attribute: str) -> None:
+    """Let a resource of CloudFormation answer ``Fn::GetAtt`` of its ARN."""
+    replace(
+        owner,
+        has_cfn_attr=classmethod(lambda _class, asked: asked == attribute),
+        get_cfn_attribute=lambda resource, _asked: resource.arn,
+    )

@@ -3,6 +3,7 @@
 import json
 import re
 import traceback
+from contextlib import suppress
 from typing import Any
 
 import moto.cloudformation.parsing as parsing
@@ -18,7 +19,7 @@ from moto.s3.models import FakeBucket, s3_backends
 from moto.ssm.models import ssm_backends
 
 from tests.e2e.aws.bed import Bed
-from tests.e2e.aws.patches import wrap, wrap_classmethod
+from tests.e2e.aws.patches import replace, wrap, wrap_classmethod
 from tests.e2e.aws.settings import ACCOUNT
 
 MAX_PASSES = 8
@@ -56,19 +57,20 @@ def _find_change_sets_by_stack(bed: Bed) -> None:
         return ActionResult(find(response)[1])
 
     def delete(response: Any) -> EmptyResult:
-        try:
+        with suppress(_NoChangeSetError):  # AWS does not mind.
             response.cloudformation_backend.change_sets.pop(find(response)[0])
-        except _NoChangeSetError:
-            pass  # AWS does not mind.
         return EmptyResult()
 
     def execute(response: Any) -> EmptyResult:
         _execute(bed, find(response)[1])
         return EmptyResult()
 
-    CloudFormationResponse.describe_change_set = describe
-    CloudFormationResponse.delete_change_set = delete
-    CloudFormationResponse.execute_change_set = execute
+    replace(
+        CloudFormationResponse,
+        describe_change_set=describe,
+        delete_change_set=delete,
+        execute_change_set=execute,
+    )
 
 
 def _execute(bed: Bed, change_set: Any) -> None:
@@ -125,7 +127,7 @@ def _keep_resolved_parameters() -> None:
 
 
 def _update(bed: Bed) -> None:
-    """Moto forgets what it cannot update, and leaves references to what has a new id as they are."""
+    """Moto forgets what it cannot update, and does not update what refers to a new id."""
 
     def update(resources: Any, template: dict[str, Any], parameters: Any = None) -> None:
         before, after = resources._resource_json_map, template["Resources"]
@@ -143,7 +145,7 @@ def _update(bed: Bed) -> None:
         _modify(bed, resources, modified)
         _remove(resources, before, changed["Remove"])
 
-    ResourceMap.update = update
+    replace(ResourceMap, update=update)
 
 
 def _modify(bed: Bed, resources: Any, modified: set[str]) -> None:
@@ -157,7 +159,7 @@ def _modify(bed: Bed, resources: Any, modified: set[str]) -> None:
         todo.discard(name)
         done.add(name)
         old = resources._parsed_resources.get(name)
-        new = parsing.parse_and_update_resource(
+        new: Any = parsing.parse_and_update_resource(
             name, documents[name], resources, resources._account_id, resources._region_name
         )
         if new is None:
@@ -241,7 +243,7 @@ def _delete_route_tables() -> None:
         table._associations.clear()
         ec2_backends[account_id][region_name].route_tables.pop(table.id, None)
 
-    RouteTable.delete = delete
+    replace(RouteTable, delete=delete)
 
 
 def _tell_event_bridge_of_buckets() -> None:

@@ -12,23 +12,23 @@ from moto.stepfunctions.parser.asl.component.common.error_name.custom_error_name
     CustomErrorName,
 )
 from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
-from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import (
-    state_task_service_batch as batch_tasks,
-)
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service import (  # noqa: E501
     StateTaskService,
+)
+from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_batch import (  # noqa: E501
+    StateTaskServiceBatch as BatchTask,
 )
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_callback import (  # noqa: E501
     StateTaskServiceCallback,
 )
 from moto.stepfunctions.parser.asl.eval.environment import Environment
 from moto.stepfunctions.parser.asl.eval.program_state import ProgramStopped
+from moto.stepfunctions.parser.asl.utils.boto_client import boto_client_for
 from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 
 from tests.e2e.aws.bed import Bed
-from tests.e2e.aws.patches import wrap
+from tests.e2e.aws.patches import replace, wrap
 
-BatchTask = batch_tasks.StateTaskServiceBatch
 # Errors of Batch that its model knows; Step Functions call every other one AWSBatchException.
 KNOWN_ERRORS = ("ClientException", "ServerException")
 
@@ -46,7 +46,7 @@ def repair(bed: Bed) -> None:
 
 def _keep_machines_where_they_run() -> None:
     """CloudFormation in moto puts machines where nothing executes them."""
-    moto.stepfunctions.models.stepfunctions_backends = stepfunctions_parser_backends
+    replace(moto.stepfunctions.models, stepfunctions_backends=stepfunctions_parser_backends)
 
 
 def _spell_parameters() -> None:
@@ -71,39 +71,33 @@ def _spell_parameters() -> None:
         shape = operation(task, boto_service_name, service_action_name).output_shape
         task._from_boto_response(response, shape)
 
-    StateTaskService._normalise_parameters = to_boto
-    StateTaskService._normalise_response = from_boto
+    replace(StateTaskService, _normalise_parameters=to_boto, _normalise_response=from_boto)
 
 
 def _name_errors_of_batch() -> None:
     """Let moto name an error as Step Functions do."""
 
-    original = BatchTask._from_error
-
-    def from_error(task: Any, env: Any, ex: Exception) -> Any:
+    @wrap(BatchTask, "_from_error")
+    def from_error(original: Any, task: Any, env: Any, ex: Exception) -> Any:
         event = original(task, env, ex)
         if isinstance(ex, ClientError) and ex.response["Error"]["Code"] not in KNOWN_ERRORS:
             event.error_name = CustomErrorName("Batch.AWSBatchException")
             event.event_details["taskFailedEventDetails"]["error"] = "Batch.AWSBatchException"
         return event
 
-    BatchTask._from_error = from_error
-
 
 def _wait_for_jobs(bed: Bed) -> None:
-    """In moto a second submit of a state times out at once, and a stopped execution stops no job."""
-    build = BatchTask._build_sync_resolver
+    """In moto a second submit times out at once, and a stopped execution stops no job."""
 
+    @wrap(BatchTask, "_build_sync_resolver")
     def build_resolver(
-        task: Any, env: Any, resource_runtime_part: Any, *rest: Any, **kwargs: Any
+        original: Any, task: Any, env: Any, resource_runtime_part: Any, **others: Any
     ) -> Any:
         job = env.stack[-1]["JobId"]
-        resolver = build(task, env, resource_runtime_part, *rest, **kwargs)
+        resolver = original(task, env, resource_runtime_part, **others)
 
         def cancel() -> None:
-            client = batch_tasks.boto_client_for(
-                service="batch", region=resource_runtime_part.region
-            )
+            client = boto_client_for(service="batch", region=resource_runtime_part.region)
             client.terminate_job(jobId=job, reason="Execution aborted by Step Functions")
 
         resolver.cancel = cancel
@@ -118,8 +112,7 @@ def _wait_for_jobs(bed: Bed) -> None:
         sync_resolver.cancel()
         return None
 
-    BatchTask._build_sync_resolver = build_resolver
-    StateTaskServiceCallback._eval_sync = wait
+    replace(StateTaskServiceCallback, _eval_sync=wait)
 
 
 def _wait_less_between_retries(bed: Bed) -> None:
@@ -131,7 +124,7 @@ def _wait_less_between_retries(bed: Bed) -> None:
             bed.journal.note("retry", seconds=seconds)
             time.sleep(seconds * bed.settings.wait_scale)
 
-    retrier_decl.time = Clock
+    replace(retrier_decl, time=Clock)
 
 
 def _let_stopped_be_stopped() -> None:

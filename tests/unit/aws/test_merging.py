@@ -67,6 +67,8 @@ def test_the_job_repairs_the_backstop_as_a_run_does(
         assessment=str(tmp_path / "job" / "assessment.json"),
         result=str(tmp_path / "job" / "products.json"),
     )
+    assert task.assessment is not None
+    assert task.selection is not None
     result = merge_task(task)
     assert Path(result.cloudless).read_bytes() == Path(wanted.products.cloudless).read_bytes()
     with rasterio.open(result.cloudless) as mosaic:

@@ -1,0 +1,68 @@
+"""The commands that submit to AWS; `cloudbuster.cli` adds them to its group."""
+
+from typing import Any
+
+import click
+
+from cloudbuster.options import gather_flags, switch, tmp_flag
+
+KIND_HELP = "Level of a response that does not tell it.  [default: L1C]"
+stack_flag = click.option(
+    "--stack", default="CloudBuster", show_default=True, help="Name of the deployed stack."
+)
+
+
+def _say(text: str) -> None:
+    """Tell what a person should know, beside the result."""
+    click.echo(text, err=True)
+
+
+@click.command(name="meta-gather")
+@click.option("--gather", help="Accepted, not executed: the image carries the code.")
+@click.option("--jobqueue", required=True, help="Name or ARN of the Batch queue.")
+@click.option("--jobdef", required=True, help="Name or ARN of the job definition.")
+@click.option("--response", required=True, help="Result of filter; - reads stdin.")
+@click.option("--name", required=True, help="Base of the file names.")
+@click.option("--output-path", required=True, help="s3:// prefix that the jobs write to.")
+@click.option("--kind", type=click.Choice(["L2A", "L1C"]), help=KIND_HELP)
+@gather_flags
+@tmp_flag
+@switch("--dryrun", help_text="Print what would be submitted.")
+def meta_gather(**flags: Any) -> None:  # noqa: ANN401 -- click passes each flag by its name
+    """Submit one Batch job for each selected scene, to any queue and job definition."""
+    from cloudbuster import adapters_aws
+
+    click.echo(adapters_aws.meta_gather(flags, _say))
+
+
+@click.command(name="meta-merge")
+@click.option("--merge", help="Accepted, not executed: the image carries the code.")
+@click.option("--jobqueue", required=True, help="Name or ARN of the Batch queue.")
+@click.option("--jobdef", required=True, help="Name or ARN of the job definition.")
+@click.option("--input-path", required=True, help="s3:// prefix of the gathered scenes.")
+@click.option("--output-path", required=True, help="s3:// prefix that the job writes to.")
+@click.option("--name", required=True, help="Base of the file names.")
+@tmp_flag
+@switch("--dryrun", help_text="Print what would be submitted.")
+def meta_merge(**flags: Any) -> None:  # noqa: ANN401 -- click passes each flag by its name
+    """Submit one Batch job that merges gathered scenes, to any queue and job definition."""
+    from cloudbuster import adapters_aws
+
+    click.echo(adapters_aws.meta_merge(flags, _say))
+
+
+@click.command()
+@click.argument("request_file", metavar="REQUEST.json")
+@stack_flag
+@click.option("--wait", is_flag=True, help="Until the run ends; print its outcome, exit with it.")
+def submit(**flags: Any) -> None:  # noqa: ANN401 -- click passes each flag by its name
+    """Start a run on the deployed stack, unless the same request runs or has succeeded."""
+    from cloudbuster import adapters_aws
+
+    text, error = adapters_aws.submit(flags)
+    click.echo(text)
+    if error is not None:
+        raise error
+
+
+COMMANDS = (meta_gather, meta_merge, submit)
