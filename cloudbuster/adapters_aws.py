@@ -9,6 +9,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from cloudbuster.adapters import Flags, gather_options, read_input
 from cloudbuster.aws.deployed import DeployedStack
+from cloudbuster.aws.doctor import examine
 from cloudbuster.aws.jobs import (
     Place,
     Submission,
@@ -16,9 +17,11 @@ from cloudbuster.aws.jobs import (
     merge_submission,
     submit_jobs,
 )
+from cloudbuster.aws.logs import job_log
+from cloudbuster.aws.status import run_status
 from cloudbuster.aws.submit import submit_request, wait_for
 from cloudbuster.core.bands import Kind
-from cloudbuster.errors import CloudBusterError, RequestError
+from cloudbuster.errors import BadInputError, CloudBusterError, RequestError
 from cloudbuster.io.documents import parse_json, parse_selection
 from cloudbuster.io.original import is_original_selection
 from cloudbuster.models import MosaicName, Selection
@@ -61,6 +64,30 @@ def submit(flags: Flags) -> tuple[str, CloudBusterError | None]:
         return _json(dataclasses.asdict(submitted)), None
     ended = wait_for(submitted.execution)
     return _json(ended.outcome), ended.error
+
+
+def status(flags: Flags) -> str:
+    """``cloudbuster status``: where a run is, as JSON."""
+    return _json(run_status(flags["run"], DeployedStack.find(flags["stack"])))
+
+
+def logs(flags: Flags) -> str:
+    """``cloudbuster logs``: what a job has said."""
+    stack = DeployedStack.find(flags["stack"])
+    return "\n".join(job_log(flags["run"], stack, scene=flags["scene"]))
+
+
+def doctor(flags: Flags) -> tuple[str, CloudBusterError | None]:
+    """``cloudbuster doctor``: a line for each finding, and the error of a stack that is ill."""
+    findings = examine(DeployedStack.find(flags["stack"]))
+    text = "\n".join(
+        f"[{'x' if finding.ok else ' '}] {finding.what}: {finding.detail}" for finding in findings
+    )
+    ill = [finding.what for finding in findings if not finding.ok]
+    if not ill:
+        return text, None
+    msg = f"{len(ill)} of {len(findings)} are not as they should be: {', '.join(ill)}"
+    return text, BadInputError(msg)
 
 
 def _selection(flags: Flags, say: Say) -> Selection:

@@ -4,9 +4,12 @@ from typing import Any
 
 import click
 
-from cloudbuster.options import gather_flags, switch, tmp_flag
+from cloudbuster.options import gather_flags, switch
 
 KIND_HELP = "Level of a response that does not tell it.  [default: L1C]"
+tmp_flag = click.option(
+    "--tmp", help="Folder for temporary files in the container; the definition's own by default."
+)
 stack_flag = click.option(
     "--stack", default="CloudBuster", show_default=True, help="Name of the deployed stack."
 )
@@ -65,4 +68,37 @@ def submit(**flags: Any) -> None:  # noqa: ANN401 -- click passes each flag by i
         raise error
 
 
-COMMANDS = (meta_gather, meta_merge, submit)
+@click.command()
+@click.argument("run", metavar="RUN|EXECUTION")
+@stack_flag
+def status(**flags: Any) -> None:  # noqa: ANN401 -- click passes each flag by its name
+    """Say where a run on the deployed stack is."""
+    from cloudbuster import adapters_aws
+
+    click.echo(adapters_aws.status(flags))
+
+
+@click.command()
+@click.argument("run", metavar="RUN|EXECUTION")
+@click.option("--scene", type=click.IntRange(min=1), help="Task of a scene; else the merge.")
+@stack_flag
+def logs(**flags: Any) -> None:  # noqa: ANN401 -- click passes each flag by its name
+    """Print what a job of a run has said."""
+    from cloudbuster import adapters_aws
+
+    click.echo(adapters_aws.logs(flags))
+
+
+@click.command()
+@stack_flag
+def doctor(**flags: Any) -> None:  # noqa: ANN401 -- click passes each flag by its name
+    """Say whether the deployed stack is as it should be."""
+    from cloudbuster import adapters_aws
+
+    text, error = adapters_aws.doctor(flags)
+    click.echo(text)
+    if error is not None:
+        raise error
+
+
+COMMANDS = (meta_gather, meta_merge, submit, status, logs, doctor)

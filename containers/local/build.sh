@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Build targets of containers/Dockerfile on a base of this machine's distribution; print their sizes.
 # Usage: containers/local/build.sh PYTHON [TARGET...]    (PYTHON has pip; batch and lambda by default)
-# BASE_IMAGE=... takes a base that is there already, or that podman can pull.
+# BASE_IMAGE=... takes a base that is there already, or that podman can pull. TORCH_INDEX=... is where
+# the target batch-torch finds PyTorch.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -20,15 +21,30 @@ fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 "$python" -m pip config list | "$python" "$here/pip_mounts.py" "$work" > "$work/mounts"
-mapfile -t mounts < "$work/mounts"
+mapfile -t options < "$work/mounts"
+options+=(--build-arg "BASE_IMAGE=$base")
+[ -z "${TORCH_INDEX:-}" ] || options+=(--build-arg "TORCH_INDEX=$TORCH_INDEX")
 
-for target in "${targets[@]}"; do
+identity() {
+  podman image inspect --format '{{.Id}}' "$1" 2> /dev/null || true
+}
+
+# With a tag of its own the stage that installs is found again by the next build.
+for target in build "${targets[@]}"; do
   tag=localhost/cloudbuster/$target:local
+  before=$(identity "$tag")
   echo "building $tag"
   # The host's network: for packages alone, and without the rules of a bridge.
-  podman build --quiet --network host "${mounts[@]}" --build-arg BASE_IMAGE="$base" \
+  podman build --quiet --network host "${options[@]}" \
     --file "$root/containers/Dockerfile" --target "$target" --tag "$tag" "$root" \
     > "$work/log" 2>&1 || { cat "$work/log" >&2; exit 1; }
+  # Each would keep more than half a gigabyte.
+  if [ -n "$before" ] && [ "$before" != "$(identity "$tag")" ]; then
+    podman image rm "$before" > /dev/null 2>&1 || true
+  fi
+done
+for target in "${targets[@]}"; do
+  tag=localhost/cloudbuster/$target:local
   podman image inspect --format '{{.Size}}' "$tag" \
     | awk -v tag="$tag" '{ printf "%s: %.0f MB\n", tag, $1 / 1e6 }'
 done

@@ -1,7 +1,7 @@
 """Stands for ``cloudbuster`` where the loopback AWS starts a job: the same in a real container.
 
-``python -m tests.containers.job IMAGE RECORD WORDS...`` in the folder that is the host's /scratch for
-this job, with the environment of the job. A line with the words is added to the file ``RECORD``.
+``python -m tests.containers.job IMAGE RECORD WORDS...`` in the folder that is the host's /scratch,
+with the environment of the job. A line with the words is added to the file ``RECORD``.
 """
 
 import json

@@ -69,6 +69,7 @@ class Cloud:
         environment = {
             **self.settings.environment(),
             "PATH": programs,
+            "TMPDIR": str(self.settings.path("tmp")),
             "CDK_DOCKER": str(self._docker),
             "CDK_HOME": str(self.settings.path("home", "cdk")),
             "CDK_DISABLE_CLI_TELEMETRY": "true",

@@ -5,6 +5,7 @@ nothing of this folder is collected: `make test` neither runs nor counts it.
 """
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,11 @@ from tests.e2e.worlds import World, sample_world, small_world, upload
 
 CDK_VARIABLE = "CLOUDBUSTER_CDK"
 STACK = "CloudBuster"
-# Two scenes at a time leave one to submit after the first ends, and a bare GeoJSON can be dropped.
+# Two scenes at a time leave one to submit after the first ends; a bare GeoJSON can be dropped.
 CONFIG: dict[str, Any] = {
     "stack_name": STACK,
     "map_concurrency": 2,
+    "max_running_executions": 2,
     "default_request": {
         "query": {"mindate": ["2023-05-01"], "maxdate": ["2023-05-31"]},
         "filter": {"backstop": False},
@@ -68,11 +70,12 @@ def world(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 @pytest.fixture(scope="session")
-def sample(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> World:
-    """The sample world, in S3 too."""
+def sample(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """The sample world, in S3 too; 300 MB that pytest would keep for two more sessions."""
     world = sample_world(tmp_path_factory.mktemp("sample"))
     upload(cloud, world)
-    return world
+    yield world
+    shutil.rmtree(world.folder)
 
 
 @pytest.fixture

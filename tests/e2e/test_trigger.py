@@ -83,6 +83,24 @@ def test_the_request_of_a_failed_run_starts_again(stack, world) -> None:
     assert stack.end(stack.execution(f"{first}-a2")).status == "SUCCEEDED"
 
 
+def test_a_request_beyond_the_limit_waits_until_there_is_room(stack, world, tmp_path) -> None:
+    held = tmp_path / "held"
+    held.touch()
+    journal, place = stack.cloud.journal, stack.cloud.journal.place()
+    stack.cloud.faults.add("attempt", times=2, match={"job": "*-gather-*"}, held_by=str(held))
+    names = ("busy-1", "busy-2")
+    running = [stack.start(world.in_s3(name=name), name=name) for name in names]
+    until(lambda: len(journal.entries("started", since=place)) == 2)
+    drop(stack, "requests/third.json", world.in_s3(name="third"))
+    assert until(lambda: journal.entries("delayed", since=place))[0]["seconds"] == 60
+    assert not runs_of(stack, "third")
+    for arn in running:
+        stack.states.stop_execution(executionArn=arn)
+    (name,) = until(lambda: runs_of(stack, "third"))
+    assert stack.end(stack.execution(name)).status == "SUCCEEDED"
+    assert not stack.keys("rejected/third")
+
+
 def test_a_message_that_cannot_be_handled_ends_in_the_dead_letters(stack) -> None:
     sqs = stack.cloud.client("sqs")
     (url,) = (

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import threading
 import time
 import uuid
@@ -11,7 +12,7 @@ from typing import Any
 import moto.s3.notifications
 from moto.awslambda.utils import get_backend
 from moto.events.models import events_backends
-from moto.sqs.models import Queue, sqs_backends
+from moto.sqs.models import Message, Queue, sqs_backends
 
 from tests.e2e.aws.bed import Bed
 from tests.e2e.aws.functions import run_function
@@ -24,6 +25,7 @@ def repair(bed: Bed) -> None:
     """Let moto pass events on."""
     _tell_of_objects(bed)
     _poll_queues(bed)
+    _wait_less_for_messages(bed)
 
 
 def _tell_of_objects(bed: Bed) -> None:
@@ -83,6 +85,15 @@ def _poll_queues(bed: Bed) -> None:
                 polled.add(mapping.uuid)
             arguments = (bed, queue, arn, mapping)
             threading.Thread(target=_poll, args=arguments, daemon=True).start()
+
+
+def _wait_less_for_messages(bed: Bed) -> None:
+    """Shorten the delay of messages that are to wait, and write down how long it was to be."""
+
+    @wrap(Message, "delay")
+    def delay(original: Any, message: Any, delay_seconds: int) -> None:
+        bed.journal.note("delayed", seconds=delay_seconds)
+        original(message, math.ceil(delay_seconds * bed.settings.wait_scale))
 
 
 def _poll(bed: Bed, queue: Any, arn: str, mapping: Any) -> None:

@@ -23,7 +23,7 @@ class Settings:
     slots : int
         Jobs that run at a time: what the hosts have room for.
     wait_scale : float
-        Seconds that pass for each second that a state waits before a retry.
+        Seconds that pass for each second that a retry or a delayed message is to wait.
     stop_grace_s : float
         Between SIGTERM and SIGKILL; ECS grants 30.
     poll_s : float

@@ -1,6 +1,7 @@
 """What the command line submits: jobs by hand, and runs of the deployed stack."""
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from moto.stepfunctions.models import stepfunctions_backends
 
 from cloudbuster import cli, cli_aws, legacy
 from cloudbuster.aws import client as aws_client
-from cloudbuster.aws import jobs, submit
+from cloudbuster.aws import jobs, logs, submit
 from cloudbuster.aws.client import service_error
 from cloudbuster.aws.deployed import DEFAULT_STACK, START_FUNCTION
 from cloudbuster.aws.merging import MergeTask
@@ -26,7 +27,8 @@ from tests.unit.aws.test_runs import REQUEST
 
 REGION = "us-west-2"
 ACCOUNT = "123456789012"
-QUEUE = "big-queue"
+QUEUE, ON_DEMAND = "big-queue", "on-demand"
+IMAGE = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/mosaics:1"
 Invoke = Callable[..., tuple[int, str, str]]
 
 
@@ -53,8 +55,9 @@ def forget() -> None:
 
 @pytest.fixture
 def batch(aws: str) -> Any:
-    """Batch with one queue, and job definitions of gather and merge."""
+    """Batch with two queues, and job definitions of gather and merge."""
     iam, ec2, found = (boto3.client(name, aws) for name in ("iam", "ec2", "batch"))
+    boto3.client("ecr", aws).create_repository(repositoryName="mosaics")
     role = iam.create_role(RoleName="batch", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
     iam.create_instance_profile(InstanceProfileName="hosts")
     profile = iam.get_instance_profile(InstanceProfileName="hosts")["InstanceProfile"]["Arn"]
@@ -75,18 +78,19 @@ def batch(aws: str) -> Any:
             "instanceRole": profile,
         },
     )["computeEnvironmentArn"]
-    found.create_job_queue(
-        jobQueueName=QUEUE,
-        state="ENABLED",
-        priority=1,
-        computeEnvironmentOrder=[{"order": 1, "computeEnvironment": environment}],
-    )
+    for name in (QUEUE, ON_DEMAND):
+        found.create_job_queue(
+            jobQueueName=name,
+            state="ENABLED",
+            priority=1,
+            computeEnvironmentOrder=[{"order": 1, "computeEnvironment": environment}],
+        )
     for name in ("gather", "merge"):
         found.register_job_definition(
             jobDefinitionName=f"my-{name}",
             type="container",
             containerProperties={
-                "image": "image",
+                "image": IMAGE,
                 "vcpus": 2,
                 "memory": 2048,
                 "command": [name, "--task", "Ref::task_uri"],
@@ -267,6 +271,20 @@ def test_another_level_than_asked_for_is_refused(invoke: Invoke, world: Path) ->
     assert "selects L2A scenes, not L1C" in err.splitlines()[-1]
 
 
+@pytest.mark.usefixtures("aws")
+def test_a_response_that_does_not_tell_its_level_is_l1c(
+    invoke: Invoke, world: Path, tmp_path: Path
+) -> None:
+    original = tmp_path / "original.json"
+    filtered = ["--input", world / "response.json", "--output", original, "--format", "original"]
+    assert invoke("filter", *filtered)[0] == 0
+    flags = [*gather_flags(world, "s3://store/a"), "--response", original, "--dryrun"]
+    code, out, err = invoke(*flags)
+    assert (code, err) == (0, "meta-gather: --kind is L1C, the default\n")
+    assert len(json.loads(out)) >= 2
+    assert invoke(*flags, "--kind", "L2A")[::2] == (0, "")
+
+
 @pytest.mark.usefixtures("batch")
 def test_jobs_cannot_read_tasks_on_this_machine(
     invoke: Invoke, world: Path, tmp_path: Path
@@ -406,7 +424,18 @@ def template(**settings: Any) -> str:
         f"{START_FUNCTION}3C01A044": {"Type": "AWS::Lambda::Function", "Properties": start},
         "Machine": {"Type": "AWS::StepFunctions::StateMachine", "Properties": machine},
     }
-    outputs = {"StateMachineArn": {"Value": {"Ref": "Machine"}}}
+    place = f"arn:aws:batch:{REGION}:{ACCOUNT}"
+    told_of = {
+        "BucketName": "store",
+        "QueueArn": f"{place}:job-queue/{QUEUE}",
+        "OnDemandQueueArn": f"{place}:job-queue/{ON_DEMAND}",
+        "GatherJobArn": f"{place}:job-definition/my-gather:1",
+        "MergeJobArn": f"{place}:job-definition/my-merge:1",
+    }
+    outputs = {
+        "StateMachineArn": {"Value": {"Ref": "Machine"}},
+        **{name: {"Value": value} for name, value in told_of.items()},
+    }
     return json.dumps({"Resources": resources, "Outputs": outputs})
 
 
@@ -567,3 +596,88 @@ def test_waiting_exits_as_the_run_does(
     assert (found, slept) == (code, [submit.POLL_S])
     assert json.loads(out)["exit_code"] == code
     assert err == "" if last is None else err.splitlines()[-1].startswith(last)
+
+
+# Where a run is, and whether the stack is well
+
+
+@pytest.mark.usefixtures("stack")
+def test_status_tells_of_the_last_attempt(invoke: Invoke, request_file: Path) -> None:
+    first = json.loads(invoke("submit", request_file)[1])
+    name = first["run_id"]
+    told = json.loads(invoke("status", name)[1])
+    assert (told["state"], told["run_id"], told["status"]) == ("running", name, None)
+    end(first["execution"], "FAILED", error="NothingUsableError", cause="no scene")
+    told = json.loads(invoke("status", first["execution"])[1])
+    assert (told["state"], told["error"], told["exit_code"]) == ("failed", "NothingUsableError", 3)
+    invoke("submit", request_file)
+    document = {"name": "denver-2020", "state": "running", "stage": "query"}
+    content = json.dumps({**document, "request_fingerprint": "f"}).encode()
+    s3.write_bytes(first["status_uri"], content)
+    told = json.loads(invoke("status", name)[1])
+    assert told["execution"] == f"{first['execution']}-a2"
+    assert (told["run_id"], told["state"]) == (name, "running")
+    assert told["status"]["stage"] == "query"
+    code, _, err = invoke("status", "no-such-run")
+    assert code == ExitCode.BAD_INPUT
+    assert "give the run_id or the execution" in err.splitlines()[-1]
+
+
+@pytest.mark.usefixtures("stack")
+def test_doctor_finds_what_is_wrong(invoke: Invoke, batch: Any) -> None:
+    code, out, err = invoke("doctor")
+    assert code == ExitCode.BAD_INPUT
+    assert [line for line in out.splitlines() if line.startswith("[ ]")] == [
+        line for line in out.splitlines() if line.startswith(f"[ ] image {IMAGE}: ")
+    ]
+    assert f"1 of 9 are not as they should be: image {IMAGE}" in err.splitlines()[-1]
+    media = "application/vnd.docker.distribution.manifest.v2+json"
+    content = {"schemaVersion": 2, "mediaType": media, "config": {"digest": "a"}, "layers": []}
+    manifest = json.dumps(content)
+    boto3.client("ecr", REGION).put_image(
+        repositoryName="mosaics", imageManifest=manifest, imageTag="1"
+    )
+    code, out, err = invoke("doctor")
+    assert (code, err) == (0, "")
+    assert f"[x] queue {QUEUE}: ENABLED, VALID" in out
+    assert "[x] region: us-west-2; L2A scenes lie in us-west-2" in out
+    batch.update_job_queue(jobQueue=QUEUE, state="DISABLED")
+    code, out, _ = invoke("doctor")
+    assert code == ExitCode.BAD_INPUT
+    assert f"[ ] queue {QUEUE}: DISABLED, VALID" in out
+
+
+class Finished:
+    """Batch with one job that was tried on both queues."""
+
+    def list_jobs(self, *, jobQueue: str, filters: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803 -- boto3's
+        if filters != [{"name": "JOB_NAME", "values": [f"{RUN}-gather-7"]}]:
+            return {"jobSummaryList": []}
+        second = jobQueue.endswith(ON_DEMAND)
+        job = {"jobId": "second" if second else "first", "createdAt": 2 if second else 1}
+        return {"jobSummaryList": [job]}
+
+    def describe_jobs(self, *, jobs: list[str]) -> dict[str, Any]:
+        options = {"awslogs-group": "jobs"}
+        container = {"logStreamName": jobs[0], "logConfiguration": {"options": options}}
+        return {"jobs": [{"container": container}]}
+
+
+RUN = "denver-2020-0123456789abcdef"
+
+
+@pytest.mark.usefixtures("stack")
+def test_logs_are_those_of_the_last_try(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    cloudwatch = boto3.client("logs", REGION)
+    cloudwatch.create_log_group(logGroupName="jobs")
+    for stream in ("first", "second"):
+        cloudwatch.create_log_stream(logGroupName="jobs", logStreamName=stream)
+        now = int(time.time() * 1000)
+        told = [{"timestamp": now + number, "message": f"{stream} {number}"} for number in (1, 2)]
+        cloudwatch.put_log_events(logGroupName="jobs", logStreamName=stream, logEvents=told)
+    real = aws_client.client
+    monkeypatch.setattr(logs, "client", lambda name: Finished() if name == "batch" else real(name))
+    assert invoke("logs", f"{RUN}-a2", "--scene", "7") == (0, "second 1\nsecond 2\n", "")
+    code, _, err = invoke("logs", RUN)
+    assert code == ExitCode.BAD_INPUT
+    assert f"no job {RUN}-merge" in err.splitlines()[-1]
