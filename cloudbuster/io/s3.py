@@ -5,6 +5,7 @@ Credentials, region and endpoint come from the environment as boto3 reads it
 """
 
 import functools
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,9 +40,10 @@ def client() -> Any:  # noqa: ANN401 -- boto3 has no types
     except ImportError as error:
         msg = "s3:// needs boto3: pip install 'cloudbuster[aws]'"
         raise MissingExtraError(msg) from error
-    return boto3.client(
-        "s3", config=Config(retries={"mode": "standard", "total_max_attempts": MAX_ATTEMPTS})
-    )
+    # Batch and Lambda set AWS_REGION, of which boto3 reads only AWS_DEFAULT_REGION.
+    region = os.environ.get("AWS_REGION") or None
+    retries = {"mode": "standard", "total_max_attempts": MAX_ATTEMPTS}
+    return boto3.client("s3", region_name=region, config=Config(retries=retries))
 
 
 @contextmanager
