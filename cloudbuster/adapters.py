@@ -32,8 +32,9 @@ from cloudbuster.io.documents import (
     validation_message,
 )
 from cloudbuster.io.original import original_response, original_selection
+from cloudbuster.io.scene_files import find_scenes
 from cloudbuster.io.uri import absolute_mirror, local_path, read_bytes, resolve, write_bytes
-from cloudbuster.merge import find_scenes, merge_scenes
+from cloudbuster.merge import merge_scenes
 from cloudbuster.models import (
     DetectorOptions,
     Document,

@@ -5,18 +5,15 @@ then is reflectance read, and only of the scenes, and of the part of the block, 
 """
 
 import logging
-import re
 import time
 from collections import Counter
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from cloudbuster.core.composite import (
     COMPOSITES,
@@ -40,14 +37,13 @@ from cloudbuster.io.cog import BLOCK_SIZE, CogBand, CogWriter, open_cog_writer, 
 from cloudbuster.io.folders import input_folder, output_folder
 from cloudbuster.io.gdal_env import gdal_env
 from cloudbuster.io.preview import write_preview
+from cloudbuster.io.scene_files import SceneFile, check_name, is_scene_file, scenes_in
 from cloudbuster.io.scene_raster import (
-    BACKSTOP_PREFIX,
     MAX_OPEN_SCENES,
     NODATA,
     SCENE_INDEX_BAND,
     OpenScenes,
     SceneRaster,
-    scene_stem,
 )
 from cloudbuster.io.stac_items import (
     QUALITY_BANDS,
@@ -56,50 +52,15 @@ from cloudbuster.io.stac_items import (
     mosaic_item,
     write_item,
 )
-from cloudbuster.io.uri import join, local_path, output_error, read_bytes
+from cloudbuster.io.uri import join, output_error
 from cloudbuster.models import (
-    MAX_SCENE_INDEX,
     MergeResult,
-    MosaicName,
     MosaicRequest,
-    SceneRecord,
 )
 
 logger = logging.getLogger(__name__)
 
 UInt16Raster = npt.NDArray[np.uint16]
-
-# The pattern of a name looks ahead, which only Python's own engine can.
-_NAME: TypeAdapter[str] = TypeAdapter(MosaicName, config=ConfigDict(regex_engine="python-re"))
-
-
-@dataclass(frozen=True)
-class SceneFile:
-    """One gathered scene as it lies in a folder.
-
-    Attributes
-    ----------
-    path : Path
-        Of its raster.
-    index : int
-        From its file name.
-    backstop : bool
-        Whether it is an unmasked one.
-    record : SceneRecord or None
-        The document beside it, where there is one.
-    """
-
-    path: Path
-    index: int
-    backstop: bool
-    record: SceneRecord | None
-
-    @property
-    def acquisition(self) -> str:
-        """Id of its item: the same for a cloud-free scene and the backstop of the same item."""
-        if self.record is not None:
-            return self.record.item_id
-        return self.path.stem.removeprefix(BACKSTOP_PREFIX)
 
 
 def merge_scenes(
@@ -147,7 +108,7 @@ def merge_scenes(
         msg = f"composite {composite!r} is unknown; choose one of {', '.join(COMPOSITES)}"
         raise RequestError(msg)
     started = time.monotonic()
-    _check_name(name)
+    check_name(name)
     paths = product_paths(output_path, name)
     wanted = partial(is_scene_file, name=name)
     with (
@@ -155,7 +116,7 @@ def merge_scenes(
         output_folder(output_path) as outputs,
         gdal_env(),
     ):
-        files = _find(inputs, name, shown=input_path)
+        files = scenes_in(inputs, name, shown=input_path)
         target = outputs / f"{name}-cloudless.tif"
         with _SceneSet(files) as scenes, scratch_folder(target) as folder:
             staged = {key: folder / PurePosixPath(path).name for key, path in paths.items()}
@@ -191,111 +152,6 @@ def product_paths(output_path: str, name: str) -> dict[str, str]:
         "item": f"{name}.json",
     }
     return {key: join(output_path, file_name) for key, file_name in names.items()}
-
-
-def find_scenes(input_path: str, name: str) -> tuple[SceneFile, ...]:
-    """Find the gathered scenes of ``name``: the cloud-free ones by index, then the backstops.
-
-    A file counts only if its whole name is ``{name}-{index:02d}.tif``, or that with the prefix
-    ``backstop-``; scenes of other names and donated masks may lie beside them.
-
-    Parameters
-    ----------
-    input_path : str
-        Folder of the scenes, on this machine.
-    name : str
-        Of the mosaic.
-
-    Returns
-    -------
-    tuple of SceneFile
-        In order of preference.
-
-    Raises
-    ------
-    NothingUsableError
-        Where there is none.
-    RasterError
-        Where an index is out of range or two items share one.
-    RequestError
-        Where the name or a record breaks the contract.
-    """
-    _check_name(name)
-    return _find(local_path(input_path), name, shown=input_path)
-
-
-def is_scene_file(file_name: str, *, name: str) -> bool:
-    """Whether a file is a gathered scene of mosaic ``name``, or the document of one.
-
-    Only as gather writes it: ``NAME-2020.tif`` may be one of ours, ``NAME-002020.tif`` is not.
-    """
-    return _role(file_name, name) is not None
-
-
-def _role(file_name: str, name: str) -> tuple[int, bool] | None:
-    """Index of a scene's file and whether it is a backstop; None where it is none of ``name``."""
-    pattern = rf"({BACKSTOP_PREFIX})?{re.escape(name)}-([0-9]+)\.(tif|json)"
-    match = re.fullmatch(pattern, file_name)
-    if match is None:
-        return None
-    index, prefix = int(match[2]), match[1] or ""
-    as_written = scene_stem(name, index, prefix=prefix) == file_name.rpartition(".")[0]
-    return (index, bool(prefix)) if as_written else None
-
-
-def _check_name(name: str) -> None:
-    try:
-        _NAME.validate_python(name)
-    except ValidationError as error:
-        msg = f"{name!r} cannot name a mosaic: letters, digits, '.', '_' and '-' can"
-        raise RequestError(msg) from error
-
-
-def _find(folder: Path, name: str, *, shown: str) -> tuple[SceneFile, ...]:
-    files = []
-    for path in folder.iterdir() if folder.is_dir() else ():
-        role = _role(path.name, name) if path.suffix == ".tif" else None
-        if role is not None:
-            files.append(_scene_file(path, name, role[0], backstop=role[1]))
-    if not files:
-        msg = f"{shown} holds no scene {name}-NN.tif; gather some, or check --name"
-        raise NothingUsableError(msg)
-    files.sort(key=lambda file: (file.backstop, file.index))
-    _check_indices(files)
-    return tuple(files)
-
-
-def _scene_file(path: Path, name: str, index: int, *, backstop: bool) -> SceneFile:
-    if not 1 <= index <= MAX_SCENE_INDEX:
-        msg = f"{path}: index {index} is not in 1 to {MAX_SCENE_INDEX}; gather this scene again"
-        raise RasterError(msg)
-    document = path.with_suffix(".json")
-    if not document.is_file():
-        return SceneFile(path, index, backstop, None)
-    try:
-        record = SceneRecord.model_validate_json(read_bytes(str(document)))
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        msg = f"{document}: {place}: {first['msg']}; gather this scene again"
-        raise RequestError(msg) from error
-    if (record.name, record.index, record.backstop) != (name, index, backstop):
-        msg = f"{document} is of scene {record.index} of {record.name}; gather this scene again"
-        raise RequestError(msg)
-    return SceneFile(path, index, backstop, record)
-
-
-def _check_indices(files: list[SceneFile]) -> None:
-    """`scene_index` must tell items apart: a backstop shares an index with its own item only."""
-    known: dict[int, SceneFile] = {}
-    for file in files:
-        other = known.setdefault(file.index, file)
-        if other.acquisition != file.acquisition:
-            msg = (
-                f"{other.path.name} and {file.path.name} share index {file.index} and are of "
-                "different items; gather one of them with another --index-start"
-            )
-            raise RasterError(msg)
 
 
 class _SceneSet(OpenScenes):

@@ -13,7 +13,8 @@ from cloudbuster.events import OnEvent
 from cloudbuster.gather import gather_scenes
 from cloudbuster.io.documents import read_document, write_document
 from cloudbuster.io.folders import input_folder
-from cloudbuster.merge import find_scenes, is_scene_file, merge_scenes
+from cloudbuster.io.scene_files import find_scenes, is_scene_file
+from cloudbuster.merge import merge_scenes
 from cloudbuster.models import (
     Document,
     MergeResult,

@@ -24,6 +24,7 @@ from cloudbuster.errors import (
 )
 from cloudbuster.events import Event
 from cloudbuster.io.cog import cog_problems
+from cloudbuster.io.scene_files import find_scenes
 from cloudbuster.io.scene_raster import (
     SceneRaster,
     open_scene_writer,
@@ -31,7 +32,7 @@ from cloudbuster.io.scene_raster import (
     scene_bands,
     scene_stem,
 )
-from cloudbuster.merge import find_scenes, merge_scenes, product_paths
+from cloudbuster.merge import merge_scenes, product_paths
 from cloudbuster.models import GridDocument, MergeResult, Radiometry, SceneRecord
 
 GRID = MosaicGrid("EPSG:32633", 500_000, 5_100_000, 10, 10, 4, 2)

@@ -32,8 +32,8 @@ from cloudbuster.detectors.stock import StockDetector
 from cloudbuster.errors import UntrustedCodeError
 from cloudbuster.gather import gather_scenes
 from cloudbuster.io.donor_mask import write_donor_mask
+from cloudbuster.io.scene_files import find_scenes
 from cloudbuster.io.scene_raster import scene_stem
-from cloudbuster.merge import find_scenes
 from cloudbuster.models import (
     DetectorOptions,
     GatherOptions,
