@@ -24,7 +24,6 @@ from cloudbuster.core.grid import Bounds, GridWindow
 from cloudbuster.core.masks import DISTANCE_LIMIT_M, DetectedMask, Look, distance_to, look_codes
 from cloudbuster.detectors import make_detector
 from cloudbuster.errors import (
-    BadInputError,
     CloudBusterError,
     ExitCode,
     MissingExtraError,
@@ -35,21 +34,24 @@ from cloudbuster.errors import (
     UntrustedCodeError,
 )
 from cloudbuster.events import Event, OnEvent, emit
-from cloudbuster.io.documents import read_document, write_document
+from cloudbuster.io.documents import write_document
 from cloudbuster.io.donor_mask import write_donor_mask
 from cloudbuster.io.folders import output_folder
+from cloudbuster.io.gathered import (
+    TaskOutput,
+    mask_name,
+    raster_fingerprint,
+    split_task,
+    task_outputs,
+)
 from cloudbuster.io.gdal_env import gdal_env
 from cloudbuster.io.placing import KERNEL_MARGIN, LookMap, placed_blocks
 from cloudbuster.io.regrid import project_bounds
 from cloudbuster.io.scene_raster import (
-    BACKSTOP_PREFIX,
-    MASK_PREFIX,
-    SceneRaster,
     open_scene_writer,
-    scene_stem,
 )
 from cloudbuster.io.scene_source import RasterSceneSource
-from cloudbuster.io.uri import exists, is_remote, join, local_path, output_error
+from cloudbuster.io.uri import output_error
 from cloudbuster.models import (
     GatherTask,
     OnRadiometryConflict,
@@ -60,8 +62,6 @@ from cloudbuster.models import (
 
 logger = logging.getLogger(__name__)
 
-# What of a decision does not reach the pixels.
-_UNSAID: dict[str, object] = {"confidence": "low", "conflict": False, "evidence": ()}
 # What no other scene would fare better with: the disk, the installation, the permission.
 HARD_ERRORS = (OutputError, MissingExtraError, UntrustedCodeError)
 
@@ -109,15 +109,6 @@ class GatherReport:
         raise TryAgainError(msg) if enough else NothingUsableError(msg)
 
 
-@dataclass(frozen=True)
-class _Output:
-    """One raster to write: a role of the scene, and its index."""
-
-    index: int
-    backstop: bool
-    stem: str
-
-
 def gather_scene(task: GatherTask) -> tuple[SceneRecord, ...]:
     """Gather one scene.
 
@@ -157,7 +148,7 @@ def gather_scene(task: GatherTask) -> tuple[SceneRecord, ...]:
         with output_folder(task.output) as folder:
             records = _write_scene(task, source, mask, window, folder)
             if task.donate_mask:
-                write_donor_mask(folder / _mask_name(task), mask, scene)
+                write_donor_mask(folder / mask_name(task), mask, scene)
             for record in records:
                 write_document(str((folder / record.raster).with_suffix(".json")), record)
     logger.info(
@@ -211,7 +202,7 @@ def gather_scenes(
     todo: list[GatherTask] = []
     _stop_at_conflicts(tasks)
     for task in tasks:
-        known, left = ([], task) if force else _split(task)
+        known, left = ([], task) if force else split_task(task)
         records.extend(known)
         reused.extend(record.raster for record in known)
         if left is not None:
@@ -345,78 +336,6 @@ def _gather_softly(task: GatherTask) -> tuple[SceneRecord, ...] | SceneFailure:
         )
 
 
-def _split(task: GatherTask) -> tuple[list[SceneRecord], GatherTask | None]:
-    """Tell what an earlier call with this very task finished from what is left to do."""
-    known = [record for output in _outputs(task) if (record := _finished(task, output))]
-    if not known:
-        return [], task
-    done = {record.backstop for record in known}
-    left = {
-        "index": None if False in done else task.index,
-        "backstop_index": None if True in done else task.backstop_index,
-        # What is finished has its mask, and that is the scene's only one.
-        "donate_mask": False,
-    }
-    return known, task.model_copy(update=left) if any(left.values()) else None
-
-
-def _finished(task: GatherTask, output: _Output) -> SceneRecord | None:
-    """Find the record of a raster that an earlier call finished and that is still there, whole."""
-    document, raster = (join(task.output, f"{output.stem}.{end}") for end in ("json", "tif"))
-    if not (exists(document) and exists(raster)):
-        return None
-    if task.donate_mask and not exists(join(task.output, _mask_name(task))):
-        return None
-    try:
-        record = read_document(document, SceneRecord)
-        if not is_remote(raster):
-            SceneRaster(local_path(raster)).close()
-    except BadInputError:
-        return None
-    return record if record.task_fingerprint == _fingerprint(task, output) else None
-
-
-def _fingerprint(task: GatherTask, output: _Output) -> str:
-    """Identify a raster: what decides its pixels, wherever it lies, and this package's version.
-
-    The scene's files count by their names: a product of Sentinel-2 does not change under its name,
-    and of a remote one nobody could tell. Whoever mends a local file gathers with ``force``.
-    """
-    content = task.model_copy(
-        update={
-            "output": "",
-            "donate_mask": False,
-            "index": None if output.backstop else output.index,
-            "backstop_index": output.index if output.backstop else None,
-            # The words may quote other scenes, whose change is none of this raster's.
-            "radiometry": task.radiometry and task.radiometry.model_copy(update=_UNSAID),
-        }
-    )
-    return f"{content.fingerprint()}-{version('cloudbuster')}"
-
-
-def _outputs(task: GatherTask) -> list[_Output]:
-    outputs = []
-    if task.index is not None:
-        outputs.append(_Output(task.index, False, scene_stem(task.name, task.index)))
-    if task.backstop_index is not None:
-        stem = scene_stem(task.name, task.backstop_index, prefix=BACKSTOP_PREFIX)
-        outputs.append(_Output(task.backstop_index, True, stem))
-    return outputs
-
-
-def _mask_name(task: GatherTask) -> str:
-    """Name the donated mask: by the scene's first index, whatever its role."""
-    index = _outputs(task)[0].index
-    return f"{scene_stem(task.name, index, prefix=MASK_PREFIX)}.tif"
-
-
-def output_stems(task: GatherTask) -> list[str]:
-    """Names, without ending, of the rasters that a task writes."""
-    masks = [Path(_mask_name(task)).stem] if task.donate_mask else []
-    return [output.stem for output in _outputs(task)] + masks
-
-
 def _detect(task: GatherTask, source: RasterSceneSource, bounds: Bounds, crs: str) -> DetectedMask:
     """Find cloud where the mosaic wants the scene, and as far around as growth reaches."""
     margin_m = task.dilate_m + DISTANCE_LIMIT_M
@@ -436,7 +355,7 @@ def _write_scene(
     """Stream the scene block by block into its rasters."""
     target = task.grid.grid().crop(window)
     looks = LookMap(mask.grid, look_codes(mask, task.dilate_m), distance_to(mask.cloud, mask.grid))
-    outputs = _outputs(task)
+    outputs = task_outputs(task)
     counts = np.zeros(len(Look), dtype=np.int64)
     with ExitStack() as stack:
         writers = [
@@ -478,7 +397,7 @@ def _record(
     task: GatherTask,
     source: RasterSceneSource,
     mask: DetectedMask,
-    output: _Output,
+    output: TaskOutput,
     counts: npt.NDArray[np.int64],
 ) -> SceneRecord:
     """Write down what is known of one raster."""
@@ -503,8 +422,8 @@ def _record(
         observed_fraction=float(counts[Look.MASKED :].sum() / cells),
         clear_fraction=float(counts[Look.LOW_RANK :].sum() / cells),
         raster=f"{output.stem}.tif",
-        mask=_mask_name(task) if task.donate_mask else None,
-        task_fingerprint=_fingerprint(task, output),
+        mask=mask_name(task) if task.donate_mask else None,
+        task_fingerprint=raster_fingerprint(task, output),
         version=version("cloudbuster"),
         item=task.item,
     )

@@ -19,8 +19,9 @@ from cloudbuster.errors import (
 )
 from cloudbuster.events import Event, OnEvent, emit
 from cloudbuster.filter import filter_scenes
-from cloudbuster.gather import GatherReport, gather_scenes, output_stems
+from cloudbuster.gather import GatherReport, gather_scenes
 from cloudbuster.io.documents import read_document, write_document
+from cloudbuster.io.gathered import output_stems
 from cloudbuster.io.run_folder import held
 from cloudbuster.io.scene_raster import MASK_PREFIX
 from cloudbuster.io.uri import is_remote, local_path, output_error

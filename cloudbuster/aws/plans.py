@@ -12,8 +12,8 @@ from cloudbuster.aws.costs import estimate_run_usd
 from cloudbuster.aws.runs import RunPlaces, check_success, exit_code_of
 from cloudbuster.aws.settings import StackSettings
 from cloudbuster.errors import BadInputError, RequestError
-from cloudbuster.gather import output_stems
 from cloudbuster.io.documents import parse_json, read_document, write_document
+from cloudbuster.io.gathered import output_stems
 from cloudbuster.io.scene_raster import MASK_PREFIX
 from cloudbuster.io.uri import exists, join, read_bytes, write_bytes
 from cloudbuster.models import Document, GatherTask, MosaicRequest, SceneFailure, SceneRecord
