@@ -260,7 +260,8 @@ class StackConfig(_Section):
             raise ValueError(msg) from error
 
 
-# A preset's values are what its stack is for: dev costs little and leaves nothing, prod keeps.
+# A preset's values are what its stack is for: dev costs little and goes with `cdk destroy` once its
+# bucket is emptied, prod keeps its data.
 PRESETS: dict[str, dict[str, Any]] = {
     "dev": {},
     "prod": {

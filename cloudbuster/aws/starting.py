@@ -124,7 +124,8 @@ class Starter:
         except BadInputError as error:
             self._reject(found, error)
             return Started("rejected")
-        if self._is_full():
+        # What runs or has run is answered at once: only a start has to wait its turn.
+        if not self._is_answered(request) and self._is_full():
             self._wait(event)
             return Started("waiting")
         if request.aoi == {"uri": stored_aoi(content, self._settings.root)}:
@@ -158,6 +159,10 @@ class Starter:
                 return started
         msg = f"{run} failed {MAX_ATTEMPTS} times; change the request, or set force"
         raise RequestError(msg)
+
+    def _is_answered(self, request: MosaicRequest) -> bool:
+        known = None if request.force else self._known(run_id(request))
+        return known is not None and known.state in ("running", "succeeded")
 
     def _known(self, name: str) -> Started | None:
         """Find an execution by its name; None where there is none."""

@@ -161,6 +161,9 @@ def test_what_does_not_fit_waits_at_the_end_of_the_queue(
     (message,) = services.sent
     assert json.loads(message["MessageBody"]) == told
     assert message["DelaySeconds"] == 60
+    # What runs already needs no room.
+    known = drop(objects, "requests/0.json", {**REQUEST, "name": "n0"})
+    assert starter.start_object(known).state == "running"
 
 
 def test_a_bad_request_is_rejected_with_the_reason_and_told(
@@ -216,7 +219,7 @@ def test_messages_that_cannot_be_handled_are_delivered_again_and_the_others_run(
     records = [{"messageId": str(n), "body": body} for n, body in enumerate(bodies)]
     assert starter.start_messages(records) == ["1", "2"]
     assert len(services.executions) == 1
-    monkeypatch.setattr(services, "list_executions", throttled)
+    monkeypatch.setattr(services, "describe_execution", throttled)
     assert starter.start_messages(records[:1]) == ["0"]
     with pytest.raises(TryAgainError, match="ThrottlingException"):
         starter.start_object(good)
