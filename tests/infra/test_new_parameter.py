@@ -1,0 +1,69 @@
+"""A new parameter of a stage is a new field of its document, and no change of the stack."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cloudbuster import adapters, cli
+from cloudbuster.models import DetectorOptions, GatherTask, GridDocument
+from tests.infra.templates import Template, flat, resources, state_machine
+
+
+class WiderTask(GatherTask):
+    """A gather task with a parameter that the stack has never heard of."""
+
+    sharpen: float = 0.0
+
+
+TASK = WiderTask(
+    name="m",
+    kind="L2A",
+    catalog="c",
+    item={"id": "scene"},
+    index=1,
+    backstop_index=None,
+    bands=("B02",),
+    grid=GridDocument(crs="EPSG:32633", west=0, north=0, x_size=10, y_size=10, width=1, height=1),
+    detector=DetectorOptions(),
+    dilate_m=50,
+    output="scenes",
+    sharpen=0.25,
+)
+
+
+def job_command(template: Template, **parameters: str) -> list[str]:
+    """Words that Batch starts the gather job with."""
+    for job in template["Resources"].values():
+        words = flat(job.get("Properties", {}).get("ContainerProperties", {}).get("Command", []))
+        if words and words[0] == "gather":
+            return [parameters.get(word.removeprefix("Ref::"), word) for word in words]
+    raise AssertionError
+
+
+def test_a_new_parameter_reaches_the_stage_through_the_stack_as_it_is(
+    template: Template, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task_uri = tmp_path / "task.json"
+    task_uri.write_bytes(TASK.to_json())
+    received: list[WiderTask] = []
+
+    def stage(task: WiderTask) -> tuple[()]:
+        received.append(task)
+        return ()
+
+    # The stage grows a parameter: its document and itself, nothing else.
+    monkeypatch.setattr(adapters, "GatherTask", WiderTask)
+    monkeypatch.setattr(adapters, "gather_scene", stage)
+    with pytest.raises(SystemExit) as stop:
+        cli.main(job_command(template, task_uri=str(task_uri)))
+    assert stop.value.code == 0
+    assert received == [TASK]
+    assert received[0].sharpen == 0.25
+
+
+def test_the_stack_names_no_parameter_of_a_stage(template: Template) -> None:
+    jobs = flat(resources(template, "Batch::JobDefinition"))
+    text = json.dumps([state_machine(template), jobs])
+    parameters = {"bands", "detector", "dilate_m", "donate_mask", "grid", "radiometry"}
+    assert not [name for name in parameters if f'"{name}' in text or f".{name}" in text]
