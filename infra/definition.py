@@ -332,34 +332,7 @@ def _job(
     ``$.try`` holds queue and memory of the next submit, ``$.job`` what a second one would take.
     """
     never_twice = {"Variable": "$.try.second", "BooleanEquals": False}
-    submit: State = {
-        "Type": "Task",
-        "Resource": SUBMIT,
-        "Parameters": {
-            "JobName.$": name,
-            **definition,
-            "JobQueue.$": "$.try.queue",
-            "Parameters": {"task_uri.$": task},
-            "ContainerOverrides": {
-                "ResourceRequirements": [{"Type": "MEMORY", "Value.$": "$.try.memory"}]
-            },
-            "Tags": {"cloudbuster:run.$": run},
-            "PropagateTags": True,
-        },
-        "ResultSelector": {"status.$": "$.Status"},
-        "ResultPath": "$.done",
-        "Retry": [_retry(THROTTLED, interval_s=10, attempts=12)],
-        # States.TaskFailed stands for any error, so those of the submit itself come first.
-        "Catch": [
-            {"ErrorEquals": list(REFUSED), "ResultPath": "$.error", "Next": refused},
-            {
-                "ErrorEquals": ["States.TaskFailed"],
-                "ResultPath": "$.error",
-                "Next": f"{state}Told?",
-            },
-        ],
-        "Next": done,
-    }
+    submit = _submit(state, definition, name=name, task=task, run=run, done=done, refused=refused)
     told = {"Variable": "$.error.Cause", "StringMatches": "{*", "Next": f"{state}Failed"}
     memory = {"Variable": "$.error.Cause", "StringMatches": "*OutOfMemory*"}
     reason = "$.failed.job.StatusReason"
@@ -390,6 +363,47 @@ def _job(
         },
         f"{state}MoreMemory": _second_try("$.job.queue", "$.job.more_memory", state),
         f"{state}OnDemand": _second_try("$.job.fallback", "$.job.memory", state),
+    }
+
+
+def _submit(
+    state: str,
+    definition: dict[str, str],
+    *,
+    name: str,
+    task: str,
+    run: str,
+    done: str,
+    refused: str,
+) -> State:
+    """Submit a job to the queue and with the memory of ``$.try``, and wait for its end."""
+    return {
+        "Type": "Task",
+        "Resource": SUBMIT,
+        "Parameters": {
+            "JobName.$": name,
+            **definition,
+            "JobQueue.$": "$.try.queue",
+            "Parameters": {"task_uri.$": task},
+            "ContainerOverrides": {
+                "ResourceRequirements": [{"Type": "MEMORY", "Value.$": "$.try.memory"}]
+            },
+            "Tags": {"cloudbuster:run.$": run},
+            "PropagateTags": True,
+        },
+        "ResultSelector": {"status.$": "$.Status"},
+        "ResultPath": "$.done",
+        "Retry": [_retry(THROTTLED, interval_s=10, attempts=12)],
+        # States.TaskFailed stands for any error, so those of the submit itself come first.
+        "Catch": [
+            {"ErrorEquals": list(REFUSED), "ResultPath": "$.error", "Next": refused},
+            {
+                "ErrorEquals": ["States.TaskFailed"],
+                "ResultPath": "$.error",
+                "Next": f"{state}Told?",
+            },
+        ],
+        "Next": done,
     }
 
 

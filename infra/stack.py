@@ -2,6 +2,7 @@
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from cloudbuster.aws.settings import StackSettings
@@ -39,13 +40,7 @@ class CloudBusterStack(cdk.Stack):
             description="cloudbuster: cloud-free mosaics from Sentinel-2 imagery",
         )
         self._config = config
-        for key, value in config.tags.items():
-            cdk.Tags.of(self).add(key, value)
-        if config.permissions_boundary is not None:
-            boundary = iam.ManagedPolicy.from_managed_policy_arn(
-                self, "Boundary", config.permissions_boundary
-            )
-            iam.PermissionsBoundary.of(self).apply(boundary)
+        self._follow_the_organisation()
         storage = Storage(self, "Storage", config=config)
         topic = Notifications(self, "Notifications", config=config).topic
         image = Image(self, "Image", config=config, target="batch", uri=config.image_uri)
@@ -88,6 +83,37 @@ class CloudBusterStack(cdk.Stack):
             machine=workflow.machine,
             settings=settings,
         )
+        self._watch(topic, compute, workflow, stages, trigger)
+        self._tell(
+            BucketName=storage.bucket.bucket_name,
+            StateMachineArn=workflow.machine.state_machine_arn,
+            TopicArn=topic.topic_arn,
+            QueueArn=compute.queue_arn,
+            OnDemandQueueArn=compute.fallback_arn,
+            GatherJobArn=jobs.gather,
+            MergeJobArn=jobs.merge,
+            DeadLettersUrl=trigger.dead_letters.queue_url,
+        )
+
+    def _follow_the_organisation(self) -> None:
+        """Tag everything, and bound every role, as the account's owners ask."""
+        for key, value in self._config.tags.items():
+            cdk.Tags.of(self).add(key, value)
+        if self._config.permissions_boundary is not None:
+            boundary = iam.ManagedPolicy.from_managed_policy_arn(
+                self, "Boundary", self._config.permissions_boundary
+            )
+            iam.PermissionsBoundary.of(self).apply(boundary)
+
+    def _watch(
+        self,
+        topic: sns.ITopic,
+        compute: Compute,
+        workflow: Workflow,
+        stages: Stages,
+        trigger: Trigger,
+    ) -> None:
+        """Alarm of failures that are the stack's own."""
         queues = (compute.queue_arn, compute.fallback_arn, compute.gpu_queue_arn)
         Alarms(
             self,
@@ -98,16 +124,6 @@ class CloudBusterStack(cdk.Stack):
             functions=[trigger.starter],
             dead_letters=trigger.dead_letters,
             queue_arns=[arn for arn in queues if arn],
-        )
-        self._tell(
-            BucketName=storage.bucket.bucket_name,
-            StateMachineArn=workflow.machine.state_machine_arn,
-            TopicArn=topic.topic_arn,
-            QueueArn=compute.queue_arn,
-            OnDemandQueueArn=compute.fallback_arn,
-            GatherJobArn=jobs.gather,
-            MergeJobArn=jobs.merge,
-            DeadLettersUrl=trigger.dead_letters.queue_url,
         )
 
     def _torch_image(self) -> Image | None:
