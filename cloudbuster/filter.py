@@ -106,12 +106,7 @@ def filter_scenes(
     emit(on_event, Event("filter", 1, 2, f"{len(items)} of {len(candidates.features)} candidates"))
     if not items:
         raise NothingUsableError(_nothing_left(dropped))
-    rules = CoverRules(
-        coverage_count=options.coverage_count,
-        max_uncovered=options.max_uncovered,
-        max_selections=options.max_selections,
-        backstop=options.backstop,
-    )
+    rules = _rules(options)
     cloud_cover = [item_cloud_cover(item) for item in items]
     ground = simplified(aoi, max_vertices=MAX_VERTICES)
     picks = STRATEGIES[options.strategy](ground, footprints, cloud_cover, rules)
@@ -123,6 +118,15 @@ def filter_scenes(
     )
     _tell(selection, on_event)
     return selection
+
+
+def _rules(options: FilterOptions) -> CoverRules:
+    return CoverRules(
+        coverage_count=options.coverage_count,
+        max_uncovered=options.max_uncovered,
+        max_selections=options.max_selections,
+        backstop=options.backstop,
+    )
 
 
 def not_covered_error(selection: Selection, options: FilterOptions) -> NotCoveredError:

@@ -215,18 +215,23 @@ def gather_scenes(
             done += 1
             if isinstance(result, SceneFailure):
                 failures.append(result)
-                told = {"scene": result.item_id, "error": result.error}
-                logger.warning("scene_failed", extra=told)
-                message = f"{result.item_id} failed: {result.error}: {result.message}"
             else:
                 records.extend(result)
-                message = f"{result[0].item_id} ({result[0].clear_fraction:.0%} clear)"
-            emit(on_event, Event("gather", done, len(tasks), message))
+            emit(on_event, Event("gather", done, len(tasks), _told(result)))
     return GatherReport(
         tuple(sorted(records, key=lambda record: (record.backstop, record.index))),
         tuple(sorted(failures, key=lambda failure: failure.index)),
         tuple(sorted(reused)),
     )
+
+
+def _told(result: tuple[SceneRecord, ...] | SceneFailure) -> str:
+    """Say in words what came of a scene."""
+    if isinstance(result, SceneFailure):
+        extra = {"scene": result.item_id, "error": result.error}
+        logger.warning("scene_failed", extra=extra)
+        return f"{result.item_id} failed: {result.error}: {result.message}"
+    return f"{result[0].item_id} ({result[0].clear_fraction:.0%} clear)"
 
 
 def refuse_conflict(item_id: str, radiometry: Radiometry, policy: OnRadiometryConflict) -> None:

@@ -110,12 +110,8 @@ def merge_scenes(
     started = time.monotonic()
     check_name(name)
     paths = product_paths(output_path, name)
-    wanted = partial(is_scene_file, name=name)
-    with (
-        input_folder(input_path, wanted) as inputs,
-        output_folder(output_path) as outputs,
-        gdal_env(),
-    ):
+    folders = input_folder(input_path, partial(is_scene_file, name=name))
+    with folders as inputs, output_folder(output_path) as outputs, gdal_env():
         files = scenes_in(inputs, name, shown=input_path)
         target = outputs / f"{name}-cloudless.tif"
         with _SceneSet(files) as scenes, scratch_folder(target) as folder:
@@ -125,10 +121,8 @@ def merge_scenes(
             write_item(mosaic_item(mosaic), str(staged["item"]))
             _publish(staged, target.parent)
     emit(on_event, Event("merge", tally.blocks + 1, tally.blocks + 1, "products written"))
-    duration_s = round(time.monotonic() - started, 3)
-    logger.info(
-        "mosaic_merged", extra={"mosaic": name, "scenes": len(files), "duration_s": duration_s}
-    )
+    told = {"mosaic": name, "scenes": len(files)}
+    logger.info("mosaic_merged", extra={**told, "duration_s": round(time.monotonic() - started, 3)})
     return _result(paths, mosaic)
 
 

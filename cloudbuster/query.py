@@ -163,6 +163,12 @@ def query_scenes(
         items = _with_twins(taken, _usable(l1c, options.catalog, mirrors)[0])
     logger.info("scenes_found", extra={"catalog": options.catalog, "scene_count": len(items)})
     emit(on_event, Event("query", len(items), len(items), f"{len(items)} candidates"))
+    return _candidates(items, dropped, area, options)
+
+
+def _candidates(
+    items: Sequence[Item], dropped: Sequence[Dropped], area: BaseGeometry, options: QueryOptions
+) -> Candidates:
     return Candidates(
         features=tuple(items),
         cloudbuster=CandidatesInfo(

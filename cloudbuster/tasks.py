@@ -1,6 +1,7 @@
 """Turn a selection into gather tasks: fix the mosaic's grid, number the scenes."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import shapely
 from shapely.geometry.base import BaseGeometry
@@ -39,6 +40,7 @@ from cloudbuster.models import (
     Radiometry,
     Selection,
     SelectionEntry,
+    SelectionInfo,
 )
 
 
@@ -90,30 +92,35 @@ def plan_tasks(
         str(item["id"]): parse_scene(item, catalog=info.catalog) for item in selection.features
     }
     grid = mosaic_grid(_area(info.aoi), list(scenes.values()), bands, options)
-    detector = options.detector.model_copy(
-        update={"type": resolve_type(options.detector, info.kind)}
-    )
     numbers = _numbers(info.entries, options.index_start)
     radiometry = _radiometry(list(scenes.values()), bands, known or {})
     return [
         GatherTask(
             name=name,
-            kind=info.kind,
-            catalog=info.catalog,
             item=item,
             index=numbers.get((item["id"], False)),
             backstop_index=numbers.get((item["id"], True)),
             bands=bands,
             grid=GridDocument.of(grid),
-            detector=detector,
-            dilate_m=options.dilate_m,
-            donate_mask=options.donate_mask,
             radiometry=radiometry.get(item["id"]),
-            on_radiometry_conflict=options.on_radiometry_conflict,
             output=output,
+            **_common(info, options),
         )
         for item in selection.features
     ]
+
+
+def _common(info: SelectionInfo, options: GatherOptions) -> dict[str, Any]:
+    """Fields that every task of a selection shares."""
+    detector = {"type": resolve_type(options.detector, info.kind)}
+    return {
+        "kind": info.kind,
+        "catalog": info.catalog,
+        "detector": options.detector.model_copy(update=detector),
+        "dilate_m": options.dilate_m,
+        "donate_mask": options.donate_mask,
+        "on_radiometry_conflict": options.on_radiometry_conflict,
+    }
 
 
 def _bands(kind: Kind, options: GatherOptions) -> tuple[str, ...]:

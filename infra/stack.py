@@ -88,11 +88,8 @@ class CloudBusterStack(cdk.Stack):
             BucketName=storage.bucket.bucket_name,
             StateMachineArn=workflow.machine.state_machine_arn,
             TopicArn=topic.topic_arn,
-            QueueArn=compute.queue_arn,
-            OnDemandQueueArn=compute.fallback_arn,
-            GatherJobArn=jobs.gather,
-            MergeJobArn=jobs.merge,
             DeadLettersUrl=trigger.dead_letters.queue_url,
+            **_job_outputs(compute, jobs),
         )
 
     def _follow_the_organisation(self) -> None:
@@ -154,3 +151,13 @@ class CloudBusterStack(cdk.Stack):
         """Name what people and programs look for."""
         for name, value in outputs.items():
             cdk.CfnOutput(self, name, value=value)
+
+
+def _job_outputs(compute: Compute, jobs: Jobs) -> dict[str, str]:
+    """Where jobs are submitted by hand."""
+    return {
+        "QueueArn": compute.queue_arn,
+        "OnDemandQueueArn": compute.fallback_arn,
+        "GatherJobArn": jobs.gather,
+        "MergeJobArn": jobs.merge,
+    }

@@ -93,14 +93,6 @@ def write_plan(
     todo = [number for number, task in enumerate(tasks, start=1) if anew or not is_gathered(task)]
     indices_uri = join(run.tasks, "indices.json")
     write_bytes(indices_uri, orjson.dumps(todo))
-    estimate = estimate_run_usd(
-        kind=request.query.kind,
-        home=settings.home,
-        scenes=len(todo),
-        gather_usd_per_hour=settings.gather_usd_per_hour,
-        merge_usd_per_hour=settings.merge_usd_per_hour,
-    )
-    budget = request.limits.budget_usd
     return {
         "task_count": len(tasks),
         # A distributed map reads them from the document: the state stays small.
@@ -109,10 +101,22 @@ def write_plan(
         .as_posix()
         .lstrip("/"),
         "image": "torch" if request.gather.detector.type == "pytorch" else "base",
-        "estimate_usd": estimate,
-        "budget_usd": budget,
-        "within_budget": budget is None or estimate <= budget,
+        **_budget(len(todo), request, settings),
     }
+
+
+def _budget(scenes: int, request: MosaicRequest, settings: StackSettings) -> dict[str, Any]:
+    """Compare what ``scenes`` will cost with what the request allows."""
+    estimate = estimate_run_usd(
+        kind=request.query.kind,
+        home=settings.home,
+        scenes=scenes,
+        gather_usd_per_hour=settings.gather_usd_per_hour,
+        merge_usd_per_hour=settings.merge_usd_per_hour,
+    )
+    budget = request.limits.budget_usd
+    within = budget is None or estimate <= budget
+    return {"estimate_usd": estimate, "budget_usd": budget, "within_budget": within}
 
 
 def is_gathered(task: GatherTask) -> bool:
