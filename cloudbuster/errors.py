@@ -4,6 +4,7 @@ A message says what is wrong, how much, and what to do next. An entry point prin
 ``ErrorName: message`` as its last line on stderr and exits with the error's ``exit_code``.
 """
 
+import re
 from enum import IntEnum
 
 
@@ -34,10 +35,22 @@ class ExitCode(IntEnum):
     """Stopped by SIGTERM."""
 
 
+# What makes an address a key: signatures (SAS, S3), tokens, and a password before the host.
+_SIGNATURES = re.compile(
+    r"(?i)([?&](?:sig|x-amz-signature|x-amz-security-token|token|subscription-key|api_key)=)"
+    r"[^&\s'\":;,)]+"
+)
+_PASSWORDS = re.compile(r"(://)[^/@\s]+@")
+
+
 class CloudBusterError(Exception):
     """Root of every error that this package raises on purpose."""
 
     exit_code: ExitCode = ExitCode.BUG
+
+    def __str__(self) -> str:
+        """Give the message without signatures and passwords, whatever address it quotes."""
+        return _PASSWORDS.sub(r"\1***@", _SIGNATURES.sub(r"\1***", super().__str__()))
 
 
 class NothingUsableError(CloudBusterError):

@@ -46,6 +46,9 @@ GEOJSON_TYPES = frozenset({"Feature", "FeatureCollection", "Polygon", "MultiPoly
 # Step Functions' names of errors of its own; a Fail state may not use them.
 RESERVED_ERROR = re.compile(r"^States\.")
 
+# Step Functions take at most 256 KiB of input (service quotas).
+MAX_INPUT_BYTES = 262_144
+
 
 @dataclass(frozen=True)
 class RunPlaces:
@@ -179,7 +182,15 @@ def admit(document: object, *, source: str, settings: StackSettings) -> MosaicRe
     if request.gather.detector.type == "pytorch" and not settings.torch:
         msg = f"{source}: detector pytorch needs a stack with torch_image on; choose another"
         raise RequestError(msg)
+    check_size(request, source)
     return request
+
+
+def check_size(request: MosaicRequest, source: str) -> None:
+    """Raise RequestError for a request that is too large to start an execution with."""
+    if len(request.model_dump_json(by_alias=True).encode()) > MAX_INPUT_BYTES:
+        msg = f"{source}: over {MAX_INPUT_BYTES} bytes, which an execution may be started with"
+        raise RequestError(msg)
 
 
 def needs_twins(request: MosaicRequest) -> bool:

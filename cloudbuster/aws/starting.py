@@ -161,8 +161,14 @@ class Starter:
         raise RequestError(msg)
 
     def _is_answered(self, request: MosaicRequest) -> bool:
-        known = None if request.force else self._known(run_id(request))
-        return known is not None and known.state in ("running", "succeeded")
+        if request.force:
+            return False
+        run = run_id(request)
+        for attempt in range(1, MAX_ATTEMPTS + 1):
+            known = self._known(run if attempt == 1 else f"{run}-a{attempt}")
+            if known is None or known.state != "failed":
+                return known is not None
+        return False
 
     def _known(self, name: str) -> Started | None:
         """Find an execution by its name; None where there is none."""

@@ -19,6 +19,7 @@ from cloudbuster.aws.runs import (
     Failure,
     RunPlaces,
     admit,
+    check_size,
     failure_of,
     parse_request,
     run_id,
@@ -37,8 +38,6 @@ logger = logging.getLogger(__name__)
 
 # Between two looks at a run, seconds: a run takes minutes to hours.
 POLL_S = 10
-# https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html: input of an execution.
-MAX_INPUT_BYTES = 262_144
 # A job's failure, as the last state names it: JobTRY_AGAIN.
 JOB_ERROR = re.compile(r"^Job([A-Z_]+)$")
 
@@ -112,9 +111,7 @@ def submit_request(uri: str, stack: DeployedStack) -> Submitted:
     settings = stack.settings()
     request, area = _admitted(uri, settings)
     _check_reach(request)
-    if len(request.model_dump_json(by_alias=True).encode()) > MAX_INPUT_BYTES:
-        msg = f"{uri}: over {MAX_INPUT_BYTES} bytes, which an execution may be started with"
-        raise RequestError(msg)
+    check_size(request, uri)
     if area is not None:
         write_bytes(str(request.aoi["uri"]), area)
     with told(f"start a run on stack {stack.name}", hint="see whether the stack is whole"):

@@ -202,7 +202,7 @@ class _Connection:
     def __init__(self, catalog: RasterFoundryCatalog) -> None:
         self._refresh_token = catalog.refresh_token
         self._url = catalog.url.rstrip("/")
-        self.label = f"catalog {catalog.name} ({urlsplit(catalog.url).netloc})"
+        self.label = f"catalog {catalog.name} ({urlsplit(catalog.url).netloc.rpartition('@')[2]})"
         self._id_token: SecretStr | None = None
         retry = Retry(
             total=RETRIES,
@@ -273,6 +273,13 @@ class _Connection:
             return self._session.request(
                 method, f"{self._url}{path}", timeout=HTTP_TIMEOUT_S, **content
             )
+        except (
+            requests.exceptions.MissingSchema,
+            requests.exceptions.InvalidSchema,
+            requests.exceptions.InvalidURL,
+        ) as error:
+            msg = f"{self.label}: {URL_VARIABLE} is no URL; give it as {URL}"
+            raise CatalogError(msg) from error
         except requests.RequestException as error:
             msg = f"{self.label}: {path}: {type(error).__name__}; check the network, try again"
             raise TryAgainError(msg) from error

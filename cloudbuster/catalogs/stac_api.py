@@ -42,6 +42,7 @@ NOT_AN_API = (
     TypeError,
     AttributeError,
     ValueError,
+    OSError,
 )
 # Servers refuse or choke on larger areas; the convex hull is sent instead and the answer sifted.
 MAX_SENT_VERTICES = 500
@@ -142,7 +143,7 @@ class StacApiCatalog:
 
     @property
     def _host(self) -> str:
-        return f"catalog {self.name} ({urlsplit(self.url).netloc})"
+        return f"catalog {self.name} ({urlsplit(self.url).netloc.rpartition('@')[2]})"
 
     def _pages(self, search: SceneSearch) -> Generator[list[Any], None, None]:
         """Yield the features of each page; what fails on the way becomes an error of ours."""

@@ -63,8 +63,10 @@ class Compute(Construct):
         image_type: str = "ECS_AL2023",
     ) -> str:
         config = self._config
+        # An image of one's own is for CPU hosts: it has no driver for the GPU ones.
+        ami_id = None if image_type.endswith("NVIDIA") else config.ami_id
         image = batch.CfnComputeEnvironment.Ec2ConfigurationObjectProperty(
-            image_type=image_type, image_id_override=config.ami_id
+            image_type=image_type, image_id_override=ami_id
         )
         strategy = "SPOT_PRICE_CAPACITY_OPTIMIZED" if spot else "BEST_FIT_PROGRESSIVE"
         resources: dict[str, Any] = {
@@ -78,14 +80,15 @@ class Compute(Construct):
             "security_group_ids": list(self._network.security_group_ids),
             "ec2_configuration": [image],
             "tags": {"Name": f"{config.stack_name}-{name}", **config.tags},
-            "update_to_latest_image_version": config.ami_id is None,
+            "update_to_latest_image_version": ami_id is None,
             # Without a version Batch takes the template's first one, for ever.
             "launch_template": batch.CfnComputeEnvironment.LaunchTemplateSpecificationProperty(
                 launch_template_id=self._hosts.template.launch_template_id,
                 version=self._hosts.template.latest_version_number,
             ),
         }
-        longest = max(config.gather.timeout_minutes, config.merge.timeout_minutes)
+        # Batch waits at most 360 minutes for jobs before it replaces their hosts.
+        longest = min(360, max(config.gather.timeout_minutes, config.merge.timeout_minutes))
         environment = batch.CfnComputeEnvironment(
             self,
             name,

@@ -197,7 +197,7 @@ def test_the_workflow_may_do_what_its_states_do_and_stop_its_jobs(template: Temp
     ]
     arn = "arn:<AWS::Partition>:batch:us-west-2:<AWS::AccountId>"
     granted = statements(template, "WorkflowRole")
-    logs, granted = granted[6:], granted[:6]
+    logs, granted = granted[5:], granted[:5]
     assert logs == []
     assert sorted(granted[0][1]) == sorted(f"<{name}.Arn>" for name in functions)
     queues = [f"<{name}>" for name in resources(template, "Batch::JobQueue")]

@@ -241,3 +241,20 @@ def test_settings_are_those_of_the_environment() -> None:
     assert StackSettings.of_environment({"CLOUDBUSTER_STACK": text}) == STACK
     with pytest.raises(RequestError, match="CLOUDBUSTER_STACK is not set"):
         StackSettings.of_environment({})
+
+
+def test_a_request_too_large_to_start_with_is_refused_where_it_is_admitted() -> None:
+    settings = StackSettings(
+        root="s3://b", topic_arn="arn:t", gather_usd_per_hour=0.1, merge_usd_per_hour=0.1
+    )
+    square = [[15, 45], [16, 45], [16, 46], [15, 46], [15, 45]]
+    document = {
+        "name": "m",
+        "aoi": {"type": "Polygon", "coordinates": [square]},
+        "query": {
+            "mindate": ["2023-01-01"] * 12_000,
+            "maxdate": ["2023-02-01"] * 12_000,
+        },
+    }
+    with pytest.raises(RequestError, match="over 262144 bytes"):
+        admit(document, source="requests/m.json", settings=settings)
