@@ -189,8 +189,7 @@ def gather_scenes(
     Raises
     ------
     OutputError, MissingExtraError, UntrustedCodeError
-        Where no scene could fare better: nothing can be written, a package is missing, a model's
-        code may not run.
+        Where no scene could fare better: the disk, the installation, the permission.
     RadiometryError
         Where a scene's radiometry is in conflict and its task says to stop.
     TryAgainError

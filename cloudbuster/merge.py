@@ -113,13 +113,12 @@ def merge_scenes(
     folders = input_folder(input_path, partial(is_scene_file, name=name))
     with folders as inputs, output_folder(output_path) as outputs, gdal_env():
         files = scenes_in(inputs, name, shown=input_path)
-        target = outputs / f"{name}-cloudless.tif"
-        with _SceneSet(files) as scenes, scratch_folder(target) as folder:
+        with _SceneSet(files) as scenes, scratch_folder(outputs / f"{name}.tif") as folder:
             staged = {key: folder / PurePosixPath(path).name for key, path in paths.items()}
             tally = _write_rasters(scenes, staged, composite, on_event)
             mosaic = _describe(scenes, tally, name, composite, request, staged)
             write_item(mosaic_item(mosaic), str(staged["item"]))
-            _publish(staged, target.parent)
+            _publish(staged, outputs)
     emit(on_event, Event("merge", tally.blocks + 1, tally.blocks + 1, "products written"))
     told = {"mosaic": name, "scenes": len(files)}
     logger.info("mosaic_merged", extra={**told, "duration_s": round(time.monotonic() - started, 3)})

@@ -139,6 +139,7 @@ class _Line:
         self._force_scenes = request.force
 
     def query(self) -> Candidates:
+        """Search the catalog, once the mosaic's CRS is known to hold the area."""
         # A CRS that does not exist, or cannot hold the area, is told before anything is searched.
         check_crs(self.request.gather, request_area(self.request.aoi, self.request.query))
         detector = self.request.gather.detector.type

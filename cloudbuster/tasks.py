@@ -84,16 +84,11 @@ def plan_tasks(
         For a band that the product level does not have, or too many scenes for the index.
     """
     info = selection.cloudbuster
-    if not info.entries:
-        msg = "the selection holds no scene; widen the query"
-        raise NothingUsableError(msg)
+    scenes = _scenes(selection)
     bands = _bands(info.kind, options)
-    scenes = {
-        str(item["id"]): parse_scene(item, catalog=info.catalog) for item in selection.features
-    }
-    grid = mosaic_grid(_area(info.aoi), list(scenes.values()), bands, options)
+    grid = mosaic_grid(_area(info.aoi), scenes, bands, options)
     numbers = _numbers(info.entries, options.index_start)
-    radiometry = _radiometry(list(scenes.values()), bands, known or {})
+    radiometry = _radiometry(scenes, bands, known or {})
     return [
         GatherTask(
             name=name,
@@ -108,6 +103,15 @@ def plan_tasks(
         )
         for item in selection.features
     ]
+
+
+def _scenes(selection: Selection) -> list[Scene]:
+    """Read the picked scenes, each once; NothingUsableError where there is none."""
+    info = selection.cloudbuster
+    if not info.entries:
+        msg = "the selection holds no scene; widen the query"
+        raise NothingUsableError(msg)
+    return [parse_scene(item, catalog=info.catalog) for item in selection.features]
 
 
 def _common(info: SelectionInfo, options: GatherOptions) -> dict[str, Any]:

@@ -44,17 +44,11 @@ class CloudBusterStack(cdk.Stack):
         storage = Storage(self, "Storage", config=config)
         topic = Notifications(self, "Notifications", config=config).topic
         image = Image(self, "Image", config=config, target="batch", uri=config.image_uri)
-        torch_image = self._torch_image()
+        torch = self._torch_image()
         network = Network(self, "Network", config=config)
         compute = Compute(self, "Compute", config=config, network=network)
-        jobs = Jobs(
-            self,
-            "Jobs",
-            config=config,
-            bucket=storage.bucket,
-            image=image,
-            torch_image=torch_image,
-        )
+        bucket = storage.bucket
+        jobs = Jobs(self, "Jobs", config=config, bucket=bucket, image=image, torch_image=torch)
         settings = self._settings(storage.bucket.bucket_name, topic.topic_arn)
         stages = Stages(
             self,

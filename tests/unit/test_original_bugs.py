@@ -4,7 +4,6 @@ Each is tested more closely beside the code that it is about; here is one short 
 """
 
 import datetime
-import importlib.util
 import json
 from pathlib import Path
 
@@ -52,7 +51,6 @@ NARROW = (30, 70)
 """Rows and columns of what is not square."""
 
 
-@pytest.mark.skipif(importlib.util.find_spec("s2cloudless") is None, reason="no s2cloudless")
 def test_bug_01_reflectance_is_dn_by_ten_thousand() -> None:
     """``/1e5`` instead of ``/1e4``: a thick cloud had a probability of 0.06."""
     cloud = [5200, 5000, 5100, 5200, 5600, 5700, 2600, 500, 4200, 3300]

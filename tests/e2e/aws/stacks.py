@@ -182,6 +182,8 @@ def _remove(resources: Any, documents: dict[str, Any], names: list[str]) -> None
             try:
                 resources._delete_resource(resources._parsed_resources[name], documents[name])
             except Exception:
+                # Each service of moto has errors of its own, with no root in common; the last pass
+                # raises whatever is left.
                 if last == MAX_PASSES - 1:
                     raise
                 continue
