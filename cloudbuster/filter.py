@@ -99,9 +99,7 @@ def filter_scenes(
         Where a regular expression is malformed.
     """
     aoi = read_aoi(candidates.cloudbuster.aoi)
-    checks = _checks(options)
-    if bands:
-        checks.append(lambda item: _lacking(item, bands, candidates.cloudbuster.catalog))
+    checks = _checks(options, bands, candidates.cloudbuster.catalog)
     items, footprints, dropped = _screen(candidates.features, checks, aoi)
     emit(on_event, Event("filter", 1, 2, f"{len(items)} of {len(candidates.features)} candidates"))
     if not items:
@@ -225,6 +223,7 @@ def geodesic_area_km2(geometry: BaseGeometry) -> float:
 def _screen(
     features: Sequence[Item], checks: Sequence[Check], aoi: BaseGeometry
 ) -> tuple[list[Item], list[BaseGeometry], list[Dropped]]:
+    """Tell the candidates to pick from, with their footprints, from those that are dropped."""
     seen: set[str] = set()
     items, footprints, dropped = [], [], []
     middle = middle_longitude(aoi)
@@ -246,7 +245,8 @@ def _screen(
     return items, footprints, dropped
 
 
-def _checks(options: FilterOptions) -> list[Check]:
+def _checks(options: FilterOptions, bands: tuple[str, ...], catalog: str) -> list[Check]:
+    """Everything that may drop a candidate, the cheapest first."""
     checks: list[Check] = []
     if options.minclouds > 0:
         reason = f"its cloud cover is below minclouds {options.minclouds:g}"
@@ -257,6 +257,8 @@ def _checks(options: FilterOptions) -> list[Check]:
     ):
         if pattern:
             checks.append(_pattern_check(name, pattern, texts))
+    if bands:
+        checks.append(lambda item: _lacking(item, bands, catalog))
     return checks
 
 
@@ -326,6 +328,7 @@ def _describe(
     picks: Sequence[Pick],
     dropped: Sequence[Dropped],
 ) -> SelectionInfo:
+    """Write down what was picked, and what of the area it leaves uncovered."""
     clear = [footprints[pick.index] for pick in picks if not pick.backstop]
     below = [footprints[pick.index] for pick in picks if pick.backstop]
     by_look = uncovered_by_look(aoi, clear, options.coverage_count)

@@ -47,10 +47,8 @@ from cloudbuster.io.gathered import (
 from cloudbuster.io.gdal_env import gdal_env
 from cloudbuster.io.placing import KERNEL_MARGIN, LookMap, placed_blocks
 from cloudbuster.io.regrid import project_bounds
-from cloudbuster.io.scene_raster import (
-    open_scene_writer,
-)
 from cloudbuster.io.scene_source import RasterSceneSource
+from cloudbuster.io.scene_writer import open_scene_writer
 from cloudbuster.io.uri import output_error
 from cloudbuster.models import (
     GatherTask,

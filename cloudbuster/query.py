@@ -12,18 +12,13 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from cloudbuster.catalogs import Found, SceneSearch, check_catalog, open_catalog
-from cloudbuster.catalogs.schema import (
-    TWIN_PROPERTY,
-    datastrip_start_of,
-    generated_of,
-    mended_item,
-    mirrored_item,
-    parse_scene,
-)
+from cloudbuster.catalogs.item_hrefs import mended_item, mirrored_item
+from cloudbuster.catalogs.item_properties import datastrip_start_of, generated_of
+from cloudbuster.catalogs.schema import TWIN_PROPERTY, parse_scene
 from cloudbuster.catalogs.search import footprint_geometry
 from cloudbuster.core.aoi import geometry_document, parse_aoi
 from cloudbuster.core.asset_mirror import Mirror, parse_mirror
-from cloudbuster.core.footprint import tile_square
+from cloudbuster.core.footprint import refuse_beyond_tiles, tile_square
 from cloudbuster.core.scene import Scene
 from cloudbuster.errors import AoiError, CatalogError, NothingUsableError
 from cloudbuster.events import Event, OnEvent, emit
@@ -145,25 +140,20 @@ def query_scenes(
         Where a remote catalog failed in a way that may pass.
     """
     area = request_area(aoi, options)
-    twins = with_twins and options.kind == "L2A"
+    with_twins = with_twins and options.kind == "L2A"
     mirrors = [parse_mirror(text) for text in options.asset_mirror]
-    check_catalog(options.catalog, ("L2A", "L1C") if twins else (options.kind,), mirrors)
+    check_catalog(options.catalog, ("L2A", "L1C") if with_twins else (options.kind,), mirrors)
     catalog = open_catalog(options.catalog, refresh_token=refresh_token)
     search = SceneSearch.of(area, options)
     found = catalog.search(search, on_event=on_event)
-    usable, dropped = _usable(found, options.catalog, mirrors)
-    taken, left = _taken(usable, options.limit)
-    dropped += left
-    if not taken:
-        raise NothingUsableError(_nothing_message(found, dropped, options))
+    taken, dropped = _chosen(found, options, mirrors)
     items = [candidate.item for candidate in taken]
-    if twins:
-        # The cloud cover of L1C is another measurement, so it may not decide here.
-        l1c = catalog.search(SceneSearch(area, search.periods, "L1C"), on_event=on_event)
+    if with_twins:
+        l1c = catalog.search(search.of_twins(), on_event=on_event)
         items = _with_twins(taken, _usable(l1c, options.catalog, mirrors)[0])
-    logger.info("scenes_found", extra={"catalog": options.catalog, "scene_count": len(items)})
-    emit(on_event, Event("query", len(items), len(items), f"{len(items)} candidates"))
-    return _candidates(items, dropped, area, options)
+    candidates = _candidates(items, dropped, area, options)
+    _tell(candidates, on_event)
+    return candidates
 
 
 def _candidates(
@@ -181,13 +171,39 @@ def _candidates(
     )
 
 
+def _tell(candidates: Candidates, on_event: OnEvent | None) -> None:
+    count, catalog = len(candidates.features), candidates.cloudbuster.catalog
+    logger.info("scenes_found", extra={"catalog": catalog, "scene_count": count})
+    emit(on_event, Event("query", count, count, f"{count} candidates"))
+
+
 def request_area(aoi: Geometry, options: QueryOptions) -> BaseGeometry:
-    """Read and scale the area of a request; longitudes unwrapped. AoiError where it is no area."""
+    """Read and scale the area of a request; longitudes unwrapped.
+
+    Raises
+    ------
+    AoiError
+        Where it is no area, or lies where no scene ever will.
+    """
     try:
-        return parse_aoi(load_aoi(aoi), scale=options.scale, original_shape=options.original_shape)
+        area = parse_aoi(load_aoi(aoi), scale=options.scale, original_shape=options.original_shape)
+        refuse_beyond_tiles(area)
     except ValueError as error:
         msg = f"aoi: {error}"
         raise AoiError(msg) from error
+    return area
+
+
+def _chosen(
+    found: Found, options: QueryOptions, mirrors: Sequence[Mirror]
+) -> tuple[list[_Candidate], list[Dropped]]:
+    """Take what is wanted of what was found, and say what is not; an error if nothing is left."""
+    usable, dropped = _usable(found, options.catalog, mirrors)
+    taken, left = _taken(usable, options.limit)
+    dropped += left
+    if not taken:
+        raise NothingUsableError(_nothing_message(found, dropped, options))
+    return taken, dropped
 
 
 def _usable(
@@ -297,14 +313,15 @@ def _best_twin(
     twins: Mapping[Observation, Sequence[_Candidate]],
 ) -> Item | None:
     """L1C item that shows most of what the candidate shows; the best rank where that is equal."""
-
-    def shared(twin: _Candidate) -> float:
-        if twin.footprint is None or candidate.footprint is None:
-            return 0.0
-        return round(float(candidate.footprint.intersection(twin.footprint).area), 9)
-
     same = twins.get(candidate.observation, ())
-    return max(same, key=shared).item if same else None
+    return max(same, key=lambda twin: _shared_area(candidate, twin)).item if same else None
+
+
+def _shared_area(candidate: _Candidate, twin: _Candidate) -> float:
+    """Area that both show, square degrees; rounded, so that equal ones are equal."""
+    if twin.footprint is None or candidate.footprint is None:
+        return 0.0
+    return round(float(candidate.footprint.intersection(twin.footprint).area), 9)
 
 
 def _nothing_message(found: Found, dropped: Sequence[Dropped], options: QueryOptions) -> str:

@@ -29,10 +29,12 @@ from cloudbuster.errors import (
     RequestError,
 )
 from cloudbuster.io.gdal_env import gdal_env
+from cloudbuster.io.local_files import files_fingerprint
 from cloudbuster.io.scene_looks import decide_radiometry
 from cloudbuster.io.scene_source import RasterSceneSource
 from cloudbuster.models import (
     MAX_SCENE_INDEX,
+    DetectorOptions,
     GatherOptions,
     GatherTask,
     Geometry,
@@ -85,24 +87,43 @@ def plan_tasks(
     """
     info = selection.cloudbuster
     scenes = _scenes(selection)
+    # Before anything is read: a file that changes from now on is another one for the next plan.
+    files = {scene.id: _files_of(scene, options.detector) for scene in scenes}
     bands = _bands(info.kind, options)
     grid = mosaic_grid(_area(info.aoi), scenes, bands, options)
     numbers = _numbers(info.entries, options.index_start)
     radiometry = _radiometry(scenes, bands, known or {})
+    common = {"name": name, "bands": bands, "output": output, **_common(info, options)}
     return [
         GatherTask(
-            name=name,
             item=item,
             index=numbers.get((item["id"], False)),
             backstop_index=numbers.get((item["id"], True)),
-            bands=bands,
             grid=GridDocument.of(grid),
             radiometry=radiometry.get(item["id"]),
-            output=output,
-            **_common(info, options),
+            files_fingerprint=files[item["id"]],
+            **common,
         )
         for item in selection.features
     ]
+
+
+def has_same_files(task: GatherTask) -> bool:
+    """Whether the files that a task reads on this machine are those it was planned with.
+
+    Raises
+    ------
+    CatalogError
+        Where its item is no scene.
+    """
+    scene = parse_scene(task.item, catalog=task.catalog)
+    return task.files_fingerprint == _files_of(scene, task.detector)
+
+
+def _files_of(scene: Scene, detector: DetectorOptions) -> str | None:
+    """Identify what decides a scene's pixels and lies on this machine: its files, the model's."""
+    model = (detector.architecture, detector.weights, detector.donor_mask)
+    return files_fingerprint([*scene.hrefs, *(href for href in model if href is not None)])
 
 
 def _scenes(selection: Selection) -> list[Scene]:

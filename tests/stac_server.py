@@ -5,21 +5,21 @@ import operator
 import random
 import socket
 import struct
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+import shapely
 from shapely.geometry import box, shape
 
 from cloudbuster.catalogs.local import LocalCatalog
+from tests.loopback import LoopbackHandler, serving_http
 
 CORE = "https://api.stacspec.org/v1.0.0/core"
 ITEM_SEARCH = "https://api.stacspec.org/v1.0.0/item-search"
@@ -179,7 +179,8 @@ class StacServer:
 
     def search(self, body: dict[str, Any]) -> dict[str, Any] | None:
         """Answer one page of a search; None where it would be too large."""
-        wanted = [item for item in self.items if self.sloppy or self._matches(item, body)]
+        area = _area_of(body)
+        wanted = [item for item in self.items if self.sloppy or self._matches(item, body, area)]
         size = min(self.page_size, int(body.get("limit", self.page_size)))
         start = int(body.get("token", 0)) if "page" not in body else size * (body["page"] - 1)
         end = start + size
@@ -203,20 +204,27 @@ class StacServer:
         place = {"token": start} if self.links == "token" else {"page": start // size + 1}
         return {**link, "merge": True, "body": {**place, "limit": size}}
 
-    def _matches(self, item: dict[str, Any], body: dict[str, Any]) -> bool:
-        tests = [
-            not body.get("collections") or item["collection"] in body["collections"],
-            "intersects" not in body or _meets(item, shape(body["intersects"])),
-            "bbox" not in body or _meets(item, box(*body["bbox"])),
-            "datetime" not in body or _is_within(item, body["datetime"]),
-            QUERY not in self.conformance or _answers_query(item, body.get("query", {})),
-            FILTER not in self.conformance or "filter" not in body or _cql2(item, body["filter"]),
-        ]
-        return all(tests)
+    def _matches(self, item: dict[str, Any], body: dict[str, Any], area: Any) -> bool:
+        return (
+            (not body.get("collections") or item["collection"] in body["collections"])
+            and ("datetime" not in body or _is_within(item, body["datetime"]))
+            and (QUERY not in self.conformance or _answers_query(item, body.get("query", {})))
+            and (
+                FILTER not in self.conformance
+                or "filter" not in body
+                or _cql2(item, body["filter"])
+            )
+            and (area is None or bool(area.intersects(shape(item["geometry"]))))
+        )
 
 
-def _meets(item: dict[str, Any], area: Any) -> bool:
-    return bool(area.intersects(shape(item["geometry"])))
+def _area_of(body: dict[str, Any]) -> Any:
+    """Area that a search asks for; None where it does not."""
+    if "intersects" in body:
+        area = shape(body["intersects"])
+        shapely.prepare(area)
+        return area
+    return box(*body["bbox"]) if "bbox" in body else None
 
 
 def _is_within(item: dict[str, Any], interval: str) -> bool:
@@ -253,11 +261,9 @@ def _cql2(item: dict[str, Any], expression: dict[str, Any]) -> bool:
     return known is not None and OPERATORS[name](known, arguments[1])
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(LoopbackHandler):
     """Requests of one connection; a subclass names the server."""
 
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # else each answer waits 40 ms for the client's acknowledgement
     stac: StacServer
 
     def do_GET(self) -> None:
@@ -272,7 +278,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200 if route else 404, route() if route else {}, trouble)
 
     def do_POST(self) -> None:
-        self._search(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self._search(json.loads(self.body()))
 
     def _search(self, body: dict[str, Any]) -> None:
         stac = self.stac
@@ -283,7 +289,7 @@ class _Handler(BaseHTTPRequestHandler):
             stac.last_page = None  # another search
         page = stac.search(body)
         if page is None:
-            self._send(502, b"too large")
+            self.send(502, b"too large")
             return
         if trouble is Fault.REPEATED:
             page = stac.last_page or page
@@ -298,7 +304,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, status: int, document: dict[str, Any], trouble: Trouble | None) -> None:
         content = json.dumps(document).encode()
         if isinstance(trouble, Failure):
-            self._send(trouble.status, trouble.body, headers=trouble.headers)
+            self.send(trouble.status, trouble.body, dict(trouble.headers))
         elif trouble is Fault.RESET:
             # Closing with a linger of 0 seconds sends a reset.
             linger = struct.pack("ii", 1, 0)
@@ -308,44 +314,18 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile = BytesIO()  # the base class flushes it once more
             self.close_connection = True
         elif trouble is Fault.CUT_OFF:
-            self._send(status, content, length=2 * len(content))
+            self.send(status, content, {"Content-Length": str(2 * len(content))})
             self.close_connection = True
         elif trouble is Fault.TRUNCATED:
-            self._send(status, content[: len(content) // 2])
+            self.send(status, content[: len(content) // 2])
         else:
-            self._send(status, content)
-
-    def _send(
-        self,
-        status: int,
-        content: bytes,
-        *,
-        length: int | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
-        self.send_response(status)
-        known = {"Content-Type": "application/json", "Content-Length": str(length or len(content))}
-        for name, value in (known | dict(headers or {})).items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_arguments: object) -> None:
-        """Stay silent."""
+            self.send(status, content)
 
 
 @contextmanager
 def serving(server: StacServer) -> Iterator[StacServer]:
     """Run ``server`` on a free port of the loopback; its ``url`` is set."""
     handler = type("Handler", (_Handler,), {"stac": server})
-    http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    http.daemon_threads = True
-    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    server.url = f"http://127.0.0.1:{http.server_address[1]}"
-    try:
+    with serving_http(handler) as address:
+        server.url = f"http://{address}"
         yield server
-    finally:
-        http.shutdown()
-        thread.join()
-        http.server_close()

@@ -1,9 +1,12 @@
 """Catalogs of scenes: named ones, STAC APIs, and local ones."""
 
+import difflib
+from pathlib import PurePath
+
 from cloudbuster.catalogs.named import CATALOGS, DEFAULT_CATALOG, NamedCatalog, check_catalog
 from cloudbuster.catalogs.search import Catalog, Found, SceneSearch
 from cloudbuster.errors import CatalogError
-from cloudbuster.io.uri import scheme_of
+from cloudbuster.io.uri import local_path, scheme_of
 
 __all__ = [
     "CATALOGS",
@@ -63,6 +66,19 @@ def open_catalog(name_or_path: str, *, refresh_token: str | None = None) -> Cata
             f"({', '.join(CATALOGS)}), the URL of a STAC API, or a local path"
         )
         raise CatalogError(msg)
+    if not local_path(name_or_path).exists():
+        raise _unknown(name_or_path)
     from cloudbuster.catalogs.local import LocalCatalog
 
     return LocalCatalog.open(name_or_path)
+
+
+def _unknown(name_or_path: str) -> CatalogError:
+    """Say that there is no such path, and which names there are: a mistyped one is a path."""
+    # A request's path is absolute by now, whatever was written.
+    close = difflib.get_close_matches(PurePath(name_or_path).name.lower(), CATALOGS, n=1)
+    meant = f"; did you mean {close[0]}?" if close else ""
+    return CatalogError(
+        f"catalog {name_or_path}: No such file or directory; check the path, or take a name: "
+        f"{', '.join(CATALOGS)}{meant}"
+    )

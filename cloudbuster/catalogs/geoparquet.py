@@ -16,7 +16,7 @@ import numpy.typing as npt
 import orjson
 import shapely
 
-from cloudbuster.catalogs.schema import absolute_item
+from cloudbuster.catalogs.item_hrefs import absolute_item
 from cloudbuster.catalogs.search import (
     AREA,
     CLOUD_COVER,
@@ -199,23 +199,30 @@ def _passing(
 ) -> npt.NDArray[np.bool_]:
     """Tell which rows may pass, and count the others; what is unknown here passes."""
     kept = np.ones(batch.num_rows, dtype=bool)
-
-    def remove(reason: str, rejected: npt.NDArray[np.bool_]) -> None:
-        removed[reason] += int(np.count_nonzero(kept & rejected))
-        np.logical_and(kept, ~rejected, out=kept)
-
     if TIME in batch.schema.names:
-        remove(DATES, _outside_of_dates(batch.column(TIME), search))
+        outside = _outside_of_dates(batch.column(TIME), search)
+        kept = _without(kept, outside, DATES, removed)
     if CLOUD in batch.schema.names:
-        remove(CLOUD_COVER, _outside_of_cloud_cover(batch.column(CLOUD), search))
+        outside = _outside_of_cloud_cover(batch.column(CLOUD), search)
+        kept = _without(kept, outside, CLOUD_COVER, removed)
     rows = np.flatnonzero(kept)
     wkb = np.array(batch.column("geometry").take(rows).to_pylist(), dtype=object)
     footprints = repaired_footprints(shapely.from_wkb(wkb, on_invalid="ignore"))
     # Where there is no footprint, the item's box or its tile will tell.
     apart = np.zeros(batch.num_rows, dtype=bool)
     apart[rows] = ~sharing_area(search.ground, footprints) & ~shapely.is_missing(footprints)
-    remove(AREA, apart)
-    return kept
+    return _without(kept, apart, AREA, removed)
+
+
+def _without(
+    kept: npt.NDArray[np.bool_],
+    rejected: npt.NDArray[np.bool_],
+    reason: str,
+    removed: Counter[str],
+) -> npt.NDArray[np.bool_]:
+    """Take the rejected rows out of those kept, and count them under their reason."""
+    removed[reason] += int(np.count_nonzero(kept & rejected))
+    return kept & ~rejected
 
 
 def _outside_of_dates(times: "Array", search: SceneSearch) -> npt.NDArray[np.bool_]:

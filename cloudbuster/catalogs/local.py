@@ -18,13 +18,9 @@ import orjson
 import shapely
 
 from cloudbuster.catalogs.geoparquet import PARQUET_SUFFIXES, ParquetCatalog
-from cloudbuster.catalogs.schema import (
-    absolute_item,
-    acquired_of,
-    cloud_cover_of,
-    is_item,
-    kind_of,
-)
+from cloudbuster.catalogs.item_hrefs import absolute_item
+from cloudbuster.catalogs.item_properties import acquired_of, cloud_cover_of, kind_of
+from cloudbuster.catalogs.schema import is_item
 from cloudbuster.catalogs.search import (
     AREA,
     CLOUD_COVER,
@@ -85,6 +81,7 @@ class _Columns:
 
     @classmethod
     def of(cls, items: Sequence[Item]) -> "_Columns":
+        """Read what the filters ask for out of each item."""
         footprint = np.empty(len(items), dtype=object)
         footprint[:] = [footprint_geometry(item) for item in items]
         shapely.prepare(footprint)

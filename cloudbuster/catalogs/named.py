@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.util import find_spec
 
 import requests
@@ -87,7 +88,19 @@ class NamedCatalog:
 
 @dataclass(frozen=True)
 class NeedStatus:
-    """A need, and whether it is met now."""
+    """A need, and whether it is met now.
+
+    Attributes
+    ----------
+    what : str
+        In words, with the names of the variables that give it.
+    levels : tuple of {"L1C", "L2A"}
+        Those that ask for it.
+    optional : bool
+        Whether the catalog works without it.
+    is_there : bool
+        Whether it is there now.
+    """
 
     what: str
     levels: tuple[Kind, ...]
@@ -97,7 +110,25 @@ class NeedStatus:
 
 @dataclass(frozen=True)
 class CatalogStatus:
-    """What ``cloudbuster catalogs`` tells of one catalog."""
+    """What ``cloudbuster catalogs`` tells of one catalog.
+
+    Attributes
+    ----------
+    name, url : str
+        Of the catalog.
+    levels : tuple of {"L1C", "L2A"}
+        Product levels that it has.
+    collections : mapping of {"L1C", "L2A"} to tuple of str
+        Of each level, where the catalog names some.
+    requester_pays : tuple of {"L1C", "L2A"}
+        Levels whose files are paid for by who reads them.
+    needs : tuple of NeedStatus
+        What it asks for.
+    is_ready : mapping of {"L1C", "L2A"} to bool
+        Whether all that a level cannot do without is there now.
+    note : str
+        What else there is to know.
+    """
 
     name: str
     url: str
@@ -105,15 +136,13 @@ class CatalogStatus:
     collections: Mapping[Kind, tuple[str, ...]]
     requester_pays: tuple[Kind, ...]
     needs: tuple[NeedStatus, ...]
-    is_ready: bool
+    is_ready: Mapping[Kind, bool]
     note: str
 
 
-def _in_environment(*variables: str) -> Callable[[], bool]:
-    def is_there() -> bool:
-        return all(os.environ.get(variable) for variable in variables)
-
-    return is_there
+def _are_set(*variables: str) -> bool:
+    """Whether each of these environment variables has a value."""
+    return all(os.environ.get(variable) for variable in variables)
 
 
 def _has_aws() -> bool:
@@ -158,7 +187,7 @@ CATALOGS: dict[str, NamedCatalog] = {
         needs=(
             Need(
                 f"a subscription key ({SUBSCRIPTION_VARIABLE})",
-                _in_environment(SUBSCRIPTION_VARIABLE),
+                partial(_are_set, SUBSCRIPTION_VARIABLE),
                 optional=True,
             ),
         ),
@@ -170,7 +199,7 @@ CATALOGS: dict[str, NamedCatalog] = {
         needs=(
             Need(
                 f"S3 keys of the Data Space ({' and '.join(CDSE_KEY_VARIABLES)})",
-                _in_environment(*CDSE_KEY_VARIABLES),
+                partial(_are_set, *CDSE_KEY_VARIABLES),
                 assets="s3://eodata",
             ),
         ),
@@ -182,7 +211,7 @@ CATALOGS: dict[str, NamedCatalog] = {
         needs=(
             Need(
                 f"a refresh token (--refresh-token or {TOKEN_VARIABLE})",
-                _in_environment(TOKEN_VARIABLE),
+                partial(_are_set, TOKEN_VARIABLE),
                 by_flag=True,
             ),
             AWS_FOR_L1C,
@@ -249,7 +278,12 @@ def catalog_statuses() -> tuple[CatalogStatus, ...]:
     return tuple(_status(name, named) for name, named in {**CATALOGS, **UNNAMED}.items())
 
 
+def _is_ready(kind: Kind, needs: Iterable[NeedStatus]) -> bool:
+    return all(need.is_there or need.optional for need in needs if kind in need.levels)
+
+
 def _status(name: str, named: NamedCatalog) -> CatalogStatus:
+    """Tell of one catalog; asks whether each need is met once."""
     levels = tuple(kind for kind in KINDS if kind in named.collections) or KINDS
     needs = tuple(
         NeedStatus(
@@ -267,6 +301,6 @@ def _status(name: str, named: NamedCatalog) -> CatalogStatus:
         collections={kind: names for kind, names in named.collections.items() if names},
         requester_pays=tuple(kind for kind in levels if kind in named.requester_pays),
         needs=needs,
-        is_ready=all(need.is_there or need.optional for need in needs),
+        is_ready={kind: _is_ready(kind, needs) for kind in levels},
         note=named.note,
     )

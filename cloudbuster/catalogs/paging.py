@@ -131,6 +131,7 @@ class Pages:
                 return page
 
     def _once(self, call: Call) -> Page:
+        """Ask for a page once; an answer without anything new is unusable."""
         sized = call if _is_numbered(call) else call.with_limit(self._size)
         document = self._transport.once(sized)
         features = document.get("features")

@@ -285,6 +285,7 @@ class _Connection:
             raise TryAgainError(msg) from error
 
     def _document(self, response: requests.Response, path: str) -> Any:  # noqa: ANN401 -- JSON
+        """Read an answer; what its status means else."""
         # The body of a refusal is not shown: a service may repeat what it was sent.
         status = response.status_code
         if status in RETRY_STATUSES or status > 500:

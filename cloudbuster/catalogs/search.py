@@ -12,13 +12,8 @@ import numpy.typing as npt
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from cloudbuster.catalogs.schema import (
-    acquired_of,
-    cloud_cover_of,
-    is_item,
-    kind_of,
-    mgrs_tile_of,
-)
+from cloudbuster.catalogs.item_properties import acquired_of, cloud_cover_of, kind_of, mgrs_tile_of
+from cloudbuster.catalogs.schema import is_item
 from cloudbuster.core.antimeridian import split
 from cloudbuster.core.bands import Kind
 from cloudbuster.core.footprint import read_footprint
@@ -64,6 +59,10 @@ class SceneSearch:
         """Make the search of a request's options."""
         pairs = zip(options.mindate, options.maxdate, strict=True)
         return cls(aoi, merged_periods(pairs), options.kind, options.minclouds, options.maxclouds)
+
+    def of_twins(self) -> "SceneSearch":
+        """Make the search of the L1C twins: their cloud cover is another measurement, so any."""
+        return SceneSearch(self.aoi, self.periods, "L1C")
 
 
 @dataclass(frozen=True)

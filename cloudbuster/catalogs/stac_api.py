@@ -17,8 +17,9 @@ from pystac_client.errors import ClientTypeError
 from pystac_client.warnings import PystacClientWarning
 from shapely.geometry.base import BaseGeometry
 
+from cloudbuster.catalogs.item_hrefs import absolute_item
 from cloudbuster.catalogs.paging import PAGE_SIZE, Pages, feature_key
-from cloudbuster.catalogs.schema import absolute_item, is_item
+from cloudbuster.catalogs.schema import is_item
 from cloudbuster.catalogs.search import Found, Period, SceneSearch, sift
 from cloudbuster.catalogs.transport import RETRY_BACKOFF_S, Call, RetryingIO
 from cloudbuster.core.aoi import geometry_document

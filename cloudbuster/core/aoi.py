@@ -226,6 +226,7 @@ def _polygons(geometry: Mapping[str, Any], label: str) -> Iterator[BaseGeometry]
 
 
 def _polygon(rings: object, label: str) -> BaseGeometry:
+    """Make a polygon, unwrapped; ValueError where it encloses nothing or crosses itself."""
     if not isinstance(rings, list | tuple) or not rings:
         msg = f"{label}: a polygon without a ring; remove it"
         raise ValueError(msg)

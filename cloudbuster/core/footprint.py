@@ -1,5 +1,6 @@
 """Where a scene lies: its footprint, else its bounding box, else the square of its tile."""
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from shapely.geometry.base import BaseGeometry
 
 from cloudbuster.core.antimeridian import box_area, split, unwrapped
 from cloudbuster.core.aoi import polygonal
+from cloudbuster.core.utm import utm_epsg
 
 # A tile of Sentinel-2 is 109.8 km wide (Sentinel-2 tiling grid, ESA): 9.4 degrees at 84 degrees of
 # latitude, where the tiles end. A footprint several times as wide is a mistake across the
@@ -29,6 +31,11 @@ ROWS = "ABCDEFGHJKLMNPQRSTUV"
 EVEN_ZONE_ROWS = 5
 LATITUDE_BANDS = "CDEFGHJKLMNPQRSTUVWX"
 TILE_CODE = re.compile(r"(0?[1-9]|[1-5]\d|60)([C-HJ-NP-X])([A-HJ-NP-Z])([A-HJ-NP-V])")
+# No tile reaches further, degrees of latitude: the squares of every code that the letters allow, in
+# the bands that end at 84 and -80 degrees, reach 85.23 and -81.10 as `tile_square` makes them.
+TILES_NORTH_END_DEG, TILES_SOUTH_END_DEG = 85.3, -81.2
+# Squares that are kept, of tiles that are asked for again with every scene: to make one takes 3 ms.
+SQUARES_KEPT = 1024
 # Vertices on each side of a tile's square: its sides bend in degrees.
 POINTS_PER_SIDE = 8
 
@@ -54,13 +61,16 @@ def read_footprint(
         Valid, with area, longitudes from -180 to 180, split at the antimeridian. None where
         nothing tells where the scene lies.
     """
-    for told in (_of_geometry(geometry), _of_box(box)):
-        if told is not None:
-            return told
+    told = _of_geometry(geometry)
+    if told is None:
+        told = _of_box(box)
+    if told is not None:
+        return told
     square = None if tile is None else tile_square(tile)
     return None if square is None else split(square)
 
 
+@functools.lru_cache(maxsize=SQUARES_KEPT)
 def tile_square(tile: str) -> BaseGeometry | None:
     """Square of a Sentinel-2 tile, to about 50 m.
 
@@ -81,7 +91,7 @@ def tile_square(tile: str) -> BaseGeometry | None:
     north = band >= "N"
     west_m = SQUARE_M * (1 + COLUMNS[zone % 3].index(parts[3]))
     row = (ROWS.index(parts[4]) - (EVEN_ZONE_ROWS if zone % 2 == 0 else 0)) % len(ROWS)
-    crs = f"EPSG:{(32600 if north else 32700) + zone}"
+    crs = f"EPSG:{utm_epsg(zone, north=north)}"
     transformer = pyproj.Transformer.from_crs("OGC:CRS84", crs, always_xy=True)
     # The rows repeat every 2000 km; a band is under 1400 km high, so its middle tells which.
     middle = -80.0 + 8.0 * LATITUDE_BANDS.index(band) + (6.0 if band == "X" else 4.0)
@@ -97,6 +107,24 @@ def tile_square(tile: str) -> BaseGeometry | None:
     x, y = shapely.get_coordinates(outline).T
     longitude, latitude = transformer.transform(x, y, direction="INVERSE")
     return unwrapped(Polygon(np.column_stack([longitude, latitude])))
+
+
+def refuse_beyond_tiles(area: BaseGeometry) -> None:
+    """Raise ValueError for an area that lies wholly where no tile of Sentinel-2 reaches.
+
+    Parameters
+    ----------
+    area : shapely geometry
+        Not empty, degrees of longitude and latitude.
+    """
+    _, south, _, north = shapely.bounds(shapely.get_parts(area)).T
+    if not ((south > TILES_NORTH_END_DEG) | (north < TILES_SOUTH_END_DEG)).all():
+        return
+    msg = (
+        f"no tile of Sentinel-2 lies between {south.min():.2f} and {north.max():.2f} degrees of "
+        "latitude (they end at 84 north and 80 south); choose an area nearer to the equator"
+    )
+    raise ValueError(msg)
 
 
 def repaired_footprints(geometries: npt.NDArray[np.object_]) -> npt.NDArray[np.object_]:

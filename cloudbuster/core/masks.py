@@ -9,12 +9,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from cloudbuster.core.digital_numbers import NODATA, SATURATED
 from cloudbuster.core.grid import GridWindow, MosaicGrid
 from cloudbuster.core.regrid import sample_nearest
 
-# Sentinel-2 Products Specification Document, Special_Values: NODATA 0, SATURATED 65535.
-NODATA = 0
-SATURATED = 65_535
 # A smaller group of zeros is dark water clipped at 0 (0.01 to 0.04 % of the pixels of some
 # scenes), a larger one is a hole or the edge of the swath.
 ISOLATED_ZERO_PIXELS = 16
@@ -367,15 +365,19 @@ def combine(first: DetectedMask, second: DetectedMask) -> DetectedMask:
     fine, coarse = first, second
     if _cell_area(second.grid) < _cell_area(first.grid):
         fine, coarse = second, first
-
-    def joined(here: BoolRaster, there: BoolRaster) -> BoolRaster:
-        return here | sample_nearest(there, coarse.grid, fine.grid, fill=0)
-
+    cloud, defective, low_rank = (
+        here | sample_nearest(there, coarse.grid, fine.grid, fill=0)
+        for here, there in (
+            (fine.cloud, coarse.cloud),
+            (fine.defective, coarse.defective),
+            (fine.low_rank, coarse.low_rank),
+        )
+    )
     return DetectedMask(
         grid=fine.grid,
-        cloud=joined(fine.cloud, coarse.cloud),
-        defective=joined(fine.defective, coarse.defective),
-        low_rank=joined(fine.low_rank, coarse.low_rank),
+        cloud=cloud,
+        defective=defective,
+        low_rank=low_rank,
         detector=f"{first.detector} + {second.detector}",
     )
 

@@ -13,6 +13,7 @@ from cloudbuster.core.antimeridian import unwrapped
 from cloudbuster.core.aoi import polygonal
 from cloudbuster.core.coverage import surface
 from cloudbuster.core.grid import Bounds, MosaicGrid, snapped_grid
+from cloudbuster.core.utm import utm_epsg
 
 # Width of a zone of the Universal Transverse Mercator grid, degrees of longitude; zone 1 begins at
 # 180 degrees west (Snyder, Map Projections: A Working Manual, USGS Professional Paper 1395, p. 57).
@@ -151,7 +152,7 @@ def _box_of(place: tuple[float, float, float, float]) -> BaseGeometry:
 
 
 def _utm_crs(zone: int, *, north: bool) -> str:
-    return f"EPSG:{(32600 if north else 32700) + zone}"
+    return f"EPSG:{utm_epsg(zone, north=north)}"
 
 
 def _check_latitudes(south: float, north: float) -> None:

@@ -93,3 +93,9 @@ class Scene:
     offset_removed_flag: bool | None = None
     declared_offset: float | None = None
     twin: "Scene | None" = None
+
+    @property
+    def hrefs(self) -> tuple[str, ...]:
+        """Of every file that a gather may read: bands and masks, then those of the twin."""
+        own = (asset.href for asset in (*self.bands.values(), *self.masks.values()))
+        return (*own, *(self.twin.hrefs if self.twin else ()))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cloudbuster.core.grid import MosaicGrid
-from cloudbuster.core.masks import BoolRaster, DetectedMask
+from cloudbuster.core.masks import DetectedMask
 from cloudbuster.core.windows import any_in_cells, cells_of_size, covering_grid
 from cloudbuster.errors import DonorError
 from cloudbuster.io.donor_mask import DonatedMask, SceneIdentity, identity_of, read_donor_mask
@@ -131,14 +131,14 @@ def _cut(mask: DetectedMask, target: MosaicGrid, what: str) -> DetectedMask:
             "donor_mask_partial",
             extra={"mask": what, "missing_fraction": round(1 - float(reached.mean()), 4)},
         )
-
-    def placed(layer: BoolRaster) -> BoolRaster:
-        return any_in_cells(layer, mask.grid, target)
-
+    cloud, defective, low_rank = (
+        any_in_cells(layer, mask.grid, target)
+        for layer in (mask.cloud, mask.defective, mask.low_rank)
+    )
     return DetectedMask(
         grid=target,
-        cloud=placed(mask.cloud),
-        defective=placed(mask.defective) | ~reached,
-        low_rank=placed(mask.low_rank),
+        cloud=cloud,
+        defective=defective | ~reached,
+        low_rank=low_rank,
         detector=f"donor ({mask.detector})",
     )

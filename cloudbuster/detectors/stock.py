@@ -122,6 +122,7 @@ def _cld_layers(source: "SceneSource", grid: MosaicGrid, _preset: Preset) -> Mas
 
 
 def _gml_layers(source: "SceneSource", grid: MosaicGrid, _preset: Preset) -> MaskLayers:
+    """Burn the cloud polygons of L1C; whatever they touch is cloud."""
     href = source.scene.masks["gml"].href
     clouds = read_cloud_polygons(href)
     if clouds.crs not in (None, grid.crs):

@@ -278,6 +278,7 @@ def read_file(href: str) -> bytes:
 
 
 def _s3_object(href: str, name: str, key: str) -> bytes:
+    """Read an object as GDAL would read it: by the settings of its bucket."""
     try:
         import boto3
         from botocore import UNSIGNED

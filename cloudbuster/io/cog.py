@@ -22,18 +22,16 @@ from rasterio.enums import Resampling
 
 from cloudbuster.core.grid import GridWindow, MosaicGrid
 from cloudbuster.io.gdal_env import writing
-from cloudbuster.io.scene_raster import (
-    TILE_SIZE,
-    check_written,
-    raster_profile,
-    rasterio_window,
-)
+from cloudbuster.io.tiled_raster import TILE_SIZE, check_written, raster_profile, rasterio_window
 from cloudbuster.io.uri import output_error, replacing
 
 Overview = Literal["average", "nearest"]
 
 # Blocks of this many cells hold whole tiles: each tile is compressed once.
 BLOCK_SIZE = 2 * TILE_SIZE
+
+# Of what is written once and read once: fast beats small. Its size is not known, so BigTIFF.
+SCRATCH_COMPRESSION = {"compress": "ZSTD", "zstd_level": 1, "bigtiff": "YES"}
 
 _COG_OPTIONS: dict[str, str | int] = {
     "COMPRESS": "DEFLATE",
@@ -170,14 +168,7 @@ def scratch_folder(target: Path) -> Iterator[Path]:
 
 
 def _scratch_profile(grid: MosaicGrid, band_count: int, nodata: int | None) -> dict[str, Any]:
-    # Written once and read once: fast beats small. Its size is not known, so BigTIFF.
-    return {
-        **raster_profile(grid, band_count),
-        "nodata": nodata,
-        "compress": "ZSTD",
-        "zstd_level": 1,
-        "bigtiff": "YES",
-    }
+    return {**raster_profile(grid, band_count), **SCRATCH_COMPRESSION, "nodata": nodata}
 
 
 def overview_factors(grid: MosaicGrid) -> list[int]:

@@ -1,8 +1,9 @@
 """Documents of the contract by URI, with errors that name the place and the remedy."""
 
 import difflib
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar, get_args
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, get_args
 
 import orjson
 from pydantic import BaseModel, ValidationError
@@ -63,13 +64,34 @@ def write_document(uri: str, document: Document) -> None:
     write_bytes(uri, document.to_json())
 
 
-def read_candidates(uri: str, *, kind: Kind = "L2A") -> Candidates:
+@dataclass(frozen=True)
+class _Form(Generic[D]):
+    """A document between stages that the original writes in a form of its own."""
+
+    model: type[D]
+    name: str
+    written_by: str
+    is_original: Callable[[object], bool]
+    of_original: Callable[..., D]
+
+
+_CANDIDATES = _Form(
+    Candidates, "candidates", "cloudbuster query", is_original_response, candidates_of_original
+)
+_SELECTION = _Form(
+    Selection, "selection", "cloudbuster filter", is_original_selection, selection_of_original
+)
+
+
+def parse_candidates(content: bytes, *, source: str, kind: Kind = "L2A") -> Candidates:
     """Read the result of a query, ours or the original's.
 
     Parameters
     ----------
-    uri : str
-        Path or URI of a JSON file.
+    content : bytes
+        JSON.
+    source : str
+        What an error calls it.
     kind : {"L1C", "L2A"}
         Product level of an original response, which does not tell it.
 
@@ -81,56 +103,26 @@ def read_candidates(uri: str, *, kind: Kind = "L2A") -> Candidates:
     Raises
     ------
     RequestError
-        Where it cannot be read or is neither; says why.
+        Where it is neither; says why.
     """
-    return parse_candidates(_content(uri), source=uri, kind=kind)
-
-
-def parse_candidates(content: bytes, *, source: str, kind: Kind = "L2A") -> Candidates:
-    """Like `read_candidates`, of bytes; ``source`` is what an error calls them."""
-    document = parse_json(content, source=source)
-    if is_original_response(document):
-        try:
-            return candidates_of_original(document, kind=kind)
-        except RequestError as error:
-            raise _named(source, error) from error
-    _check_form(document, source, "candidates", "cloudbuster query")
-    return _validated(document, Candidates, source)
-
-
-def read_selection(uri: str, *, kind: Kind = "L2A") -> Selection:
-    """Read the result of a filter, ours or the original's.
-
-    Parameters
-    ----------
-    uri : str
-        Path or URI of a JSON file.
-    kind : {"L1C", "L2A"}
-        Product level of an original filter output, which does not tell it.
-
-    Returns
-    -------
-    Selection
-        With every item that the document lists.
-
-    Raises
-    ------
-    RequestError
-        Where it cannot be read or is neither; says why.
-    """
-    return parse_selection(_content(uri), source=uri, kind=kind)
+    return _parsed(content, _CANDIDATES, source, kind)
 
 
 def parse_selection(content: bytes, *, source: str, kind: Kind = "L2A") -> Selection:
-    """Like `read_selection`, of bytes; ``source`` is what an error calls them."""
+    """Read the result of a filter, ours or the original's, as `parse_candidates` does a query's."""
+    return _parsed(content, _SELECTION, source, kind)
+
+
+def _parsed(content: bytes, form: _Form[D], source: str, kind: Kind) -> D:
     document = parse_json(content, source=source)
-    if is_original_selection(document):
-        try:
-            return selection_of_original(document, kind=kind)
-        except RequestError as error:
-            raise _named(source, error) from error
-    _check_form(document, source, "selection", "cloudbuster filter")
-    return _validated(document, Selection, source)
+    if not form.is_original(document):
+        _check_form(document, source, form)
+        return _validated(document, form.model, source)
+    try:
+        return form.of_original(document, kind=kind)
+    except RequestError as error:
+        msg = f"{source}: {error}"
+        raise RequestError(msg) from error
 
 
 def load_aoi(source: str | Geometry) -> Geometry:
@@ -234,15 +226,11 @@ def _validated(document: object, model: type[D], source: str) -> D:
         raise RequestError(msg) from error
 
 
-def _named(source: str, error: RequestError) -> RequestError:
-    return RequestError(f"{source}: {error}")
-
-
-def _check_form(document: object, source: str, form: str, command: str) -> None:
+def _check_form(document: object, source: str, form: _Form[D]) -> None:
     """Refuse a document that is another one altogether, in fewer words than its every field."""
     info = document.get("cloudbuster") if isinstance(document, dict) else None
     schema = info.get("schema") if isinstance(info, dict) else None
-    if schema is None or not str(schema).startswith(f"cloudbuster.{form}/"):
+    if schema is None or not str(schema).startswith(f"cloudbuster.{form.name}/"):
         found = f"it is {schema}" if schema else "it is neither ours nor the original's"
-        msg = f"{source}: no {form} document, {found}; give what `{command}` writes"
+        msg = f"{source}: no {form.name} document, {found}; give what `{form.written_by}` writes"
         raise RequestError(msg)

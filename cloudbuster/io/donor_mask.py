@@ -109,6 +109,7 @@ def write_donor_mask(path: Path, mask: DetectedMask, scene: Scene) -> None:
 
 
 def _encoded(codes: npt.NDArray[np.uint8], mask: DetectedMask, identity: SceneIdentity) -> bytes:
+    """Make the GeoTIFF of a mask, tagged with the scene that it is of."""
     with MemoryFile() as memory:
         with memory.open(
             driver="GTiff",

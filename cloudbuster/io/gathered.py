@@ -57,8 +57,8 @@ def _finished(task: GatherTask, output: TaskOutput) -> SceneRecord | None:
 def raster_fingerprint(task: GatherTask, output: TaskOutput) -> str:
     """Identify a raster: what decides its pixels, wherever it lies, and this package's version.
 
-    The scene's files count by their names: a product of Sentinel-2 does not change under its name,
-    and of a remote one nobody could tell. Whoever mends a local file gathers with ``force``.
+    A remote file counts by its name, under which a product of Sentinel-2 does not change; a local
+    one by its size and modification time too, as they were when the task was planned.
     """
     content = task.model_copy(
         update={

@@ -9,9 +9,10 @@ import numpy.typing as npt
 import rasterio
 from rasterio.enums import Resampling
 from rasterio.errors import NotGeoreferencedWarning
+from rasterio.io import MemoryFile
 
 from cloudbuster.io.gdal_env import writing
-from cloudbuster.io.uri import replacing
+from cloudbuster.io.uri import write_bytes
 
 # Pixels of the longest side.
 MAX_SIZE = 1024
@@ -92,12 +93,31 @@ def write_preview(mosaic: Path, target: Path) -> tuple[int, int]:
         reflectance = dataset.read(
             numbers, out_shape=(3, *shape), resampling=Resampling.average, masked=False
         )
-    picture = stretch(reflectance)
-    with replacing(target) as partial, writing(target), warnings.catch_warnings():
+    with writing(target):
+        content = png_of(stretch(reflectance))
+    write_bytes(str(target), content)
+    return shape
+
+
+def png_of(picture: UInt8Raster) -> bytes:
+    """Make a PNG of a picture.
+
+    Parameters
+    ----------
+    picture : ndarray of uint8, shape (4, y, x)
+        Red, green, blue and opacity. Not modified.
+
+    Returns
+    -------
+    bytes
+        Content of the file.
+    """
+    count, height, width = picture.shape
+    size = {"width": width, "height": height, "count": count}
+    with warnings.catch_warnings(), MemoryFile() as memory:
         # A picture has no place on the ground, on purpose.
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with rasterio.open(
-            partial, "w", driver="PNG", width=shape[1], height=shape[0], count=4, dtype="uint8"
-        ) as png:
+        with memory.open(driver="PNG", dtype="uint8", **size) as png:
             png.write(picture)
-    return shape
+        content: bytes = memory.read()
+    return content

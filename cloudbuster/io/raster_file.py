@@ -71,19 +71,19 @@ class RasterFile:
         """Let go of the file."""
         self.dataset.close()
 
-    def read(self, band: int, **how: Any) -> Any:  # noqa: ANN401 -- rasterio has no types
-        """Read one band.
+    def read(self, band: int | list[int], **how: Any) -> Any:  # noqa: ANN401 -- rasterio has no types
+        """Read one band, or several.
 
         Parameters
         ----------
-        band : int
+        band : int or list of int
             1-based.
         **how
             As rasterio's ``read`` takes it (``window``, ``out_shape``, ``resampling``).
 
         Returns
         -------
-        ndarray, shape (y, x)
+        ndarray, shape (y, x), or (band, y, x) of several
             Of the file's own dtype.
 
         Raises
@@ -131,7 +131,7 @@ class RasterFile:
             return False
         return access_of(self.href).path != self._access.path
 
-    def _read(self, band: int, how: Mapping[str, Any]) -> Any:  # noqa: ANN401 -- rasterio has no types
+    def _read(self, band: int | list[int], how: Mapping[str, Any]) -> Any:  # noqa: ANN401 -- rasterio has no types
         with self._access.settings():
             return self.dataset.read(band, **how)
 

@@ -9,9 +9,9 @@ import pyproj
 from rasterio.enums import Resampling
 from rasterio.warp import reproject, transform_bounds
 
+from cloudbuster.core.digital_numbers import NODATA, SATURATED
 from cloudbuster.core.grid import ALIGNMENT_TOLERANCE, Bounds, MosaicGrid
 from cloudbuster.core.masks import Look
-from cloudbuster.core.radiometry import NODATA, SATURATED
 from cloudbuster.core.regrid import Method, any_in_boxes
 
 # Points on each edge of a rectangle that is projected: its edges bend (S2Mosaic's lesson, kept in

@@ -93,6 +93,7 @@ class SasTokens:
             return known
 
     def _fetch(self, account: str, container: str) -> SasToken:
+        """Ask the service for a token of a container."""
         url = f"{self._url}/{account}/{container}"
         headers = {"Ocp-Apim-Subscription-Key": self._key} if self._key else {}
         retry = Retry(

@@ -1,14 +1,18 @@
 """The gathered scenes in a folder: which files are whose, and what is known of each."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from cloudbuster.core.grid import GridWindow
 from cloudbuster.errors import NothingUsableError, RasterError, RequestError
-from cloudbuster.io.scene_raster import BACKSTOP_PREFIX, scene_stem
-from cloudbuster.io.uri import local_path, read_bytes
+from cloudbuster.io.folders import input_folder
+from cloudbuster.io.scene_raster import BACKSTOP_PREFIX, OpenScenes, scene_stem
+from cloudbuster.io.uri import join, local_path, read_bytes
 from cloudbuster.models import MAX_SCENE_INDEX, MosaicName, SceneRecord
 
 # The pattern of a name looks ahead, which only Python's own engine can.
@@ -75,6 +79,68 @@ def find_scenes(input_path: str, name: str) -> tuple[SceneFile, ...]:
     return scenes_in(local_path(input_path), name, shown=input_path)
 
 
+def find_records(input_path: str, name: str) -> tuple[SceneRecord, ...]:
+    """Read the documents of the gathered scenes of ``name``, in order of preference.
+
+    Parameters
+    ----------
+    input_path : str
+        Folder or prefix of the scenes; of S3 the documents alone are fetched.
+    name : str
+        Of the mosaic.
+
+    Raises
+    ------
+    NothingUsableError
+        Where there is none.
+    RequestError
+        Where one breaks the contract.
+    """
+
+    def is_document(file_name: str) -> bool:
+        return file_name.endswith(".json") and is_scene_file(file_name, name=name)
+
+    check_name(name)
+    with input_folder(input_path, is_document) as folder:
+        paths = [path for path in folder.iterdir() if is_document(path.name)]
+        records = [_record(path) for path in paths]
+    if not records:
+        msg = f"{input_path} holds no scene {name}-NN.json; gather some, or check --name"
+        raise NothingUsableError(msg)
+    return tuple(sorted(records, key=lambda record: (record.backstop, record.index)))
+
+
+@contextmanager
+def scenes_meeting(
+    input_path: str, records: tuple[SceneRecord, ...], window: GridWindow
+) -> Iterator[tuple[SceneFile, ...]]:
+    """Yield those scenes that hold a cell of ``window``, fetched from S3 where they lie there.
+
+    Parameters
+    ----------
+    input_path : str
+        Folder or prefix of the scenes.
+    records : tuple of SceneRecord
+        Of all scenes of one mosaic, in order of preference.
+    window : GridWindow
+        Cells of the mosaic's grid.
+
+    Yields
+    ------
+    tuple of SceneFile
+        In order of preference. Where none meets the window, the first: it says which bands the
+        mosaic has.
+    """
+    grid, name = records[0].grid.grid(), records[0].name
+    rasters = [record.raster for record in records]
+    with OpenScenes([join(input_path, raster) for raster in rasters], grid) as scenes:
+        wanted = {rasters[position] for position in scenes.meeting(window) or [0]}
+    names = wanted | {str(Path(raster).with_suffix(".json")) for raster in wanted}
+    with input_folder(input_path, names.__contains__) as folder:
+        files = scenes_in(folder, name, shown=input_path)
+        yield tuple(file for file in files if file.path.name in wanted)
+
+
 def is_scene_file(file_name: str, *, name: str) -> bool:
     """Whether a file is a gathered scene of mosaic ``name``, or the document of one.
 
@@ -125,17 +191,22 @@ def _scene_file(path: Path, name: str, index: int, *, backstop: bool) -> SceneFi
     document = path.with_suffix(".json")
     if not document.is_file():
         return SceneFile(path, index, backstop, None)
+    record = _record(document)
+    if (record.name, record.index, record.backstop) != (name, index, backstop):
+        msg = f"{document} is of scene {record.index} of {record.name}; gather this scene again"
+        raise RequestError(msg)
+    return SceneFile(path, index, backstop, record)
+
+
+def _record(document: Path) -> SceneRecord:
+    """Read the document of a scene."""
     try:
-        record = SceneRecord.model_validate_json(read_bytes(str(document)))
+        return SceneRecord.model_validate_json(read_bytes(str(document)))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         msg = f"{document}: {place}: {first['msg']}; gather this scene again"
         raise RequestError(msg) from error
-    if (record.name, record.index, record.backstop) != (name, index, backstop):
-        msg = f"{document} is of scene {record.index} of {record.name}; gather this scene again"
-        raise RequestError(msg)
-    return SceneFile(path, index, backstop, record)
 
 
 def _check_indices(files: list[SceneFile]) -> None:

@@ -6,12 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import shapely
 
 from cloudbuster.core.footprint import read_footprint
-from cloudbuster.core.radiometry import (
-    OffsetDecision,
-    SceneLook,
-    choose_references,
-    settle_by_neighbours,
-)
+from cloudbuster.core.offset_neighbours import SceneLook, choose_references
+from cloudbuster.core.radiometry import OffsetDecision, settle_by_neighbours
 from cloudbuster.core.scene import Scene
 from cloudbuster.errors import CloudBusterError
 from cloudbuster.io.gdal_env import gdal_env

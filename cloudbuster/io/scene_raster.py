@@ -1,4 +1,4 @@
-"""A gathered scene on disk: the layout of its raster, its writer and its reader.
+"""A gathered scene on disk: the layout of its raster, and its reader.
 
 A scene's raster covers a window of the mosaic's grid and is aligned to it. Its bands are the
 requested reflectance bands (described ``B02``, ...), then ``look``, ``cloud_distance_m`` and, last,
@@ -6,33 +6,24 @@ requested reflectance bands (described ``B02``, ...), then ``look``, ``cloud_dis
 the index) can be read as well: what it holds counts as clear.
 """
 
-import math
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import product
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-import pyproj
 import rasterio
-from rasterio.crs import CRS
-from rasterio.errors import RasterioIOError
-from rasterio.windows import Window
 
 from cloudbuster.core.bands import BANDS_BY_KIND
 from cloudbuster.core.grid import GridWindow, MosaicGrid
 from cloudbuster.core.masks import BoolRaster, Look
-from cloudbuster.errors import GridError, RasterError
-from cloudbuster.io.gdal_env import RASTER_ERRORS, writing
-from cloudbuster.io.uri import replacing
+from cloudbuster.errors import RasterError
+from cloudbuster.io.gdal_env import RASTER_ERRORS
+from cloudbuster.io.raster_file import RasterFile
+from cloudbuster.io.tiled_raster import NODATA, check_length, raster_crs, rasterio_window
+from cloudbuster.io.uri import is_remote
 
-NODATA = 0
-# Cells in x and y of a tile, the smallest unit that is read, written or left out where empty.
-TILE_SIZE = 512
 LOOK_BAND = "look"
 CLOUD_DISTANCE_BAND = "cloud_distance_m"
 SCENE_INDEX_BAND = "scene_index"
@@ -58,200 +49,6 @@ def scene_bands(bands: tuple[str, ...]) -> tuple[str, ...]:
     return (*bands, LOOK_BAND, CLOUD_DISTANCE_BAND, SCENE_INDEX_BAND)
 
 
-def raster_crs(text: str) -> CRS:
-    """Make the CRS of a raster of any text that pyproj reads.
-
-    Raises
-    ------
-    GridError
-        Where it names no coordinate reference system.
-    """
-    try:
-        crs = pyproj.CRS.from_user_input(text)
-    except pyproj.exceptions.CRSError as error:
-        msg = f"{text!r} is no coordinate reference system; give EPSG:<code> or WKT"
-        raise GridError(msg) from error
-    return CRS.from_wkt(crs.to_wkt())
-
-
-def raster_profile(grid: MosaicGrid, band_count: int) -> dict[str, Any]:
-    """Profile of every uint16 raster that this package writes in blocks.
-
-    Tiled and sparse; photometric ``MINISBLACK``, so that a fourth band is not taken for alpha.
-    """
-    return {
-        "driver": "GTiff",
-        "width": grid.width,
-        "height": grid.height,
-        "count": band_count,
-        "dtype": "uint16",
-        "crs": raster_crs(grid.crs),
-        "transform": grid.transform,
-        "nodata": NODATA,
-        "tiled": True,
-        "blockxsize": TILE_SIZE,
-        "blockysize": TILE_SIZE,
-        "interleave": "band",
-        "photometric": "MINISBLACK",
-        "predictor": 2,
-        "sparse_ok": True,
-    }
-
-
-def scene_profile(grid: MosaicGrid, bands: tuple[str, ...]) -> dict[str, Any]:
-    """Profile, as rasterio takes it, of the raster of a gathered scene.
-
-    Parameters
-    ----------
-    grid : MosaicGrid
-        Of the scene's own window.
-    bands : tuple of str
-        Reflectance bands.
-
-    Returns
-    -------
-    dict
-        uint16, nodata 0, tiled, DEFLATE level 1 (measured 2.9 times cheaper than the original's
-        merge input, and no larger than level 6), band-interleaved.
-    """
-    return {
-        **raster_profile(grid, len(scene_bands(bands))),
-        "compress": "DEFLATE",
-        "zlevel": 1,
-        "bigtiff": "IF_SAFER",
-    }
-
-
-def rasterio_window(window: GridWindow) -> Window:
-    """``window`` as rasterio counts it."""
-    return Window(window.col, window.row, window.width, window.height)
-
-
-@dataclass(frozen=True)
-class SceneWriter:
-    """Writes the raster of a gathered scene block by block; made by `open_scene_writer`.
-
-    Attributes
-    ----------
-    path : Path
-        Where the raster will be.
-    grid : MosaicGrid
-        Of the scene's own window.
-    bands : tuple of str
-        Reflectance bands.
-    index : int
-        Of the scene.
-    """
-
-    path: Path
-    grid: MosaicGrid
-    bands: tuple[str, ...]
-    index: int
-    _dataset: Any
-
-    def write(
-        self,
-        window: GridWindow,
-        reflectance: UInt16Raster,
-        look: npt.NDArray[Any],
-        cloud_distance_m: npt.NDArray[Any],
-    ) -> None:
-        """Write one block; ``scene_index`` is written where every band has a value.
-
-        Parameters
-        ----------
-        window : GridWindow
-            Of the scene's own grid. Multiples of `TILE_SIZE` are written without waste.
-        reflectance : ndarray of uint16, shape (band, y, x)
-            Harmonised digital numbers; 0 is nodata.
-        look : ndarray of int, shape (y, x)
-            Codes of `Look`.
-        cloud_distance_m : ndarray of number, shape (y, x)
-            Metres to the nearest masked cloud; capped at `MAX_CLOUD_DISTANCE_M`.
-
-        Raises
-        ------
-        ValueError
-            Where the shapes do not match.
-        OutputError, TryAgainError
-            Where the file cannot be written, or the disk is full.
-        """
-        shape = (window.height, window.width)
-        if reflectance.shape != (len(self.bands), *shape) or look.shape != shape:
-            msg = f"reflectance {reflectance.shape} and look {look.shape} do not fit {window}"
-            raise ValueError(msg)
-        present = (reflectance != NODATA).all(axis=0)
-        capped = np.minimum(cloud_distance_m, MAX_CLOUD_DISTANCE_M)
-        layers = (look, capped, np.where(present, self.index, NODATA))
-        pixels = np.concatenate([reflectance, np.stack(layers).astype(np.uint16)])
-        with writing(self.path):
-            self._dataset.write(pixels, window=rasterio_window(window))
-
-
-@contextmanager
-def open_scene_writer(
-    path: Path, grid: MosaicGrid, bands: tuple[str, ...], *, index: int
-) -> Iterator[SceneWriter]:
-    """Open a scene's raster for writing; it appears whole, when the body succeeds, or not at all.
-
-    Parameters
-    ----------
-    path : Path
-        Where the raster will be.
-    grid : MosaicGrid
-        Of the scene's own window.
-    bands : tuple of str
-        Reflectance bands.
-    index : int
-        Of the scene, 1 to 65534.
-
-    Raises
-    ------
-    OutputError
-        Where the folder or the file cannot be written.
-    TryAgainError
-        Where the disk is full.
-    """
-    profile = scene_profile(grid, bands)
-    with replacing(path) as partial, writing(path):
-        with rasterio.open(partial, "w", **profile) as dataset:
-            dataset.descriptions = scene_bands(bands)
-            yield SceneWriter(path, grid, bands, index, dataset)
-        check_written(partial)
-
-
-def check_written(path: Path) -> None:
-    """Look whether all tiles of a raster that was just closed lie within the file.
-
-    What is written last is written when a file is closed, and of that GDAL's callers hear nothing:
-    on a full disk (seen on one that lacked the last 2 % of a COG) everything seemed to be well.
-
-    Raises
-    ------
-    rasterio.errors.RasterioIOError
-        Where the file is short of something; `writing` tells why.
-    """
-    length = path.stat().st_size
-    with rasterio.open(path, driver="GTiff") as dataset:
-        for level in (None, *range(len(dataset.overviews(1)))):
-            factor = 1 if level is None else dataset.overviews(1)[level]
-            for band, (height, width) in enumerate(dataset.block_shapes, start=1):
-                rows = math.ceil(math.ceil(dataset.height / factor) / height)
-                columns = math.ceil(math.ceil(dataset.width / factor) / width)
-                for tile in product(range(columns), range(rows)):
-                    if _tile_end(dataset, tile, band, level) > length:
-                        msg = f"{path.name}: it ends before its tiles do, at {length} bytes"
-                        raise RasterioIOError(msg)
-
-
-def _tile_end(dataset: Any, tile: tuple[int, int], band: int, level: int | None) -> int:  # noqa: ANN401 -- rasterio is untyped
-    """Byte after the last of a tile (column, row); 0 for one that is left out as empty."""
-    name = f"{tile[0]}_{tile[1]}"
-    offset = dataset.get_tag_item(f"BLOCK_OFFSET_{name}", "TIFF", bidx=band, ovr=level)
-    size = dataset.get_tag_item(f"BLOCK_SIZE_{name}", "TIFF", bidx=band, ovr=level)
-    return int(offset or 0) + int(size or 0)
-
-
 class SceneRaster:
     """The raster of a gathered scene, open for reading.
 
@@ -259,14 +56,14 @@ class SceneRaster:
 
     Parameters
     ----------
-    path : Path
-        Of the raster.
+    path : Path or str
+        Of the raster; an ``s3://`` URI reads no more of it than is asked for.
     mosaic : MosaicGrid or None
         Grid of the mosaic, in whose cells windows count; None for the scene's own grid.
 
     Attributes
     ----------
-    path : Path
+    path : Path or str
         Of the raster.
     grid : MosaicGrid
         Of the scene's own window.
@@ -281,9 +78,11 @@ class SceneRaster:
     ------
     RasterError
         Where the file is missing, truncated, of another layout, or not aligned to ``mosaic``.
+    TryAgainError, AccessError
+        Where its place fails or refuses.
     """
 
-    def __init__(self, path: Path, mosaic: MosaicGrid | None = None) -> None:
+    def __init__(self, path: Path | str, mosaic: MosaicGrid | None = None) -> None:
         self.path = path
         self._dataset: Any = None
         dataset = self._open()
@@ -291,7 +90,7 @@ class SceneRaster:
             self.grid = _grid_of(path, dataset, mosaic)
             self.bands, self.has_look = _bands_of(path, dataset)
             self.window = _window_of(path, self.grid, mosaic)
-            _check_length(path, dataset)
+            check_length(path, dataset)
         except RasterError:
             self.close()
             raise
@@ -377,7 +176,11 @@ class SceneRaster:
     def _open(self) -> Any:  # noqa: ANN401 -- rasterio is untyped
         if self._dataset is None:
             try:
-                self._dataset = rasterio.open(self.path, driver="GTiff")
+                self._dataset = (
+                    RasterFile(str(self.path))
+                    if is_remote(str(self.path))
+                    else rasterio.open(self.path, driver="GTiff")
+                )
             except RASTER_ERRORS as error:
                 msg = f"{self.path}: missing, truncated or no GeoTIFF; gather this scene again"
                 raise RasterError(msg) from error
@@ -391,7 +194,7 @@ class OpenScenes:
 
     Parameters
     ----------
-    paths : sequence of Path
+    paths : sequence of Path or str
         Of the rasters; each is opened once, and so checked.
     mosaic : MosaicGrid
         Grid of the mosaic, in whose cells windows count.
@@ -405,7 +208,7 @@ class OpenScenes:
     """
 
     def __init__(
-        self, paths: Sequence[Path], mosaic: MosaicGrid, *, max_open: int = MAX_OPEN_SCENES
+        self, paths: Sequence[Path | str], mosaic: MosaicGrid, *, max_open: int = MAX_OPEN_SCENES
     ) -> None:
         self._max_open = max_open
         self._open: OrderedDict[int, SceneRaster] = OrderedDict()
@@ -439,17 +242,7 @@ class OpenScenes:
         ]
 
 
-def _check_length(path: Path, dataset: Any) -> None:  # noqa: ANN401 -- rasterio is untyped
-    """Refuse a file that ends before the last tile of any band, even if nobody reads that tile."""
-    length = path.stat().st_size
-    for band, (height, width) in enumerate(dataset.block_shapes, start=1):
-        last = ((dataset.width - 1) // width, (dataset.height - 1) // height)
-        if _tile_end(dataset, last, band, None) > length:
-            msg = f"{path}: truncated at {length} bytes; gather this scene again"
-            raise RasterError(msg)
-
-
-def _window_of(path: Path, grid: MosaicGrid, mosaic: MosaicGrid | None) -> GridWindow:
+def _window_of(path: Path | str, grid: MosaicGrid, mosaic: MosaicGrid | None) -> GridWindow:
     """Cells of a scene's grid in those of the mosaic."""
     if mosaic is None:
         return grid.window
@@ -464,7 +257,7 @@ def _window_of(path: Path, grid: MosaicGrid, mosaic: MosaicGrid | None) -> GridW
     return grid.window.shifted(*mosaic.offset_of(grid))
 
 
-def _grid_of(path: Path, dataset: Any, mosaic: MosaicGrid | None) -> MosaicGrid:  # noqa: ANN401 -- rasterio is untyped
+def _grid_of(path: Path | str, dataset: Any, mosaic: MosaicGrid | None) -> MosaicGrid:  # noqa: ANN401 -- rasterio is untyped
     if dataset.crs is None:
         msg = f"{path}: it has no coordinate reference system; gather this scene again"
         raise RasterError(msg)
@@ -482,7 +275,7 @@ def _grid_of(path: Path, dataset: Any, mosaic: MosaicGrid | None) -> MosaicGrid:
         raise RasterError(msg) from error
 
 
-def _bands_of(path: Path, dataset: Any) -> tuple[tuple[str, ...], bool]:  # noqa: ANN401 -- rasterio is untyped
+def _bands_of(path: Path | str, dataset: Any) -> tuple[tuple[str, ...], bool]:  # noqa: ANN401 -- rasterio is untyped
     """Reflectance bands of a raster, and whether it holds looks."""
     described = tuple(dataset.descriptions)
     if set(dataset.dtypes) != {"uint16"} or dataset.count < 2:

@@ -1,7 +1,5 @@
 """A scene opened for reading: harmonised pixels and the product's own masks, on any grid."""
 
-import math
-from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import cached_property
 from types import TracebackType
@@ -10,24 +8,13 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 from rasterio.enums import Resampling
-from rasterio.warp import reproject
-from rasterio.windows import Window
 
-from cloudbuster.core.grid import GridWindow, MosaicGrid
-from cloudbuster.core.masks import ISOLATED_ZERO_PIXELS, repair_isolated_zeros
-from cloudbuster.core.radiometry import (
-    LOOK_BANDS,
-    NODATA,
-    OffsetDecision,
-    OffsetMetadata,
-    PixelEvidence,
-    SceneLook,
-    decide_offset,
-    harmonise,
-    pixel_evidence,
-    provider_treatment,
-)
-from cloudbuster.core.regrid import sample_nearest, valid_means
+from cloudbuster.core.grid import MosaicGrid
+from cloudbuster.core.offset_metadata import OffsetMetadata, offset_metadata
+from cloudbuster.core.offset_neighbours import SceneLook
+from cloudbuster.core.offset_pixels import LOOK_BANDS, PixelEvidence, pixel_evidence
+from cloudbuster.core.radiometry import OffsetDecision, decide_offset
+from cloudbuster.core.regrid import sample_nearest
 from cloudbuster.core.scene import BandAsset, Scene
 from cloudbuster.errors import (
     CloudBusterError,
@@ -35,26 +22,15 @@ from cloudbuster.errors import (
     MaskError,
     RasterError,
 )
+from cloudbuster.io.band_raster import BandRaster, Raster
 from cloudbuster.io.raster_file import RasterFile
 
-# A group of fewer zeros than this can reach this far from a block and still be enclosed.
-ZERO_REPAIR_MARGIN = 16
-# Bilinear interpolation looks one cell further; one more for the half cell of a misaligned corner.
-INTERPOLATION_MARGIN = 2
 # Longest side of the low-resolution look that the radiometric decision is taken from, pixels.
 EVIDENCE_PIXELS = 256
 # Bands of a look, at least, where the scene has as many.
 MIN_LOOK_BANDS = 3
 # Classes of SCL that are clear ground or water, whose brightness two dates share (not snow).
 STEADY_CLASSES = (4, 5, 6)
-# Pixels a side that are averaged at once: 32 MB in double precision.
-MEAN_PIXELS = 2048
-# A group of cells at the edge of the data is averaged from full resolution; cells a side.
-EDGE_GROUP_CELLS = 32
-# Pixels of an overview, beside those without data, into which resampling mixed their zeros.
-EDGE_PIXELS = 2
-
-Raster = npt.NDArray[np.uint16]
 
 
 class RasterSceneSource:
@@ -87,6 +63,7 @@ class RasterSceneSource:
         self._decided = radiometry
         self._stack = ExitStack()
         self._open: dict[str, RasterFile] = {}
+        self._rasters: dict[BandAsset, BandRaster] = {}
         missing = [name for name in bands if name not in scene.bands]
         if missing:
             msg = (
@@ -97,7 +74,7 @@ class RasterSceneSource:
         self._bands = bands
         try:
             self._grid = min(
-                (self._grid_of(scene.bands[name]) for name in bands),
+                (self._raster(scene.bands[name]).grid for name in bands),
                 key=lambda grid: grid.x_size,
             )
         except CloudBusterError:
@@ -188,7 +165,9 @@ class RasterSceneSource:
         if missing:
             msg = f"{self._scene.id} has no asset for {', '.join(missing)}"
             raise RasterError(msg)
-        return np.stack([self._read_band(self._scene.bands[name], grid) for name in bands])
+        rasters = [self._raster(self._scene.bands[name]) for name in bands]
+        offset_dn = self.radiometry.offset_dn
+        return np.stack([raster.read_harmonised(grid, offset_dn=offset_dn) for raster in rasters])
 
     def read_mask(self, name: str, grid: MosaicGrid, *, bands: int = 1) -> npt.NDArray[np.uint8]:
         """Read a mask at full resolution, nearest on ``grid``; 0 where it ends.
@@ -218,7 +197,7 @@ class RasterSceneSource:
         for offset in range(bands):
             part = BandAsset(asset.href, asset.band_index + offset)
             try:
-                values = self._read_native(part, native, window).astype(np.uint8)
+                values = self._raster(part).read_native(window).astype(np.uint8)
             except RasterError as error:
                 raise MaskError(str(error)) from error
             layers.append(sample_nearest(values, native.crop(window), grid, fill=0))
@@ -227,7 +206,7 @@ class RasterSceneSource:
     def mask_grid(self, name: str) -> MosaicGrid:
         """Native grid of a mask; MaskError where it is missing or cannot be read."""
         try:
-            return self._grid_of(self._mask_asset(name))
+            return self._raster(self._mask_asset(name)).grid
         except RasterError as error:
             raise MaskError(str(error)) from error
 
@@ -248,27 +227,23 @@ class RasterSceneSource:
             raise MaskError(msg)
         return asset
 
-    def _dataset(self, href: str) -> RasterFile:
-        if href not in self._open:
-            self._open[href] = self._stack.enter_context(RasterFile(href))
-        return self._open[href]
-
-    def _grid_of(self, asset: BandAsset) -> MosaicGrid:
-        dataset = self._dataset(asset.href)
+    def _dataset(self, asset: BandAsset) -> RasterFile:
+        """Open the file of an asset once; RasterError where it does not hold the asset's band."""
+        if asset.href not in self._open:
+            self._open[asset.href] = self._stack.enter_context(RasterFile(asset.href))
+        dataset = self._open[asset.href]
         if asset.band_index > dataset.count:
             msg = f"{asset.href} has {dataset.count} bands, band {asset.band_index} is asked for"
             raise RasterError(msg)
-        epsg = dataset.crs.to_epsg() if dataset.crs else self._scene.epsg
-        if epsg is None:
-            msg = f"{asset.href} names no coordinate reference system that EPSG knows"
-            raise GridError(msg)
-        try:
-            return MosaicGrid.from_transform(
-                f"EPSG:{epsg}", dataset.transform, width=dataset.width, height=dataset.height
-            )
-        except ValueError as error:
-            msg = f"{asset.href}: {error}"
-            raise GridError(msg) from error
+        return dataset
+
+    def _raster(self, asset: BandAsset) -> BandRaster:
+        """Find the grid of an asset's file once; GridError where it lies nowhere."""
+        if asset not in self._rasters:
+            dataset = self._dataset(asset)
+            grid = _grid_of(asset.href, dataset, self._scene.epsg)
+            self._rasters[asset] = BandRaster(dataset, asset.band_index, grid)
+        return self._rasters[asset]
 
     @cached_property
     def _thumbnails(self) -> tuple[tuple[str, ...], Raster]:
@@ -295,11 +270,7 @@ class RasterSceneSource:
 
     def _thumbnail(self, asset: BandAsset) -> Raster:
         shape = tuple(min(EVIDENCE_PIXELS, side) for side in self._grid.shape)
-        dataset = self._dataset(asset.href)
-        if asset.band_index > dataset.count:
-            msg = f"{asset.href} has {dataset.count} bands, band {asset.band_index} is asked for"
-            raise RasterError(msg)
-        pixels: Raster = dataset.read(
+        pixels: Raster = self._dataset(asset).read(
             asset.band_index, out_shape=shape, resampling=Resampling.nearest
         )
         return pixels
@@ -310,7 +281,7 @@ class RasterSceneSource:
         if scl is None:
             return np.ones(shape, dtype=np.bool_)
         try:
-            classes = self._dataset(scl.href).read(
+            classes = self._dataset(scl).read(
                 scl.band_index, out_shape=shape, resampling=Resampling.nearest
             )
         except CloudBusterError:
@@ -318,201 +289,17 @@ class RasterSceneSource:
             return np.ones(shape, dtype=np.bool_)
         return np.isin(classes, STEADY_CLASSES)
 
-    def _read_band(self, asset: BandAsset, grid: MosaicGrid) -> Raster:
-        native = self._grid_of(asset)
-        if native.is_aligned(grid):
-            row, col = native.offset_of(grid)
-            return self._read_repaired(asset, native, GridWindow(row, col, *grid.shape))
-        if grid.x_size > native.x_size * (1 + 1e-9):
-            return self._read_coarse(asset, native, grid)
-        window = native.window_of(grid.bounds).grown(INTERPOLATION_MARGIN)
-        pixels = self._read_repaired(asset, native, window)
-        return _interpolate(pixels, native.crop(window), grid)
 
-    def _read_repaired(self, asset: BandAsset, native: MosaicGrid, window: GridWindow) -> Raster:
-        """Harmonised DN of a native window, isolated zeros repaired."""
-        pixels = self._read_native(asset, native, window)
-        zeros = pixels == NODATA
-        # A block of nothing but zeros is not looked at twice, unless they are few enough to be
-        # enclosed by what lies around it.
-        if zeros.any() and not (zeros.all() and zeros.size >= ISOLATED_ZERO_PIXELS):
-            wide = window.grown(ZERO_REPAIR_MARGIN)
-            repaired = repair_isolated_zeros(self._read_native(asset, native, wide))
-            pixels = repaired[window.shifted(-wide.row, -wide.col).slices]
-        return harmonise(pixels, self.radiometry.offset_dn)
-
-    def _read_native(self, asset: BandAsset, native: MosaicGrid, window: GridWindow) -> Raster:
-        """DN as delivered; 0 outside of the raster."""
-        inside = window.intersection(native.window)
-        dataset = self._dataset(asset.href)
-        pixels = np.zeros((window.height, window.width), dtype=dataset.dtypes[asset.band_index - 1])
-        if not inside.is_empty:
-            target = inside.shifted(-window.row, -window.col)
-            area = Window(inside.col, inside.row, inside.width, inside.height)
-            pixels[target.slices] = dataset.read(asset.band_index, window=area)
-        return pixels
-
-    def _read_coarse(self, asset: BandAsset, native: MosaicGrid, grid: MosaicGrid) -> Raster:
-        """Harmonised means of the valid pixels, from the overviews where there are some.
-
-        Where the raster does not say which pixels hold no data (JPEG 2000 cannot), cells at the
-        edge of the data are averaged from full resolution: overviews mix its zeros in.
-        """
-        dataset = self._dataset(asset.href)
-        factors = dataset.overviews(asset.band_index)
-        tagged = dataset.nodatavals[asset.band_index - 1] == NODATA
-        ratio = grid.x_size / native.x_size
-        usable = [factor for factor in factors if factor <= min(ratio, max(2.0, ratio / 2))]
-        if not factors or not (tagged or usable):
-            return self._read_means(asset, native, grid, grid.window)
-        means = harmonise(self._read_averages(asset, native, grid), self.radiometry.offset_dn)
-        if tagged:
-            return means
-        mixed = self._edge_cells(asset, native, grid, max(usable))
-        for group in grid.blocks(EDGE_GROUP_CELLS):
-            if mixed[group.slices].any():
-                exact = self._read_means(asset, native, grid, group)
-                means[group.slices] = np.where(mixed[group.slices], exact, means[group.slices])
-        return means
-
-    def _read_means(
-        self, asset: BandAsset, native: MosaicGrid, grid: MosaicGrid, cells: GridWindow
-    ) -> Raster:
-        """Harmonised means of the valid pixels of some cells, from full resolution."""
-        part = grid.crop(cells)
-        means = np.zeros(part.shape, dtype=np.uint16)
-        for block in part.blocks(max(1, int(MEAN_PIXELS * native.x_size / grid.x_size))):
-            target = part.crop(block)
-            window = native.window_of(target.bounds).intersection(native.window)
-            if not window.is_empty:
-                pixels = self._read_repaired(asset, native, window)
-                means[block.slices] = valid_means(pixels, native.crop(window), target)
-        return means
-
-    def _edge_cells(
-        self, asset: BandAsset, native: MosaicGrid, grid: MosaicGrid, factor: int
-    ) -> npt.NDArray[np.bool_]:
-        """Cells that hold pixels without data and others, or are beside those; shape of ``grid``.
-
-        They are looked for in the overview of ``factor``. A hole that is smaller than one of its
-        pixels, half a cell, goes unseen.
-        """
-        inside = native.window_of(grid.bounds).intersection(native.window)
-        if inside.is_empty:
-            return np.zeros(grid.shape, dtype=np.bool_)
-        shape = (-(-inside.height // factor), -(-inside.width // factor))
-        empty = self._read_window(asset, inside, shape, Resampling.nearest) == NODATA
-        counts = np.pad(empty.astype(np.int64).cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
-        part = native.crop(inside)
-        top, bottom = _reach(part.north - grid.north, grid.y_size, part.y_size, grid.height, factor)
-        left, right = _reach(grid.west - part.west, grid.x_size, part.x_size, grid.width, factor)
-        top, bottom = (np.clip(edge, 0, shape[0])[:, None] for edge in (top, bottom))
-        left, right = (np.clip(edge, 0, shape[1])[None, :] for edge in (left, right))
-        found = (
-            counts[bottom, right] - counts[top, right] - counts[bottom, left] + counts[top, left]
+def _grid_of(href: str, dataset: RasterFile, scene_epsg: int | None) -> MosaicGrid:
+    """Grid of a whole raster; in the CRS that the scene's item tells where the file names none."""
+    epsg = dataset.crs.to_epsg() if dataset.crs else scene_epsg
+    if epsg is None:
+        msg = f"{href} names no coordinate reference system that EPSG knows"
+        raise GridError(msg)
+    try:
+        return MosaicGrid.from_transform(
+            f"EPSG:{epsg}", dataset.transform, width=dataset.width, height=dataset.height
         )
-        mixed: npt.NDArray[np.bool_] = (found > 0) & (found < (bottom - top) * (right - left))
-        return mixed
-
-    def _read_averages(self, asset: BandAsset, native: MosaicGrid, grid: MosaicGrid) -> Raster:
-        """GDAL's averages, DN as delivered.
-
-        The raster's last cells are rarely a whole cell of ``grid``: whole cells are read in one go
-        and the rest by itself, so that nothing is stretched.
-        """
-        pixels = np.zeros(grid.shape, dtype=np.uint16)
-        for rows in _spans(grid.north, -grid.y_size, grid.height, native, axis="y"):
-            for cols in _spans(grid.west, grid.x_size, grid.width, native, axis="x"):
-                area = Window(cols[1], rows[1], cols[2] - cols[1], rows[2] - rows[1])
-                target = pixels[rows[0], cols[0]]
-                target[:] = self._read_window(asset, area, target.shape, Resampling.average)
-        return pixels
-
-    def _read_window(
-        self,
-        asset: BandAsset,
-        window: Window | GridWindow,
-        shape: tuple[int, int],
-        resampling: Resampling,
-    ) -> Raster:
-        """DN as delivered of a window inside of the raster, at another resolution."""
-        area = (
-            Window(window.col, window.row, window.width, window.height)
-            if isinstance(window, GridWindow)
-            else window
-        )
-        pixels: Raster = self._dataset(asset.href).read(
-            asset.band_index, window=area, out_shape=shape, resampling=resampling
-        )
-        return pixels
-
-
-def offset_metadata(scene: Scene) -> OffsetMetadata:
-    """Collect what a scene's item and its provider say of its offset."""
-    href = next((asset.href for asset in scene.bands.values()), "")
-    return OffsetMetadata(
-        baseline=scene.baseline,
-        removed_flag=scene.offset_removed_flag,
-        declared_offset=scene.declared_offset,
-        treatment=provider_treatment(scene.collection, href, scene.offset_removed_flag),
-    )
-
-
-def _reach(
-    start: float, step: float, size: float, count: int, factor: int
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """First and last overview pixel (exclusive) that each cell of an axis may be mixed from."""
-    first = (start + np.arange(count) * step) / (size * factor)
-    last = first + step / (size * factor)
-    return (
-        np.floor(first).astype(np.intp) - EDGE_PIXELS,
-        np.ceil(last).astype(np.intp) + EDGE_PIXELS,
-    )
-
-
-def _spans(
-    origin: float, step: float, count: int, native: MosaicGrid, *, axis: str
-) -> Iterator[tuple[slice, float, float]]:
-    """Split target cells into runs: (cells, first and last native coordinate, clipped).
-
-    One run of the cells that lie wholly in the raster, and one for each cell that its edge cuts.
-    """
-    first, size, length = (
-        (native.west, native.x_size, native.width)
-        if axis == "x"
-        else (native.north, -native.y_size, native.height)
-    )
-    scale = step / size
-    start = (origin - first) / size
-    edges = start + scale * np.arange(count + 1)
-    whole = (edges[:-1] >= -1e-6) & (edges[1:] <= length + 1e-6)
-    cells = np.flatnonzero(whole)
-    if cells.size:
-        low, high = int(cells[0]), int(cells[-1]) + 1
-        yield slice(low, high), max(0.0, edges[low]), min(float(length), edges[high])
-    for cell in np.flatnonzero(~whole):
-        low_edge, high_edge = max(0.0, edges[cell]), min(float(length), edges[cell + 1])
-        if high_edge - low_edge > math.ulp(length):
-            yield slice(int(cell), int(cell) + 1), low_edge, high_edge
-
-
-def _interpolate(pixels: Raster, native: MosaicGrid, grid: MosaicGrid) -> Raster:
-    """Put harmonised pixels on a finer or shifted grid of the same CRS, bilinear, aware of 0."""
-    result = np.zeros(grid.shape, dtype=np.uint16)
-    if not pixels.any():
-        return result
-    reproject(
-        pixels,
-        result,
-        src_transform=native.transform,
-        src_crs=native.crs,
-        src_nodata=NODATA,
-        dst_transform=grid.transform,
-        dst_crs=grid.crs,
-        dst_nodata=NODATA,
-        resampling=Resampling.bilinear,
-        tolerance=0,
-        XSCALE=1,
-        YSCALE=1,
-    )
-    return result
+    except ValueError as error:
+        msg = f"{href}: {error}"
+        raise GridError(msg) from error

@@ -22,7 +22,8 @@ from shapely.geometry.polygon import orient
 
 from cloudbuster.core.bands import BANDS
 from cloudbuster.core.grid import MosaicGrid
-from cloudbuster.io.scene_raster import CLOUD_DISTANCE_BAND, NODATA, SCENE_INDEX_BAND
+from cloudbuster.io.scene_raster import CLOUD_DISTANCE_BAND, SCENE_INDEX_BAND
+from cloudbuster.io.tiled_raster import NODATA
 from cloudbuster.io.uri import is_remote, join, write_bytes
 from cloudbuster.models import MosaicRequest, SceneRecord
 
@@ -89,7 +90,9 @@ class MosaicDescription:
         All scenes that were merged, whether or not they give a pixel.
     clear_fraction, backstop_fraction, hole_fraction : float
         Shares of the grid's cells; they add up to 1.
-    cloudless, cloudy, quality, preview : str
+    never_observed_fraction : float
+        The part of the holes that no scene saw.
+    cloudless, cloudy, quality, preview, report : str
         File names, beside the item.
     preview_shape : tuple of int
         (rows, columns) of the preview.
@@ -105,10 +108,12 @@ class MosaicDescription:
     clear_fraction: float
     backstop_fraction: float
     hole_fraction: float
+    never_observed_fraction: float
     cloudless: str
     cloudy: str
     quality: str
     preview: str
+    report: str
     preview_shape: tuple[int, int]
     request: MosaicRequest | None = None
 
@@ -222,6 +227,7 @@ def _period(mosaic: MosaicDescription) -> tuple[datetime, datetime]:
 
 
 def _properties(mosaic: MosaicDescription) -> dict[str, Any]:
+    """Properties of the mosaic's item: what it is, how it was made, and of which scenes."""
     properties = {
         "title": f"Cloud-free Sentinel-2 mosaic {mosaic.name}",
         "constellation": "sentinel-2",
@@ -270,6 +276,7 @@ def _placing(grid: MosaicGrid, shape: tuple[int, int] | None = None) -> dict[str
 
 
 def _scene_row(scene: MosaicScene) -> dict[str, Any]:
+    """Row of the scene table; short where the scene came without a record."""
     record = scene.record
     row: dict[str, Any] = {
         "index": scene.index,
@@ -297,6 +304,7 @@ def _scene_row(scene: MosaicScene) -> dict[str, Any]:
 
 
 def _assets(mosaic: MosaicDescription) -> dict[str, pystac.Asset]:
+    """Describe each product by its bands."""
     # The cloudless asset comes first: readers that look a band up by its name take the first one.
     spectral = [*(_eo_band(name) for name in mosaic.bands), _index_band()]
     gsd = gsd_m(mosaic.grid)
@@ -327,6 +335,12 @@ def _assets(mosaic: MosaicDescription) -> dict[str, pystac.Asset]:
             media_type=pystac.MediaType.PNG,
             roles=["overview", "visual"],
             extra_fields=_placing(mosaic.grid, mosaic.preview_shape),
+        ),
+        "report": pystac.Asset(
+            f"./{mosaic.report}",
+            title="What the mosaic covers, and which scene gave what",
+            media_type=pystac.MediaType.HTML,
+            roles=["metadata"],
         ),
     }
 

@@ -124,6 +124,7 @@ def footprint(datatake: Datatake, tile: Tile, size: Size) -> shapely.Polygon:
 def _band_asset(
     band: str, datatake: Datatake, tile: Tile, kind: Kind, suffix: str
 ) -> dict[str, Any]:
+    """Asset of a band, flags as wrong as the plan wants them."""
     facts = BANDS[band]
     eo_band = {
         "name": ASSETS[band][0],
@@ -200,6 +201,7 @@ def _zulu(time: dt.datetime, digits: int) -> str:
 
 
 def _esa_names(datatake: Datatake, tile: Tile, kind: Kind) -> dict[str, Any]:
+    """Properties in which ESA's names of product, datatake, datastrip and granule stand."""
     generated = REPROCESSED_AT if datatake.sequence else datatake.sensing + GENERATION_DELAY
     if kind == "L1C":
         generated -= dt.timedelta(hours=1)
@@ -230,6 +232,7 @@ def _properties(
     affected: npt.NDArray[np.int64],
     classes: npt.NDArray[np.int64],
 ) -> dict[str, Any]:
+    """Properties of an item; shares are counted, not planned."""
     valid, total = int(affected[1:].sum()), int(affected.sum())
     sensed = datatake.sensing + dt.timedelta(seconds=TILE_DELAY_S[tile.name])
     properties: dict[str, Any] = {

@@ -5,8 +5,9 @@ share of the seen area cloudy; they are measured once, on a coarse lattice over 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -160,23 +161,30 @@ def make_sky(datatake: Datatake, *, seed: int, bounds: tuple[float, float, float
     inside = seen(edge, x, y)
     fields = [_layer_noise(seed, datatake, layer, x, y)[inside] for layer in range(3)]
     ranked = [np.sort(field) for field in fields]
+    thresholds = partial(_thresholds, ranked, datatake.low_share)
+    strength = _bisect(lambda tried: _cover(fields, thresholds(tried)) < datatake.cover)
+    return Sky(datatake, seed, thresholds(strength), edge)
 
-    def thresholds(strength: float) -> tuple[float, float, float]:
-        shares = [1 - (1 - strength) ** weight for weight in datatake.low_share]
-        at = [
-            min(int((1 - share) * len(ranks)), len(ranks) - 1)
-            for share, ranks in zip(shares, ranked, strict=True)
-        ]
-        low, middle, cirrus = (float(ranks[i]) for ranks, i in zip(ranked, at, strict=True))
-        return low, middle, cirrus
 
-    def below(strength: float) -> bool:
-        covered = np.zeros(fields[0].shape, bool)
-        for layer, (field, limit) in enumerate(zip(fields, thresholds(strength), strict=True)):
-            covered |= _opacity(field, limit, layer) > COVERED_OPACITY
-        return float(covered.mean()) < datatake.cover
+def _thresholds(
+    ranked: Sequence[Field], weights: Sequence[float], strength: float
+) -> tuple[float, float, float]:
+    """Value of each layer's sorted noise above which there is cloud, for a strength of 0 to 1."""
+    shares = [1 - (1 - strength) ** weight for weight in weights]
+    at = [
+        min(int((1 - share) * len(ranks)), len(ranks) - 1)
+        for share, ranks in zip(shares, ranked, strict=True)
+    ]
+    low, middle, cirrus = (float(ranks[i]) for ranks, i in zip(ranked, at, strict=True))
+    return low, middle, cirrus
 
-    return Sky(datatake, seed, thresholds(_bisect(below)), edge)
+
+def _cover(fields: Sequence[Field], thresholds: Sequence[float]) -> float:
+    """Share of the points that the layers together cover."""
+    covered = np.zeros(fields[0].shape, bool)
+    for layer, (field, limit) in enumerate(zip(fields, thresholds, strict=True)):
+        covered |= _opacity(field, limit, layer) > COVERED_OPACITY
+    return float(covered.mean())
 
 
 def _water_cloud(sky: Sky, x: Axis, y: Axis, layer: int) -> Field:

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from cloudbuster.catalogs.schema import parse_scene
+from cloudbuster.core.offset_metadata import offset_metadata
 from cloudbuster.core.scene import BandAsset, Scene
 from cloudbuster.errors import CatalogError
-from cloudbuster.io.scene_source import offset_metadata
 from tests.conftest import DATA_VARIABLE, DEFAULT_DATA
 
 TABLE = Path(__file__).with_name("scenes.json")

@@ -5,8 +5,9 @@ import pytest
 from click.testing import CliRunner
 
 from cloudbuster.catalogs import CATALOGS, check_catalog, open_catalog
+from cloudbuster.catalogs.item_hrefs import mended_item, mirrored_item
 from cloudbuster.catalogs.named import catalog_statuses
-from cloudbuster.catalogs.schema import mended_item, mirrored_item, parse_scene
+from cloudbuster.catalogs.schema import parse_scene
 from cloudbuster.catalogs.stac_api import StacApiCatalog
 from cloudbuster.cli import cli
 from cloudbuster.core.asset_mirror import mirrored_href, parse_mirror
@@ -72,8 +73,9 @@ def test_catalogs_are_listed_with_what_they_need_and_whether_it_is_there(monkeyp
     result = CliRunner().invoke(cli, ["catalogs", "--json"])
     known = {entry["name"]: entry for entry in json.loads(result.stdout)}
     assert list(known) == [*CATALOGS, "URL", "PATH"]
-    assert known["cdse"]["is_ready"] is False
-    assert known["planetary-computer"]["is_ready"] is True
+    assert known["cdse"]["is_ready"] == {"L2A": False, "L1C": False}
+    assert known["planetary-computer"]["is_ready"] == {"L2A": True}
+    assert known["PATH"]["is_ready"] == {"L2A": True, "L1C": True}
     assert known["planetary-computer"]["levels"] == ["L2A"]
     assert known["earth-search"]["requester_pays"] == ["L1C"]
     for name in CDSE_KEY_VARIABLES:
@@ -81,7 +83,18 @@ def test_catalogs_are_listed_with_what_they_need_and_whether_it_is_there(monkeyp
     result = CliRunner().invoke(cli, ["catalogs"])
     assert "[x] needs S3 keys of the Data Space (CDSE_S3_ACCESS_KEY" in result.stdout
     assert "secret-value" not in result.stdout
-    assert {status.name: status.is_ready for status in catalog_statuses()}["cdse"]
+    ready = {status.name: status.is_ready for status in catalog_statuses()}
+    assert ready["cdse"] == {"L2A": True, "L1C": True}
+
+
+def test_a_level_that_is_free_is_ready_where_another_one_is_not(monkeypatch):
+    def ready():
+        result = CliRunner().invoke(cli, ["catalogs", "--json"])
+        return {entry["name"]: entry["is_ready"] for entry in json.loads(result.stdout)}
+
+    assert ready()["earth-search"] == {"L2A": True, "L1C": False}
+    monkeypatch.setenv("AWS_PROFILE", "mine")
+    assert ready()["earth-search"] == {"L2A": True, "L1C": True}
 
 
 @pytest.mark.parametrize(

@@ -22,3 +22,21 @@ def test_a_url_is_a_stac_api():
 def test_a_scheme_without_a_catalog_is_refused():
     with pytest.raises(CatalogError, match="s3:// is not supported"):
         open_catalog("s3://bucket/catalog.json")
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("earthsearch", "; did you mean earth-search?"),
+        ("Earth-Search", "; did you mean earth-search?"),
+        ("/where/the/request/is/planetary_computer", "; did you mean planetary-computer?"),
+        ("my-catalog", ""),
+    ],
+)
+def test_what_is_neither_a_path_nor_a_name_is_answered_with_the_names(typed, meant):
+    with pytest.raises(CatalogError) as told:
+        open_catalog(typed)
+    assert str(told.value) == (
+        f"catalog {typed}: No such file or directory; check the path, or take a name: "
+        f"earth-search, planetary-computer, cdse, rasterfoundry{meant}"
+    )

@@ -7,16 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cloudbuster.catalogs.schema import (
-    absolute_item,
-    acquired_of,
-    footprint_of,
-    is_item,
-    kind_of,
-    missing_bands,
-    parse_scene,
-    parse_time,
-)
+from cloudbuster.catalogs.item_hrefs import absolute_item
+from cloudbuster.catalogs.item_properties import acquired_of, footprint_of, kind_of, parse_time
+from cloudbuster.catalogs.schema import is_item, missing_bands, parse_scene
 from cloudbuster.core.bands import BANDS_BY_KIND
 from cloudbuster.core.scene import BandAsset
 from cloudbuster.errors import CatalogError

@@ -5,9 +5,18 @@ import pytest
 import shapely
 from shapely.geometry import MultiPolygon, box, mapping, shape
 
-from cloudbuster.catalogs.schema import mgrs_tile_of
+from cloudbuster.catalogs.item_properties import mgrs_tile_of
 from cloudbuster.core.antimeridian import unwrapped
-from cloudbuster.core.footprint import read_footprint, repaired_footprints, tile_square
+from cloudbuster.core.footprint import (
+    COLUMNS,
+    ROWS,
+    TILES_NORTH_END_DEG,
+    TILES_SOUTH_END_DEG,
+    read_footprint,
+    refuse_beyond_tiles,
+    repaired_footprints,
+    tile_square,
+)
 
 ACROSS = MultiPolygon([box(178, 67, 180, 68), box(-180, 67, -179, 68)])
 ACROSS_BOX = [178, 67, -179, 68]
@@ -117,3 +126,32 @@ def test_the_footprints_of_real_items_lie_in_the_squares_of_their_tiles(test_dat
         "S2B_T01WCR_20250427T000611_L2A",
         "S2A_OPER_MSI_L2A_TL_2APS_20230602T025701_A041483_T01WCR",
     }
+
+
+def test_no_square_reaches_further_than_the_ends_say():
+    for zone, band, south, north in ((33, "X", 72, 84), (34, "X", 72, 84), (33, "C", -80, -72)):
+        # The squares beside the edges of a zone lie furthest from the equator.
+        for column in (COLUMNS[zone % 3][0], COLUMNS[zone % 3][-1]):
+            squares = (square_of(f"{zone}{band}{column}{row}").bounds for row in ROWS)
+            # Rows repeat: a letter that the band does not have names a square that does not exist.
+            there = [bounds for bounds in squares if bounds[3] > south and bounds[1] < north]
+            assert max(bounds[3] for bounds in there) < TILES_NORTH_END_DEG
+            assert min(bounds[1] for bounds in there) > TILES_SOUTH_END_DEG
+
+
+@pytest.mark.parametrize("area", [box(10, 88, 11, 89), box(10, -89, 11, -88)])
+def test_an_area_that_no_tile_reaches_is_refused(area):
+    with pytest.raises(ValueError, match="no tile of Sentinel-2 lies between"):
+        refuse_beyond_tiles(area)
+
+
+@pytest.mark.parametrize(
+    "area",
+    [
+        box(10, 83.9, 11, 89),
+        box(10, -80.9, 11, -80.5),
+        MultiPolygon([box(10, 88, 11, 89), box(10, 45, 11, 46)]),
+    ],
+)
+def test_an_area_that_a_tile_may_reach_is_not_refused(area):
+    refuse_beyond_tiles(area)

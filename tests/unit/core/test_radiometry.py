@@ -8,22 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from cloudbuster.core.digital_numbers import harmonise
 from cloudbuster.core.grid import MosaicGrid
-from cloudbuster.core.radiometry import (
+from cloudbuster.core.offset_metadata import OffsetMetadata, Treatment, provider_treatment
+from cloudbuster.core.offset_neighbours import (
     NO_COMPARISON,
-    OffsetMetadata,
-    PixelEvidence,
     SceneLook,
     ShiftEstimate,
-    Treatment,
     choose_references,
-    decide_offset,
-    harmonise,
-    pixel_evidence,
-    provider_treatment,
-    settle_by_neighbours,
     shift_against,
 )
+from cloudbuster.core.offset_pixels import PixelEvidence, pixel_evidence
+from cloudbuster.core.radiometry import decide_offset, settle_by_neighbours
 
 NAMES = ("B12", "B04", "B02")
 # Reflectance times 10 000 in B12, B04, B02: dark and bright ground.

@@ -12,7 +12,7 @@ import shapely
 
 from cloudbuster.core.bands import BANDS, BANDS_BY_KIND
 from cloudbuster.errors import BadInputError
-from cloudbuster.sample import plan, write, write_sample
+from cloudbuster.sample import files, plan, write, write_sample
 
 if TYPE_CHECKING:
     from cloudbuster.events import Event
@@ -23,7 +23,7 @@ def shrink(patch):
     origins = {"33TWL": (499_980, 5_100_000), "33TWM": (499_980, 5_101_440)}
     patch.setitem(plan.TILE_ORIGINS, "small", origins)
     # Several blocks a tile, the last of them cut.
-    patch.setattr(write, "BLOCK_PIXELS", 180)
+    patch.setattr(files, "BLOCK_PIXELS", 180)
 
 
 @pytest.fixture
@@ -170,8 +170,15 @@ def test_aoi_lies_inside_the_tiles_and_over_both(world):
 
 @pytest.mark.usefixtures("tiny")
 def test_write_sample_makes_the_same_bytes_in_blocks_of_another_size(world, tmp_path, monkeypatch):
-    monkeypatch.setattr(write, "BLOCK_PIXELS", 1830)
-    assert digests(write_sample(tmp_path / "again").folder) == digests(world.folder)
+    monkeypatch.setattr(files, "BLOCK_PIXELS", 1830)
+    # Three scenes of both tiles, two of them with the swath's edge, stand for all.
+    some = plan.planned_scenes("small")[2::5]
+    monkeypatch.setattr(plan, "planned_scenes", lambda _size: some)
+    again = digests(write_sample(tmp_path / "again").folder)
+    for lists_all in ("catalog/catalog.json", "truth/truth.json"):
+        del again[lists_all]
+    assert len(again) == 3 * 30 + 6
+    assert again.items() <= digests(world.folder).items()
 
 
 @pytest.mark.usefixtures("tiny")

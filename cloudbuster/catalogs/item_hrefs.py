@@ -1,0 +1,134 @@
+"""Where the assets of a STAC item lie: hrefs made absolute, put right, led to mirrors."""
+
+import re
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from cloudbuster.catalogs.item_properties import kind_of
+from cloudbuster.core.asset_mirror import Mirror, mirrored_href
+from cloudbuster.core.bands import BANDS, Kind
+from cloudbuster.io.original import L1C_BUCKET, L2A_BUCKET, TILE_PATH
+from cloudbuster.io.uri import is_remote, join, resolve
+from cloudbuster.models import Item
+
+# Files of the L2A bucket right under the folder of their tile, where none is: each lies in the
+# folder of its resolution (R10m, ...; layout of the bucket, cirrus-earth-search#33).
+_UNFOLDED_L2A = re.compile(
+    rf"({re.escape(L2A_BUCKET)}/{TILE_PATH.pattern})/(B\d[\dA]|SCL|AOT|WVP)\.jp2"
+)
+# Finest resolution at which the bucket has what is no band, metres.
+OTHER_GSD_M = {"SCL": 20, "AOT": 10, "WVP": 10}
+# Bands right under the folder of their tile: so they lie in the bucket of L1C.
+_L1C_BAND = re.compile(
+    rf"{re.escape(L2A_BUCKET)}/(?P<key>{TILE_PATH.pattern}/(?:B\d[\dA]|TCI)\.jp2)"
+)
+
+
+def _l1c_bucket(href: str) -> str:
+    """Put an L1C band where it is: items before July 2023 name the L2A bucket (earth-search#72)."""
+    match = _L1C_BAND.fullmatch(href)
+    return f"{L1C_BUCKET}/{match['key']}" if match else href
+
+
+def _l2a_folder(href: str) -> str:
+    """Put a file of the L2A bucket into the folder of its resolution."""
+    match = _UNFOLDED_L2A.fullmatch(href)
+    if match is None:
+        return href
+    folder, name = match[1], match.groups()[-1]
+    gsd_m = BANDS[name].gsd_m if name in BANDS else OTHER_GSD_M[name]
+    return f"{folder}/R{gsd_m:g}m/{name}.jp2"
+
+
+# What is known to be wrong with hrefs, by product level.
+MENDED_HREFS: dict[Kind, Callable[[str], str]] = {"L1C": _l1c_bucket, "L2A": _l2a_folder}
+
+
+def absolute_item(item: Item, base: str | None = None) -> Item:
+    """Copy of an item whose asset and link hrefs are absolute.
+
+    Parameters
+    ----------
+    item : dict
+        STAC item. Not modified.
+    base : str or None
+        Folder or prefix of the item; None takes that of its self link, where it is absolute.
+
+    Returns
+    -------
+    dict
+        Equal to ``item`` but for the hrefs; without a base they stay as they are.
+    """
+    folder = base if base is not None else self_folder(item)
+    if folder is None:
+        return dict(item)
+    resolved = partial(_resolved, folder=folder)
+    copy = _with_asset_hrefs(item, resolved)
+    if isinstance(item.get("links"), list):
+        copy["links"] = [_with_href(link, resolved) for link in item["links"]]
+    return copy
+
+
+def mended_item(item: Item) -> Item:
+    """Copy of an item with what is known to be wrong with its assets' hrefs put right.
+
+    Parameters
+    ----------
+    item : dict
+        STAC item, hrefs absolute. Not modified.
+
+    Returns
+    -------
+    dict
+        Equal to ``item`` but for the hrefs of `MENDED_HREFS`; mending it again changes nothing.
+    """
+    kind = kind_of(item)
+    return item if kind is None else _with_asset_hrefs(item, MENDED_HREFS[kind])
+
+
+def mirrored_item(item: Item, mirrors: Sequence[Mirror]) -> Item:
+    """Copy of an item whose asset hrefs lead to mirrors.
+
+    Parameters
+    ----------
+    item : dict
+        STAC item, hrefs absolute. Not modified.
+    mirrors : sequence of (str, str)
+        As `cloudbuster.core.asset_mirror.mirrored_href` takes them.
+
+    Returns
+    -------
+    dict
+    """
+    return _with_asset_hrefs(item, lambda href: mirrored_href(href, mirrors)) if mirrors else item
+
+
+def _with_asset_hrefs(item: Item, change: Callable[[str], str]) -> Item:
+    """Copy of an item with the href of each asset changed."""
+    assets = {key: _with_href(asset, change) for key, asset in item["assets"].items()}
+    return {**item, "assets": assets}
+
+
+def _with_href(entry: object, change: Callable[[str], str]) -> object:
+    """Copy of an asset or a link with its href changed; one that has none stays as it is."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("href"), str):
+        return entry
+    return {**entry, "href": change(entry["href"])}
+
+
+def self_folder(item: Item) -> str | None:
+    """Folder of the item's self link (or the canonical one), where that is absolute."""
+    links = item.get("links")
+    for rel in ("self", "canonical"):
+        for link in links if isinstance(links, list) else []:
+            href = link.get("href") if isinstance(link, dict) and link.get("rel") == rel else None
+            if isinstance(href, str) and (is_remote(href) or href.startswith("/")):
+                return href.rpartition("/")[0]
+    return None
+
+
+def _resolved(href: str, folder: str) -> str:
+    """Make ``href`` absolute; any scheme (``gs://`` too) and a path from the root already are."""
+    if "://" in href or href.startswith("/"):
+        return href
+    return join(folder, href.removeprefix("./")) if is_remote(folder) else resolve(href, folder)

@@ -1,0 +1,167 @@
+"""Files of the sample world: JSON, and rasters written block by block, then made COG or JP2."""
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+import rasterio
+import rasterio.shutil
+from rasterio.windows import Window
+
+from cloudbuster.sample import plan
+from cloudbuster.sample.product import Block
+
+# Side of the blocks that are in memory at once, pixels of 10 m: a multiple of 6, a sixth of a tile.
+BLOCK_PIXELS = 1830
+# Earth Search's COGs have overviews 2 to 16; a small raster gets those with 32 pixels or more.
+MAX_OVERVIEWS = 4
+MIN_OVERVIEW_PIXELS = 32
+GDAL_OPTIONS = {"GDAL_PAM_ENABLED": "NO", "GDAL_CACHEMAX": 256, "GDAL_NUM_THREADS": "1"}
+
+
+@dataclass(frozen=True)
+class Target:
+    """One raster to be written.
+
+    Attributes
+    ----------
+    path : Path
+        Of the finished file; its ending says which format.
+    gsd_m : int
+        Side of a pixel, metres.
+    dtype : str
+        As rasterio takes it.
+    west_m, north_m : int
+        Corner in the CRS of the world, metres.
+    width, height : int
+        Pixels.
+    bands : tuple of str
+        Descriptions of the bands; empty for one band without a name.
+    resampling : str
+        Of the overviews, as GDAL's COG driver takes it.
+    nodata : int or None
+        Tag of a COG.
+    """
+
+    path: Path
+    gsd_m: int
+    dtype: str
+    west_m: int
+    north_m: int
+    width: int
+    height: int
+    bands: tuple[str, ...] = ()
+    resampling: str = "AVERAGE"
+    nodata: int | None = 0
+
+
+class Rasters:
+    """Rasters written window by window to plain GeoTIFFs, then made COG or JP2 on leaving.
+
+    Parameters
+    ----------
+    targets : mapping
+        Target by a key of the caller's.
+    """
+
+    def __init__(self, targets: Mapping[tuple[str, str], Target]) -> None:
+        self._targets = targets
+        self._open: dict[tuple[str, str], Any] = {}
+        self._stack = contextlib.ExitStack()
+
+    def __contains__(self, key: tuple[str, str]) -> bool:
+        return key in self._targets
+
+    def __enter__(self) -> "Rasters":
+        for key, target in self._targets.items():
+            target.path.parent.mkdir(parents=True, exist_ok=True)
+            self._open[key] = self._stack.enter_context(_open_scratch(target))
+        return self
+
+    def __exit__(self, failed: type[BaseException] | None, *_rest: object) -> None:
+        self._stack.close()
+        for target in self._targets.values():
+            if failed is None:
+                _finish(target)
+            _scratch(target).unlink(missing_ok=True)
+
+    def put(
+        self, key: tuple[str, str], block: Block, pixels: npt.NDArray[Any]
+    ) -> tuple[slice, slice]:
+        """Write a block, shape (band, y, x); return the part of it that is inside the raster."""
+        target = self._targets[key]
+        column = (block.west_m - target.west_m) // target.gsd_m
+        row = (target.north_m - block.north_m) // target.gsd_m
+        rows = min(pixels.shape[1], target.height - row)
+        columns = min(pixels.shape[2], target.width - column)
+        window = Window(column, row, columns, rows)
+        self._open[key].write(pixels[:, :rows, :columns], window=window)
+        return slice(0, rows), slice(0, columns)
+
+
+def blocks_of(west_m: int, north_m: int, *, columns: int, rows: int) -> Iterator[Block]:
+    """Cut a raster (pixels of 10 m) into blocks; the last may reach over its edge."""
+    for row in range(0, rows, BLOCK_PIXELS):
+        for column in range(0, columns, BLOCK_PIXELS):
+            high, wide = (
+                -(-min(BLOCK_PIXELS, end - start) // 6) * 6
+                for start, end in ((row, rows), (column, columns))
+            )
+            yield Block(west_m + column * 10, north_m - row * 10, high, wide)
+
+
+def _scratch(target: Target) -> Path:
+    return target.path.with_name(f"{target.path.name}.scratch.tif")
+
+
+def _open_scratch(target: Target) -> Any:  # noqa: ANN401 -- rasterio has no types
+    """Open the plain GeoTIFF that blocks are written to."""
+    dataset = rasterio.open(
+        _scratch(target),
+        "w",
+        driver="GTiff",
+        width=target.width,
+        height=target.height,
+        count=max(len(target.bands), 1),
+        dtype=target.dtype,
+        crs=f"EPSG:{plan.EPSG}",
+        transform=rasterio.Affine(target.gsd_m, 0, target.west_m, 0, -target.gsd_m, target.north_m),
+        nodata=None if target.path.suffix == ".jp2" else target.nodata,
+        tiled=True,
+        blockxsize=512,
+        blockysize=512,
+        bigtiff="IF_SAFER",
+    )
+    for number, name in enumerate(target.bands, start=1):
+        dataset.set_band_description(number, name)
+    return dataset
+
+
+def _finish(target: Target) -> None:
+    """Copy the scratch file to its final format."""
+    if target.path.suffix == ".jp2":
+        options = {"driver": "JP2OpenJPEG", "quality": "100", "reversible": "YES", "ycc": "NO"}
+        if target.dtype == "uint16":
+            options["nbits"] = "15"
+    else:
+        smaller = min(target.width, target.height) // MIN_OVERVIEW_PIXELS
+        options = {
+            "driver": "COG",
+            "compress": "DEFLATE",
+            "predictor": "STANDARD" if target.dtype == "uint16" else "NO",
+            "blocksize": "512",
+            "bigtiff": "IF_SAFER",
+            "overview_resampling": target.resampling,
+            "overview_count": str(min(MAX_OVERVIEWS, max(smaller.bit_length() - 1, 0))),
+        }
+    rasterio.shutil.copy(_scratch(target), target.path, **options)
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    """Write a document, and the folders that lead to it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
