@@ -52,6 +52,12 @@ BENCHMARKS = (
         reference="merge-rasterio",
         max_peak_bytes=1e9,
     ),
+    Benchmark(
+        "merge-parts",
+        "merge them in four parts, and put these together",
+        reference="merge",
+        max_peak_bytes=1e9,
+    ),
     Benchmark("merge-rasterio", "  reference: rasterio.merge, then a COG"),
     Benchmark("search", "search 1000 items, once loaded", max_values={"search_ms": 1.0}),
     Benchmark(
@@ -60,6 +66,7 @@ BENCHMARKS = (
         max_peak_bytes=4e8,
         max_values={"growth_mb": 300.0},
     ),
+    Benchmark("synth", "synthesize the stack of the defaults"),
 )
 
 

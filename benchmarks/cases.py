@@ -5,8 +5,10 @@ and loads nothing of this package.
 """
 
 import json
+import os
 import shutil
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -65,6 +67,22 @@ def merge(cache: Path) -> dict[str, float]:
     output = _empty_folder(cache / "merge")
     result = merge_scenes(str(make_inputs(cache).scenes), str(output), name=MERGE_NAME)
     return {"clear_fraction": result.clear_fraction}
+
+
+def merge_parts(cache: Path) -> dict[str, float]:
+    """Merge the same scenes in four parts, then put them together; seconds of the last step."""
+    from benchmarks.inputs import MERGE_NAME, make_inputs
+    from cloudbuster.io.mosaic_parts import Part
+    from cloudbuster.merge import merge_part
+    from cloudbuster.merge import merge_parts as put_together
+
+    output, scenes = _empty_folder(cache / "merge-parts"), str(make_inputs(cache).scenes)
+    parts = str(output / "parts")
+    for number in range(1, 5):
+        merge_part(scenes, parts, part=Part(MERGE_NAME, number, 2048))
+    before = time.process_time()
+    put_together(parts, scenes, str(output), name=MERGE_NAME, cells=2048)
+    return {"last_step_cpu_s": time.process_time() - before}
 
 
 def merge_rasterio(cache: Path) -> dict[str, float]:
@@ -140,14 +158,33 @@ def search_parquet(cache: Path) -> dict[str, float]:
     }
 
 
+def synth(cache: Path) -> dict[str, float]:
+    """Synthesize the stack of the defaults, as ``cdk synth`` runs the app: Python and node."""
+    output = _empty_folder(cache / "synth")
+    environment = {
+        **os.environ,
+        "CDK_CONTEXT_JSON": json.dumps(json.loads(Path("cdk.json").read_text())["context"]),
+        "CDK_OUTDIR": str(output),
+        # The `infra` extra brings node beside Python.
+        "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])),
+    }
+    subprocess.run(
+        [sys.executable, "-m", "infra.app"], env=environment, stderr=subprocess.PIPE, check=True
+    )
+    (template,) = output.glob("*.template.json")
+    return {"resources": len(json.loads(template.read_text())["Resources"])}
+
+
 CASES: dict[str, Callable[[Path], dict[str, float]]] = {
     "prepare": prepare,
     "gather": gather,
     "gather-copy": gather_copy,
     "merge": merge,
+    "merge-parts": merge_parts,
     "merge-rasterio": merge_rasterio,
     "search": search,
     "search-parquet": search_parquet,
+    "synth": synth,
 }
 
 

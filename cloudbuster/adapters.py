@@ -129,7 +129,8 @@ def merge(flags: Flags, on_event: OnEvent) -> str | None:
     """``cloudbuster merge``: what was made, as JSON."""
     if flags["task"]:
         task = read_document(flags["task"], MergeTask)
-        return merge_task(task, on_event=on_event).to_json().decode().rstrip()
+        made = merge_task(task, on_event=on_event)
+        return made.to_json().decode().rstrip() if made else None
     _require(flags, "input_path", "output_path", "name")
     if flags["dryrun"]:
         scenes = find_scenes(flags["input_path"], flags["name"])
@@ -189,6 +190,7 @@ def _products(products: MergeResult) -> str:
             ("backstop", products.cloudy),
             ("quality", products.quality),
             ("preview", products.preview),
+            ("report", products.report),
             ("item", products.item),
         )
     )
@@ -285,7 +287,8 @@ def _request(flags: Flags) -> MosaicRequest:
 
 def _query_options(flags: Flags) -> QueryOptions:
     token_given = bool(flags.get("refresh_token"))
-    catalog = flags["catalog"] or ("rasterfoundry" if token_given else DEFAULT_CATALOG)
+    default = "rasterfoundry" if token_given else DEFAULT_CATALOG
+    catalog = default if flags["catalog"] is None else flags["catalog"]
     if token_given and catalog != "rasterfoundry":
         msg = f"--refresh-token is of rasterfoundry, not of {catalog}; leave one of them out"
         raise RequestError(msg)

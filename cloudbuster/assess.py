@@ -17,6 +17,7 @@ from cloudbuster.errors import NothingUsableError
 from cloudbuster.events import Event, OnEvent, emit
 from cloudbuster.io.gdal_env import gdal_env
 from cloudbuster.io.scene_raster import OpenScenes
+from cloudbuster.io.uri import join
 from cloudbuster.models import (
     Assessment,
     FilterOptions,
@@ -30,7 +31,7 @@ BLOCK_CELLS = 1024
 
 
 def assess_scenes(
-    folder: Path,
+    folder: Path | str,
     records: tuple[SceneRecord, ...],
     selection: Selection,
     options: FilterOptions,
@@ -42,8 +43,8 @@ def assess_scenes(
 
     Parameters
     ----------
-    folder : Path
-        Where the scenes lie.
+    folder : Path or str
+        Where the scenes lie; of an ``s3://`` prefix no more is read than their looks.
     records : tuple of SceneRecord
         The gathered scenes, all on one grid.
     selection : Selection
@@ -77,7 +78,7 @@ def assess_scenes(
     # An area of less than a cell may hold no centre of one: then the cells that it touches count.
     touched = not any(_burn(inside, grid.crop(window)).any() for window in blocks)
     tally = np.zeros(options.coverage_count + 5, dtype=np.int64)
-    with gdal_env(), OpenScenes([folder / record.raster for record in records], grid) as scenes:
+    with gdal_env(), OpenScenes(_rasters(folder, records), grid) as scenes:
         for done, window in enumerate(blocks, start=1):
             within = _burn(inside, grid.crop(window), all_touched=touched)
             if within.any():
@@ -88,7 +89,7 @@ def assess_scenes(
     return _assessment(tally, selection, options, failures, len(records), area_m2)
 
 
-def backstop_repairs(folder: Path, records: tuple[SceneRecord, ...]) -> tuple[str, ...]:
+def backstop_repairs(folder: Path | str, records: tuple[SceneRecord, ...]) -> tuple[str, ...]:
     """Find the scenes whose unmasked pixels fill what no clear look and no backstop fills.
 
     Catalog footprints promise more than the pixels hold, and a backstop scene may have failed:
@@ -96,8 +97,8 @@ def backstop_repairs(folder: Path, records: tuple[SceneRecord, ...]) -> tuple[st
 
     Parameters
     ----------
-    folder : Path
-        Where the scenes lie.
+    folder : Path or str
+        Where the scenes lie; of an ``s3://`` prefix no more is read than their looks.
     records : tuple of SceneRecord
         The gathered scenes, all on one grid.
 
@@ -111,7 +112,7 @@ def backstop_repairs(folder: Path, records: tuple[SceneRecord, ...]) -> tuple[st
     grid = records[0].grid.grid()
     backstops = {record.item_id for record in records if record.backstop}
     needed: dict[str, None] = {}
-    with gdal_env(), OpenScenes([folder / record.raster for record in records], grid) as scenes:
+    with gdal_env(), OpenScenes(_rasters(folder, records), grid) as scenes:
         for window in grid.blocks(BLOCK_CELLS):
             looks = _looks(records, scenes, window)
             hole = ~_filled(looks)
@@ -121,6 +122,10 @@ def backstop_repairs(folder: Path, records: tuple[SceneRecord, ...]) -> tuple[st
                     needed[record.item_id] = None
                     hole &= ~sees
     return tuple(record.item_id for record in records if record.item_id in needed)
+
+
+def _rasters(folder: Path | str, records: tuple[SceneRecord, ...]) -> list[str]:
+    return [join(str(folder), record.raster) for record in records]
 
 
 def _looks(

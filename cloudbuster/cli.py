@@ -28,12 +28,20 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="cloudbuster")
-@click.option("--log-json", is_flag=True, help="Log one JSON object a line.")
+@click.option(
+    "--log-json",
+    is_flag=True,
+    envvar="CLOUDBUSTER_LOG_JSON",
+    show_envvar=True,
+    help="Log one JSON object a line.",
+)
 @click.option(
     "--log-level",
     type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False),
     default="WARNING",
     show_default=True,
+    envvar="CLOUDBUSTER_LOG_LEVEL",
+    show_envvar=True,
 )
 def cli(*, log_json: bool, log_level: str) -> None:
     """Cloud-free mosaics from Sentinel-2 imagery: query, filter, gather, merge, or run it all."""

@@ -41,7 +41,7 @@ from cloudbuster.models import (
     SelectionEntry,
 )
 from cloudbuster.query import query_scenes, request_area
-from cloudbuster.tasks import check_crs, plan_tasks
+from cloudbuster.tasks import check_crs, has_same_files, plan_tasks
 
 logger = logging.getLogger(__name__)
 
@@ -213,10 +213,11 @@ class _Line:
         for path in sorted((self.folder / "tasks").glob("*.json")):
             try:
                 task = read_document(str(path), GatherTask)
+                is_valid = has_same_files(task)
             except BadInputError:
                 logger.warning("document_unreadable", extra={"path": str(path)})
                 continue
-            if task.radiometry is not None:
+            if task.radiometry is not None and is_valid:
                 known[str(task.item["id"])] = task.radiometry
         return known
 
@@ -236,6 +237,7 @@ class _Line:
                 name=self.request.name,
                 composite=self.request.merge.composite,
                 request=self.request,
+                assessment=assessment,
                 on_event=self.on_event,
             )
         reasons = None if assessment.covered else assessment.reasons
@@ -310,7 +312,7 @@ class _Status:
         if self._force or before is None or before.products is None:
             return None
         files = before.products.model_dump(
-            include={"cloudless", "cloudy", "quality", "item", "preview"}
+            include={"cloudless", "cloudy", "quality", "item", "preview", "report"}
         )
         if before.merge_fingerprint != fingerprint:
             return None

@@ -10,22 +10,13 @@ import numpy as np
 import pytest
 import rasterio
 
-from cloudbuster import cli, legacy
+from cloudbuster import legacy
 from cloudbuster.errors import ExitCode
 from tests.factories import SceneSpec, area_of, write_scene
+from tests.integration import command_line
+from tests.integration.command_line import invoke, last_line
 
 CLOUD = [(slice(0, 10), slice(0, 10), 9)]
-
-
-def invoke(*arguments: object) -> int:
-    """Run a command in this process and give its exit code."""
-    with pytest.raises(SystemExit) as stop:
-        cli.main([str(argument) for argument in arguments])
-    return int(stop.value.code or 0)
-
-
-def last_line(text: str) -> str:
-    return text.strip().splitlines()[-1]
 
 
 @pytest.fixture
@@ -47,21 +38,8 @@ def world(tmp_path: Path) -> Path:
 
 
 def run_flags(world: Path, **changes: str) -> list[str]:
-    flags = {
-        "geojson": str(world / "area.geojson"),
-        "name": "small",
-        "catalog": str(world / "catalog"),
-        "mindate": "2023-05-01",
-        "maxdate": "2023-05-31",
-        "maxclouds": "100",
-        "coverage-count": "2",
-        "bands": "B04,B03,B02",
-        "dilate-m": "0",
-        "output": str(world / "out"),
-        "workers": "1",
-    }
-    flags |= {key.replace("_", "-"): value for key, value in changes.items()}
-    return ["run", *(text for key, value in flags.items() for text in (f"--{key}", value))]
+    known = {"name": "small", "maxclouds": "100", "coverage_count": "2", "bands": "B04,B03,B02"}
+    return command_line.run_flags(world, **(known | changes))
 
 
 def test_the_four_stages_by_hand_make_the_same_mosaic_as_run(
@@ -285,6 +263,8 @@ def test_a_bad_area_is_one_clear_line(
         ({"max_uncovered": "7"}, "RequestError"),
         ({"geojson": "/no/such/file"}, "AoiError"),
         ({"name_regexp": "("}, "RequestError"),
+        ({"catalog": ""}, "RequestError"),
+        ({"catalog": "earthsearch"}, "CatalogError"),
     ],
 )
 def test_a_bad_flag_is_one_clear_line_and_exit_5(
@@ -374,3 +354,15 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
+
+
+def test_variables_decide_what_is_logged_where_no_flag_does(
+    world: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLOUDBUSTER_LOG_LEVEL", "info")
+    monkeypatch.setenv("CLOUDBUSTER_LOG_JSON", "true")
+    assert invoke(*run_flags(world)) == ExitCode.DONE
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("{")]
+    events = [json.loads(line)["event"] for line in lines]
+    assert events.count("scene_gathered") == 3
+    assert events[-1] == "mosaic_merged"

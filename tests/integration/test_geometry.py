@@ -17,7 +17,8 @@ from cloudbuster.core.grid import MosaicGrid
 from cloudbuster.errors import ExitCode
 from cloudbuster.io.stac_items import lonlat_footprint
 from tests.factories import SceneSpec, write_scene
-from tests.integration.test_cli import invoke, last_line
+from tests.integration import command_line
+from tests.integration.command_line import invoke, last_line
 
 SIZE = 200
 # Taveuni, Fiji: the antimeridian, and with it the border of the zones 60 and 1, crosses the island.
@@ -42,21 +43,8 @@ def scene_at(crs: str, longitude: float, latitude: float, **changes: Any) -> Sce
 
 def run_flags(folder: Path, area: dict[str, Any], **changes: str) -> list[str]:
     (folder / "area.geojson").write_text(json.dumps(area))
-    flags = {
-        "geojson": str(folder / "area.geojson"),
-        "name": "far",
-        "catalog": str(folder / "catalog"),
-        "mindate": "2023-05-01",
-        "maxdate": "2023-05-31",
-        "coverage-count": "1",
-        "backstop": "False",
-        "bands": "B04",
-        "dilate-m": "0",
-        "output": str(folder / "out"),
-        "workers": "1",
-    }
-    flags |= {key.replace("_", "-"): value for key, value in changes.items()}
-    return ["run", *(text for key, value in flags.items() for text in (f"--{key}", value))]
+    known = {"name": "far", "coverage_count": "1", "backstop": "False", "bands": "B04"}
+    return command_line.run_flags(folder, **(known | changes))
 
 
 def globe_box(footprint: dict[str, Any]) -> list[float]:
@@ -346,6 +334,24 @@ def test_poles_and_half_the_world_are_refused_with_one_clear_line(
     assert last_line(captured.err).startswith(f"{error}: ")
     assert words in last_line(captured.err)
     assert "Traceback" not in captured.err
+
+
+@pytest.mark.parametrize("latitude", [89.0, -89.0])
+def test_query_and_run_refuse_alike_an_area_that_no_tile_reaches(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], latitude: float
+) -> None:
+    write_scene(tmp_path / "catalog", SceneSpec(geometry=geometry_document(AREA)))
+    area = geometry_document(box(10, latitude - 0.1, 10.2, latitude + 0.1))
+    run = run_flags(tmp_path, area)
+    polar = run_flags(tmp_path, area, crs="EPSG:3413", output=str(tmp_path / "polar"))
+    days = ("--mindate", "2023-05-01", "--maxdate", "2023-05-31")
+    where = ("--geojson", tmp_path / "area.geojson", "--catalog", tmp_path / "catalog")
+    told = []
+    for command in (run, polar, ["query", *where, *days]):
+        assert invoke(*command) == ExitCode.BAD_INPUT
+        told.append(last_line(capsys.readouterr().err))
+    assert len(set(told)) == 1
+    assert told[0].startswith("AoiError: aoi: no tile of Sentinel-2 lies between ")
 
 
 def test_a_polar_area_is_made_in_a_polar_crs(

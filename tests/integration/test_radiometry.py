@@ -11,12 +11,9 @@ import pytest
 import rasterio
 
 from cloudbuster.catalogs.schema import parse_scene
-from cloudbuster.core.radiometry import (
-    OffsetMetadata,
-    Treatment,
-    decide_offset,
-    pixel_evidence,
-)
+from cloudbuster.core.offset_metadata import OffsetMetadata, Treatment, offset_metadata
+from cloudbuster.core.offset_pixels import pixel_evidence
+from cloudbuster.core.radiometry import decide_offset
 from cloudbuster.core.scene import Scene
 from cloudbuster.core.windows import cells_of_size
 from cloudbuster.detectors.s2cloudless import (
@@ -26,7 +23,7 @@ from cloudbuster.detectors.s2cloudless import (
 )
 from cloudbuster.io.gdal_env import gdal_env
 from cloudbuster.io.scene_looks import decide_radiometry
-from cloudbuster.io.scene_source import RasterSceneSource, offset_metadata
+from cloudbuster.io.scene_source import RasterSceneSource
 from tests.integration.conftest import SampleRun
 
 BANDS = ("B02", "B03", "B04", "B08")

@@ -1,6 +1,5 @@
 import logging
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from unittest import mock
@@ -23,127 +22,30 @@ from cloudbuster.errors import (
     RequestError,
 )
 from cloudbuster.events import Event
+from cloudbuster.io import mosaic_blocks
 from cloudbuster.io.cog import cog_problems
 from cloudbuster.io.scene_files import find_scenes
-from cloudbuster.io.scene_raster import (
-    SceneRaster,
-    open_scene_writer,
-    raster_profile,
-    scene_bands,
-    scene_stem,
-)
+from cloudbuster.io.scene_raster import SceneRaster, scene_bands
+from cloudbuster.io.scene_writer import open_scene_writer
+from cloudbuster.io.tiled_raster import raster_profile
 from cloudbuster.merge import merge_scenes, product_paths
-from cloudbuster.models import GridDocument, MergeResult, Radiometry, SceneRecord
-
-GRID = MosaicGrid("EPSG:32633", 500_000, 5_100_000, 10, 10, 4, 2)
-BANDS = ("B02", "B03", "B04")
-
-
-@dataclass(frozen=True)
-class SceneSpec:
-    """One scene by hand: its looks, the window that they lie in, and what it is."""
-
-    index: int
-    look: np.ndarray
-    row: int = 0
-    col: int = 0
-    backstop: bool = False
-    item_id: str | None = None
-    distance: int = 700
-
-    @property
-    def reflectance(self) -> np.ndarray:
-        """Index * 100 + 10 * band + 1; 0 where there is none."""
-        kept = self.look >= (1 if self.backstop else 2)
-        levels = [self.index * 100 + 10 * band + 1 for band in range(len(BANDS))]
-        return np.stack([np.where(kept, level, 0) for level in levels]).astype(np.uint16)
-
-    @property
-    def window(self) -> GridWindow:
-        return GridWindow(self.row, self.col, *self.look.shape)
-
-
-def spec(index: int, look: list[list[int]] | np.ndarray, **options: object) -> SceneSpec:
-    return replace(SceneSpec(index, np.array(look)), **options)  # type: ignore[arg-type]
-
-
-def make_record(scene: SceneSpec, name: str, grid: MosaicGrid) -> SceneRecord:
-    item_id = scene.item_id or f"ITEM_{scene.index}"
-    return SceneRecord(
-        name=name,
-        index=scene.index,
-        backstop=scene.backstop,
-        item_id=item_id,
-        catalog="https://example.com/v1",
-        collection="l2a",
-        acquired=datetime(2020, 6, 1, 10, tzinfo=UTC),
-        platform="sentinel-2a",
-        mgrs_tile="33TWL",
-        baseline="05.09",
-        cloud_cover=12.5,
-        detector="stock",
-        radiometry=Radiometry(verdict="none", offset_dn=0, confidence="high", evidence=()),
-        bands=BANDS,
-        grid=GridDocument.of(grid),
-        observed_fraction=1.0,
-        clear_fraction=0.5,
-        raster=f"{stem_of(scene, name)}.tif",
-        task_fingerprint="f",
-        version="1",
-        item={"id": item_id, "links": []},
-    )
-
-
-def stem_of(scene: SceneSpec, name: str) -> str:
-    return scene_stem(name, scene.index, prefix="backstop-" if scene.backstop else "")
-
-
-def write_scene(
-    folder: Path,
-    scene: SceneSpec,
-    *,
-    name: str = "m",
-    grid: MosaicGrid = GRID,
-    record: bool = True,
-) -> Path:
-    path = folder / f"{stem_of(scene, name)}.tif"
-    own = grid.crop(scene.window)
-    with open_scene_writer(path, own, BANDS, index=scene.index) as writer:
-        distance = np.full(scene.look.shape, scene.distance)
-        writer.write(own.window, scene.reflectance, scene.look, distance)
-    if record:
-        path.with_suffix(".json").write_bytes(make_record(scene, name, grid).to_json())
-    return path
-
-
-def write_original(folder: Path, stem: str, pixels: np.ndarray, grid: MosaicGrid = GRID) -> Path:
-    """Write a scene as the original does: bands without description, then the index."""
-    path = folder / f"{stem}.tif"
-    folder.mkdir(parents=True, exist_ok=True)
-    with rasterio.open(path, "w", **raster_profile(grid, len(pixels))) as dataset:
-        dataset.write(pixels.astype(np.uint16))
-    return path
-
-
-def read(path: str) -> np.ndarray:
-    with rasterio.open(path) as dataset:
-        return np.asarray(dataset.read())
+from cloudbuster.models import MergeResult
+from tests.hand_made import (
+    BANDS,
+    GRID,
+    THREE,
+    SceneSpec,
+    make_record,
+    read,
+    spec,
+    write_original,
+    write_scene,
+    write_three,
+)
 
 
 def run(folder: Path, **options: object) -> MergeResult:
     return merge_scenes(str(folder / "scenes"), str(folder), name="m", **options)  # type: ignore[arg-type]
-
-
-THREE = (
-    spec(1, [[3, 1, 2, 0], [1, 1, 2, 0]]),
-    spec(2, [[3, 3, 2, 0], [1, 1, 3, 0]], distance=90),
-    spec(3, [[3, 1, 1, 0], [1, 1, 1, 0]], backstop=True, item_id="ITEM_1"),
-)
-
-
-def write_three(folder: Path) -> None:
-    for scene in THREE:
-        write_scene(folder / "scenes", scene)
 
 
 def test_merge_takes_clear_then_low_rank_then_backstop_by_index(tmp_path: Path) -> None:
@@ -223,8 +125,8 @@ def test_merge_orders_indices_as_numbers(tmp_path: Path) -> None:
 def test_merge_handles_more_scenes_than_it_keeps_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(merge, "MAX_OPEN_SCENES", 3)
-    monkeypatch.setattr(merge, "BLOCK_SIZE", 2)
+    monkeypatch.setattr(mosaic_blocks, "MAX_OPEN_SCENES", 3)
+    monkeypatch.setattr(mosaic_blocks, "BLOCK_SIZE", 2)
     grid = replace(GRID, width=110)
     for index in range(1, 111):
         write_scene(tmp_path / "scenes", spec(index, [[3], [3]], col=index - 1), grid=grid)
@@ -491,7 +393,7 @@ def reference(scenes: list[SceneSpec], grid: MosaicGrid) -> dict[str, np.ndarray
 def test_merge_equals_the_choice_made_cell_by_cell(scenes: list[SceneSpec]) -> None:
     grid = replace(GRID, width=9, height=7)
     expected = reference(scenes, grid)
-    with TemporaryDirectory() as name, mock.patch.object(merge, "BLOCK_SIZE", 4):
+    with TemporaryDirectory() as name, mock.patch.object(mosaic_blocks, "BLOCK_SIZE", 4):
         for scene in scenes:
             write_scene(Path(name) / "scenes", scene, grid=grid)
         if not expected["cloudless"].any():
@@ -542,7 +444,7 @@ def test_an_interrupted_merge_keeps_the_products_that_were_there(tmp_path: Path)
     assert {path.name for path in tmp_path.iterdir()} == {"scenes", *(p.name for p in before)}
 
 
-@pytest.mark.parametrize("stage", ["write_preview", "write_item"])
+@pytest.mark.parametrize("stage", ["write_preview", "write_report", "write_item"])
 def test_a_merge_that_fails_late_keeps_the_products_that_were_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
@@ -579,7 +481,7 @@ def test_merge_reads_reflectance_only_of_scenes_that_give_something(
     original = SceneRaster.read_reflectance
 
     def spy(raster: SceneRaster, window: GridWindow) -> np.ndarray:
-        read_by.append((raster.path.name, window))
+        read_by.append((Path(raster.path).name, window))
         return original(raster, window)
 
     monkeypatch.setattr(SceneRaster, "read_reflectance", spy)
@@ -590,7 +492,7 @@ def test_merge_reads_reflectance_only_of_scenes_that_give_something(
 def test_merge_tells_of_its_progress(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(merge, "BLOCK_SIZE", 2)
+    monkeypatch.setattr(mosaic_blocks, "BLOCK_SIZE", 2)
     write_three(tmp_path)
     events: list[Event] = []
     with caplog.at_level(logging.INFO, logger="cloudbuster.merge"):

@@ -14,6 +14,7 @@ from shapely.geometry import box
 
 from cloudbuster import cli
 from cloudbuster.core.coverage import CoverRules, pick_original
+from cloudbuster.core.digital_numbers import harmonise
 from cloudbuster.core.masks import (
     DetectedMask,
     Look,
@@ -22,7 +23,6 @@ from cloudbuster.core.masks import (
     repair_isolated_zeros,
     valid_pixels,
 )
-from cloudbuster.core.radiometry import harmonise
 from cloudbuster.core.windows import context_windows
 from cloudbuster.detectors import make_detector
 from cloudbuster.detectors.donor import DonorDetector

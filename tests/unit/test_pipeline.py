@@ -2,10 +2,13 @@
 
 import fcntl
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import rasterio
 
 from cloudbuster import pipeline
 from cloudbuster.errors import OutputError, RasterError, TryAgainError
@@ -48,6 +51,10 @@ def run(request: MosaicRequest, **changes: Any) -> RunResult:
     return pipeline.run(request.model_copy(update=changes))
 
 
+def records(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text()) for path in sorted((folder / "scenes").glob("*.json"))]
+
+
 def status(folder: Path) -> dict[str, Any]:
     return dict(json.loads((folder / "status.json").read_text()))
 
@@ -80,6 +87,35 @@ def test_a_truncated_scene_does_not_stop_a_rerun_for_good(
     raster = tmp_path / "run" / "scenes" / "m-01.tif"
     raster.write_bytes(raster.read_bytes()[:3000])
     assert set(run(request_of).reused) == {*DOCUMENTS, *RASTERS, "m-cloudless.tif"} - {"m-01.tif"}
+
+
+def test_a_scene_whose_file_was_changed_is_looked_at_and_gathered_again(
+    request_of: MosaicRequest, tmp_path: Path
+) -> None:
+    run(request_of)
+    everything = {*DOCUMENTS, *RASTERS}
+    band = tmp_path / "catalog" / "S2A_33TWL_20230510_0_L2A" / "B04.tif"
+    first = {record["item_id"]: record for record in records(tmp_path / "run")}[band.parent.name]
+    with rasterio.open(band, "r+") as dataset:
+        dataset.write(dataset.read() - 300)
+    again = run(request_of)
+    assert set(again.reused) == everything - {first["raster"]}
+    pixels = tmp_path / "run" / "scenes" / first["raster"]
+    with rasterio.open(pixels) as dataset:
+        assert set(np.unique(dataset.read(1 + BANDS.index("B04")))) == {0, 202}
+    looks = {record["item_id"]: record["radiometry"] for record in records(tmp_path / "run")}
+    assert looks[band.parent.name]["evidence"] != first["radiometry"]["evidence"]
+    assert set(run(request_of).reused) == {*everything, "m-cloudless.tif"}
+
+
+def test_files_that_were_put_back_with_their_times_are_the_same_files(
+    request_of: MosaicRequest, tmp_path: Path
+) -> None:
+    run(request_of)
+    shutil.copytree(tmp_path / "catalog", tmp_path / "archive")
+    shutil.rmtree(tmp_path / "catalog")
+    shutil.copytree(tmp_path / "archive", tmp_path / "catalog")
+    assert set(run(request_of).reused) == {*DOCUMENTS, *RASTERS, "m-cloudless.tif"}
 
 
 def test_two_runs_do_not_work_in_one_folder(request_of: MosaicRequest, tmp_path: Path) -> None:

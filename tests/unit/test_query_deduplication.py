@@ -7,18 +7,10 @@ from hypothesis import strategies as st
 
 from cloudbuster.models import QueryOptions
 from cloudbuster.query import query_scenes
-from tests.stac_items import item_collection, make_item, square
+from tests.stac_items import EAST_HALF, WEST_HALF, item_collection, make_item, square
 
 AOI = square(14.6, 45.6, 0.3)
 WHOLE = square(14.5, 45.5)
-WEST_HALF = {
-    "type": "Polygon",
-    "coordinates": [[[14.5, 45.5], [15.01, 45.5], [15.01, 46.5], [14.5, 46.5], [14.5, 45.5]]],
-}
-EAST_HALF = {
-    "type": "Polygon",
-    "coordinates": [[[14.8, 45.5], [15.5, 45.5], [15.5, 46.5], [14.8, 46.5], [14.8, 45.5]]],
-}
 
 
 def strip(start, made="20200510T120000", level="L2A"):

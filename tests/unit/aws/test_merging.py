@@ -5,12 +5,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from pydantic import ValidationError
 
-from cloudbuster.aws.merging import MergeTask, merge_task
+from cloudbuster.aws.merging import MergeTask, merge_task, plan_merge
+from cloudbuster.aws.runs import ASSESS, RunPlaces
 from cloudbuster.filter import filter_scenes
 from cloudbuster.gather import gather_scenes
 from cloudbuster.io.documents import read_document, write_document
-from cloudbuster.models import Assessment, MosaicRequest, Selection
+from cloudbuster.models import (
+    Assessment,
+    GatherTask,
+    GridDocument,
+    MergeResult,
+    MosaicRequest,
+    RunResult,
+    SceneFailure,
+    Selection,
+)
 from cloudbuster.pipeline import run
 from cloudbuster.query import query_scenes
 from cloudbuster.tasks import plan_tasks
@@ -48,34 +59,141 @@ def request_with_a_hole(tmp_path: Path) -> MosaicRequest:
     )
 
 
-def test_the_job_repairs_the_backstop_as_a_run_does(
-    tmp_path: Path, request_with_a_hole: MosaicRequest
-) -> None:
-    request = request_with_a_hole
-    wanted = run(request)
+@pytest.fixture
+def gathered(tmp_path: Path, request_with_a_hole: MosaicRequest) -> MergeTask:
+    """The same request, gathered by hand: a hole is left to repair."""
+    request, folder = request_with_a_hole, tmp_path / "job"
     candidates = query_scenes(request.aoi, request.query)
     selection = filter_scenes(candidates, request.filter, bands=("B02",))
-    scenes = str(tmp_path / "job" / "scenes")
+    scenes = str(folder / "scenes")
     gather_scenes(plan_tasks(selection, name="m", options=request.gather, output=scenes))
-    write_document(str(tmp_path / "job" / "request.json"), request)
-    write_document(str(tmp_path / "job" / "selection.json"), selection)
-    task = MergeTask(
-        request=str(tmp_path / "job" / "request.json"),
-        selection=str(tmp_path / "job" / "selection.json"),
+    write_document(str(folder / "request.json"), request)
+    write_document(str(folder / "selection.json"), selection)
+    return MergeTask(
+        request=str(folder / "request.json"),
+        selection=str(folder / "selection.json"),
         scenes=scenes,
-        output=str(tmp_path / "job"),
-        assessment=str(tmp_path / "job" / "assessment.json"),
-        result=str(tmp_path / "job" / "products.json"),
+        output=str(folder),
+        assessment=str(folder / "assessment.json"),
+        result=str(folder / "products.json"),
     )
-    assert task.assessment is not None
-    assert task.selection is not None
-    result = merge_task(task)
+
+
+def check_repaired(task: MergeTask, result: MergeResult, wanted: RunResult) -> None:
+    """Compare what a job has left with what a run on one machine has."""
     assert Path(result.cloudless).read_bytes() == Path(wanted.products.cloudless).read_bytes()
     with rasterio.open(result.cloudless) as mosaic:
         assert mosaic.read(1).min() > 0
+    assert task.assessment is not None
+    assert task.selection is not None
     assert read_document(task.assessment, Assessment) == wanted.assessment
+    assert read_document(task.result, MergeResult) == result
     entries = read_document(task.selection, Selection).cloudbuster.entries
     assert [entry.reused for entry in entries] == [False, False, True]
+
+
+def test_the_job_repairs_the_backstop_as_a_run_does(
+    gathered: MergeTask, request_with_a_hole: MosaicRequest
+) -> None:
+    result = merge_task(gathered)
+    assert result is not None
+    check_repaired(gathered, result, run(request_with_a_hole))
     # A second try of the job finds the repair made.
-    assert merge_task(task) == result
-    assert len(read_document(task.selection, Selection).cloudbuster.entries) == 3
+    assert merge_task(gathered) == result
+    assert gathered.selection is not None
+    assert len(read_document(gathered.selection, Selection).cloudbuster.entries) == 3
+
+
+def test_the_steps_of_a_mosaic_in_parts_do_what_the_one_job_does(
+    tmp_path: Path, gathered: MergeTask, request_with_a_hole: MosaicRequest
+) -> None:
+    where = {"parts": str(tmp_path / "parts"), "part_cells": 1024}
+    steps = (
+        {"step": "survey"},
+        {"step": "part", "part": 1, **where},
+        {"step": "assemble", **where},
+    )
+    # Each twice: a job may be started again after it has done its work.
+    made = [merge_task(gathered.model_copy(update=step)) for step in steps for _ in range(2)]
+    assert made[:4] == [None] * 4
+    assert made[4] is not None
+    assert made[4] == made[5]
+    check_repaired(gathered, made[4], run(request_with_a_hole))
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> RunPlaces:
+    root = str(tmp_path)
+    return RunPlaces("m-1", f"{root}/runs", f"{root}/scenes", f"{root}/tasks", f"{root}/products")
+
+
+def tasks_of_a_grid(places: RunPlaces, width: int, height: int) -> None:
+    """The first task of a run whose mosaic has this many cells."""
+    grid = GridDocument(
+        crs="EPSG:32633", west=5e5, north=5e6, x_size=10, y_size=10, width=width, height=height
+    )
+    task = GatherTask.model_validate(
+        {
+            "name": "m",
+            "kind": "L2A",
+            "catalog": "c",
+            "item": {"id": "a"},
+            "index": 1,
+            "backstop_index": None,
+            "bands": ["B02"],
+            "grid": grid,
+            "detector": {"type": "stock"},
+            "dilate_m": 0,
+            "output": places.scenes,
+        }
+    )
+    write_document(f"{places.tasks}/1.json", task)
+
+
+def test_a_small_mosaic_is_merged_by_one_job(places: RunPlaces) -> None:
+    tasks_of_a_grid(places, 4096, 4096)
+    plan = plan_merge(places, (), part_cells=4096)
+    assert set(plan) | {"more_rounds", "scenes"} == set(ASSESS)
+    assert (plan["part_count"], plan["parts"]) == (1, [1])
+    task = read_document(plan["merge_task_uri"], MergeTask)
+    assert (task.step, task.parts) == ("whole", None)
+    assert [path.name for path in Path(places.tasks).iterdir()] == ["1.json", "merge.json"]
+
+
+def test_a_large_mosaic_is_merged_in_parts(places: RunPlaces) -> None:
+    tasks_of_a_grid(places, 4097, 4096)
+    failure = SceneFailure(item_id="b", index=2, error="RasterError", message="torn")
+    plan = plan_merge(places, (failure,), part_cells=4096)
+    assert plan["parts"] == [1, 2]
+    survey, merge = (
+        read_document(plan[key], MergeTask) for key in ("survey_task_uri", "merge_task_uri")
+    )
+    assert (survey.step, survey.failures) == ("survey", (failure,))
+    assert (merge.step, merge.part_cells) == ("assemble", 4096)
+    parts = [read_document(f"{places.tasks}/part-{n}.json", MergeTask) for n in plan["parts"]]
+    assert [(task.step, task.part, task.parts) for task in parts] == [
+        ("part", number, merge.parts) for number in (1, 2)
+    ]
+
+
+def test_a_huge_mosaic_is_merged_in_larger_parts(places: RunPlaces) -> None:
+    tasks_of_a_grid(places, 1024 * 40, 1024 * 40)
+    plan = plan_merge(places, (), part_cells=1024)
+    assert plan["part_count"] == 100
+    assert read_document(plan["merge_task_uri"], MergeTask).part_cells == 4096
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"step": "part"},
+        {"step": "part", "parts": "p", "part_cells": 1024},
+        {"step": "assemble", "parts": "p"},
+        {"step": "survey", "part": 1},
+    ],
+)
+def test_a_step_without_what_it_needs_is_refused(
+    gathered: MergeTask, changes: dict[str, object]
+) -> None:
+    with pytest.raises(ValidationError, match="needs request, parts and part_cells"):
+        MergeTask.model_validate({**gathered.model_dump(), **changes})

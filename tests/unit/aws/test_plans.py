@@ -87,16 +87,50 @@ def test_more_scenes_than_a_round_takes_are_refused(tmp_path: Path, run: RunPlac
         write_plan(run, tasks(run, 3), request(), stack(tmp_path, max_tasks=2), anew=False)
 
 
+def child(result: dict[str, Any]) -> dict[str, Any]:
+    """As https://docs.aws.amazon.com/step-functions/latest/dg/input-output-resultwriter.html."""
+    name = "da4e9fc7-abab-3b27-9a77-a277e463b709"
+    machine = "arn:aws:states:us-west-2:123456789012:stateMachine:CloudBuster/Gather"
+    return {
+        "ExecutionArn": f"{machine.replace('stateMachine', 'execution')}:{name}",
+        "Input": json.dumps({"index": result["index"]}),
+        "InputDetails": {"Included": True},
+        "Name": name,
+        "Output": json.dumps(result),
+        "OutputDetails": {"Included": True},
+        "RedriveCount": 0,
+        "RedriveStatus": "NOT_REDRIVABLE",
+        "RedriveStatusReason": "Execution is SUCCEEDED and cannot be redriven",
+        "StartDate": "2025-02-04T01:49:50.099Z",
+        "StateMachineArn": machine,
+        "Status": "SUCCEEDED",
+        "StopDate": "2025-02-04T01:49:50.163Z",
+    }
+
+
 def test_results_are_read_where_a_distributed_map_wrote_them(tmp_path: Path) -> None:
-    result = {"index": 1, "status": "SUCCEEDED"}
-    children = [{"ExecutionArn": "arn", "Output": json.dumps(result)}, {**result, "index": 2}]
-    (tmp_path / "results").mkdir()
-    (tmp_path / "results" / "SUCCEEDED_0.json").write_text(json.dumps(children))
-    manifest = {"ResultFiles": {"FAILED": [], "SUCCEEDED": [{"Key": "results/SUCCEEDED_0.json"}]}}
-    (tmp_path / "results" / "manifest.json").write_text(json.dumps(manifest))
-    answered = {"ResultWriterDetails": {"Bucket": "b", "Key": "results/manifest.json"}}
-    assert gather_results(answered, root=str(tmp_path)) == [result, {**result, "index": 2}]
-    assert gather_results([result], root="") == [result]
+    results = [{"index": number, "status": "SUCCEEDED"} for number in (1, 2, 3)]
+    results[1]["status"] = "EXIT_3"
+    prefix = "scratch/run/results/ad9b5f27-090b-3ac6-9beb-243cd77144a7"
+    folder = tmp_path / prefix
+    folder.mkdir(parents=True)
+    # Children end in any order, and their files are many when they are large.
+    parts = {"SUCCEEDED_0.json": [results[2], results[0]], "SUCCEEDED_1.json": [results[1]]}
+    listed = []
+    for name, held in parts.items():
+        (folder / name).write_text(json.dumps([child(result) for result in held]))
+        listed.append({"Key": f"{prefix}/{name}", "Size": (folder / name).stat().st_size})
+    run = "arn:aws:states:us-west-2:123456789012:mapRun:CloudBuster/Gather:ad9b5f27"
+    manifest = {
+        "DestinationBucket": "bucket",
+        "MapRunArn": run,
+        "ResultFiles": {"FAILED": [], "PENDING": [], "SUCCEEDED": listed},
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    details = {"Bucket": "bucket", "Key": f"{prefix}/manifest.json"}
+    answered = {"MapRunArn": run, "ResultWriterDetails": details}
+    assert gather_results(answered, root=str(tmp_path)) == results
+    assert gather_results(results[:1], root="") == results[:1]
     with pytest.raises(RequestError, match="str"):
         gather_results("?", root="")
 
@@ -109,7 +143,8 @@ def test_scenes_that_failed_are_named(tmp_path: Path, run: RunPlaces) -> None:
     assert counts == {"selected": 5, "gathered": 4, "failed": 1}
     (failure,) = failures
     assert (failure.item_id, failure.error) == ("S2_5", "BAD_INPUT")
-    assert "task 5" in failure.message
+    assert f"task 5 of {run.id} ended as EXIT_5" in failure.message
+    assert f"cloudbuster logs {run.id} --scene 5" in failure.message
 
 
 def test_scenes_that_an_earlier_attempt_gathered_count(tmp_path: Path, run: RunPlaces) -> None:

@@ -1,6 +1,7 @@
 """Runs on the stack: ids, places, what may start, what failed."""
 
 import json
+from functools import partial
 from typing import Any
 
 import pytest
@@ -229,11 +230,28 @@ def test_prices() -> None:
 
 
 def test_scenes_of_another_region_cost_their_way() -> None:
-    rates: dict[str, float] = {"gather_usd_per_hour": 0.1, "merge_usd_per_hour": 0.2}
-    at_home = estimate_run_usd(kind="L2A", home="L2A", scenes=10, **rates)
-    away = estimate_run_usd(kind="L2A", home="L1C", scenes=10, **rates)
+    estimate = partial(
+        estimate_run_usd, kind="L2A", scenes=10, gather_usd_per_hour=0.1, merge_usd_per_hour=0.2
+    )
+    at_home = estimate(home="L2A")
     assert at_home == 0.09
-    assert away == pytest.approx(at_home + 0.2)
+    assert estimate(home="L1C") == pytest.approx(at_home + 0.2)
+    # A stack in a third region has no scenes near.
+    assert estimate(home=None) == estimate(home="L1C")
+
+
+def test_a_mosaic_in_parts_costs_a_start_of_each_job() -> None:
+    estimate = partial(
+        estimate_run_usd,
+        kind="L2A",
+        home="L2A",
+        scenes=10,
+        gather_usd_per_hour=0.0,
+        merge_usd_per_hour=1.0,
+    )
+    # 0.08 hours for each job that starts, 0.005 for each scene.
+    assert estimate() == 0.13
+    assert estimate(merge_jobs=4) == 0.37
 
 
 def test_settings_are_those_of_the_environment() -> None:

@@ -1,16 +1,18 @@
 """Requests dropped in S3: each is one run, a bad one is rejected, the rest waits."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError
 
-from cloudbuster.aws import starting
+from cloudbuster.aws import starting, turns
+from cloudbuster.aws.runs import run_id
 from cloudbuster.aws.settings import StackSettings
 from cloudbuster.aws.starting import Starter
 from cloudbuster.errors import BadInputError, TryAgainError
-from tests.unit.aws.test_runs import QUERY, REQUEST, SQUARE
+from tests.unit.aws.test_runs import QUERY, REQUEST, SQUARE, request
 
 MACHINE = "arn:aws:states:us-west-2:123456789012:stateMachine:CloudBuster"
 
@@ -23,6 +25,10 @@ class Services:
         self.sent: list[dict[str, Any]] = []
         self.published: list[dict[str, Any]] = []
         self.raced: list[str] = []
+        # Names that the list of executions does not show yet, and how many more times it does not.
+        self.unlisted: dict[str, int] = {}
+        self.turn_is_taken = False
+        self.turns: list[str] = []
 
     def client(self, _service: str) -> "Services":
         return self
@@ -44,9 +50,30 @@ class Services:
         self.executions[name] = {"status": "RUNNING", "input": json.loads(input)}
 
     def list_executions(self, **asked: Any) -> dict[str, Any]:
-        assert asked["statusFilter"] == "RUNNING"
-        running = [name for name, each in self.executions.items() if each["status"] == "RUNNING"]
-        return {"executions": running[: asked["maxResults"]]}
+        wanted = asked.get("statusFilter")
+        found = [
+            {"name": name}
+            for name, each in self.executions.items()
+            if wanted in (None, each["status"]) and not self.unlisted.get(name)
+        ]
+        self.unlisted = {name: left - 1 for name, left in self.unlisted.items() if left > 1}
+        return {"executions": found[: asked["maxResults"]]}
+
+    def put_object(self, *, Bucket: str, Key: str, Body: bytes, IfNoneMatch: str) -> None:  # noqa: N803
+        assert (Bucket, Key, IfNoneMatch) == ("stack", "turns/start-run", "*")
+        assert Body
+        if self.turn_is_taken:
+            raise refused("PreconditionFailed")
+        self.turn_is_taken = True
+        self.turns.append("taken")
+
+    def head_object(self, **_asked: str) -> dict[str, Any]:
+        return {"LastModified": datetime.now(UTC), "ETag": "other"}
+
+    def delete_object(self, *, Bucket: str, Key: str) -> None:  # noqa: N803
+        assert (Bucket, Key) == ("stack", "turns/start-run")
+        self.turn_is_taken = False
+        self.turns.append("given back")
 
     def send_message(self, **message: Any) -> None:
         self.sent.append(message)
@@ -62,6 +89,14 @@ def refused(code: str) -> ClientError:
 @pytest.fixture
 def services() -> Services:
     return Services()
+
+
+@pytest.fixture(autouse=True)
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Pauses, which take no time here."""
+    pauses: list[float] = []
+    monkeypatch.setattr("time.sleep", pauses.append)
+    return pauses
 
 
 @pytest.fixture
@@ -133,10 +168,30 @@ def test_force_starts_once_for_each_object_that_is_dropped(
     starter: Starter, services: Services, objects: dict[str, bytes]
 ) -> None:
     drop(objects, "requests/a.json", {**REQUEST, "force": True})
-    names = [
-        starter.start_object(event("requests/a.json", sequencer)).execution for sequencer in "112"
-    ]
-    assert names[0] == names[1] != names[2]
+    first, same = (starter.start_object(event("requests/a.json", "1")) for _ in range(2))
+    assert (first.state, same.state) == ("started", "running")
+    services.end(first.execution or "", "SUCCEEDED")
+    second = starter.start_object(event("requests/a.json", "2"))
+    assert first.execution == same.execution != second.execution
+    assert len(services.executions) == 2
+
+
+def test_two_executions_never_work_on_one_run(
+    starter: Starter, services: Services, objects: dict[str, bytes]
+) -> None:
+    forced = drop(objects, "requests/f.json", {**REQUEST, "force": True})
+    first = starter.start_object(drop(objects, "requests/a.json", REQUEST)).execution or ""
+    # From S3 the forced one waits; from the command line it is told to come again.
+    assert starter.start_object(forced).state == "waiting"
+    assert len(services.sent) == 1
+    with pytest.raises(TryAgainError, match=f"is at work as {first}; wait for its end, or stop it"):
+        starter.start(request(force=True), version=("now",))
+    services.end(first, "FAILED")
+    second = starter.start_object(forced)
+    assert second.state == "started"
+    # Meanwhile the plain one is answered by the forced one.
+    answer = starter.start_object(event("requests/a.json"))
+    assert (answer.state, answer.execution) == ("running", second.execution)
     assert len(services.executions) == 2
 
 
@@ -219,7 +274,7 @@ def test_messages_that_cannot_be_handled_are_delivered_again_and_the_others_run(
     records = [{"messageId": str(n), "body": body} for n, body in enumerate(bodies)]
     assert starter.start_messages(records) == ["1", "2"]
     assert len(services.executions) == 1
-    monkeypatch.setattr(services, "describe_execution", throttled)
+    monkeypatch.setattr(services, "list_executions", throttled)
     assert starter.start_messages(records[:1]) == ["0"]
     with pytest.raises(TryAgainError, match="ThrottlingException"):
         starter.start_object(good)
@@ -227,3 +282,89 @@ def test_messages_that_cannot_be_handled_are_delivered_again_and_the_others_run(
 
 def throttled(**_asked: Any) -> None:
     raise refused("ThrottlingException")
+
+
+def start_of(starter: Starter, objects: dict[str, bytes], name: str) -> str:
+    told = drop(objects, f"requests/{name}.json", {**REQUEST, "name": name})
+    return starter.start_object(told).state
+
+
+def test_a_start_that_the_list_does_not_show_yet_is_waited_for(
+    starter: Starter, services: Services, objects: dict[str, bytes], slept: list[float]
+) -> None:
+    """The list is eventually consistent: who counted by it at once would start one too many."""
+    states = []
+    for number in range(3):
+        name = f"n{number}"
+        services.unlisted[run_id(request(name=name))] = 5
+        states.append(start_of(starter, objects, name))
+    assert states == ["started", "started", "waiting"]
+    # Each is missing in three lists before it starts, and in two after.
+    assert slept == [starting.LIST_PAUSE_S] * 4
+    assert services.turns == ["taken", "given back"] * 3
+
+
+def test_a_start_that_is_never_listed_ends_the_wait_and_is_told(
+    starter: Starter,
+    services: Services,
+    objects: dict[str, bytes],
+    slept: list[float],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    services.unlisted = {run_id(request()): 1000}
+    assert start_of(starter, objects, REQUEST["name"]) == "started"
+    assert len(slept) == starting.LIST_TRIES
+    assert "execution_not_listed" in caplog.text
+
+
+def test_who_does_not_get_its_turn_waits_at_the_end_of_the_queue(
+    starter: Starter, services: Services, objects: dict[str, bytes], slept: list[float]
+) -> None:
+    services.turn_is_taken = True
+    assert start_of(starter, objects, "n1") == "waiting"
+    assert len(services.sent) == 1
+    assert services.executions == {}
+    assert slept == [turns.PAUSE_S] * (turns.TRIES - 1)
+    # It is not ours to give back.
+    assert services.turns == []
+
+
+def test_a_turn_is_given_back_after_a_failure(
+    starter: Starter,
+    services: Services,
+    objects: dict[str, bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(services, "start_execution", throttled)
+    with pytest.raises(TryAgainError, match="ThrottlingException"):
+        start_of(starter, objects, "n1")
+    assert services.turns == ["taken", "given back"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        EndpointConnectionError(endpoint_url="https://states"),
+        ConnectTimeoutError(endpoint_url="https://states"),
+    ],
+)
+def test_a_service_out_of_reach_is_worth_another_try(
+    starter: Starter,
+    services: Services,
+    objects: dict[str, bytes],
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+) -> None:
+    def unreachable(**_asked: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(services, "describe_execution", unreachable)
+    told = drop(objects, "requests/a.json", REQUEST)
+    with pytest.raises(TryAgainError) as caught:
+        starter.start_object(told)
+    message = str(caught.value)
+    assert message.startswith("stepfunctions describe_execution: ")
+    assert "https://states" in message
+    assert message.endswith("; try again")
+    record = {"messageId": "7", "body": json.dumps(told)}
+    assert starter.start_messages([record]) == ["7"]

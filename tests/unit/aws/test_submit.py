@@ -1,5 +1,6 @@
 """What the command line submits: jobs by hand, and runs of the deployed stack."""
 
+import functools
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -8,12 +9,19 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import (
+    EndpointConnectionError,
+    NoCredentialsError,
+    NoRegionError,
+    ParamValidationError,
+)
 from moto import mock_aws
 from moto.stepfunctions.models import stepfunctions_backends
 
 from cloudbuster import cli, cli_aws, legacy
 from cloudbuster.aws import client as aws_client
 from cloudbuster.aws import jobs, logs, submit
+from cloudbuster.aws.calls import call
 from cloudbuster.aws.client import service_error
 from cloudbuster.aws.deployed import DEFAULT_STACK, START_FUNCTION
 from cloudbuster.aws.merging import MergeTask
@@ -371,6 +379,30 @@ def test_what_aws_answers_has_an_error_of_ours(code: str, status: int, kind: typ
     assert str(error).startswith(f"cannot do it: {code}: told")
 
 
+@pytest.mark.parametrize(
+    ("cause", "kind", "words"),
+    [
+        (NoCredentialsError(), CredentialsError, "set AWS credentials"),
+        (NoRegionError(), BadInputError, "no region; set AWS_REGION"),
+        (ParamValidationError(report="name"), BadInputError, "mend it"),
+        (EndpointConnectionError(endpoint_url="https://states"), TryAgainError, "https://states"),
+    ],
+)
+@pytest.mark.parametrize("in_a_function", [False, True])
+def test_a_call_that_got_no_answer_has_an_error_of_ours(
+    cause: Exception, kind: type[Exception], words: str, *, in_a_function: bool
+) -> None:
+    def ask(*_words: str) -> Any:
+        raise cause
+
+    asked = functools.partial(call, ask) if in_a_function else ask
+    with pytest.raises(kind) as caught, aws_client.told("do it", hint="mend it"):
+        asked("states", "start")
+    assert type(caught.value) is kind
+    assert str(caught.value).startswith("cannot do it: ")
+    assert words in str(caught.value)
+
+
 def test_without_credentials_the_error_says_so(
     invoke: Invoke, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -403,9 +435,9 @@ def test_the_original_names_are_aliases(
 # Runs of the deployed stack
 
 
-def template(**settings: Any) -> str:
-    """As much of the stack's template as submitting needs."""
-    told = StackSettings(root="s3://store", **settings)
+def template(*, more: dict[str, str] | None = None, **settings: Any) -> str:
+    """As much of the stack's template as submitting needs, with ``more`` outputs."""
+    told = StackSettings(root="s3://store", **{"home": "L2A", **settings})
     arn = {"Fn::GetAtt": ["Role", "Arn"]}
     start = {
         "Role": arn,
@@ -431,6 +463,7 @@ def template(**settings: Any) -> str:
         "OnDemandQueueArn": f"{place}:job-queue/{ON_DEMAND}",
         "GatherJobArn": f"{place}:job-definition/my-gather:1",
         "MergeJobArn": f"{place}:job-definition/my-merge:1",
+        **{name: f"{place}:{value}" for name, value in (more or {}).items()},
     }
     outputs = {
         "StateMachineArn": {"Value": {"Ref": "Machine"}},
@@ -442,9 +475,16 @@ def template(**settings: Any) -> str:
 @pytest.fixture
 def stack(aws: str) -> Any:
     """The deployed stack; its Step Functions."""
-    cloudformation = boto3.client("cloudformation", aws)
-    cloudformation.create_stack(StackName=DEFAULT_STACK, TemplateBody=template())
+    deploy(template())
     return boto3.client("stepfunctions", aws)
+
+
+def deploy(body: str) -> None:
+    cloudformation = boto3.client("cloudformation", REGION)
+    if cloudformation.list_stacks()["StackSummaries"]:
+        cloudformation.update_stack(StackName=DEFAULT_STACK, TemplateBody=body)
+    else:
+        cloudformation.create_stack(StackName=DEFAULT_STACK, TemplateBody=body)
 
 
 def machine() -> str:
@@ -500,7 +540,12 @@ def test_the_same_request_submitted_twice_is_one_execution(
 
 def test_force_starts_at_every_submission(invoke: Invoke, stack: Any, request_file: Path) -> None:
     request_file.write_text(json.dumps({**REQUEST, "force": True}))
-    assert {invoke("submit", request_file)[0] for _ in range(2)} == {0}
+    first = json.loads(invoke("submit", request_file)[1])
+    code, _, err = invoke("submit", request_file)
+    assert code == ExitCode.TRY_AGAIN
+    assert "is at work as" in err
+    end(first["execution"], "SUCCEEDED")
+    assert invoke("submit", request_file)[0] == 0
     assert len(stack.list_executions(stateMachineArn=machine())["executions"]) == 2
 
 
@@ -544,6 +589,47 @@ def test_what_the_stack_would_refuse_is_not_started(
     assert code == ExitCode.BAD_INPUT
     assert message in err.splitlines()[-1]
     assert stack.list_executions(stateMachineArn=machine())["executions"] == []
+
+
+@pytest.mark.usefixtures("stack")
+@pytest.mark.parametrize(
+    ("query", "gather", "warning"),
+    [
+        ({}, {}, ""),
+        (
+            {"kind": "L1C"},
+            {},
+            "warning: L1C scenes lie in eu-central-1, the stack in us-west-2: reading them adds "
+            "up to 0.016 USD a scene, and time\n",
+        ),
+        ({"kind": "L1C", "catalog": "cdse"}, {}, ""),
+        ({"kind": "L1C", "asset_mirror": ["s3://sentinel-s2-l1c=s3://ours"]}, {}, ""),
+        (
+            {"catalog": "rasterfoundry"},
+            {},
+            "warning: L2A scenes lie in eu-central-1, the stack in us-west-2: reading them adds "
+            "up to 0.020 USD a scene, and time\n",
+        ),
+        (
+            {},
+            {"detector": {"type": "s2cloudless"}},
+            "warning: L1C scenes lie in eu-central-1, the stack in us-west-2: reading them adds "
+            "up to 0.016 USD a scene, and time\n",
+        ),
+    ],
+)
+def test_scenes_that_lie_in_another_region_are_told_with_their_price(
+    invoke: Invoke,
+    request_file: Path,
+    query: dict[str, Any],
+    gather: dict[str, Any],
+    warning: str,
+) -> None:
+    document = {**REQUEST, "query": {**REQUEST["query"], **query}, "gather": gather}
+    request_file.write_text(json.dumps(document))
+    code, out, err = invoke("submit", request_file)
+    assert (code, err) == (0, warning)
+    assert json.loads(out)["state"] == "started"
 
 
 @pytest.mark.usefixtures("stack")
@@ -647,11 +733,55 @@ def test_doctor_finds_what_is_wrong(invoke: Invoke, batch: Any) -> None:
     assert f"[ ] queue {QUEUE}: DISABLED, VALID" in out
 
 
+@pytest.mark.usefixtures("stack")
+def test_doctor_looks_at_the_gpu_queue_and_at_pytorch(invoke: Invoke, batch: Any) -> None:
+    deploy(template(more={"GpuQueueArn": "job-queue/gpu", "TorchJobArn": "job-definition/torch:1"}))
+    _, out, _ = invoke("doctor")
+    assert "[ ] queues: 2 of 3 exist" in out
+    assert "[ ] job definitions: 2 of 3 exist" in out
+    batch.create_job_queue(
+        jobQueueName="gpu",
+        state="DISABLED",
+        priority=1,
+        computeEnvironmentOrder=[{"order": 1, "computeEnvironment": "hosts"}],
+    )
+    properties = {"image": f"{IMAGE}-torch", "vcpus": 2, "memory": 2048}
+    batch.register_job_definition(
+        jobDefinitionName="torch", type="container", containerProperties=properties
+    )
+    _, out, _ = invoke("doctor")
+    assert "[ ] queue gpu: DISABLED, VALID" in out
+    assert "[x] job definition torch:1: ACTIVE" in out
+    assert f"[ ] image {IMAGE}-torch: " in out
+
+
+@pytest.mark.usefixtures("batch")
+@pytest.mark.parametrize(
+    ("home", "line"),
+    [
+        ("L1C", "[ ] region: us-west-2; L1C scenes lie in eu-central-1"),
+        (
+            None,
+            "[x] region: us-west-2; L2A scenes lie in us-west-2, L1C scenes lie in eu-central-1",
+        ),
+    ],
+)
+def test_doctor_says_which_scenes_are_far(
+    invoke: Invoke, aws: str, home: str | None, line: str
+) -> None:
+    assert aws == REGION
+    deploy(template(home=home))
+    assert line in invoke("doctor")[1].splitlines()
+
+
 class Finished:
     """Batch with one job that was tried on both queues."""
 
     def list_jobs(self, *, jobQueue: str, filters: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803 -- boto3's
-        if filters != [{"name": "JOB_NAME", "values": [f"{RUN}-gather-7"]}]:
+        (wanted,) = filters
+        if wanted == {"name": "JOB_NAME", "values": [f"{RUN}-gather-8"]} and jobQueue == GPU:
+            return {"jobSummaryList": [{"jobId": "first", "createdAt": 3}]}
+        if wanted != {"name": "JOB_NAME", "values": [f"{RUN}-gather-7"]} or jobQueue == GPU:
             return {"jobSummaryList": []}
         second = jobQueue.endswith(ON_DEMAND)
         job = {"jobId": "second" if second else "first", "createdAt": 2 if second else 1}
@@ -664,6 +794,7 @@ class Finished:
 
 
 RUN = "denver-2020-0123456789abcdef"
+GPU = f"arn:aws:batch:{REGION}:{ACCOUNT}:job-queue/gpu"
 
 
 @pytest.mark.usefixtures("stack")
@@ -681,3 +812,12 @@ def test_logs_are_those_of_the_last_try(invoke: Invoke, monkeypatch: pytest.Monk
     code, _, err = invoke("logs", RUN)
     assert code == ExitCode.BAD_INPUT
     assert f"no job {RUN}-merge" in err.splitlines()[-1]
+    # A scene with a model of PyTorch is gathered on the GPU queue, where there is one.
+    assert invoke("logs", RUN, "--scene", "8")[0] == ExitCode.BAD_INPUT
+    deploy(template(more={"GpuQueueArn": "job-queue/gpu"}))
+    assert invoke("logs", RUN, "--scene", "8") == (0, "first 1\nfirst 2\n", "")
+    for flags, job in ((("--part", "2"), "part-2"), (("--survey",), "survey")):
+        assert f"no job {RUN}-{job};" in invoke("logs", RUN, *flags)[2]
+    code, _, err = invoke("logs", RUN, "--part", "2", "--scene", "1")
+    assert code == ExitCode.BAD_INPUT
+    assert "give one of them" in err

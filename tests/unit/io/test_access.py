@@ -1,11 +1,9 @@
 import json
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
@@ -26,6 +24,7 @@ from cloudbuster.io.access import access_of, bucket_of, read_file
 from cloudbuster.io.gdal_env import _OPTIONS, gdal_env
 from cloudbuster.io.gml import read_cloud_polygons
 from cloudbuster.io.raster_file import RasterFile
+from tests.loopback import LoopbackHandler, serving_http
 from tests.s3_server import S3Server, serving_s3
 
 SIZE = 512
@@ -295,42 +294,25 @@ class Azure:
 
 @contextmanager
 def azure_server(azure):
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Handler(LoopbackHandler):
         def do_GET(self):
             parts = urlsplit(self.path)
             is_token = parts.path.startswith("/token/")
             status, content = azure.token(self) if is_token else azure.blob(parts.query)
-            start, end, total = 0, len(content), len(content)
-            if status == 200 and self.headers.get("Range"):
-                first, last = self.headers["Range"].removeprefix("bytes=").split("-")
-                start, end = int(first), min(int(last) + 1, total)
-                status = 206
-            self.send_response(status)
-            if status == 206:
-                self.send_header("Content-Range", f"bytes {start}-{end - 1}/{total}")
-            self.send_header("Content-Length", str(end - start))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(content[start:end])
+            part = self.headers.get("Range")
+            if status != 200 or not part:
+                self.send(status, content)
+                return
+            first, last = part.removeprefix("bytes=").split("-")
+            start, end = int(first), min(int(last) + 1, len(content))
+            place = f"bytes {start}-{end - 1}/{len(content)}"
+            self.send(206, content[start:end], {"Content-Range": place})
 
-        do_HEAD = do_GET  # noqa: N815 -- the server looks for this name
+        do_HEAD = do_GET
 
-        def log_message(self, *_arguments):
-            pass
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    http.daemon_threads = True
-    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    azure.url = f"http://127.0.0.1:{http.server_address[1]}"
-    try:
+    with serving_http(Handler) as address:
+        azure.url = f"http://{address}"
         yield azure
-    finally:
-        http.shutdown()
-        thread.join()
-        http.server_close()
 
 
 @pytest.fixture

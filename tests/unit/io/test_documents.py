@@ -10,12 +10,11 @@ from cloudbuster.io.documents import (
     parse_document,
     parse_json,
     parse_selection,
-    read_candidates,
     read_document,
-    read_selection,
     validation_message,
     write_document,
 )
+from cloudbuster.io.uri import read_bytes
 from cloudbuster.models import Candidates, CandidatesInfo, MosaicRequest, QueryOptions
 from tests.stac_items import make_item, square
 
@@ -47,7 +46,15 @@ def test_a_document_comes_back_from_its_file_as_it_was(tmp_path):
     uri = str(tmp_path / "deep" / "candidates.json")
     write_document(uri, CANDIDATES)
     assert read_document(uri, Candidates) == CANDIDATES
-    assert read_candidates(uri) == CANDIDATES
+    assert parse_candidates(read_bytes(uri), source=uri) == CANDIDATES
+
+
+@pytest.mark.parametrize("catalog", ["", " "])
+def test_an_empty_catalog_is_not_the_default_one(catalog):
+    assert message_of(with_query(catalog=catalog)) == (
+        "request.json: query.catalog: is empty; leave it out for earth-search, or give a name, "
+        "the URL of a STAC API, or a path"
+    )
 
 
 def test_an_unknown_field_comes_with_what_was_meant():
@@ -124,20 +131,20 @@ def test_a_document_that_cannot_be_written_is_an_output_error(tmp_path):
         write_document(str(tmp_path / "x.json"), CANDIDATES)
 
 
-def test_read_candidates_accepts_the_original_form(tmp_path):
+def test_the_original_form_of_both_documents_is_read():
     record = {
         "name": "S2A_0000",
         "createdAt": "2020-05-09T10:00:31Z",
         "dataFootprint": square(14.5, 45.5),
         "sceneMetadata": {"cloudyPixelPercentage": 12.5, "path": "tiles/0"},
     }
-    path = tmp_path / "response.json"
-    path.write_text(json.dumps({"aoi": square(14.6, 45.6), "results": [record]}))
-    candidates = read_candidates(str(path), kind="L1C")
+    response = json.dumps({"aoi": square(14.6, 45.6), "results": [record]}).encode()
+    candidates = parse_candidates(response, source="response.json", kind="L1C")
     assert candidates.cloudbuster.kind == "L1C"
     assert [item["id"] for item in candidates.features] == ["S2A_0000"]
-    path.write_text(json.dumps({"bounds": [0, 0, 1, 1], "selections": [record]}))
-    assert read_selection(str(path)).cloudbuster.entries[0].item_id == "S2A_0000"
+    filtered = json.dumps({"bounds": [0, 0, 1, 1], "selections": [record]}).encode()
+    selection = parse_selection(filtered, source="filtered.json")
+    assert selection.cloudbuster.entries[0].item_id == "S2A_0000"
 
 
 def test_a_broken_original_document_names_file_and_field():

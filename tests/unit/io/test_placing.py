@@ -11,7 +11,7 @@ from cloudbuster.io import placing
 from tests.factories import CRS, SceneSpec, write_raster
 from tests.gathering import gathered, grid_of, task_of
 
-SIZE = 600
+SIZE = 360
 
 
 def busy_scene() -> SceneSpec:

@@ -9,9 +9,11 @@ from rasterio.errors import RasterioIOError
 
 from cloudbuster.core.grid import MosaicGrid
 from cloudbuster.errors import OutputError, RasterError
-from cloudbuster.io import scene_raster
+from cloudbuster.io import scene_writer
 from cloudbuster.io.cog import CogBand, open_cog_writer
-from cloudbuster.io.scene_raster import OpenScenes, check_written, open_scene_writer
+from cloudbuster.io.scene_raster import OpenScenes
+from cloudbuster.io.scene_writer import open_scene_writer
+from cloudbuster.io.tiled_raster import check_written
 
 GRID = MosaicGrid("EPSG:32633", 500_000.0, 5_000_000.0, 10.0, 10.0, 1500, 1100)
 NOISE = np.random.default_rng(5).integers(1, 9000, (1, *GRID.shape), dtype=np.uint16)
@@ -57,7 +59,7 @@ def test_a_scene_whose_end_was_lost_at_closing_is_not_published(
         path.write_bytes(path.read_bytes()[:-1000])
         check_written(path)
 
-    monkeypatch.setattr(scene_raster, "check_written", lost)
+    monkeypatch.setattr(scene_writer, "check_written", lost)
     look = np.full(GRID.shape, 3)
     with (
         pytest.raises(OutputError, match=r"m-01\.tif"),

@@ -8,8 +8,9 @@ import pytest
 import rasterio
 from affine import Affine
 
+from cloudbuster.core.digital_numbers import harmonise
 from cloudbuster.core.grid import GridWindow, MosaicGrid
-from cloudbuster.core.radiometry import OffsetDecision, harmonise
+from cloudbuster.core.radiometry import OffsetDecision
 from cloudbuster.core.regrid import valid_means
 from cloudbuster.core.scene import BandAsset, Scene
 from cloudbuster.errors import RasterError

@@ -88,10 +88,12 @@ def make_mosaic(**changes: Any) -> MosaicDescription:
         clear_fraction=0.875,
         backstop_fraction=0.0625,
         hole_fraction=0.0625,
+        never_observed_fraction=0.03125,
         cloudless="m-cloudless.tif",
         cloudy="m-cloudy.tif",
         quality="m-quality.tif",
         preview="m-preview.png",
+        report="m-report.html",
         preview_shape=(10, 15),
         request=REQUEST,
     )
@@ -211,7 +213,7 @@ def test_item_is_derived_from_each_source_once() -> None:
 
 def test_item_describes_every_band_of_every_raster() -> None:
     assets = as_json(make_mosaic())["assets"]
-    assert list(assets) == ["cloudless", "cloudy", "quality", "preview"]
+    assert list(assets) == ["cloudless", "cloudy", "quality", "preview", "report"]
     for key in ("cloudless", "cloudy"):
         assert [band["name"] for band in assets[key]["eo:bands"]] == ["B02", "B8A", "scene_index"]
         first, _, index = assets[key]["raster:bands"]

@@ -1,0 +1,120 @@
+"""Gathered scenes made by hand: a look for each cell, and values that tell where they come from."""
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import rasterio
+
+from cloudbuster.core.grid import GridWindow, MosaicGrid
+from cloudbuster.io.scene_raster import scene_stem
+from cloudbuster.io.scene_writer import open_scene_writer
+from cloudbuster.io.tiled_raster import raster_profile
+from cloudbuster.models import GridDocument, Radiometry, SceneRecord
+
+GRID = MosaicGrid("EPSG:32633", 500_000, 5_100_000, 10, 10, 4, 2)
+BANDS = ("B02", "B03", "B04")
+
+
+@dataclass(frozen=True)
+class SceneSpec:
+    """One scene by hand: its looks, the window that they lie in, and what it is."""
+
+    index: int
+    look: np.ndarray
+    row: int = 0
+    col: int = 0
+    backstop: bool = False
+    item_id: str | None = None
+    distance: int = 700
+
+    @property
+    def reflectance(self) -> np.ndarray:
+        """Index * 100 + 10 * band + 1; 0 where there is none."""
+        kept = self.look >= (1 if self.backstop else 2)
+        levels = [self.index * 100 + 10 * band + 1 for band in range(len(BANDS))]
+        return np.stack([np.where(kept, level, 0) for level in levels]).astype(np.uint16)
+
+    @property
+    def window(self) -> GridWindow:
+        return GridWindow(self.row, self.col, *self.look.shape)
+
+
+def spec(index: int, look: list[list[int]] | np.ndarray, **options: object) -> SceneSpec:
+    return replace(SceneSpec(index, np.array(look)), **options)  # type: ignore[arg-type]
+
+
+def make_record(scene: SceneSpec, name: str, grid: MosaicGrid) -> SceneRecord:
+    item_id = scene.item_id or f"ITEM_{scene.index}"
+    return SceneRecord(
+        name=name,
+        index=scene.index,
+        backstop=scene.backstop,
+        item_id=item_id,
+        catalog="https://example.com/v1",
+        collection="l2a",
+        acquired=datetime(2020, 6, 1, 10, tzinfo=UTC),
+        platform="sentinel-2a",
+        mgrs_tile="33TWL",
+        baseline="05.09",
+        cloud_cover=12.5,
+        detector="stock",
+        radiometry=Radiometry(verdict="none", offset_dn=0, confidence="high", evidence=()),
+        bands=BANDS,
+        grid=GridDocument.of(grid),
+        observed_fraction=1.0,
+        clear_fraction=0.5,
+        raster=f"{stem_of(scene, name)}.tif",
+        task_fingerprint="f",
+        version="1",
+        item={"id": item_id, "links": []},
+    )
+
+
+def stem_of(scene: SceneSpec, name: str) -> str:
+    return scene_stem(name, scene.index, prefix="backstop-" if scene.backstop else "")
+
+
+def write_scene(
+    folder: Path,
+    scene: SceneSpec,
+    *,
+    name: str = "m",
+    grid: MosaicGrid = GRID,
+    record: bool = True,
+) -> Path:
+    path = folder / f"{stem_of(scene, name)}.tif"
+    own = grid.crop(scene.window)
+    with open_scene_writer(path, own, BANDS, index=scene.index) as writer:
+        distance = np.full(scene.look.shape, scene.distance)
+        writer.write(own.window, scene.reflectance, scene.look, distance)
+    if record:
+        path.with_suffix(".json").write_bytes(make_record(scene, name, grid).to_json())
+    return path
+
+
+def write_original(folder: Path, stem: str, pixels: np.ndarray, grid: MosaicGrid = GRID) -> Path:
+    """Write a scene as the original does: bands without description, then the index."""
+    path = folder / f"{stem}.tif"
+    folder.mkdir(parents=True, exist_ok=True)
+    with rasterio.open(path, "w", **raster_profile(grid, len(pixels))) as dataset:
+        dataset.write(pixels.astype(np.uint16))
+    return path
+
+
+def read(path: str) -> np.ndarray:
+    with rasterio.open(path) as dataset:
+        return np.asarray(dataset.read())
+
+
+THREE = (
+    spec(1, [[3, 1, 2, 0], [1, 1, 2, 0]]),
+    spec(2, [[3, 3, 2, 0], [1, 1, 3, 0]], distance=90),
+    spec(3, [[3, 1, 1, 0], [1, 1, 1, 0]], backstop=True, item_id="ITEM_1"),
+)
+
+
+def write_three(folder: Path) -> None:
+    for scene in THREE:
+        write_scene(folder / "scenes", scene)

@@ -1,0 +1,171 @@
+"""A mosaic merged in parts is the mosaic merged at once."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cloudbuster.core.grid import MosaicGrid
+from cloudbuster.errors import NothingUsableError, RasterError, RequestError, TryAgainError
+from cloudbuster.io import s3
+from cloudbuster.io.mosaic_parts import Part, part_windows
+from cloudbuster.merge import merge_part, merge_parts, merge_scenes, product_paths
+from cloudbuster.models import MergeResult
+from tests.hand_made import GRID, SceneSpec, spec, write_scene
+from tests.s3_server import S3Server, serving_s3
+
+CELLS = 1024
+WIDE: MosaicGrid = replace(GRID, width=2600, height=1500)
+
+
+def patches(seed: int, rows: int, cols: int) -> np.ndarray:
+    """Looks in patches of 100 cells."""
+    coarse = np.random.default_rng(seed).integers(0, 4, (rows // 100 + 1, cols // 100 + 1))
+    return np.kron(coarse, np.ones((100, 100), int))[:rows, :cols]
+
+
+SCENES: tuple[SceneSpec, ...] = (
+    spec(1, patches(1, 900, 1400), row=300, col=200),
+    spec(2, patches(2, 1400, 1100), row=50, col=900),
+    # Of one part alone.
+    spec(3, patches(3, 200, 200), row=1200, col=100),
+    spec(4, patches(4, 900, 1400), row=300, col=200, backstop=True, item_id="ITEM_1"),
+)
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four scenes; in two of the six parts there is hardly one, or none."""
+    folder = tmp_path_factory.mktemp("scenes")
+    for scene in SCENES:
+        write_scene(folder, scene, grid=WIDE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def at_once(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> MergeResult:
+    return merge_scenes(str(scenes), str(tmp_path_factory.mktemp("whole")), name="m")
+
+
+def merge_all_parts(scenes: str, parts: str) -> int:
+    count = len(part_windows(WIDE, CELLS))
+    for number in range(1, count + 1):
+        merge_part(scenes, parts, part=Part("m", number, CELLS))
+    return count
+
+
+def put_together(parts: str, scenes: str, output: str) -> MergeResult:
+    return merge_parts(parts, scenes, output, name="m", cells=CELLS)
+
+
+def contents(output: str) -> dict[str, bytes]:
+    return {key: Path(path).read_bytes() for key, path in product_paths(output, "m").items()}
+
+
+def test_parts_make_the_same_bytes(scenes: Path, at_once: MergeResult, tmp_path: Path) -> None:
+    parts, output = str(tmp_path / "parts"), str(tmp_path / "out")
+    assert merge_all_parts(str(scenes), parts) == 6
+    result = put_together(parts, str(scenes), output)
+    assert contents(output) == contents(str(Path(at_once.item).parent))
+    assert result.model_dump(exclude={*product_paths("", "m")}) == at_once.model_dump(
+        exclude={*product_paths("", "m")}
+    )
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[S3Server]:
+    with serving_s3() as server:
+        yield server
+
+
+@pytest.fixture
+def store(server: S3Server, scenes: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+    """The scenes in S3."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", server.behind)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    s3.client.cache_clear()
+    for path in scenes.iterdir():
+        server.put("store", f"scenes/{path.name}", path.read_bytes())
+    yield server
+    s3.client.cache_clear()
+
+
+@pytest.mark.usefixtures("store")
+def test_parts_in_s3_fetch_only_the_scenes_that_meet_them(
+    at_once: MergeResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched: list[str] = []
+    download = s3.download
+
+    def noted(uri: str, path: Path) -> None:
+        fetched.append(uri.rpartition("/")[2])
+        download(uri, path)
+
+    monkeypatch.setattr(s3, "download", noted)
+    source, parts = "s3://store/scenes", "s3://store/parts"
+    # The last part of a row meets no scene: the first one tells the bands.
+    merge_part(source, parts, part=Part("m", 3, CELLS))
+    assert [name for name in fetched if name.endswith(".tif")] == ["m-01.tif"]
+    fetched.clear()
+    merge_part(source, parts, part=Part("m", 2, CELLS))
+    rasters = {name for name in fetched if name.endswith(".tif")}
+    assert rasters == {"m-01.tif", "m-02.tif", "backstop-m-04.tif"}
+    merge_all_parts(source, parts)
+    fetched.clear()
+    put_together(parts, source, str(tmp_path))
+    assert not [name for name in fetched if name.endswith(".tif") and "-part-" not in name]
+    assert contents(str(tmp_path)) == contents(str(Path(at_once.item).parent))
+
+
+def test_a_place_that_fails_while_parts_are_merged_is_worth_another_try(
+    store: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", store.url)
+    s3.client.cache_clear()
+    store.behave(outages=[503] * 40, outage_after=12)
+    with pytest.raises(TryAgainError, match="try again"):
+        merge_part("s3://store/scenes", "s3://store/never", part=Part("m", 1, CELLS))
+    store.behave(outages=[])
+
+
+def test_parts_of_other_scenes_are_refused(tmp_path: Path) -> None:
+    own, parts = tmp_path / "scenes", str(tmp_path / "parts")
+    for scene in SCENES:
+        write_scene(own, scene, grid=WIDE)
+    merge_all_parts(str(own), parts)
+    write_scene(own, spec(5, [[3]]), grid=WIDE)
+    with pytest.raises(RasterError, match="merged of other scenes"):
+        put_together(parts, str(own), str(tmp_path / "out"))
+    assert not list((tmp_path / "out").glob("*"))
+
+
+def test_a_part_that_is_missing_or_torn_is_named(scenes: Path, tmp_path: Path) -> None:
+    parts = str(tmp_path / "parts")
+    merge_all_parts(str(scenes), parts)
+    torn = tmp_path / "parts" / "m-part-2-cloudless.tif"
+    torn.write_bytes(torn.read_bytes()[:3000])
+    with pytest.raises(RasterError, match="part"):
+        put_together(parts, str(scenes), str(tmp_path / "out"))
+    torn.unlink()
+    with pytest.raises(RasterError, match=r"m-part-2-cloudless.tif.* merge this part again"):
+        put_together(parts, str(scenes), str(tmp_path / "out"))
+
+
+@pytest.mark.parametrize("number", [0, 7])
+def test_a_part_that_does_not_exist_is_refused(scenes: Path, tmp_path: Path, number: int) -> None:
+    with pytest.raises(RequestError, match=f"part {number}; a mosaic of .* has 6 parts"):
+        merge_part(str(scenes), str(tmp_path), part=Part("m", number, CELLS))
+
+
+def test_parts_hold_whole_blocks() -> None:
+    with pytest.raises(RequestError, match=r"1000 cells; .* multiple of 1024"):
+        Part("m", 1, 1000)
+
+
+def test_parts_of_a_mosaic_without_scenes_say_so(tmp_path: Path) -> None:
+    with pytest.raises(NothingUsableError, match="holds no scene"):
+        merge_part(str(tmp_path), str(tmp_path), part=Part("m", 1, CELLS))
