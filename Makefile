@@ -18,6 +18,9 @@ PGSTAC_VENV := .venv-pgstac
 # Not the newest: 3.0.0 was published by accident and cannot read what the library writes.
 CDK_VERSION := 2.1148.1
 CDK := build/aws-cdk-$(CDK_VERSION)/node_modules/.bin/cdk
+ASL_VALIDATOR_VERSION := 4.0.0
+ASL_VALIDATOR := build/asl-validator-$(ASL_VALIDATOR_VERSION)/node_modules/.bin/asl-validator
+NPM_INSTALL := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" npm install --no-save --no-package-lock --no-audit --no-fund --loglevel=error
 PIP_INSTALL := PYTHONWARNINGS='ignore:Editable installation' $(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 WORLD := demo/world
 SIZE ?= small
@@ -33,8 +36,8 @@ demo: $(VENV)/.installed ## install, write the sample world and make its cloud-f
 	@$(VENV)/bin/cloudbuster sample $(WORLD) --size $(SIZE)
 	@$(VENV)/bin/cloudbuster run $(WORLD)/request.json
 
-test: $(VENV)/.installed-dev ## install what tests need and run them (PYTEST_ARGS="-k merge")
-	@$(VENV_PYTHON) -m pytest $(PYTEST_ARGS)
+test: $(VENV)/.installed-dev $(ASL_VALIDATOR) ## install what tests need and run them (PYTEST_ARGS="-k merge")
+	@CLOUDBUSTER_ASL_VALIDATOR=$(CURDIR)/$(ASL_VALIDATOR) $(VENV_PYTHON) -m pytest $(PYTEST_ARGS)
 
 # The real imagery has nothing to do with it, so its count does not apply here.
 test-pgstac: $(VENV)/.installed-dev $(PGSTAC_VENV)/.installed ## query a real STAC API: pgstac on PostgreSQL
@@ -121,5 +124,8 @@ $(PGSTAC_VENV)/.installed: constraints-pgstac.txt $(VENV_PYTHON)
 
 $(CDK): | $(VENV)/.installed-dev
 	@echo "installing the command line of the CDK"
-	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" npm install --prefix build/aws-cdk-$(CDK_VERSION) --no-save \
-		--no-package-lock --no-audit --no-fund --loglevel=error aws-cdk@$(CDK_VERSION)
+	@$(NPM_INSTALL) --prefix build/aws-cdk-$(CDK_VERSION) aws-cdk@$(CDK_VERSION)
+
+$(ASL_VALIDATOR): | $(VENV)/.installed-dev
+	@echo "installing the validator of the state machine"
+	@$(NPM_INSTALL) --prefix build/asl-validator-$(ASL_VALIDATOR_VERSION) asl-validator@$(ASL_VALIDATOR_VERSION)

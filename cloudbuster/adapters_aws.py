@@ -57,9 +57,13 @@ def meta_merge(flags: Flags, say: Say) -> str:
     return _submitted([submission], flags)
 
 
-def submit(flags: Flags) -> tuple[str, CloudBusterError | None]:
+def submit(flags: Flags, say: Say) -> tuple[str, CloudBusterError | None]:
     """``cloudbuster submit``: the run as text; with ``--wait`` its outcome, and its error."""
-    submitted = submit_request(flags["request_file"], DeployedStack.find(flags["stack"]))
+    submitted = submit_request(
+        flags["request_file"],
+        DeployedStack.find(flags["stack"]),
+        on_warning=lambda text: say(f"warning: {text}"),
+    )
     if not flags["wait"]:
         return _json(dataclasses.asdict(submitted)), None
     ended = wait_for(submitted.execution)
@@ -73,8 +77,16 @@ def status(flags: Flags) -> str:
 
 def logs(flags: Flags) -> str:
     """``cloudbuster logs``: what a job has said."""
+    jobs = [
+        *([f"gather-{flags['scene']}"] if flags["scene"] else []),
+        *([f"part-{flags['part']}"] if flags["part"] else []),
+        *(["survey"] if flags["survey"] else []),
+    ]
+    if len(jobs) > 1:
+        msg = "--scene, --part and --survey name one job each; give one of them, or none"
+        raise RequestError(msg)
     stack = DeployedStack.find(flags["stack"])
-    return "\n".join(job_log(flags["run"], stack, scene=flags["scene"]))
+    return "\n".join(job_log(flags["run"], stack, job=jobs[0] if jobs else "merge"))
 
 
 def doctor(flags: Flags) -> tuple[str, CloudBusterError | None]:

@@ -62,7 +62,7 @@ def submit(**flags: Any) -> None:  # noqa: ANN401 -- click passes each flag by i
     """Start a run on the deployed stack, unless the same request runs or has succeeded."""
     from cloudbuster import adapters_aws
 
-    text, error = adapters_aws.submit(flags)
+    text, error = adapters_aws.submit(flags, _say)
     click.echo(text)
     if error is not None:
         raise error
@@ -80,7 +80,9 @@ def status(**flags: Any) -> None:  # noqa: ANN401 -- click passes each flag by i
 
 @click.command()
 @click.argument("run", metavar="RUN|EXECUTION")
-@click.option("--scene", type=click.IntRange(min=1), help="Task of a scene; else the merge.")
+@click.option("--scene", type=click.IntRange(min=1), help="Of the task of a scene; else the merge.")
+@click.option("--part", type=click.IntRange(min=1), help="Of a part of a large mosaic.")
+@click.option("--survey", is_flag=True, help="Of the job before the parts of a large mosaic.")
 @stack_flag
 def logs(**flags: Any) -> None:  # noqa: ANN401 -- click passes each flag by its name
     """Print what a job of a run has said."""

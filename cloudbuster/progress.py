@@ -35,6 +35,7 @@ class _Bars:
             self._bar.set_postfix_str(event.message)
 
     def close(self) -> None:
+        """Leave the bar as it stands."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
@@ -52,6 +53,7 @@ class _Lines:
         self._last = event
 
     def close(self) -> None:
+        """Write the line of the stage that is running."""
         if self._last is not None:
             event, self._last = self._last, None
             sys.stderr.write(f"{event.stage} {event.done}/{event.total} {event.message}".rstrip())

@@ -39,9 +39,10 @@ def notes(config: StackConfig) -> list[str]:
     """Say what an operator should read at synth."""
     told = [config.disk_report()]
     if config.vpc_id is not None:
+        more = ", secretsmanager" if config.catalog_secret else ""
         told.append(
             "private subnets need a NAT gateway or endpoints for s3, ecr.api, ecr.dkr, ecs, "
-            "ecs-agent, ecs-telemetry and logs, and a way to the catalog"
+            f"ecs-agent, ecs-telemetry{more} and logs, and a way to the catalog"
         )
     if config.retain_data:
         told.append("cdk destroy leaves the bucket with everything in it")

@@ -10,13 +10,14 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from cloudbuster.aws.costs import PRICES_AS_OF, disk_usd_per_hour, job_usd_per_hour
+from cloudbuster.aws.costs import HOMES, PRICES_AS_OF, disk_usd_per_hour, job_usd_per_hour
 from cloudbuster.core.bands import Kind
 from cloudbuster.io.documents import validation_message
 from cloudbuster.models import MosaicRequest
-from infra.instances import FAMILIES, GPU_FAMILIES, Family, sizes
+from infra.instances import FAMILIES, GPU_FAMILIES, GPU_VCPUS, Family, sizes
+from infra.sections import CatalogSecret, Disk, Job, Section
 
 CONTEXT_KEY = "cloudbuster"
 # The operating system and the container agent of the ECS-optimised AL2023 image.
@@ -25,6 +26,9 @@ SYSTEM_GIB = 8
 IMAGE_GIB = {False: 2, True: 6}
 # What the ECS agent and the system keep of a host's memory (HyP3 asks for 31500 of 32768 MiB).
 USABLE_MEMORY = 0.96
+# What a job works with beside its /scratch: twice the 1 GB that the benchmarks of gather and merge
+# must stay under with four bands, for JPEG 2000, all bands, and models.
+WORKING_MIB = 2048
 ECR_IMAGE = re.compile(r"^\d{12}\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com(\.cn)?/[^:@]+[:@].+$")
 
 
@@ -32,31 +36,7 @@ class ConfigError(Exception):
     """The configuration holds something that cannot be deployed."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Disk(_Section):
-    """The one root disk of each host: gp3, encrypted; it holds system, images and scratch."""
-
-    gib: int = Field(200, ge=30, le=16_384, description="Size, GiB.")
-    iops: int = Field(3000, ge=3000, le=16_000, description="3000 come with the volume.")
-    throughput_mibps: int = Field(250, ge=125, le=1000, description="125 come with the volume.")
-
-
-class Job(_Section):
-    """Size of one kind of Batch job, and when to give it up."""
-
-    vcpus: int = Field(ge=1, le=96, description="Virtual processors.")
-    memory_mib: int = Field(ge=512, description="Memory; twice as much for the second try.")
-    scratch_gib: int = Field(ge=1, description="Room on /scratch that one job may use.")
-    timeout_minutes: int = Field(ge=1, description="Of one attempt.")
-    attempts: int = Field(
-        ge=1, le=10, description="Of Batch: reclaimed hosts, image pulls, exit 75."
-    )
-
-
-class StackConfig(_Section):
+class StackConfig(Section):
     """Everything that can be decided about a stack."""
 
     preset: Literal["dev", "prod"] = Field("dev", description="Which defaults to start from.")
@@ -111,6 +91,12 @@ class StackConfig(_Section):
     distributed_map: bool = Field(
         default=False, description="For runs of more than 1000 scenes: child executions."
     )
+    merge_part_cells: int = Field(
+        16_384,
+        ge=1024,
+        multiple_of=1024,
+        description="Mosaics of more cells on a side are merged in parts of this side.",
+    )
     max_running_executions: int = Field(
         4, ge=1, le=1000, description="Runs at a time that S3 started; the rest waits."
     )
@@ -118,6 +104,9 @@ class StackConfig(_Section):
         None, description="What a bare GeoJSON is completed with: a request without name and aoi."
     )
     output_buckets: tuple[str, ...] = Field((), description="Other buckets that runs may write.")
+    catalog_secret: CatalogSecret | None = Field(
+        None, description="Credentials that catalogs ask for, for functions and jobs."
+    )
     notify_emails: tuple[str, ...] = Field((), description="Told of outcomes and alarms.")
     # Retention
     scratch_days: int = Field(30, ge=1, description="Scenes and tasks are deleted after.")
@@ -136,14 +125,14 @@ class StackConfig(_Section):
     kms_key_arn: str | None = Field(None, description="Key of bucket, disks, topic and queues.")
 
     @property
-    def home_kind(self) -> Kind:
-        """Product level that lies in the stack's region."""
-        return "L1C" if self.home == "l1c" else "L2A"
+    def home_kind(self) -> Kind | None:
+        """Product level that lies in the stack's region; None where that is neither's."""
+        return next((kind for kind, region in HOMES.items() if region == self.target_region), None)
 
     @property
     def target_region(self) -> str:
         """Region to deploy to."""
-        return self.region or {"l2a": "us-west-2", "l1c": "eu-central-1"}[self.home]
+        return self.region or HOMES["L1C" if self.home == "l1c" else "L2A"]
 
     @property
     def host_types(self) -> tuple[str, ...]:
@@ -213,16 +202,34 @@ class StackConfig(_Section):
         return self
 
     @model_validator(mode="after")
-    def _check_sizes(self) -> Self:
-        most_mib = min(family.gib_per_vcpu for family in self.families) * self.host_vcpus[1] * 1024
+    def _check_memory_of_scratch(self) -> Self:
+        """Refuse a /scratch in memory that the job's own memory cannot hold: it is charged to it.
+
+        A tmpfs counts against the limit of the container that writes to it, as Batch says of its
+        own (https://docs.aws.amazon.com/batch/latest/APIReference/API_EksEmptyDir.html).
+        """
+        if self.scratch != "shm":
+            return self
         for name, job in (("gather", self.gather), ("merge", self.merge)):
-            usable = int(most_mib * USABLE_MEMORY)
-            if 2 * job.memory_mib > usable or job.vcpus > self.host_vcpus[1]:
+            need = job.scratch_gib * 1024 + WORKING_MIB
+            if job.memory_mib < need:
                 msg = (
-                    f"{name}: the second try needs {job.vcpus} vCPU and {2 * job.memory_mib} MiB, "
-                    f"the greatest host has {self.host_vcpus[1]} and {usable}: raise host_vcpus"
+                    f"scratch shm: {name}.memory_mib {job.memory_mib} must hold scratch_gib "
+                    f"{job.scratch_gib} and {WORKING_MIB} MiB to work with, {need} MiB: raise it, "
+                    "or lower scratch_gib"
                 )
                 raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _check_sizes(self) -> Self:
+        cpu = ("host", self.host_vcpus[1], min(family.gib_per_vcpu for family in self.families))
+        self._check_second_try("gather", self.gather, *cpu)
+        self._check_second_try("merge", self.merge, *cpu)
+        if self.gpu_queue:
+            families = [GPU_FAMILIES[name] for name in self.gpu_instance_classes]
+            gib_per_vcpu = min(family.gib_per_vcpu for family in families)
+            self._check_second_try("gather", self.gather, "GPU host", GPU_VCPUS[1], gib_per_vcpu)
         if self.disk.gib < self.disk_need_gib:
             msg = (
                 f"disk.gib {self.disk.gib} cannot hold system, image and the scratch of all jobs "
@@ -230,6 +237,22 @@ class StackConfig(_Section):
             )
             raise ValueError(msg)
         return self
+
+    def _check_second_try(
+        self, name: str, job: Job, host: str, vcpus: int, gib_per_vcpu: int
+    ) -> None:
+        """Refuse a job that after running out of memory would find no host with twice as much."""
+        usable = int(gib_per_vcpu * vcpus * 1024 * USABLE_MEMORY)
+        if 2 * job.memory_mib <= usable and job.vcpus <= vcpus:
+            return
+        remedy = f"lower {name}.memory_mib" if host == "GPU host" else "raise host_vcpus"
+        if self.scratch == "shm":
+            remedy += f", or lower {name}.memory_mib with {name}.scratch_gib"
+        msg = (
+            f"{name}: the second try needs {job.vcpus} vCPU and {2 * job.memory_mib} MiB, "
+            f"the greatest {host} has {vcpus} and {usable}: {remedy}"
+        )
+        raise ValueError(msg)
 
     @model_validator(mode="after")
     def _check_rest(self) -> Self:
@@ -246,6 +269,13 @@ class StackConfig(_Section):
             if not ECR_IMAGE.match(uri):
                 msg = f"image {uri}: functions run images of ECR only, with a tag or a digest"
                 raise ValueError(msg)
+        secret = self.catalog_secret
+        if secret is not None and secret.region != self.target_region:
+            msg = (
+                f"catalog_secret lies in {secret.region}, the stack in {self.target_region}: "
+                "replicate it there, and give the ARN of the replica"
+            )
+            raise ValueError(msg)
         if self.default_request is not None:
             self._check_default_request(self.default_request)
         return self
@@ -313,7 +343,12 @@ def _object(context: object) -> dict[str, Any]:
     return context
 
 
-_SECTIONS: dict[str, type[BaseModel]] = {"disk": Disk, "gather": Job, "merge": Job}
+_SECTIONS: dict[str, type[BaseModel]] = {
+    "disk": Disk,
+    "gather": Job,
+    "merge": Job,
+    "catalog_secret": CatalogSecret,
+}
 
 
 def _merged(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,29 +1,18 @@
 """The state machine as Amazon States Language with JSONPath. Pure: dicts in, dicts out.
 
 What the state holds, by the state that puts it there: ``run`` (Query), ``plan`` (Filter), ``job``
-(the image's jobs), ``gathered`` (Gather), ``assess`` (Assess), ``error`` (any Catch). It holds URIs
-and counts; the scenes and the request lie in S3.
+(the jobs of an image, or of the merge), ``gathered`` (Gather), ``assess`` (Assess), ``merged``
+(MergeParts), ``error`` (any Catch). It holds URIs and counts; scenes and request lie in S3.
 """
 
 from dataclasses import dataclass, fields
 from typing import Any
 
-from cloudbuster.aws.runs import ASSESS, PLAN, RunPlaces
+from cloudbuster.aws.runs import ASSESS, PLAN, UNHEARD, RunPlaces
+from infra.job_states import FIRST_TRY, State, States, first_try, job_states, retry
 
-State = dict[str, Any]
-States = dict[str, State]
 RUN = tuple(field.name for field in fields(RunPlaces))
 
-# A throttled SubmitJob has arrived as each of these (facts of other projects' incidents: a code
-# that the service's model lacks becomes AWSBatchException).
-THROTTLED = (
-    "Batch.AWSBatchException",
-    "Batch.BatchException",
-    "Batch.TooManyRequestsException",
-    "Batch.ServerException",
-)
-# SubmitJob itself was refused: neither a retry nor another queue helps.
-REFUSED = (*THROTTLED, "Batch.ClientException")
 LAMBDA_UNAVAILABLE = (
     "Lambda.ServiceException",
     "Lambda.AWSLambdaException",
@@ -31,10 +20,7 @@ LAMBDA_UNAVAILABLE = (
     "Lambda.TooManyRequestsException",
     "TryAgainError",
 )
-# What Batch says of a job that finds no host, and of one that a queue cancelled for it.
-NO_CAPACITY = "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY"
 INVOKE = "arn:aws:states:::lambda:invoke"
-SUBMIT = "arn:aws:states:::batch:submitJob.sync"
 # An execution that ran two days has met something that no state foresaw.
 TIMEOUT_S = 48 * 3600
 
@@ -90,7 +76,7 @@ def definition(targets: Targets, *, concurrency: int, distributed: bool) -> dict
     targets : Targets
         What the states call.
     concurrency : int
-        Gather jobs at a time.
+        Jobs at a time in a map.
     distributed : bool
         Whether the gathering map runs as child executions.
     """
@@ -134,7 +120,7 @@ def definition(targets: Targets, *, concurrency: int, distributed: bool) -> dict
             "ResultPath": "$.run",
             "Next": "Filter",
         },
-        **_merge(targets.merge),
+        **_merge(targets.merge, concurrency=concurrency),
         **_finish(targets.finish),
     }
     return {"StartAt": "Query", "TimeoutSeconds": TIMEOUT_S, "States": states}
@@ -146,20 +132,9 @@ def _invoke(function: str, payload: dict[str, Any], **values: Any) -> State:  # 
         "Type": "Task",
         "Resource": INVOKE,
         "Parameters": {"FunctionName": function, "Payload": payload},
-        "Retry": [_retry(LAMBDA_UNAVAILABLE, interval_s=5, attempts=5)],
+        "Retry": [retry(LAMBDA_UNAVAILABLE, interval_s=5, attempts=5)],
         "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": "FinishFailed"}],
         **values,
-    }
-
-
-def _retry(names: tuple[str, ...], *, interval_s: int, attempts: int) -> dict[str, Any]:
-    return {
-        "ErrorEquals": list(names),
-        "IntervalSeconds": interval_s,
-        "BackoffRate": 2,
-        "MaxAttempts": attempts,
-        "MaxDelaySeconds": 600,
-        "JitterStrategy": "FULL",
     }
 
 
@@ -182,6 +157,7 @@ def _budget(targets: Targets) -> States:
     }
     choices = [
         {"Variable": "$.plan.within_budget", "BooleanEquals": False, "Next": "OverBudget"},
+        {"Variable": "$.plan.todo_count", "NumericEquals": 0, "Next": "NothingToGather"},
         *(
             {
                 "Variable": "$.plan.image",
@@ -194,6 +170,13 @@ def _budget(targets: Targets) -> States:
     ]
     return {
         "WithinBudget": {"Type": "Choice", "Choices": choices, "Default": "BaseImage"},
+        # What a distributed map makes of a document without items is written nowhere.
+        "NothingToGather": {
+            "Type": "Pass",
+            "Result": [],
+            "ResultPath": "$.gathered",
+            "Next": "Assess",
+        },
         "OverBudget": {
             "Type": "Pass",
             "Parameters": {
@@ -237,13 +220,7 @@ def _map(bucket: str, *, concurrency: int, distributed: bool) -> State:
         "Type": "Map",
         **items,
         "MaxConcurrency": concurrency,
-        "ItemSelector": {
-            "index.$": "$$.Map.Item.Value",
-            "run_id.$": "$.run.id",
-            "tasks.$": "$.run.tasks",
-            "job.$": "$.job",
-            "try": {"queue.$": "$.job.queue", "memory.$": "$.job.memory", "second": False},
-        },
+        "ItemSelector": _item_selector(),
         "ItemProcessor": {
             "ProcessorConfig": mode,
             "StartAt": "GatherScene",
@@ -255,9 +232,20 @@ def _map(bucket: str, *, concurrency: int, distributed: bool) -> State:
     }
 
 
+def _item_selector() -> dict[str, Any]:
+    """Tell the jobs of a map the number of their task, and where the task is."""
+    return {
+        "index.$": "$$.Map.Item.Value",
+        "run_id.$": "$.run.id",
+        "tasks.$": "$.run.tasks",
+        "job.$": "$.job",
+        "try": FIRST_TRY,
+    }
+
+
 def _gather_scene() -> States:
     """One scene: its job, a second try where that helps, and one word on how it ended."""
-    job = _job(
+    job = job_states(
         "GatherScene",
         definition={"JobDefinition.$": "$.job.definition"},
         name="States.Format('{}-gather-{}', $.run_id, $.index)",
@@ -280,8 +268,12 @@ def _gather_scene() -> States:
         },
         "Exited": _item({"status.$": "States.Format('EXIT_{}', $.failed.job.Container.ExitCode)"}),
         "Vanished": _item({"status": "FAILED"}),
-        "Refused": {"Type": "Fail", "ErrorPath": "$.error.Error", "CausePath": "$.error.Cause"},
+        "Refused": _fail_as_caught(),
     }
+
+
+def _fail_as_caught() -> State:
+    return {"Type": "Fail", "ErrorPath": "$.error.Error", "CausePath": "$.error.Cause"}
 
 
 def _item(status: dict[str, str]) -> State:
@@ -289,127 +281,87 @@ def _item(status: dict[str, str]) -> State:
     return {"Type": "Pass", "Parameters": {"index.$": "$.index", **status}, "End": True}
 
 
-def _merge(target: JobTarget) -> States:
-    """Merge with the same second tries as a scene has; what fails then ends the run."""
-    first = {"queue": target.queue, "memory": str(target.memory_mib), "second": False}
-    more = {"fallback": target.fallback, "more_memory": str(2 * target.memory_mib)}
+def _merge(target: JobTarget, *, concurrency: int) -> States:
+    """Merge in one job; a large mosaic part by part, between a survey and a last job."""
+    definition = {"JobDefinition": target.definition}
     return {
         "PrepareMerge": {
             "Type": "Pass",
-            "Result": {"queue": target.queue, "memory": first["memory"], **more},
+            "Result": {
+                "definition": target.definition,
+                "queue": target.queue,
+                "fallback": target.fallback,
+                "memory": str(target.memory_mib),
+                "more_memory": str(2 * target.memory_mib),
+            },
             "ResultPath": "$.job",
-            "Next": "FirstTry",
+            "Next": "InParts?",
         },
-        "FirstTry": {"Type": "Pass", "Result": first, "ResultPath": "$.try", "Next": "Merge"},
-        **_job(
-            "Merge",
-            definition={"JobDefinition": target.definition},
-            name="States.Format('{}-merge', $.run.id)",
-            task="$.assess.merge_task_uri",
-            run="$.run.id",
-            done="Merged",
-            lost="FinishFailed",
-            refused="FinishFailed",
-        ),
+        "InParts?": {
+            "Type": "Choice",
+            "Choices": [
+                {
+                    "Variable": "$.assess.part_count",
+                    "NumericGreaterThan": 1,
+                    "Next": "SurveyFirstTry",
+                }
+            ],
+            "Default": "MergeFirstTry",
+        },
+        "SurveyFirstTry": first_try("Survey"),
+        **_merge_job("Survey", definition, task="$.assess.survey_task_uri", done="MergeParts"),
+        "MergeParts": _merge_parts(concurrency),
+        "MergeFirstTry": first_try("Merge"),
+        **_merge_job("Merge", definition, task="$.assess.merge_task_uri", done="Merged"),
         # A job that failed once and succeeded then has left an error that is none.
         "Merged": {"Type": "Pass", "Result": {}, "ResultPath": "$.error", "Next": "Finish"},
     }
 
 
-def _job(
-    state: str,
-    *,
-    definition: dict[str, str],
-    name: str,
-    task: str,
-    run: str,
-    done: str,
-    lost: str,
-    refused: str,
-) -> States:
-    """Submit a job; where memory ran out or every spot host went, submit it once more.
+def _merge_job(state: str, definition: dict[str, str], *, task: str, done: str) -> States:
+    """One job on the whole mosaic, with a scene's second tries; what fails then ends the run."""
+    return job_states(
+        state,
+        definition=definition,
+        name=f"States.Format('{{}}-{state.lower()}', $.run.id)",
+        task=task,
+        run="$.run.id",
+        done=done,
+        lost="FinishFailed",
+        refused="FinishFailed",
+    )
 
-    ``$.try`` holds queue and memory of the next submit, ``$.job`` what a second one would take.
-    """
-    never_twice = {"Variable": "$.try.second", "BooleanEquals": False}
-    submit = _submit(state, definition, name=name, task=task, run=run, done=done, refused=refused)
-    told = {"Variable": "$.error.Cause", "StringMatches": "{*", "Next": f"{state}Failed"}
-    memory = {"Variable": "$.error.Cause", "StringMatches": "*OutOfMemory*"}
-    reason = "$.failed.job.StatusReason"
-    gone = [
-        {"Variable": reason, "StringMatches": "Host EC2*"},
-        {"Variable": reason, "StringMatches": f"*{NO_CAPACITY}*"},
-    ]
+
+def _merge_parts(concurrency: int) -> State:
+    """Merge each part; a mosaic that lacks one is none, so that the first that fails ends it."""
+    job = job_states(
+        "MergePart",
+        definition={"JobDefinition.$": "$.job.definition"},
+        name="States.Format('{}-part-{}', $.run_id, $.index)",
+        task="States.Format('{}/part-{}.json', $.tasks, $.index)",
+        run="$.run_id",
+        done="PartMerged",
+        lost="PartFailed",
+        refused="PartFailed",
+    )
     return {
-        state: submit,
-        f"{state}Told?": {"Type": "Choice", "Choices": [told], "Default": f"{state}Untold"},
-        f"{state}Untold": {"Type": "Pass", "Result": {}, "ResultPath": "$.failed", "Next": lost},
-        f"{state}Failed": {
-            "Type": "Pass",
-            "Parameters": {"job.$": "States.StringToJson($.error.Cause)"},
-            "ResultPath": "$.failed",
-            "Next": f"{state}Again?",
-        },
-        f"{state}Again?": {
-            "Type": "Choice",
-            "Choices": [
-                {"And": [never_twice, memory], "Next": f"{state}MoreMemory"},
-                {
-                    "And": [never_twice, {"Variable": reason, "IsPresent": True}, {"Or": gone}],
-                    "Next": f"{state}OnDemand",
-                },
-            ],
-            "Default": lost,
-        },
-        f"{state}MoreMemory": _second_try("$.job.queue", "$.job.more_memory", state),
-        f"{state}OnDemand": _second_try("$.job.fallback", "$.job.memory", state),
-    }
-
-
-def _submit(
-    state: str,
-    definition: dict[str, str],
-    *,
-    name: str,
-    task: str,
-    run: str,
-    done: str,
-    refused: str,
-) -> State:
-    """Submit a job to the queue and with the memory of ``$.try``, and wait for its end."""
-    return {
-        "Type": "Task",
-        "Resource": SUBMIT,
-        "Parameters": {
-            "JobName.$": name,
-            **definition,
-            "JobQueue.$": "$.try.queue",
-            "Parameters": {"task_uri.$": task},
-            "ContainerOverrides": {
-                "ResourceRequirements": [{"Type": "MEMORY", "Value.$": "$.try.memory"}]
+        "Type": "Map",
+        "ItemsPath": "$.assess.parts",
+        "MaxConcurrency": concurrency,
+        "ItemSelector": _item_selector(),
+        "ItemProcessor": {
+            "ProcessorConfig": {"Mode": "INLINE"},
+            "StartAt": "MergePart",
+            "States": {
+                **job,
+                "PartMerged": _item({"status": "SUCCEEDED"}),
+                "PartFailed": _fail_as_caught(),
             },
-            "Tags": {"cloudbuster:run.$": run},
-            "PropagateTags": True,
         },
-        "ResultSelector": {"status.$": "$.Status"},
-        "ResultPath": "$.done",
-        "Retry": [_retry(THROTTLED, interval_s=10, attempts=12)],
-        # States.TaskFailed stands for any error, so those of the submit itself come first.
-        "Catch": [
-            {"ErrorEquals": list(REFUSED), "ResultPath": "$.error", "Next": refused},
-            {
-                "ErrorEquals": ["States.TaskFailed"],
-                "ResultPath": "$.error",
-                "Next": f"{state}Told?",
-            },
-        ],
-        "Next": done,
+        "ResultPath": "$.merged",
+        "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": "FinishFailed"}],
+        "Next": "MergeFirstTry",
     }
-
-
-def _second_try(queue: str, memory: str, state: str) -> State:
-    parameters = {"queue.$": queue, "memory.$": memory, "second": True}
-    return {"Type": "Pass", "Parameters": parameters, "ResultPath": "$.try", "Next": state}
 
 
 def _finish(function: str) -> States:
@@ -434,7 +386,7 @@ def _finish(function: str) -> States:
         "Failed": {"Type": "Fail", "ErrorPath": "$.finish.error", "CausePath": "$.finish.cause"},
         "Unheard": {
             "Type": "Fail",
-            "Error": "FinishError",
+            "Error": UNHEARD,
             "Cause": "the run failed, and so did telling of it: see the history of the execution",
         },
     }

@@ -27,6 +27,8 @@ FAMILIES = {
     **{"m5d": Family(4, nvme=True), "r5d": Family(8, nvme=True)},
 }
 GPU_FAMILIES = {name: Family(4, nvme=True) for name in ("g4dn", "g5", "g6")}
+# Smallest and greatest GPU host: of these families these sizes have one GPU, and a job takes one.
+GPU_VCPUS = (8, 16)
 # The sizes that all these families have.
 _VCPUS = {
     "2xlarge": 8,

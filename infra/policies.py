@@ -9,7 +9,8 @@ from typing import Any
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
-from constructs import Construct
+from aws_cdk import aws_sns as sns
+from constructs import Construct, IConstruct
 
 from infra.config import StackConfig
 
@@ -61,7 +62,10 @@ def role(
     config: StackConfig,
     statements: Sequence[Statement],
 ) -> iam.Role:
-    """Make a role with one inline policy, on the path that the organisation wants."""
+    """Make a role with one inline policy, on the path that the organisation wants.
+
+    The reasons hold for that policy alone: what the CDK adds to the role has its own.
+    """
     allowed = [
         iam.PolicyStatement(actions=list(entry.actions), resources=list(entry.resources))
         for entry in statements
@@ -78,7 +82,7 @@ def role(
         for resource in entry.resources:
             if "*" in resource and entry.reason is not None:
                 finding = _flat(stack.resolve(resource))
-                acknowledge(found, f"IAM5[Resource::{finding}]", entry.reason)
+                acknowledge(found.node.find_child("Resource"), _wildcard(finding), entry.reason)
     return found
 
 
@@ -128,6 +132,17 @@ def write_logs(log_group_arn: str) -> Statement:
     return allow("logs:CreateLogStream", "logs:PutLogEvents", on=[log_group_arn])
 
 
+def read_secret(config: StackConfig) -> list[Statement]:
+    """Read the secret that holds what catalogs ask for, where there is one."""
+    secret = config.catalog_secret
+    if secret is None:
+        return []
+    statements = [allow("secretsmanager:GetSecretValue", on=[secret.arn])]
+    if secret.kms_key_arn is not None:
+        statements.append(allow("kms:Decrypt", on=[secret.kms_key_arn]))
+    return statements
+
+
 def use_key(config: StackConfig) -> list[Statement]:
     """Use the organisation's key, where there is one."""
     if config.kms_key_arn is None:
@@ -145,11 +160,34 @@ def machine_part(stack: cdk.Stack, resource: str, *names: str) -> str:
     )
 
 
-def acknowledge(scope: Construct, rule: str, reason: str) -> None:
+def let_alarms_publish(topic: sns.ITopic) -> None:
+    """Let the account's alarms publish: a policy of one's own replaces the one that allows it."""
+    account = cdk.Stack.of(topic).account
+    topic.add_to_resource_policy(
+        iam.PolicyStatement(
+            sid="AllowAlarms",
+            principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+            actions=["sns:Publish"],
+            resources=[topic.topic_arn],
+            conditions={"StringEquals": {"aws:SourceAccount": account}},
+        )
+    )
+
+
+def acknowledge_added(role: IConstruct, reason: str) -> None:
+    """Write down why what the CDK itself has added to a role is allowed on every resource."""
+    acknowledge(role.node.find_child("DefaultPolicy"), _wildcard("*"), reason)
+
+
+def acknowledge(scope: IConstruct, rule: str, reason: str) -> None:
     """Write down why a rule of cdk-nag does not hold here."""
     cdk.Validations.of(scope).acknowledge(
         cdk.Acknowledgment(id=f"AwsSolutions::AwsSolutions-{rule}", reason=reason)
     )
+
+
+def _wildcard(resource: str) -> str:
+    return f"IAM5[Resource::{resource}]"
 
 
 def _flat(value: Any) -> str:  # noqa: ANN401 -- an intrinsic function of CloudFormation

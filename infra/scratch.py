@@ -4,7 +4,7 @@ from typing import Any
 
 from aws_cdk import aws_batch as batch
 
-from infra.config import Job
+from infra.sections import Job
 
 
 def scratch_mount(scratch: str, job: Job) -> dict[str, Any]:

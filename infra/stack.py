@@ -8,6 +8,7 @@ from constructs import Construct
 from cloudbuster.aws.settings import StackSettings
 from infra.config import StackConfig
 from infra.constructs.compute import Compute
+from infra.constructs.endings import Endings
 from infra.constructs.functions import Stages
 from infra.constructs.images import Image
 from infra.constructs.jobs import Jobs
@@ -77,6 +78,13 @@ class CloudBusterStack(cdk.Stack):
             machine=workflow.machine,
             settings=settings,
         )
+        Endings(
+            self,
+            "Endings",
+            machine=workflow.machine,
+            finish=stages.finish.function,
+            dead_letters=trigger.dead_letters,
+        )
         self._watch(topic, compute, workflow, stages, trigger)
         self._tell(
             BucketName=storage.bucket.bucket_name,
@@ -127,6 +135,7 @@ class CloudBusterStack(cdk.Stack):
     def _settings(self, bucket_name: str, topic_arn: str) -> StackSettings:
         config = self._config
         distributed = config.distributed_map
+        secret = config.catalog_secret
         return StackSettings(
             root=f"s3://{bucket_name}",
             output_roots=tuple(f"s3://{name}" for name in config.output_buckets),
@@ -136,8 +145,11 @@ class CloudBusterStack(cdk.Stack):
             max_running_executions=config.max_running_executions,
             max_tasks=DISTRIBUTED_TASKS if distributed else INLINE_TASKS,
             max_inline_indices=0 if distributed else INLINE_TASKS,
+            merge_part_cells=config.merge_part_cells,
             gather_usd_per_hour=round(config.usd_per_hour(config.gather), 6),
             merge_usd_per_hour=round(config.usd_per_hour(config.merge), 6),
+            catalog_secret_arn=secret and secret.arn,
+            catalog_variables=secret.variables if secret else (),
             topic_arn=topic_arn,
         )
 
@@ -148,10 +160,13 @@ class CloudBusterStack(cdk.Stack):
 
 
 def _job_outputs(compute: Compute, jobs: Jobs) -> dict[str, str]:
-    """Where jobs are submitted by hand."""
-    return {
+    """Where jobs are submitted by hand; those of PyTorch and of GPU hosts where there are such."""
+    arns = {
         "QueueArn": compute.queue_arn,
         "OnDemandQueueArn": compute.fallback_arn,
+        "GpuQueueArn": compute.gpu_queue_arn,
         "GatherJobArn": jobs.gather,
         "MergeJobArn": jobs.merge,
+        "TorchJobArn": jobs.torch,
     }
+    return {name: arn for name, arn in arns.items() if arn is not None}

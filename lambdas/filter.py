@@ -7,6 +7,8 @@ from typing import Any
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """Run ``filter_scenes`` and ``plan_tasks`` on the candidates of a run."""
     from cloudbuster import log
+    from cloudbuster.aws.catalog_secret import give_catalog_secret
+    from cloudbuster.aws.outcomes import enter
     from cloudbuster.aws.plans import made_once, write_plan
     from cloudbuster.aws.runs import RunPlaces
     from cloudbuster.aws.settings import StackSettings
@@ -18,7 +20,9 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
 
     log.configure(as_json=True, level="INFO")
     settings = StackSettings.of_environment(os.environ)
+    give_catalog_secret(settings)
     run = RunPlaces.of_state(event["run"])
+    enter(run, "filter")
     request = read_document(run.document("request.json"), MosaicRequest)
     candidates = read_document(run.document("candidates.json"), Candidates)
     # A later round takes the selection that assess has extended, and gathers what that adds.
@@ -31,4 +35,6 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         anew=anew,
     )
     tasks = plan_tasks(selection, name=request.name, options=request.gather, output=run.scenes)
-    return write_plan(run, tasks, request, settings, anew=anew)
+    plan = write_plan(run, tasks, request, settings, anew=anew)
+    enter(run, "gather")
+    return plan

@@ -1,22 +1,22 @@
-"""The Finish state."""
+"""The Finish state, and what is told of executions that ended without it."""
 
 import os
 from typing import Any
 
 
-def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
-    """Write down how a run ended, and tell it."""
+def handler(event: dict[str, Any], _context: object) -> dict[str, Any] | None:
+    """Write down how a run ended, and tell it: its last state, or EventBridge, says that it did."""
     import boto3
 
     from cloudbuster import log
-    from cloudbuster.aws.outcomes import Ending, conclude
-    from cloudbuster.aws.runs import outcome_message
+    from cloudbuster.aws.outcomes import finish
     from cloudbuster.aws.settings import StackSettings
 
     log.configure(as_json=True, level="INFO")
     settings = StackSettings.of_environment(os.environ)
-    outcome = conclude(Ending.of_event(event))
-    subject, message = outcome_message(outcome)
     sns = boto3.client("sns")
-    sns.publish(TopicArn=settings.topic_arn, Subject=subject, Message=message)
-    return outcome
+
+    def tell(subject: str, message: str) -> None:
+        sns.publish(TopicArn=settings.topic_arn, Subject=subject, Message=message)
+
+    return finish(event, settings, tell)

@@ -7,6 +7,7 @@ from typing import Any
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """Run ``query_scenes`` for the request that an execution was started with."""
     from cloudbuster import log
+    from cloudbuster.aws.catalog_secret import give_catalog_secret
     from cloudbuster.aws.outcomes import status
     from cloudbuster.aws.plans import made_once
     from cloudbuster.aws.runs import RunPlaces, admit, needs_twins
@@ -17,10 +18,12 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
 
     log.configure(as_json=True, level="INFO")
     settings = StackSettings.of_environment(os.environ)
+    give_catalog_secret(settings)
     request = admit(event["request"], source=event["execution"], settings=settings)
     run = RunPlaces.of(request, settings.root, execution=event["execution"])
     write_document(run.document("request.json"), request)
-    write_document(run.document("status.json"), status(request, state="running", stage="query"))
+    begun = status(request, state="running", stage="query", execution=event["execution"])
+    write_document(run.document("status.json"), begun)
     candidates = made_once(
         run.document("candidates.json"),
         Candidates,

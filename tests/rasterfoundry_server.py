@@ -1,15 +1,15 @@
 """RasterFoundry on the loopback, after its published specification (api-spec 1.18.0)."""
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from shapely.geometry import shape
+
+from tests.loopback import LoopbackHandler, serving_http
 
 REFRESH_TOKEN = "refresh-me-4711"  # noqa: S105 -- of a server that lives for one test
 SENTINEL_2 = "4a50cb75-815d-4fe5-8bc1-144729ce5b42"
@@ -107,48 +107,30 @@ class RasterFoundryServer:
 def serving_rasterfoundry(server: RasterFoundryServer) -> Iterator[RasterFoundryServer]:
     """Run ``server`` on a free port of the loopback; its ``url`` is set."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Handler(LoopbackHandler):
         def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            body = json.loads(self.body())
             if self.path == "/api/tokens/":
-                self._send(*server.exchange(body))
+                self._answer(*server.exchange(body))
             elif not server.is_allowed(self.headers.get("Authorization")):
-                self._send(401, {})
+                self._answer(401, {})
             elif self.path == "/api/shapes/":
-                self._send(*server.keep_shape(body))
+                self._answer(*server.keep_shape(body))
             else:
-                self._send(404, {})
+                self._answer(404, {})
 
         def do_GET(self) -> None:
             parts = urlsplit(self.path)
             if not server.is_allowed(self.headers.get("Authorization")):
-                self._send(401, {})
+                self._answer(401, {})
             elif parts.path == "/api/scenes/":
-                self._send(*server.page(parse_qs(parts.query)))
+                self._answer(*server.page(parse_qs(parts.query)))
             else:
-                self._send(404, {})
+                self._answer(404, {})
 
-        def _send(self, status: int, document: Any) -> None:
-            content = json.dumps(document).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+        def _answer(self, status: int, document: Any) -> None:
+            self.send(status, json.dumps(document).encode())
 
-        def log_message(self, *_arguments: object) -> None:
-            """Stay silent."""
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    http.daemon_threads = True
-    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    server.url = f"http://127.0.0.1:{http.server_address[1]}/api"
-    try:
+    with serving_http(Handler) as address:
+        server.url = f"http://{address}/api"
         yield server
-    finally:
-        http.shutdown()
-        thread.join()
-        http.server_close()

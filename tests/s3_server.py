@@ -8,11 +8,13 @@ import multiprocessing
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from multiprocessing.connection import Connection
 
 import requests
 from moto.server import ThreadedMotoServer
+
+from tests.loopback import LoopbackHandler, address_of, loopback_server
 
 ERROR = '<?xml version="1.0"?><Error><Code>{code}</Code><Message>{message}</Message></Error>'
 PASSED_ON = ("Range", "Authorization", "x-amz-date", "x-amz-content-sha256", "x-amz-request-payer")
@@ -129,10 +131,9 @@ def _serve(connection: Connection) -> None:
     moto = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     moto.start()
     behind = "http://{}:{}".format(*moto.get_host_and_port())
-    http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(behind))
-    http.daemon_threads = True
-    connection.send((f"http://127.0.0.1:{http.server_address[1]}", behind))
-    http.serve_forever()
+    server = loopback_server(_handler(behind))
+    connection.send((f"http://{address_of(server)}", behind))
+    server.serve_forever()
 
 
 def _passed_on(handler: BaseHTTPRequestHandler, behind: str) -> tuple[int, bytes, dict[str, str]]:
@@ -158,40 +159,26 @@ def _handler(behind: str) -> type[BaseHTTPRequestHandler]:
     manners = Manners()
     known: list[Asked] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Handler(LoopbackHandler):
         def do_GET(self) -> None:
             if self.path == CONTROL:
-                self._send(200, json.dumps([asdict(asked) for asked in known]).encode(), {})
+                self.send(200, json.dumps([asdict(asked) for asked in known]).encode())
                 return
             asked = _asked(self)
             known.append(asked)
             refusal = manners.refusal(asked)
-            self._send(*(_error(refusal) if refusal else _passed_on(self, behind)))
+            self.send(*(_error(refusal) if refusal else _passed_on(self, behind)))
 
-        do_HEAD = do_GET  # noqa: N815 -- the server looks for this name
+        do_HEAD = do_GET
 
         def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            body = json.loads(self.body())
             for name, value in body.items():
                 setattr(manners, name, value)
-            self._send(200, b"", {})
+            self.send(200, b"")
 
         def do_DELETE(self) -> None:
             known.clear()
-            self._send(200, b"", {})
-
-        def _send(self, status: int, content: bytes, headers: dict[str, str]) -> None:
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(content)
-
-        def log_message(self, *_arguments: object) -> None:
-            """Stay silent."""
+            self.send(200, b"")
 
     return Handler

@@ -13,6 +13,17 @@ def square(west: float, south: float, size: float = 1.0) -> dict[str, Any]:
     return {"type": "Polygon", "coordinates": [ring]}
 
 
+# The western and the eastern half of `square(14.5, 45.5)`, with a narrow overlap.
+WEST_HALF = {
+    "type": "Polygon",
+    "coordinates": [[[14.5, 45.5], [15.01, 45.5], [15.01, 46.5], [14.5, 46.5], [14.5, 45.5]]],
+}
+EAST_HALF = {
+    "type": "Polygon",
+    "coordinates": [[[14.8, 45.5], [15.5, 45.5], [15.5, 46.5], [14.8, 46.5], [14.8, 45.5]]],
+}
+
+
 def make_item(
     *,
     taken: str = "2020-05-10T10:00:31",

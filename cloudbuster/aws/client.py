@@ -86,29 +86,36 @@ def told(action: str, *, hint: str) -> Iterator[None]:
         yield
     except aws.ClientError as error:
         raise service_error(error.response, action, hint) from error
+    except aws.BotoCoreError as error:
+        raise _call_error(error, action, hint) from error
     except TryAgainError as error:
         # Functions of the stack hold every refusal for one that may pass; a person need not wait.
         cause = error.__cause__
         if isinstance(cause, aws.ClientError):
             raise service_error(cause.response, action, hint) from error
+        if isinstance(cause, aws.BotoCoreError):
+            raise _call_error(cause, action, hint) from error
         raise
-    except (
+
+
+def _call_error(error: Exception, action: str, hint: str) -> CloudBusterError:
+    """Make the error of a call that got no answer."""
+    import botocore.exceptions as aws
+
+    without = (
         aws.NoCredentialsError,
         aws.PartialCredentialsError,
         aws.ProfileNotFound,
         aws.SSOError,
-    ) as error:
+    )
+    if isinstance(error, without):
         msg = f"cannot {action}: {error}; set AWS credentials in the environment, or AWS_PROFILE"
-        raise CredentialsError(msg) from error
-    except aws.NoRegionError as error:
-        msg = f"cannot {action}: no region; set AWS_REGION to that of the stack"
-        raise BadInputError(msg) from error
-    except aws.ParamValidationError as error:
-        msg = f"cannot {action}: {error}; {hint}"
-        raise BadInputError(msg) from error
-    except aws.BotoCoreError as error:
-        msg = f"cannot {action}: {error}; try again"
-        raise TryAgainError(msg) from error
+        return CredentialsError(msg)
+    if isinstance(error, aws.NoRegionError):
+        return BadInputError(f"cannot {action}: no region; set AWS_REGION to that of the stack")
+    if isinstance(error, aws.ParamValidationError):
+        return BadInputError(f"cannot {action}: {error}; {hint}")
+    return TryAgainError(f"cannot {action}: {error}; try again")
 
 
 def service_error(response: dict[str, Any], action: str, hint: str) -> CloudBusterError:

@@ -9,6 +9,15 @@ import math
 from cloudbuster.core.bands import Kind
 
 PRICES_AS_OF = "2025-06"
+# Where the scenes of each level lie: the free COGs, the requester-pays JPEG 2000 files.
+HOMES: dict[Kind, str] = {"L2A": "us-west-2", "L1C": "eu-central-1"}
+# Catalogs whose scenes lie elsewhere: in the originals' buckets alone; or outside of AWS, which
+# bills nothing for what comes in.
+OTHER_HOMES: dict[str, dict[Kind, str]] = {
+    "rasterfoundry": {"L2A": "eu-central-1", "L1C": "eu-central-1"},
+    "planetary-computer": {},
+    "cdse": {},
+}
 # https://aws.amazon.com/ec2/pricing/on-demand: m6i.2xlarge (8 vCPU, 32 GiB) is 0.384 an hour. Spot
 # is cheaper by an amount that nobody knows beforehand, so an estimate does not count on it.
 USD_PER_VCPU_HOUR = 0.384 / 8
@@ -54,24 +63,32 @@ def job_usd_per_hour(*, vcpus: int, disk_usd_per_host_hour: float, jobs_per_host
     return vcpus * USD_PER_VCPU_HOUR + disk_usd_per_host_hour / jobs_per_host
 
 
+def transfer_usd(kind: Kind) -> float:
+    """Price of reading all bands of one scene across regions, US dollars."""
+    return SCENE_GB[kind] * USD_PER_GB_BETWEEN_REGIONS
+
+
 def estimate_run_usd(
     *,
     kind: Kind,
-    home: Kind,
+    home: Kind | None,
     scenes: int,
     gather_usd_per_hour: float,
     merge_usd_per_hour: float,
+    merge_jobs: int = 1,
 ) -> float:
     """Estimate what gathering and merging cost, before the first job is submitted.
 
     Parameters
     ----------
-    kind, home : {"L1C", "L2A"}
-        Product level of the scenes, and the level that lies in the stack's own region.
+    kind, home : {"L1C", "L2A"} or None
+        Product level of the scenes, and the level that lies in the stack's own region, where any.
     scenes : int
         Number of gather jobs.
     gather_usd_per_hour, merge_usd_per_hour : float
         Prices of the jobs.
+    merge_jobs : int
+        How many of the latter: a large mosaic is merged in parts.
 
     Returns
     -------
@@ -79,6 +96,6 @@ def estimate_run_usd(
         US dollars, rounded up to a cent: whole tiles, on-demand prices.
     """
     gather = scenes * GATHER_HOURS[kind] * gather_usd_per_hour
-    merge = (MERGE_HOURS + MERGE_HOURS_PER_SCENE * scenes) * merge_usd_per_hour
-    transfer = 0.0 if kind == home else scenes * SCENE_GB[kind] * USD_PER_GB_BETWEEN_REGIONS
+    merge = (MERGE_HOURS * merge_jobs + MERGE_HOURS_PER_SCENE * scenes) * merge_usd_per_hour
+    transfer = 0.0 if kind == home else scenes * transfer_usd(kind)
     return math.ceil((gather + merge + transfer) * 100) / 100

@@ -11,6 +11,9 @@ DEFAULT_STACK = "CloudBuster"
 # Logical id of the function that starts runs, less its hash: it knows everything of its stack.
 START_FUNCTION = "TriggerStartRunFunction"
 MACHINE_OUTPUT = "StateMachineArn"
+# Outputs that name queues and job definitions; not every stack has the last ones.
+QUEUE_OUTPUTS = ("QueueArn", "OnDemandQueueArn", "GpuQueueArn")
+JOB_OUTPUTS = ("GatherJobArn", "MergeJobArn", "TorchJobArn")
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,21 @@ class DeployedStack:
     def machine_arn(self) -> str:
         """ARN of the state machine."""
         return self.outputs[MACHINE_OUTPUT]
+
+    @property
+    def region(self) -> str:
+        """Region that it lies in."""
+        return self.machine_arn.split(":")[3]
+
+    @property
+    def queue_arns(self) -> list[str]:
+        """ARNs of its Batch queues."""
+        return [self.outputs[name] for name in QUEUE_OUTPUTS if name in self.outputs]
+
+    @property
+    def definition_arns(self) -> list[str]:
+        """ARNs of its job definitions, revisions included."""
+        return [self.outputs[name] for name in JOB_OUTPUTS if name in self.outputs]
 
     def settings(self) -> StackSettings:
         """Read what the stack tells its functions: what may run on it, where outputs may lie.

@@ -5,12 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from cloudbuster.aws.client import client, told
+from cloudbuster.aws.costs import HOMES
 from cloudbuster.aws.deployed import DeployedStack
-from cloudbuster.core.bands import Kind
 from cloudbuster.errors import BadInputError
 
-# Where the scenes of each level lie: the free COGs, the requester-pays JPEG 2000 files.
-HOMES: dict[Kind, str] = {"L2A": "us-west-2", "L1C": "eu-central-1"}
 HINT = "deploy the stack anew"
 
 
@@ -45,8 +43,8 @@ def examine(stack: DeployedStack) -> list[Finding]:
         return [
             Finding(whole, f"stack {stack.name}", stack.status),
             Finding(machine["status"] == "ACTIVE", "state machine", machine["status"]),
-            *_queues([stack.outputs["QueueArn"], stack.outputs["OnDemandQueueArn"]]),
-            *_definitions([stack.outputs["GatherJobArn"], stack.outputs["MergeJobArn"]]),
+            *_queues(stack.queue_arns),
+            *_definitions(stack.definition_arns),
             _region(stack),
         ]
 
@@ -108,6 +106,6 @@ def _image(uri: str) -> Finding:
 
 def _region(stack: DeployedStack) -> Finding:
     home = stack.settings().home
-    region = stack.machine_arn.split(":")[3]
-    detail = f"{region}; {home} scenes lie in {HOMES[home]}"
-    return Finding(region == HOMES[home], "region", detail)
+    places = {home: HOMES[home]} if home else HOMES
+    lies = ", ".join(f"{kind} scenes lie in {region}" for kind, region in places.items())
+    return Finding(stack.region in places.values(), "region", f"{stack.region}; {lies}")

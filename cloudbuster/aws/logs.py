@@ -4,14 +4,11 @@ from typing import Any
 
 from cloudbuster.aws.client import client, told
 from cloudbuster.aws.deployed import DeployedStack
-from cloudbuster.aws.status import run_of
+from cloudbuster.aws.runs import run_of
 from cloudbuster.errors import BadInputError
 
-# Outputs of the stack that name its queues: the second tries go to the latter.
-QUEUES = ("QueueArn", "OnDemandQueueArn")
 
-
-def job_log(run: str, stack: DeployedStack, *, scene: int | None = None) -> list[str]:
+def job_log(run: str, stack: DeployedStack, *, job: str = "merge") -> list[str]:
     """Read the log of a job's last attempt.
 
     Parameters
@@ -20,8 +17,9 @@ def job_log(run: str, stack: DeployedStack, *, scene: int | None = None) -> list
         Id of a run, or name or ARN of one of its executions.
     stack : DeployedStack
         Where it runs.
-    scene : int, optional
-        Number of the scene's task; None for the merge.
+    job : str
+        Which of its jobs: ``gather-N`` of the task of a scene, ``merge``, and of a mosaic that is
+        merged in parts ``survey`` and ``part-N``.
 
     Returns
     -------
@@ -33,7 +31,7 @@ def job_log(run: str, stack: DeployedStack, *, scene: int | None = None) -> list
     BadInputError
         Where there is no such job, or it has not said anything.
     """
-    name = f"{run_of(run)}-{'merge' if scene is None else f'gather-{scene}'}"
+    name = f"{run_of(run)}-{job}"
     with told(f"read the log of {name}", hint="the log may have been deleted"):
         container = _newest(name, stack).get("container", {})
         stream = container.get("logStreamName")
@@ -55,11 +53,11 @@ def _newest(name: str, stack: DeployedStack) -> dict[str, Any]:
     named = [{"name": "JOB_NAME", "values": [name]}]
     jobs = [
         job
-        for queue in QUEUES
-        for job in batch.list_jobs(jobQueue=stack.outputs[queue], filters=named)["jobSummaryList"]
+        for queue in stack.queue_arns
+        for job in batch.list_jobs(jobQueue=queue, filters=named)["jobSummaryList"]
     ]
     if not jobs:
-        msg = f"no job {name}; Batch forgets jobs after a week, and scenes count from 1"
+        msg = f"no job {name}; Batch forgets jobs after a week, scenes and parts count from 1"
         raise BadInputError(msg)
     newest = max(jobs, key=lambda job: int(job["createdAt"]))
     found: dict[str, Any] = batch.describe_jobs(jobs=[newest["jobId"]])["jobs"][0]

@@ -4,19 +4,24 @@ import logging
 import shutil
 from functools import partial
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from cloudbuster.assess import assess_scenes, backstop_repairs
+from cloudbuster.aws.runs import RunPlaces
 from cloudbuster.events import OnEvent
 from cloudbuster.gather import gather_scenes
 from cloudbuster.io.documents import read_document, write_document
 from cloudbuster.io.folders import input_folder
-from cloudbuster.io.scene_files import find_scenes, is_scene_file
-from cloudbuster.merge import merge_scenes
+from cloudbuster.io.mosaic_parts import Part, part_windows
+from cloudbuster.io.scene_files import find_records, is_scene_file
+from cloudbuster.io.uri import join
+from cloudbuster.merge import merge_part, merge_parts, merge_scenes
 from cloudbuster.models import (
+    Assessment,
     Document,
+    GatherTask,
     MergeResult,
     MosaicName,
     MosaicRequest,
@@ -29,11 +34,19 @@ from cloudbuster.tasks import plan_tasks
 
 logger = logging.getLogger(__name__)
 
+# Parts of one mosaic: their map shares the 25 000 events of an execution with that of the scenes.
+MAX_PARTS = 200
+
 
 class MergeTask(Document):
     """Everything that decides one merge."""
 
     schema_: Literal["cloudbuster.merge-task/1"] = Field("cloudbuster.merge-task/1", alias="schema")
+    step: Literal["whole", "survey", "part", "assemble"] = Field(
+        "whole",
+        description="All of it; or of a mosaic in parts: complete the backstop and count what is "
+        "covered, merge one part, put the parts together.",
+    )
     request: str | None = Field(None, description="URI of the request; null for `name` alone.")
     selection: str | None = Field(None, description="URI of the selection; null for `name` alone.")
     name: MosaicName | None = Field(None, description="Base of the file names, without a request.")
@@ -44,6 +57,18 @@ class MergeTask(Document):
         None, description="URI of the assessment to write; null for `name` alone."
     )
     result: str = Field(description="URI of the result to write.")
+    parts: str | None = Field(None, description="Folder or prefix of the parts.")
+    part_cells: int | None = Field(None, ge=1, description="Side of a part, cells.")
+    part: int | None = Field(None, ge=1, description="Number of the part to merge.")
+
+    @model_validator(mode="after")
+    def _check_parts(self) -> Self:
+        in_parts = self.step in ("part", "assemble")
+        given = [self.request is not None, self.parts is not None, self.part_cells is not None]
+        if (in_parts and not all(given)) or (self.step == "part") != (self.part is not None):
+            msg = f"step {self.step} needs request, parts and part_cells, and part for one part"
+            raise ValueError(msg)
+        return self
 
     @model_validator(mode="after")
     def _check_run(self) -> Self:
@@ -54,8 +79,62 @@ class MergeTask(Document):
         return self
 
 
-def merge_task(task: MergeTask, *, on_event: OnEvent | None = None) -> MergeResult:
-    """Merge the scenes of a run, count what they cover, and write both down.
+def plan_merge(
+    run: RunPlaces, failures: tuple[SceneFailure, ...], *, part_cells: int
+) -> dict[str, Any]:
+    """Write the tasks of the merge of a run: one, or of a large mosaic one for each step.
+
+    Parameters
+    ----------
+    run : RunPlaces
+        Where the run lies.
+    failures : tuple of SceneFailure
+        Scenes that were not gathered.
+    part_cells : int
+        A mosaic of more cells on a side is merged in parts of this side; of a larger one where
+        there would be more than `MAX_PARTS`.
+
+    Returns
+    -------
+    dict
+        Of the state ``assess``: URIs of the tasks, and the ``parts`` as the map takes them.
+    """
+    grid = read_document(join(run.tasks, "1.json"), GatherTask).grid.grid()
+    while len(part_windows(grid, part_cells)) > MAX_PARTS:
+        part_cells *= 2
+    parts = list(range(1, len(part_windows(grid, part_cells)) + 1))
+    whole = MergeTask(
+        request=run.document("request.json"),
+        selection=run.document("selection.json"),
+        scenes=run.scenes,
+        failures=failures,
+        output=run.products,
+        assessment=run.document("assessment.json"),
+        result=run.document("products.json"),
+    )
+    tasks = {"merge": whole}
+    if len(parts) > 1:
+        where = {"parts": join(run.tasks, "parts"), "part_cells": part_cells}
+        tasks = {
+            "survey": whole.model_copy(update={"step": "survey"}),
+            **{
+                f"part-{number}": whole.model_copy(update={"step": "part", "part": number, **where})
+                for number in parts
+            },
+            "merge": whole.model_copy(update={"step": "assemble", **where}),
+        }
+    for name, task in tasks.items():
+        write_document(join(run.tasks, f"{name}.json"), task)
+    return {
+        "merge_task_uri": join(run.tasks, "merge.json"),
+        "survey_task_uri": join(run.tasks, "survey.json"),
+        "part_count": len(parts),
+        "parts": parts,
+    }
+
+
+def merge_task(task: MergeTask, *, on_event: OnEvent | None = None) -> MergeResult | None:
+    """Do one step of the merge of a run, and write down what comes of it.
 
     Without a request the scenes of ``task.name`` are merged, as ``cloudbuster merge`` does.
 
@@ -68,62 +147,108 @@ def merge_task(task: MergeTask, *, on_event: OnEvent | None = None) -> MergeResu
 
     Returns
     -------
-    MergeResult
-        Where the products are; whether they cover the area says ``task.assessment``.
+    MergeResult or None
+        Where the products are, of a step that makes them; whether they cover the area says
+        ``task.assessment``.
     """
-    if task.request is None or task.selection is None or task.assessment is None:
+    if task.request is None or task.selection is None:
         return _merged_by_name(task, on_event)
     request = read_document(task.request, MosaicRequest)
-    selection = read_document(task.selection, Selection)
+    if task.step == "part":
+        _merge_part(task, request, on_event)
+        return None
+    if task.step == "survey":
+        _survey(task, request, task.scenes, on_event)
+        return None
+    result = (
+        _assembled(task, request, on_event)
+        if task.step == "assemble"
+        else _merged(task, request, on_event)
+    )
+    write_document(task.result, result)
+    return result
+
+
+def _merged(task: MergeTask, request: MosaicRequest, on_event: OnEvent | None) -> MergeResult:
+    """Survey and merge in one go, on one copy of the scenes."""
     with input_folder(task.scenes, partial(is_scene_file, name=request.name)) as folder:
-        if request.filter.backstop:
-            repaired = _repaired(task, request, selection, folder)
-            if repaired is not selection:
-                selection = repaired
-                write_document(task.selection, selection)
-        result = merge_scenes(
+        assessment = _survey(task, request, str(folder), on_event)
+        return merge_scenes(
             str(folder),
             task.output,
             name=request.name,
             composite=request.merge.composite,
             request=request,
+            assessment=assessment,
             on_event=on_event,
         )
-        assessment = assess_scenes(
-            folder,
-            _records(folder, request.name),
-            selection,
-            request.filter,
-            failures=task.failures,
-            on_event=on_event,
-        )
-    write_document(task.assessment, assessment)
-    write_document(task.result, result)
-    return result
+
+
+def _merge_part(task: MergeTask, request: MosaicRequest, on_event: OnEvent | None) -> None:
+    part = Part(request.name, task.part or 0, task.part_cells or 0)
+    composite = request.merge.composite
+    merge_part(task.scenes, task.parts or "", part=part, composite=composite, on_event=on_event)
+
+
+def _assembled(task: MergeTask, request: MosaicRequest, on_event: OnEvent | None) -> MergeResult:
+    return merge_parts(
+        task.parts or "",
+        task.scenes,
+        task.output,
+        name=request.name,
+        cells=task.part_cells or 0,
+        composite=request.merge.composite,
+        request=request,
+        assessment=read_document(task.assessment or "", Assessment),
+        on_event=on_event,
+    )
 
 
 def _merged_by_name(task: MergeTask, on_event: OnEvent | None) -> MergeResult:
-    name = task.name or ""
-    with input_folder(task.scenes, partial(is_scene_file, name=name)) as folder:
-        result = merge_scenes(str(folder), task.output, name=name, on_event=on_event)
+    result = merge_scenes(task.scenes, task.output, name=task.name or "", on_event=on_event)
     write_document(task.result, result)
     return result
 
 
-def _records(folder: Path, name: str) -> tuple[SceneRecord, ...]:
-    found = find_scenes(str(folder), name)
-    return tuple(file.record for file in found if file.record is not None)
+def _survey(
+    task: MergeTask, request: MosaicRequest, folder: str, on_event: OnEvent | None
+) -> Assessment:
+    """Complete the backstop, and count what the scenes cover.
+
+    ``folder`` holds the scenes: a copy of ``task.scenes``, or that itself.
+    """
+    selection = read_document(task.selection or "", Selection)
+    records = find_records(folder, request.name)
+    if request.filter.backstop:
+        repaired = _repaired(task, request, selection, folder, records)
+        if repaired is not selection:
+            selection = repaired
+            write_document(task.selection or "", selection)
+            records = find_records(folder, request.name)
+    assessment = assess_scenes(
+        folder,
+        records,
+        selection,
+        request.filter,
+        failures=task.failures,
+        on_event=on_event,
+    )
+    write_document(task.assessment or "", assessment)
+    return assessment
 
 
 def _repaired(
-    task: MergeTask, request: MosaicRequest, selection: Selection, folder: Path
+    task: MergeTask,
+    request: MosaicRequest,
+    selection: Selection,
+    folder: str,
+    records: tuple[SceneRecord, ...],
 ) -> Selection:
     """Fill what scenes saw and nothing fills, as the run on one machine does after its gather.
 
     The scenes come first and the selection that names them last, so that a second try of the job
     goes on where the first one stopped.
     """
-    records = _records(folder, request.name)
     item_ids = backstop_repairs(folder, records)
     if not item_ids:
         return selection
@@ -141,11 +266,12 @@ def _repaired(
     ]
     report = gather_scenes(added)
     report.raise_for_failures(request.limits.min_success_fraction)
-    names = {name for record in report.records for name in _files(record)}
-    with input_folder(task.scenes, names.__contains__) as fetched:
-        if fetched != folder:
+    if folder != task.scenes:
+        names = {name for record in report.records for name in _files(record)}
+        with input_folder(task.scenes, names.__contains__) as fetched:
             for path in fetched.iterdir():
-                shutil.move(path, folder / path.name)
+                if path.name in names and not Path(folder, path.name).exists():
+                    shutil.move(path, Path(folder, path.name))
     return selection
 
 

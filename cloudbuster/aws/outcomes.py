@@ -1,19 +1,38 @@
-"""How a run ended: its ``status.json``, what people are told, what the state machine answers."""
+"""How a run ended: its ``status.json``, what people are told, what the state machine answers.
+
+A run tells of its end in its last state. Of one that never gets there (somebody stopped it, it took
+too long, the telling itself failed) EventBridge tells.
+"""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from cloudbuster.aws.runs import Failure, RunPlaces, duration_s, failure_of
+import orjson
+from pydantic import ValidationError
+
+from cloudbuster.aws.runs import (
+    UNHEARD,
+    Failure,
+    RunPlaces,
+    duration_s,
+    failure_of,
+    failure_of_execution,
+    outcome_message,
+    run_id,
+    run_of,
+)
+from cloudbuster.aws.settings import StackSettings
 from cloudbuster.errors import BadInputError, ExitCode
 from cloudbuster.io.documents import read_document, write_document
-from cloudbuster.io.uri import exists
+from cloudbuster.io.uri import exists, join
 from cloudbuster.models import Assessment, Document, MergeResult, MosaicRequest, RunStatus
 
 logger = logging.getLogger(__name__)
 
 D = TypeVar("D", bound=Document)
+Tell = Callable[[str, str], None]
 # What each state leaves, in their order: the first that is missing names the stage that ended it.
 LEFT_BY = {"query": "run", "filter": "plan", "gather": "gathered", "assess": "assess"}
 
@@ -61,6 +80,98 @@ class Ending:
         return next(left, "merge")
 
 
+@dataclass(frozen=True)
+class Stopped:
+    """An execution that has ended otherwise than by its last state.
+
+    Attributes
+    ----------
+    execution : str
+        Name of the execution.
+    status : str
+        ``ABORTED``, ``TIMED_OUT`` or ``FAILED``.
+    request : MosaicRequest or None
+        What it was started with; None where that is no request, or too large for an event.
+    error : str or None
+        Name of the error, as Step Functions have it.
+    failure : Failure
+        Why it ended.
+    duration_s : float
+        How long it took.
+    """
+
+    execution: str
+    status: str
+    request: MosaicRequest | None
+    error: str | None
+    failure: Failure
+    duration_s: float
+
+    @classmethod
+    def of_event(cls, event: Mapping[str, Any]) -> "Stopped":
+        """Read a `Step Functions Execution Status Change` event of EventBridge.
+
+        https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html: times are
+        milliseconds, and an input that is too large for the event is null.
+        """
+        detail = event["detail"]
+        return cls(
+            execution=detail["name"],
+            status=detail["status"],
+            request=_request(detail.get("input")),
+            error=detail.get("error"),
+            failure=failure_of_execution(detail),
+            duration_s=round((detail["stopDate"] - detail["startDate"]) / 1000, 1),
+        )
+
+    @property
+    def run_id(self) -> str:
+        """Id of the run; whoever starts one names its execution after it, people may not."""
+        return run_id(self.request) if self.request else run_of(self.execution)
+
+    def outcome(self, status_uri: str, status: RunStatus | None) -> dict[str, Any]:
+        """Make what is told of it, as of `conclude`."""
+        return {
+            "run_id": self.run_id,
+            "execution": self.execution,
+            "state": "failed",
+            "stage": status.stage if status else None,
+            "exit_code": int(self.failure.exit_code),
+            "covered": False,
+            "products": None,
+            "status_uri": status_uri if status else None,
+            "scenes": None,
+            "estimate_usd": None,
+            "duration_s": self.duration_s,
+            "error": self.failure.error,
+            "cause": self.failure.message[:4096],
+        }
+
+
+def finish(event: Mapping[str, Any], settings: StackSettings, tell: Tell) -> dict[str, Any] | None:
+    """Write down how a run ended, and tell it.
+
+    Parameters
+    ----------
+    event : mapping
+        Payload of the last state, or an event of EventBridge on the end of an execution.
+    settings : StackSettings
+        Of the stack.
+    tell : callable
+        Publishes a subject and a text.
+
+    Returns
+    -------
+    dict or None
+        What the state machine answers; None where there was nothing left to tell.
+    """
+    if "detail" in event:
+        return conclude_stopped(Stopped.of_event(event), settings.root, tell)
+    outcome = conclude(Ending.of_event(event))
+    tell(*outcome_message(outcome))
+    return outcome
+
+
 def conclude(ending: Ending) -> dict[str, Any]:
     """Write ``status.json`` and make what the state machine answers.
 
@@ -97,6 +208,70 @@ def conclude(ending: Ending) -> dict[str, Any]:
     return outcome
 
 
+def conclude_stopped(stopped: Stopped, root: str, tell: Tell) -> dict[str, Any] | None:
+    """Tell of a run that could not do so itself, and write its ``status.json``.
+
+    An event may come twice, and late: what the execution has written itself is left alone, and so
+    is the status of a later attempt at the same run.
+
+    Parameters
+    ----------
+    stopped : Stopped
+        The execution.
+    root : str
+        URI of the stack's bucket.
+    tell : callable
+        Publishes a subject and a text.
+
+    Returns
+    -------
+    dict or None
+        As of `conclude`; None where it has been told.
+    """
+    uri = join(root, "runs", stopped.run_id, "status.json")
+    status = _status_at(uri)
+    if status is not None and status.execution != stopped.execution:
+        status = None
+    if status is not None and status.state != "running":
+        return None
+    # A run that was refused before it had a status has been told by its last state.
+    if status is None and stopped.status == "FAILED" and stopped.error != UNHEARD:
+        return None
+    outcome = stopped.outcome(uri, status)
+    tell(*outcome_message(outcome))
+    # Last, so that an event that is handled a second time finds what is left to do.
+    if status is not None:
+        error = f"{outcome['error']}: {outcome['cause']}"
+        ended = {"state": "failed", "exit_code": outcome["exit_code"], "error": error}
+        write_document(uri, status.model_copy(update=ended))
+    told = {key: outcome[key] for key in ("run_id", "error", "cause")}
+    if stopped.status == "FAILED":
+        infrastructure = stopped.failure.is_infrastructure
+        logger.error("run_failed", extra={**told, "infrastructure": infrastructure})
+    else:
+        logger.warning("run_stopped", extra=told)
+    return outcome
+
+
+def _status_at(uri: str) -> RunStatus | None:
+    """Read a run's status, where there is one that can be read."""
+    if not exists(uri):
+        return None
+    try:
+        return read_document(uri, RunStatus)
+    except BadInputError:
+        logger.warning("document_unreadable", extra={"uri": uri})
+        return None
+
+
+def _request(content: str | None) -> MosaicRequest | None:
+    """Read what an execution was started with, where it is a request."""
+    try:
+        return MosaicRequest.model_validate(orjson.loads(content or ""))
+    except (orjson.JSONDecodeError, ValidationError):
+        return None
+
+
 def _left(places: RunPlaces | None, name: str, model: type[D]) -> D | None:
     """Read a document that the merge has left."""
     if places is None or not exists(places.document(name)):
@@ -122,8 +297,17 @@ def _write_status(
             exit_code=int(code),
             error=f"{failure.error}: {failure.message}" if failure else None,
             products=products,
+            execution=ending.execution,
         ),
     )
+
+
+def enter(run: RunPlaces, stage: str) -> None:
+    """Say in ``status.json`` which stage a run has come to, unless it has ended."""
+    uri = run.document("status.json")
+    status = _status_at(uri)
+    if status is not None and status.state == "running":
+        write_document(uri, status.model_copy(update={"stage": stage}))
 
 
 def status(request: MosaicRequest, **values: Any) -> RunStatus:  # noqa: ANN401 -- of RunStatus

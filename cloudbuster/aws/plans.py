@@ -14,6 +14,7 @@ from cloudbuster.aws.settings import StackSettings
 from cloudbuster.errors import BadInputError, RequestError
 from cloudbuster.io.documents import parse_json, read_document, write_document
 from cloudbuster.io.gathered import output_stems
+from cloudbuster.io.mosaic_parts import part_windows
 from cloudbuster.io.scene_raster import MASK_PREFIX
 from cloudbuster.io.uri import exists, join, read_bytes, write_bytes
 from cloudbuster.models import Document, GatherTask, MosaicRequest, SceneFailure, SceneRecord
@@ -74,8 +75,9 @@ def write_plan(
     Returns
     -------
     dict
-        The ``plan`` of the state: ``indices`` of the tasks to do, and where they also lie as a
-        document, for a distributed map; ``estimate_usd`` of these, and ``within_budget``.
+        The ``plan`` of the state: ``task_count`` and ``todo_count``; ``indices`` of the tasks to
+        do, and where they also lie as a document, for a distributed map; ``estimate_usd`` of these,
+        and ``within_budget``.
 
     Raises
     ------
@@ -95,24 +97,34 @@ def write_plan(
     write_bytes(indices_uri, orjson.dumps(todo))
     return {
         "task_count": len(tasks),
+        "todo_count": len(todo),
         # A distributed map reads them from the document: the state stays small.
         "indices": todo if len(todo) <= settings.max_inline_indices else [],
         "indices_key": PurePosixPath(indices_uri.removeprefix(settings.root))
         .as_posix()
         .lstrip("/"),
         "image": "torch" if request.gather.detector.type == "pytorch" else "base",
-        **_budget(len(todo), request, settings),
+        **_budget(len(todo), _merge_jobs(tasks, settings), request, settings),
     }
 
 
-def _budget(scenes: int, request: MosaicRequest, settings: StackSettings) -> dict[str, Any]:
-    """Compare what ``scenes`` will cost with what the request allows."""
+def _merge_jobs(tasks: Sequence[GatherTask], settings: StackSettings) -> int:
+    """Count the jobs of the merge: one, or those of the parts, one before and one after them."""
+    parts = len(part_windows(tasks[0].grid.grid(), settings.merge_part_cells)) if tasks else 1
+    return parts + 2 if parts > 1 else 1
+
+
+def _budget(
+    scenes: int, merge_jobs: int, request: MosaicRequest, settings: StackSettings
+) -> dict[str, Any]:
+    """Compare what gathering ``scenes`` and merging will cost with what the request allows."""
     estimate = estimate_run_usd(
         kind=request.query.kind,
         home=settings.home,
         scenes=scenes,
         gather_usd_per_hour=settings.gather_usd_per_hour,
         merge_usd_per_hour=settings.merge_usd_per_hour,
+        merge_jobs=merge_jobs,
     )
     budget = request.limits.budget_usd
     within = budget is None or estimate <= budget
@@ -147,9 +159,15 @@ def gather_results(gathered: object, *, root: str) -> list[dict[str, Any]]:
     ----------
     gathered : list or dict
         Results of a map, ``{"index": 7, "status": "SUCCEEDED"}`` each; or of a distributed map,
-        whose manifest names the files that hold them.
+        whose manifest names the files that hold them:
+        https://docs.aws.amazon.com/step-functions/latest/dg/input-output-resultwriter.html
     root : str
         URI of the bucket.
+
+    Returns
+    -------
+    list of dict
+        By ``index``.
     """
     if isinstance(gathered, list):
         return gathered
@@ -159,18 +177,13 @@ def gather_results(gathered: object, *, root: str) -> list[dict[str, Any]]:
     uri = join(root, gathered["ResultWriterDetails"]["Key"])
     manifest = parse_json(read_bytes(uri), source=uri)
     results: list[dict[str, Any]] = []
-    for file in manifest["ResultFiles"].get("SUCCEEDED", []):
+    # A child that failed has failed the map: what is read here has succeeded.
+    for file in manifest["ResultFiles"]["SUCCEEDED"]:
         part = join(root, file["Key"])
-        results.extend(_result(entry) for entry in parse_json(read_bytes(part), source=part))
-    return results
-
-
-def _result(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Read the result of one child execution: JSON text in a description of the child."""
-    if "Output" not in entry:
-        return dict(entry)
-    result: dict[str, Any] = orjson.loads(entry["Output"])
-    return result
+        children = parse_json(read_bytes(part), source=part)
+        # Each describes a child execution, which ended with JSON text.
+        results.extend(orjson.loads(child["Output"]) for child in children)
+    return sorted(results, key=lambda result: int(result["index"]))
 
 
 def assess_round(
@@ -207,5 +220,8 @@ def _failure(run: RunPlaces, result: Mapping[str, Any]) -> SceneFailure:
         item_id=str(task.item.get("id")),
         index=task.index or task.backstop_index or 0,
         error=status if code is None else code.name,
-        message=f"task {number} of {run.id} ended as {status}; its job's log says why",
+        message=(
+            f"task {number} of {run.id} ended as {status}; "
+            f"cloudbuster logs {run.id} --scene {number} prints why"
+        ),
     )

@@ -33,6 +33,7 @@ TOLD_NOT_ALARMED = frozenset(
 # What the states Filter and Assess keep of their functions' answers.
 PLAN = (
     "task_count",
+    "todo_count",
     "indices",
     "indices_key",
     "image",
@@ -40,9 +41,22 @@ PLAN = (
     "budget_usd",
     "within_budget",
 )
-ASSESS = ("more_rounds", "scenes", "merge_task_uri")
+ASSESS = (
+    "more_rounds",
+    "scenes",
+    "merge_task_uri",
+    "survey_task_uri",
+    "part_count",
+    "parts",
+)
 # What a bare GeoJSON may be (RFC 7946).
 GEOJSON_TYPES = frozenset({"Feature", "FeatureCollection", "Polygon", "MultiPolygon"})
+# Name of an execution: the run's id, then which attempt it is, or which forced one.
+EXECUTION_NAME = re.compile(r"^(?P<run>.+?)(-a\d+|-f[0-9a-f]{8})?$")
+# A job's failure, as the last state names it: JobTRY_AGAIN.
+JOB_ERROR = re.compile(r"^Job([A-Z_]+)$")
+# Error of a run that failed and could not tell it: of its last state, which has no other.
+UNHEARD = "FinishError"
 # Step Functions' names of errors of its own; a Fail state may not use them.
 RESERVED_ERROR = re.compile(r"^States\.")
 
@@ -129,6 +143,12 @@ def run_id(request: MosaicRequest) -> str:
     return f"{slug(request.name)}-{canonical[:HASH_LENGTH]}"
 
 
+def run_of(execution: str) -> str:
+    """Id of the run that an execution is of, by its name or ARN."""
+    found = EXECUTION_NAME.match(execution.rsplit(":", 1)[-1])
+    return found["run"] if found else execution
+
+
 def slug(text: str) -> str:
     """Letters, digits, ``-`` and ``_`` of ``text``, at most `SLUG_LENGTH`; ``mosaic`` for none."""
     kept = re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-_")
@@ -204,7 +224,7 @@ def check_success(run: str, *, gathered: int, selected: int, least: float) -> No
         return
     msg = (
         f"{gathered} of {selected} scenes of {run} were gathered, at least {least:.0%} must be; "
-        "see the logs of the gather jobs"
+        f"cloudbuster logs {run} --scene N prints what the job of a scene has said"
     )
     raise NothingUsableError(msg)
 
@@ -230,6 +250,29 @@ def failure_of(error: Mapping[str, Any]) -> Failure:
     return Failure(
         RESERVED_ERROR.sub("Workflow", name), message, ExitCode.BUG if code is None else code
     )
+
+
+def failure_of_execution(found: Mapping[str, Any]) -> Failure:
+    """Understand why an execution did not succeed.
+
+    Parameters
+    ----------
+    found : mapping
+        ``status``, ``error`` and ``cause``, as Step Functions describe an execution and as
+        EventBridge tells of its end.
+    """
+    error, cause = found.get("error"), found.get("cause")
+    if found["status"] == "ABORTED":
+        given = ": ".join(str(word) for word in (error, cause) if word)
+        told = f"somebody stopped it ({given})" if given else "somebody stopped it"
+        return Failure("Aborted", f"{told}; submit it again", ExitCode.TERMINATED)
+    if found["status"] == "TIMED_OUT":
+        return Failure("TimedOut", "it took over two days; see its history", ExitCode.TRY_AGAIN)
+    failure = failure_of({"Error": error or "Unknown", "Cause": cause or ""})
+    job = JOB_ERROR.match(failure.error)
+    if job and job[1] in ExitCode.__members__:
+        return Failure(failure.error, failure.message, ExitCode[job[1]])
+    return failure
 
 
 def exit_code_of(status: str) -> ExitCode | None:

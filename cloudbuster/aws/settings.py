@@ -19,7 +19,10 @@ class StackSettings(Document):
     output_roots: tuple[str, ...] = Field(
         (), description="Other buckets, as s3://NAME, that an `output` may lie in."
     )
-    home: Kind = Field("L2A", description="Product level that lies in the stack's region.")
+    # The CDK leaves a null out, so that it must be the default.
+    home: Kind | None = Field(
+        None, description="Product level that lies in the stack's region; null for neither."
+    )
     torch: bool = Field(
         default=False, description="Whether jobs with PyTorch can be run (detector pytorch)."
     )
@@ -33,8 +36,20 @@ class StackSettings(Document):
     max_inline_indices: int = Field(
         1000, ge=0, description="Greatest number of indices in the state; 0 keeps them in S3."
     )
+    merge_part_cells: int = Field(
+        16_384,
+        ge=1024,
+        multiple_of=1024,
+        description="Mosaics larger than this are merged in parts.",
+    )
     gather_usd_per_hour: float = Field(0, ge=0, description="Price of a gather job.")
     merge_usd_per_hour: float = Field(0, ge=0, description="Price of a merge job.")
+    catalog_secret_arn: str | None = Field(
+        None, description="Secret that holds what catalogs ask for."
+    )
+    catalog_variables: tuple[str, ...] = Field(
+        (), description="Environment variables that the secret holds."
+    )
     state_machine_arn: str | None = Field(None, description="What start_run starts.")
     topic_arn: str | None = Field(None, description="Where outcomes and rejects are told.")
     queue_url: str | None = Field(None, description="Where requests wait.")

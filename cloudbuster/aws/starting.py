@@ -1,21 +1,26 @@
 """Start runs of requests that lie in S3: once for each request, again after a failure."""
 
+import functools
 import json
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import unquote_plus
 
+from cloudbuster.aws.calls import MakeClient, NameTakenError, NoSuchThingError, call
 from cloudbuster.aws.runs import (
     REQUEST_PREFIX,
     REQUEST_SUFFIX,
     event_suffix,
     parse_request,
     run_id,
+    run_of,
     stored_aoi,
 )
 from cloudbuster.aws.settings import StackSettings
+from cloudbuster.aws.turns import turn
 from cloudbuster.errors import BadInputError, CloudBusterError, RequestError, TryAgainError
 from cloudbuster.io.uri import join, read_bytes, write_bytes
 from cloudbuster.models import MosaicRequest
@@ -26,6 +31,13 @@ logger = logging.getLogger(__name__)
 MAX_ATTEMPTS = 99
 # Seconds that a request waits before it asks again whether there is room: SQS allows up to 900.
 WAIT_S = 60
+# Object that says who may count the running executions and start one more.
+TURN_KEY = "turns/start-run"
+# How often and how fast a start is looked for in the list of executions, which lags behind.
+LIST_TRIES = 10
+LIST_PAUSE_S = 0.5
+# What one call lists at most (API reference); no stack runs that many at a time.
+MAX_LISTED = 1000
 
 State = Literal["started", "running", "succeeded", "failed", "waiting", "rejected", "ignored"]
 
@@ -90,9 +102,9 @@ class Starter:
         Makes a boto3 client of a service by its name.
     """
 
-    def __init__(self, settings: StackSettings, client: Any) -> None:  # noqa: ANN401 -- boto3
+    def __init__(self, settings: StackSettings, client: MakeClient) -> None:
         self._settings = settings
-        self._client = client
+        self._call = functools.partial(call, functools.cache(client))
         self._machine = settings.state_machine_arn or ""
 
     def start_messages(self, records: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -124,13 +136,22 @@ class Starter:
         except BadInputError as error:
             self._reject(found, error)
             return Started("rejected")
-        # What runs or has run is answered at once: only a start has to wait its turn.
-        if not self._is_answered(request) and self._is_full():
-            self._wait(event)
-            return Started("waiting")
+        # What runs or has run is answered at once: only a start has to wait its turn, so that no
+        # two find the same room.
+        if self._is_answered(request, _version(found)):
+            return self._take(found, request, content)
+        with turn(self._call, join(self._settings.root, TURN_KEY)) as is_ours:
+            if not is_ours or not self._has_room(run_id(request)):
+                self._wait(event)
+                return Started("waiting")
+            started = self._take(found, request, content)
+            self._await_listed(started)
+        return started
+
+    def _take(self, found: RequestObject, request: MosaicRequest, content: bytes) -> Started:
         if request.aoi == {"uri": stored_aoi(content, self._settings.root)}:
             write_bytes(str(request.aoi["uri"]), content)
-        started = self.start(request, version=(found.bucket, found.key, *found.version))
+        started = self.start(request, version=_version(found))
         logger.info("request_taken", extra={"key": found.key, **vars(started)})
         return started
 
@@ -144,11 +165,23 @@ class Starter:
             ``version``.
         version : tuple of str
             Identity of the event that asks for it.
+
+        Raises
+        ------
+        TryAgainError
+            Where another execution of the same run is at work: both would write its documents.
         """
         run = run_id(request)
+        other = _at_work(self._running(), run)
         if request.force:
-            name = f"{run}-f{event_suffix(version)}"
-            return self._known(name) or self._start(name, request) or Started("running", name)
+            name = _forced_name(request, version)
+            known = self._known(name)
+            if known is None and other is not None:
+                msg = f"{run} is at work as {other}; wait for its end, or stop it, and try again"
+                raise TryAgainError(msg)
+            return known or self._start(name, request) or Started("running", name)
+        if other is not None:
+            return Started("running", other)
         for attempt in range(1, MAX_ATTEMPTS + 1):
             name = run if attempt == 1 else f"{run}-a{attempt}"
             known = self._known(name)
@@ -160,22 +193,35 @@ class Starter:
         msg = f"{run} failed {MAX_ATTEMPTS} times; change the request, or set force"
         raise RequestError(msg)
 
-    def _is_answered(self, request: MosaicRequest) -> bool:
+    def _is_answered(self, request: MosaicRequest, version: tuple[str, ...]) -> bool:
         if request.force:
-            return False
+            return self._known(_forced_name(request, version)) is not None
         run = run_id(request)
+        if _at_work(self._running(), run):
+            return True
         for attempt in range(1, MAX_ATTEMPTS + 1):
             known = self._known(run if attempt == 1 else f"{run}-a{attempt}")
             if known is None or known.state != "failed":
                 return known is not None
         return False
 
+    def _running(self) -> list[str]:
+        """Names of the executions that are at work."""
+        listed = self._call(
+            "stepfunctions",
+            "list_executions",
+            stateMachineArn=self._machine,
+            statusFilter="RUNNING",
+            maxResults=MAX_LISTED,
+        )
+        return [str(each["name"]) for each in listed["executions"]]
+
     def _known(self, name: str) -> Started | None:
         """Find an execution by its name; None where there is none."""
         arn = f"{self._machine.replace(':stateMachine:', ':execution:')}:{name}"
         try:
             execution = self._call("stepfunctions", "describe_execution", executionArn=arn)
-        except _NoSuchThingError:
+        except NoSuchThingError:
             return None
         if execution["status"] == "RUNNING":
             return Started("running", name)
@@ -194,21 +240,25 @@ class Starter:
                 name=name,
                 input=content,
             )
-        except _NameTakenError:
+        except NameTakenError:
             known = self._known(name)
             return known if known and known.state != "failed" else None
         return Started("started", name)
 
-    def _is_full(self) -> bool:
-        most = self._settings.max_running_executions
-        listed = self._call(
-            "stepfunctions",
-            "list_executions",
-            stateMachineArn=self._machine,
-            statusFilter="RUNNING",
-            maxResults=most,
-        )
-        return len(listed["executions"]) >= most
+    def _has_room(self, run: str) -> bool:
+        running = self._running()
+        return len(running) < self._settings.max_running_executions and not _at_work(running, run)
+
+    def _await_listed(self, started: Started) -> None:
+        """Wait until the list, by which others count, shows what was started."""
+        for _ in range(LIST_TRIES):
+            listed = self._call(
+                "stepfunctions", "list_executions", stateMachineArn=self._machine, maxResults=100
+            )
+            if started.execution in {each["name"] for each in listed["executions"]}:
+                return
+            time.sleep(LIST_PAUSE_S)
+        logger.warning("execution_not_listed", extra={"execution": started.execution})
 
     def _wait(self, event: Mapping[str, Any]) -> None:
         """Send the event to the end of the queue: waiting must not count as failing to receive."""
@@ -248,28 +298,15 @@ class Starter:
                 Message=content.decode(),
             )
 
-    def _call(self, service: str, operation: str, **parameters: object) -> dict[str, Any]:
-        from botocore.exceptions import ClientError
 
-        try:
-            answer: dict[str, Any] = getattr(self._client(service), operation)(**parameters)
-        except ClientError as error:
-            code = error.response.get("Error", {}).get("Code", "")
-            known = _ERRORS.get(code, TryAgainError)
-            msg = f"{service} {operation}: {error}"
-            raise known(msg) from error
-        return answer
+def _version(found: RequestObject) -> tuple[str, ...]:
+    return (found.bucket, found.key, *found.version)
 
 
-class _NoSuchThingError(TryAgainError):
-    """What was asked for does not exist."""
+def _at_work(names: Sequence[str], run: str) -> str | None:
+    """Find the execution, forced or not, that is at work on a run."""
+    return next((name for name in names if run_of(name) == run), None)
 
 
-class _NameTakenError(TryAgainError):
-    """An execution of that name exists."""
-
-
-_ERRORS: dict[str, type[TryAgainError]] = {
-    "ExecutionDoesNotExist": _NoSuchThingError,
-    "ExecutionAlreadyExists": _NameTakenError,
-}
+def _forced_name(request: MosaicRequest, version: tuple[str, ...]) -> str:
+    return f"{run_id(request)}-f{event_suffix(version)}"

@@ -1,24 +1,15 @@
 """Where a run on the deployed stack is, by its id or by the name of one of its executions."""
 
-import re
 from typing import Any
 
 from cloudbuster.aws.client import client, told
 from cloudbuster.aws.deployed import DeployedStack
-from cloudbuster.aws.submit import execution_arn, failure_of_execution
+from cloudbuster.aws.runs import failure_of_execution, run_of
+from cloudbuster.aws.submit import execution_arn
 from cloudbuster.errors import BadInputError
 from cloudbuster.io.documents import read_document
 from cloudbuster.io.uri import exists, join
 from cloudbuster.models import RunStatus
-
-# Name of an execution: the run's id, then which attempt it is, or which forced one.
-EXECUTION_NAME = re.compile(r"^(?P<run>.+?)(-a\d+|-f[0-9a-f]{8})?$")
-
-
-def run_of(execution: str) -> str:
-    """Id of the run that an execution is of, by its name or ARN."""
-    found = EXECUTION_NAME.match(execution.rsplit(":", 1)[-1])
-    return found["run"] if found else execution
 
 
 def run_status(name: str, stack: DeployedStack) -> dict[str, Any]:

@@ -2,9 +2,9 @@
 
 import json
 import logging
-import re
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -13,6 +13,7 @@ import orjson
 
 from cloudbuster import errors
 from cloudbuster.aws.client import client, told
+from cloudbuster.aws.costs import HOMES, OTHER_HOMES, transfer_usd
 from cloudbuster.aws.deployed import DeployedStack
 from cloudbuster.aws.runs import (
     GEOJSON_TYPES,
@@ -20,7 +21,8 @@ from cloudbuster.aws.runs import (
     RunPlaces,
     admit,
     check_size,
-    failure_of,
+    failure_of_execution,
+    needs_twins,
     parse_request,
     run_id,
     stored_aoi,
@@ -38,8 +40,6 @@ logger = logging.getLogger(__name__)
 
 # Between two looks at a run, seconds: a run takes minutes to hours.
 POLL_S = 10
-# A job's failure, as the last state names it: JobTRY_AGAIN.
-JOB_ERROR = re.compile(r"^Job([A-Z_]+)$")
 
 
 class RunFailedError(CloudBusterError):
@@ -88,7 +88,9 @@ class Ended:
     error: CloudBusterError | None
 
 
-def submit_request(uri: str, stack: DeployedStack) -> Submitted:
+def submit_request(
+    uri: str, stack: DeployedStack, *, on_warning: Callable[[str], None] | None = None
+) -> Submitted:
     """Start the run of a request, unless it runs or has succeeded.
 
     Parameters
@@ -98,6 +100,8 @@ def submit_request(uri: str, stack: DeployedStack) -> Submitted:
         taken along: in the request, or above 64 kB in the stack's bucket.
     stack : DeployedStack
         Where to.
+    on_warning : callable, optional
+        Told, in one line, of scenes that lie in another region than the stack.
 
     Raises
     ------
@@ -112,6 +116,9 @@ def submit_request(uri: str, stack: DeployedStack) -> Submitted:
     request, area = _admitted(uri, settings)
     _check_reach(request)
     check_size(request, uri)
+    warning = transfer_warning(request, stack.region)
+    if warning and on_warning:
+        on_warning(warning)
     if area is not None:
         write_bytes(str(request.aoi["uri"]), area)
     with told(f"start a run on stack {stack.name}", hint="see whether the stack is whole"):
@@ -123,6 +130,29 @@ def submit_request(uri: str, stack: DeployedStack) -> Submitted:
         run_id=places.id,
         state=started.state,
         status_uri=places.document("status.json"),
+    )
+
+
+def transfer_warning(request: MosaicRequest, region: str) -> str | None:
+    """Say what reading from other regions adds to a run; None where it does not, or nobody knows.
+
+    Parameters
+    ----------
+    request : MosaicRequest
+        With an `asset_mirror` its scenes lie where that says.
+    region : str
+        Of the stack.
+    """
+    query = request.query
+    homes = OTHER_HOMES.get(query.catalog, HOMES)
+    read = {query.kind, "L1C"} if needs_twins(request) else {query.kind}
+    away = [kind for kind, place in homes.items() if kind in read and place != region]
+    if not away or query.asset_mirror:
+        return None
+    places = " and ".join(f"{kind} scenes lie in {homes[kind]}" for kind in away)
+    usd = sum(transfer_usd(kind) for kind in away)
+    return (
+        f"{places}, the stack in {region}: reading them adds up to {usd:.3f} USD a scene, and time"
     )
 
 
@@ -167,19 +197,6 @@ def _ended(found: dict[str, Any]) -> Ended:
         "cause": failure.message,
     }
     return Ended(outcome, _error(failure, found["name"]))
-
-
-def failure_of_execution(found: dict[str, Any]) -> Failure:
-    """Understand why an execution did not succeed, from its description."""
-    if found["status"] == "ABORTED":
-        return Failure("Aborted", "somebody stopped it; submit it again", ExitCode.TERMINATED)
-    if found["status"] == "TIMED_OUT":
-        return Failure("TimedOut", "it took over two days; see its history", ExitCode.TRY_AGAIN)
-    failure = failure_of({"Error": found.get("error"), "Cause": found.get("cause")})
-    job = JOB_ERROR.match(failure.error)
-    if job and job[1] in ExitCode.__members__:
-        return Failure(failure.error, failure.message, ExitCode[job[1]])
-    return failure
 
 
 def _error(failure: Failure, name: str) -> CloudBusterError:

@@ -9,8 +9,8 @@ from constructs import Construct
 from infra.config import StackConfig
 from infra.constructs.hosts import Hosts
 from infra.constructs.network import Network
-from infra.definition import NO_CAPACITY
-from infra.instances import sizes
+from infra.instances import GPU_VCPUS, sizes
+from infra.job_states import NO_CAPACITY
 
 # How long a job may find no host before its queue cancels it, seconds: capacity comes back, a
 # misconfiguration does not. ECS queues can only CANCEL, and wait at least 600.
@@ -49,7 +49,9 @@ class Compute(Construct):
         self.gpu_queue_arn: str | None = None
         if config.gpu_queue:
             gpu = [
-                f"{name}.{size}" for name in config.gpu_instance_classes for size in sizes(8, 16)
+                f"{name}.{size}"
+                for name in config.gpu_instance_classes
+                for size in sizes(*GPU_VCPUS)
             ]
             hosts = self._environment("Gpu", types=gpu, image_type="ECS_AL2023_NVIDIA")
             self.gpu_queue_arn = self._queue("GpuQueue", [hosts])

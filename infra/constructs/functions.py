@@ -111,6 +111,8 @@ class Stages(Construct):
             )
 
         outside = policies.output_buckets(config, writing=False)
+        # Catalogs are searched, and scenes are looked at, with what they ask for.
+        secret = policies.read_secret(config)
         read_runs = policies.read(bucket_arn, "runs/", "scratch/")
         write_runs = policies.write(bucket_arn, "runs/", "scratch/")
         self.query = stage(
@@ -118,8 +120,11 @@ class Stages(Construct):
             policies.read(bucket_arn, "runs/", "requests/", "aois/"),
             policies.write(bucket_arn, "runs/"),
             *outside,
+            *secret,
         )
-        self.filter = stage("Filter", read_runs, write_runs, policies.read_scenes(), *outside)
+        self.filter = stage(
+            "Filter", read_runs, write_runs, policies.read_scenes(), *outside, *secret
+        )
         self.assess = stage("Assess", read_runs, write_runs)
         self.finish = stage(
             "Finish",

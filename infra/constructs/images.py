@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import aws_cdk as cdk
 from aws_cdk import aws_ecr as ecr
 from aws_cdk import aws_ecr_assets as assets
 from constructs import Construct
@@ -58,6 +59,6 @@ class Image(Construct):
         self.repository = ecr.Repository.from_repository_attributes(
             self,
             "Repository",
-            repository_arn=f"arn:aws:ecr:{region}:{account}:repository/{repository}",
+            repository_arn=f"arn:{cdk.Aws.PARTITION}:ecr:{region}:{account}:repository/{repository}",
             repository_name=repository,
         )

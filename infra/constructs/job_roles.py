@@ -79,5 +79,6 @@ class JobRoles(Construct):
                     on=list(dict.fromkeys(repositories)),
                 ),
                 policies.write_logs(self.log_group.log_group_arn),
+                *policies.read_secret(config),
             ],
         )

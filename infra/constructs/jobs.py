@@ -6,10 +6,11 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from cloudbuster.errors import ExitCode
-from infra.config import Job, StackConfig
+from infra.config import StackConfig
 from infra.constructs.images import Image
 from infra.constructs.job_roles import JobRoles
 from infra.scratch import scratch_mount
+from infra.sections import Job
 
 
 def job_name(scope: Construct, name: str) -> str:
@@ -95,12 +96,15 @@ class Jobs(Construct):
     def _container(self, command: str, image_uri: str, job: Job, *, gpu: bool) -> Properties:
         region = cdk.Stack.of(self).region
         sizes = {"VCPU": job.vcpus, "MEMORY": job.memory_mib, **({"GPU": 1} if gpu else {})}
+        # Nothing here agrees to pay: the library does for the buckets that it knows to ask for it.
         environment = {
             "AWS_REGION": region,
-            "AWS_REQUEST_PAYER": "requester",
             "TMPDIR": "/scratch",
             "CPL_TMPDIR": "/scratch",
             "NUMBA_CACHE_DIR": "/scratch/.numba",
+            # As the functions do: what was decided, and how long it took, a JSON object a line.
+            "CLOUDBUSTER_LOG_LEVEL": "INFO",
+            "CLOUDBUSTER_LOG_JSON": "true",
         }
         return Properties(
             image=image_uri,
@@ -117,6 +121,7 @@ class Jobs(Construct):
                 batch.CfnJobDefinition.EnvironmentProperty(name=key, value=value)
                 for key, value in environment.items()
             ],
+            secrets=self._secrets(),
             log_configuration=batch.CfnJobDefinition.LogConfigurationProperty(
                 log_driver="awslogs",
                 options={
@@ -127,3 +132,13 @@ class Jobs(Construct):
             ),
             **scratch_mount(self._config.scratch, job),
         )
+
+    def _secrets(self) -> list[batch.CfnJobDefinition.SecretProperty] | None:
+        """Name the members of the secret that holds what catalogs ask for; the agent reads them."""
+        secret = self._config.catalog_secret
+        if secret is None:
+            return None
+        return [
+            batch.CfnJobDefinition.SecretProperty(name=name, value_from=f"{secret.arn}:{name}::")
+            for name in dict.fromkeys(secret.variables)
+        ]

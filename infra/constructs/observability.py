@@ -15,6 +15,7 @@ from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
+from infra import policies
 from infra.config import StackConfig
 from infra.constructs.functions import Function
 
@@ -34,6 +35,9 @@ class Notifications(Construct):
         self.topic = sns.Topic(self, "Topic", enforce_ssl=True, master_key=key)
         for address in config.notify_emails:
             self.topic.add_subscription(subscriptions.EmailSubscription(address))
+        # A topic with a policy of its own (TLS only) has lost SNS's, which lets the account's
+        # alarms publish.
+        policies.let_alarms_publish(self.topic)
 
 
 class Alarms(Construct):

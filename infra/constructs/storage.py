@@ -14,7 +14,8 @@ class Storage(Construct):
 
     ``requests/`` and ``rejected/``, ``runs/<id>/`` (documents; kept unless ``runs_days``),
     ``scratch/<id>/`` (scenes and tasks; ``scratch_days``), ``mosaics/<id>/`` (products; kept),
-    ``aois/`` (areas too large for a request; kept), ``models/`` (yours).
+    ``aois/`` (areas too large for a request; kept), ``turns/`` (whose turn it is to start a run),
+    ``models/`` (yours).
 
     Attributes
     ----------

@@ -11,6 +11,7 @@ from constructs import Construct
 
 from cloudbuster.aws.runs import REQUEST_PREFIX, REQUEST_SUFFIX
 from cloudbuster.aws.settings import StackSettings
+from cloudbuster.aws.starting import TURN_KEY
 from infra import policies
 from infra.config import StackConfig
 from infra.constructs.functions import Function
@@ -76,7 +77,11 @@ class Trigger(Construct):
         self.starter.function.add_event_source_mapping(
             "Messages",
             event_source_arn=queue.queue_arn,
-            batch_size=5,
+            # One message at a time: whoever waits for its turn keeps no other from its own. Two
+            # functions are the fewest that Lambda polls with, and so they take turns: to reserve
+            # a concurrency of one fails in new accounts, which may reserve none, and what it
+            # throttles counts as received until it is a dead letter.
+            batch_size=1,
             max_concurrency=2,
             report_batch_item_failures=True,
         )
@@ -125,6 +130,12 @@ class Trigger(Construct):
             policies.read(bucket_arn, "requests/"),
             policies.write(bucket_arn, "rejected/", "aois/"),
             policies.list_bucket(bucket_arn),
+            policies.allow(
+                "s3:GetObject",
+                "s3:PutObject",
+                "s3:DeleteObject",
+                on=[f"{bucket_arn}/{TURN_KEY}"],
+            ),
             policies.allow("states:StartExecution", "states:ListExecutions", on=[machine_arn]),
             policies.allow(
                 "states:DescribeExecution",

@@ -71,6 +71,9 @@ class Workflow(Construct):
                 destination=log_group, level=sfn.LogLevel.ALL, include_execution_data=False
             ),
         )
+        # What the CDK adds for the two: https://docs.aws.amazon.com/step-functions/latest/dg/
+        # cw-logs.html and xray-iam.html
+        policies.acknowledge_added(role, "delivering logs and tracing know no resources")
 
     @staticmethod
     def _targets(
@@ -133,18 +136,39 @@ class Workflow(Construct):
             ),
         ]
         if config.distributed_map:
-            bucket_arn = f"arn:{stack.partition}:s3:::{bucket_name}"
-            statements += [
-                policies.read(bucket_arn, "scratch/"),
-                policies.write(bucket_arn, "scratch/"),
-                policies.allow(
-                    "states:StartExecution", on=[policies.machine_part(stack, "stateMachine")]
-                ),
-                policies.allow(
-                    "states:DescribeExecution",
-                    "states:StopExecution",
-                    on=[policies.machine_part(stack, "execution", "*")],
-                    reason="the children of a distributed map are named when they start",
-                ),
-            ]
+            statements += _run_children(stack, bucket_name, config)
         return [*statements, *policies.use_key(config)]
+
+
+def _run_children(
+    stack: cdk.Stack, bucket_name: str, config: StackConfig
+) -> list[policies.Statement]:
+    """Let a distributed map read its items, run its children and write what they answer.
+
+    What AWS asks for: https://docs.aws.amazon.com/step-functions/latest/dg/iam-policies-eg-dist-map.html
+    """
+    runs = f"arn:{stack.partition}:s3:::{bucket_name}/scratch/*"
+    statements = [
+        policies.allow(
+            "s3:GetObject", on=[f"{runs}/tasks/indices.json"], reason="one document in each run"
+        ),
+        policies.allow(
+            "s3:PutObject",
+            "s3:GetObject",
+            "s3:ListMultipartUploadParts",
+            "s3:AbortMultipartUpload",
+            on=[f"{runs}/results/*"],
+            reason="the files are named after the map run",
+        ),
+        policies.allow("states:StartExecution", on=[policies.machine_part(stack, "stateMachine")]),
+        policies.allow(
+            "states:DescribeExecution",
+            "states:StopExecution",
+            on=[policies.machine_part(stack, "execution", "*")],
+            reason="the children of a distributed map are named when they start",
+        ),
+    ]
+    if config.kms_key_arn is not None:
+        # The results are put together from parts, which are read again.
+        statements.append(policies.allow("kms:Encrypt", on=[config.kms_key_arn]))
+    return statements

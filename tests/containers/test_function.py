@@ -4,7 +4,6 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,16 @@ from cloudbuster.aws.settings import SETTINGS_VARIABLE, StackSettings
 from tests.containers.conftest import BUCKET, stored
 from tests.containers.podman import AWS, command, running
 from tests.e2e.worlds import World
+from tests.loopback import LoopbackHandler, serving_http
 from tests.s3_server import S3Server
 
 pytestmark = pytest.mark.containers
 
-ARN = "arn:aws:lambda:us-west-2:123456789012:function:query"
+HEADERS = {
+    "Lambda-Runtime-Aws-Request-Id": "one",
+    "Lambda-Runtime-Deadline-Ms": "4102444800000",
+    "Lambda-Runtime-Invoked-Function-Arn": "arn:aws:lambda:us-west-2:123456789012:function:query",
+}
 
 
 class Runtime:
@@ -42,22 +46,20 @@ class Runtime:
 def serving(runtime: Runtime) -> Iterator[str]:
     """Serve on the loopback; yields host and port."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Handler(LoopbackHandler):
         def do_GET(self) -> None:
             runtime.asked += 1
             if runtime.asked > 1:  # Lambda freezes a function that waits for its next event.
                 runtime.ended.wait()
-            self._send(200, json.dumps(runtime.event).encode())
+            self.send(200, json.dumps(runtime.event).encode(), HEADERS)
 
         def do_POST(self) -> None:
-            runtime.answer(self.path, self._body())
-            self._send(202, b"{}")
+            runtime.answer(self.path, self._whole_body())
+            self.send(202, b"{}", HEADERS)
 
-        def _body(self) -> bytes:
+        def _whole_body(self) -> bytes:
             if self.headers["Content-Length"] is not None:
-                return self.rfile.read(int(self.headers["Content-Length"]))
+                return self.body()
             parts = []
             while size := int(self.rfile.readline(), 16):
                 parts.append(self.rfile.read(size))
@@ -65,30 +67,11 @@ def serving(runtime: Runtime) -> Iterator[str]:
             self.rfile.readline()
             return b"".join(parts)
 
-        def _send(self, status: int, content: bytes) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            self.send_header("Lambda-Runtime-Aws-Request-Id", "one")
-            self.send_header("Lambda-Runtime-Deadline-Ms", "4102444800000")
-            self.send_header("Lambda-Runtime-Invoked-Function-Arn", ARN)
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_arguments: object) -> None:
-            """Stay silent."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"127.0.0.1:{server.server_address[1]}"
-    finally:
-        runtime.ended.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving_http(Handler) as address:
+        try:
+            yield address
+        finally:
+            runtime.ended.set()
 
 
 def test_query_runs_under_the_runtime_client(

@@ -24,10 +24,12 @@ from tests.e2e.worlds import World, sample_world, small_world, upload
 
 CDK_VARIABLE = "CLOUDBUSTER_CDK"
 STACK = "CloudBuster"
-# Two scenes at a time leave one to submit after the first ends; a bare GeoJSON can be dropped.
+# Two scenes at a time leave one to submit after the first ends; a bare GeoJSON can be dropped; the
+# mosaic of the sample world, of 1806 rows, is merged in two parts.
 CONFIG: dict[str, Any] = {
     "stack_name": STACK,
     "map_concurrency": 2,
+    "merge_part_cells": 1024,
     "max_running_executions": 2,
     "default_request": {
         "query": {"mindate": ["2023-05-01"], "maxdate": ["2023-05-31"]},

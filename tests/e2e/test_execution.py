@@ -18,7 +18,7 @@ from tests.e2e.worlds import World, torn_world, upload
 pytestmark = pytest.mark.e2e
 
 Entry = dict[str, Any]
-PRODUCTS = ("cloudless", "cloudy", "quality", "preview")
+PRODUCTS = ("cloudless", "cloudy", "quality", "preview", "report")
 EXITED = "Essential container in task exited"
 HOST_GONE = "Host EC2 (instance i-0123456789abcdef0) terminated."
 NO_HOST = "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY - Service cannot fulfill the capacity request"
@@ -179,7 +179,9 @@ def test_a_run_over_its_budget_submits_no_job(stack, world) -> None:
     assert status_of(stack, "dear")["exit_code"] == 6
 
 
-def test_a_stopped_execution_leaves_no_job_running(stack, world, tmp_path) -> None:
+def test_a_stopped_execution_leaves_no_job_running_and_is_told(
+    stack, world, subscribed, tmp_path
+) -> None:
     place = stack.cloud.journal.place()
     held = tmp_path / "held"
     held.touch()
@@ -194,6 +196,31 @@ def test_a_stopped_execution_leaves_no_job_running(stack, world, tmp_path) -> No
     assert codes == {143}
     assert not jobs_that_run(stack)
     assert len(journal.entries("started", since=place)) == 2
+    told = until(subscribed.receive)
+    assert (told["execution"], told["state"], told["exit_code"]) == ("stopped", "failed", 143)
+    assert (told["error"], told["stage"]) == ("Aborted", "gather")
+    assert "Operator: changed my mind" in told["cause"]
+    status = until(lambda: ended_status(stack, "stopped"))
+    assert (status["state"], status["stage"], status["exit_code"]) == ("failed", "gather", 143)
+    assert status["error"] == f"{told['error']}: {told['cause']}"
+
+
+def test_a_run_whose_last_state_fails_is_told_nevertheless(stack, world, subscribed) -> None:
+    error = {"errorType": "Sandbox.Timedout", "errorMessage": "Task timed out after 120 s"}
+    request = world.in_s3(name="unheard", limits={"budget_usd": 0.001})
+    # The last state's, and the first of those that the event is worth.
+    stack.cloud.faults.add("invoke", times=2, match={"function": "*Finish*"}, **error)
+    ended = stack.run(request, name="unheard")
+    assert (ended.status, ended.error) == ("FAILED", "FinishError")
+    told = until(subscribed.receive)
+    assert (told["execution"], told["state"], told["exit_code"]) == ("unheard", "failed", 1)
+    assert until(lambda: ended_status(stack, "unheard"))["exit_code"] == 1
+    assert subscribed.receive() is None
+
+
+def ended_status(stack: DeployedStack, name: str) -> Entry | None:
+    status = status_of(stack, name)
+    return None if status["state"] == "running" else status
 
 
 def two(entries: list[Entry]) -> list[Entry] | None:

@@ -1,25 +1,13 @@
-"""Check Amazon States Language for what neither CDK nor CloudFormation look at."""
+"""Look into Amazon States Language, and check of it what asl-validator takes as it is."""
 
 from collections.abc import Iterator
 from typing import Any
 
 State = dict[str, Any]
 
-COMMON = {"Type", "Comment", "InputPath", "OutputPath"}
-FLOW = {"Next", "End"}
-CAUGHT = {"Retry", "Catch", "ResultSelector", "ResultPath", "Parameters"}
-# https://states-language.net/spec.html and the fields that AWS adds (Label, ItemReader, ...).
-FIELDS = {
-    "Task": COMMON | FLOW | CAUGHT | {"Resource", "TimeoutSeconds", "HeartbeatSeconds"},
-    "Pass": COMMON | FLOW | {"Result", "ResultPath", "Parameters"},
-    "Choice": COMMON | {"Choices", "Default"},
-    "Fail": {"Type", "Comment", "Error", "ErrorPath", "Cause", "CausePath"},
-    "Map": COMMON
-    | FLOW
-    | CAUGHT
-    | {"ItemsPath", "ItemSelector", "ItemProcessor", "MaxConcurrency"}
-    | {"Label", "ItemReader", "ResultWriter"},
-}
+# https://states-language.net/spec.html and the fields that AWS adds; asl-validator looks at the
+# fields of states and of their processors, and lets these objects hold anything.
+# https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
 RETRY = {
     "ErrorEquals",
     "IntervalSeconds",
@@ -28,13 +16,19 @@ RETRY = {
     "MaxDelaySeconds",
     "JitterStrategy",
 }
-TESTS = {"BooleanEquals", "StringEquals", "StringMatches", "IsPresent"}
-
-
-def problems(machine: dict[str, Any]) -> list[str]:
-    """What is wrong with a definition, one line each."""
-    extra = set(machine) - {"StartAt", "States", "TimeoutSeconds", "Comment"}
-    return [*(f"unknown field {name}" for name in sorted(extra)), *_in_states(machine, "")]
+CATCH = {"ErrorEquals", "ResultPath", "Next"}
+RULE = {"Variable", "Next", "And", "Or"}
+TESTS = {
+    "BooleanEquals",
+    "StringEquals",
+    "StringMatches",
+    "NumericEquals",
+    "NumericGreaterThan",
+    "IsPresent",
+}
+# https://docs.aws.amazon.com/step-functions/latest/dg/state-map-distributed.html
+ITEM_READER = {"Resource", "ReaderConfig", "Parameters"}
+RESULT_WRITER = {"Resource", "Parameters"}
 
 
 def nested(machine: dict[str, Any]) -> Iterator[tuple[str, State]]:
@@ -45,45 +39,29 @@ def nested(machine: dict[str, Any]) -> Iterator[tuple[str, State]]:
             yield from nested(state["ItemProcessor"])
 
 
-def _in_states(machine: dict[str, Any], where: str) -> Iterator[str]:
-    states = machine["States"]
-    reached = {machine["StartAt"]}
-    for name, state in states.items():
-        place = f"{where}{name}"
-        targets = _targets(state)
-        reached |= set(targets)
-        yield from _in_state(state, place)
-        yield from (f"{place}: no state {target}" for target in targets if target not in states)
-        if state["Type"] == "Map":
-            yield from _in_states(state["ItemProcessor"], f"{place}/")
-    yield from (f"{where}{name}: cannot be reached" for name in sorted(set(states) - reached))
+def unknown_fields(machine: dict[str, Any]) -> list[str]:
+    """Fields that no specification has in an object of a state, one line each."""
+    return [
+        f"{name}: unknown field {field} of {where}"
+        for name, state in nested(machine)
+        for where, known, entry in _objects(state)
+        for field in sorted(set(entry) - known)
+    ]
 
 
-def _in_state(state: State, place: str) -> Iterator[str]:
-    for field in sorted(set(state) - FIELDS[state["Type"]]):
-        yield f"{place}: unknown field {field}"
-    for entry in state.get("Retry", []):
-        for field in sorted(set(entry) - RETRY):
-            yield f"{place}: unknown field {field} of Retry"
-    goes = {"Next", "Default"} & set(state) or state.get("End") or state["Type"] == "Fail"
-    if not goes:
-        yield f"{place}: goes nowhere"
+def _objects(state: State) -> Iterator[tuple[str, set[str], dict[str, Any]]]:
+    """Objects of a state by their kind, with the fields that they may have."""
+    for kind, known in (("Retry", RETRY), ("Catch", CATCH)):
+        yield from ((kind, known, entry) for entry in state.get(kind, []))
+    for kind, known in (("ItemReader", ITEM_READER), ("ResultWriter", RESULT_WRITER)):
+        yield kind, known, state.get(kind, {})
     for rule in state.get("Choices", []):
-        yield from _in_rule(rule, place)
+        yield from (("a rule", RULE | TESTS, part) for part in _parts(rule))
 
 
-def _in_rule(rule: dict[str, Any], place: str) -> Iterator[str]:
+def _parts(rule: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A rule of a choice, and those that it is made of."""
+    yield rule
     for combined in ("And", "Or"):
         for part in rule.get(combined, []):
-            yield from _in_rule(part, place)
-    if "Variable" in rule and not TESTS & set(rule):
-        yield f"{place}: a rule tests nothing"
-    for field in sorted(set(rule) - TESTS - {"Variable", "Next", "And", "Or"}):
-        yield f"{place}: unknown field {field} of a rule"
-
-
-def _targets(state: State) -> list[str]:
-    targets = [state.get("Next"), state.get("Default")]
-    targets += [entry["Next"] for entry in state.get("Catch", [])]
-    targets += [rule["Next"] for rule in state.get("Choices", [])]
-    return [target for target in targets if target is not None]
+            yield from _parts(part)

@@ -13,12 +13,38 @@ ROOT = Path(__file__).resolve().parents[2]
 Template = dict[str, Any]
 
 Synth = Callable[..., Template]
+VALIDATOR_VARIABLE = "CLOUDBUSTER_ASL_VALIDATOR"
+# What the whole template is judged with.
+CONFIGS = {
+    "dev": {},
+    "prod": {"preset": "prod"},
+    "everything": {
+        "torch_image": True,
+        "gpu_queue": True,
+        "distributed_map": True,
+        "output_buckets": ["our-mosaics"],
+        "notify_emails": ["ops@example.org"],
+        "runs_days": 400,
+    },
+}
 
 
 @pytest.fixture(scope="session", autouse=True)
 def node_of_the_environment() -> None:
     """The CDK runs on node; the `infra` extra brings one beside Python."""
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+
+@pytest.fixture(scope="session")
+def asl_validator() -> Path:
+    """Where ``make test`` has put asl-validator; without it the tests that need it fail."""
+    told = os.environ.get(VALIDATOR_VARIABLE)
+    pattern = "build/asl-validator-*/node_modules/.bin/asl-validator"
+    found = [Path(told)] if told else sorted(ROOT.glob(pattern))
+    if not found or not found[-1].is_file():
+        place = told or pattern
+        pytest.fail(f"no {place}: `make test` installs asl-validator", pytrace=False)
+    return found[-1]
 
 
 @pytest.fixture(scope="session")

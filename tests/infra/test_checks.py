@@ -11,22 +11,10 @@ from pathlib import Path
 import pytest
 from cfnlint.api import lint_all
 
-from tests.infra.conftest import ROOT, Synth, Template
+from tests.infra.conftest import CONFIGS, ROOT, Synth, Template
 
 GOLDEN = Path(__file__).parent / "golden" / "template.json"
 UPDATE_VARIABLE = "CLOUDBUSTER_UPDATE_GOLDEN"
-CONFIGS = {
-    "dev": {},
-    "prod": {"preset": "prod"},
-    "everything": {
-        "torch_image": True,
-        "gpu_queue": True,
-        "distributed_map": True,
-        "output_buckets": ["our-mosaics"],
-        "notify_emails": ["ops@example.org"],
-        "runs_days": 400,
-    },
-}
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)

@@ -6,14 +6,18 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from infra.config import (
-    PRESETS,
-    ConfigError,
-    Disk,
-    Job,
-    StackConfig,
-    parse_config,
-)
+from cloudbuster.aws.catalog_secret import VARIABLES
+from infra.app import notes
+from infra.config import PRESETS, ConfigError, StackConfig, parse_config
+from infra.sections import CatalogSecret, Disk, Job
+
+CATALOGS = "arn:aws:secretsmanager:us-west-2:123456789012:secret:catalogs/ours-AbCd12"
+# A /scratch of 10 GiB in memory, and what a job works with beside it.
+IN_MEMORY = {"memory_mib": 10 * 1024 + 2048, "scratch_gib": 10}
+
+
+def with_secret(**values: Any) -> dict[str, Any]:
+    return {"catalog_secret": {"arn": CATALOGS, "variables": [VARIABLES[0]], **values}}
 
 
 @pytest.mark.parametrize(
@@ -25,6 +29,45 @@ from infra.config import (
         ({"gpu_instance_classes": ["p5"]}, ["unknown instance family p5", "g5"]),
         ({"disk": {"gib": 100}}, ["disk.gib 100 cannot hold", "170 GiB", "raise it"]),
         ({"gather": {"scratch_gib": 100}}, ["disk.gib 200 cannot hold"]),
+        (
+            {"scratch": "shm"},
+            ["gather.memory_mib 7600 must hold scratch_gib 10", "12288 MiB", "lower scratch_gib"],
+        ),
+        (
+            {"scratch": "shm", "gather": IN_MEMORY},
+            ["merge.memory_mib 15200 must hold scratch_gib 40", "43008 MiB"],
+        ),
+        (
+            {"scratch": "shm", "gather": IN_MEMORY, "merge": {"memory_mib": 43_008}},
+            ["merge: the second try needs 4 vCPU and 86016 MiB", "the greatest host has 16 and"],
+        ),
+        (
+            {"disk": {"throughput_mibps": 800}},
+            ["disk: throughput_mibps 800 needs iops 3200, it is 3000", "raise iops"],
+        ),
+        (
+            {"scratch": "nvme", "instance_classes": ["m6id"], "disk": {"gib": 30, "iops": 16_000}},
+            ["disk: 30 GiB have at most iops 15000, it is 16000", "raise gib"],
+        ),
+        (
+            {
+                "torch_image": True,
+                "gpu_queue": True,
+                "instance_classes": ["r6i"],
+                "gather": {"memory_mib": 32_000},
+            },
+            ["gather: the second try needs 2 vCPU and 64000 MiB", "the greatest GPU host has 16"],
+        ),
+        (with_secret(arn="catalogs/ours"), ["catalog_secret: arn catalogs/ours is no whole ARN"]),
+        (with_secret(arn=CATALOGS[:-7]), ["is no whole ARN", "describe-secret"]),
+        (with_secret(variables=["CDSE_S3_KEY"]), ["no catalog reads CDSE_S3_KEY", *VARIABLES]),
+        (with_secret(variables=["CDSE_S3_ACCESS_KEY"]), ["CDSE_S3_SECRET_KEY is not given"]),
+        (with_secret(variables=[]), ["catalog_secret.variables"]),
+        (with_secret(variabels=[]), ["catalog_secret.variabels", "did you mean variables?"]),
+        (
+            {"home": "l1c", **with_secret()},
+            ["catalog_secret lies in us-west-2, the stack in eu-central-1", "replicate it"],
+        ),
         ({"scratch": "nvme"}, ["m6i, m6a, m7i have no NVMe", "m6id"]),
         ({"merge": {"memory_mib": 40_000}}, ["merge: the second try needs", "raise host_vcpus"]),
         ({"host_vcpus": [2, 4]}, ["host_vcpus [2, 4]", "8, 16, 32"]),
@@ -67,7 +110,7 @@ def test_presets_can_be_deployed(preset: str) -> None:
     assert parse_config({"preset": preset}).disk_need_gib <= 500
 
 
-@pytest.mark.parametrize("model", [StackConfig, Disk, Job])
+@pytest.mark.parametrize("model", [StackConfig, Disk, Job, CatalogSecret])
 def test_every_value_is_documented(model: type[BaseModel]) -> None:
     assert [name for name, field in model.model_fields.items() if not field.description] == []
 
@@ -81,7 +124,31 @@ def test_scratch_counts_for_every_job_of_the_greatest_host() -> None:
 
 
 def test_scratch_elsewhere_needs_no_room_on_the_disk() -> None:
-    assert parse_config({"scratch": "shm", "disk": {"gib": 30}}).disk_need_gib == 10
+    sizes = {"gather": IN_MEMORY, "merge": IN_MEMORY}
+    assert parse_config({"scratch": "shm", "disk": {"gib": 30}, **sizes}).disk_need_gib == 10
+
+
+def test_private_subnets_need_a_way_to_the_secret() -> None:
+    own = {"vpc_id": "vpc-1", "subnet_ids": ["subnet-1"]}
+    assert "secretsmanager" not in " ".join(notes(parse_config(own)))
+    assert "secretsmanager" in " ".join(notes(parse_config({**own, **with_secret()})))
+
+
+def test_a_disk_has_the_throughput_that_its_iops_allow() -> None:
+    assert Disk(iops=4000, throughput_mibps=1000).iops == 4000
+
+
+@pytest.mark.parametrize(
+    ("context", "kind"),
+    [
+        ({}, "L2A"),
+        ({"home": "l1c"}, "L1C"),
+        ({"region": "eu-central-1"}, "L1C"),
+        ({"region": "eu-west-1"}, None),
+    ],
+)
+def test_the_region_decides_which_scenes_are_near(context: Any, kind: str | None) -> None:
+    assert parse_config(context).home_kind == kind
 
 
 def test_the_disk_report_prices_a_job_hour() -> None:

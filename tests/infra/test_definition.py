@@ -1,15 +1,21 @@
 """The state machine as a pure function of what it calls."""
 
+import importlib
 import json
+import subprocess
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cloudbuster.aws.runs import RunPlaces
-from infra.definition import THROTTLED, JobTarget, Targets, definition
-from tests.infra.asl import nested, problems
+from infra.definition import JobTarget, Targets, definition
+from infra.job_states import THROTTLED
+from tests.infra.asl import nested, unknown_fields
+from tests.infra.conftest import CONFIGS, Synth
+from tests.infra.templates import state_machine
 
 JOB = JobTarget("arn:definition:1", "arn:queue", "arn:on-demand", 7600)
 TARGETS = Targets(
@@ -24,38 +30,109 @@ TARGETS = Targets(
 Machine = dict[str, Any]
 
 
-def machine(*, distributed: bool = False, concurrency: int = 5) -> Machine:
-    return definition(TARGETS, concurrency=concurrency, distributed=distributed)
+def machine(*, distributed: bool = False, torch: bool = True, concurrency: int = 5) -> Machine:
+    targets = TARGETS if torch else replace(TARGETS, gather={"base": JOB})
+    return definition(targets, concurrency=concurrency, distributed=distributed)
+
+
+def items(states: Machine) -> Machine:
+    """States of a scene."""
+    found: Machine = states["Gather"]["ItemProcessor"]["States"]
+    return found
 
 
 def scene(states: Machine, name: str) -> dict[str, Any]:
-    state: dict[str, Any] = states["States"]["Gather"]["ItemProcessor"]["States"][name]
+    state: dict[str, Any] = items(states["States"])[name]
     return state
 
 
-@pytest.mark.parametrize("distributed", [False, True])
-def test_the_definition_has_no_unknown_field_and_no_lost_state(*, distributed: bool) -> None:
-    assert problems(machine(distributed=distributed)) == []
+def check(validator: Path, *definitions: Path) -> subprocess.CompletedProcess[str]:
+    """Let asl-validator judge; all that it says is in ``stdout``."""
+    words = [word for path in definitions for word in ("--json-path", str(path))]
+    return subprocess.run(
+        [validator, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+
+
+def write(folder: Path, name: str, content: Machine) -> Path:
+    path = folder / f"{name}.asl.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_asl_validator_finds_nothing_in_any_definition(asl_validator: Path, tmp_path: Path) -> None:
+    definitions = [
+        write(tmp_path, f"{distributed=} {torch=}", machine(distributed=distributed, torch=torch))
+        for distributed in (False, True)
+        for torch in (False, True)
+    ]
+    done = check(asl_validator, *definitions)
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("is valid") == len(definitions)
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_asl_validator_finds_nothing_in_what_is_deployed(
+    asl_validator: Path, tmp_path: Path, synth: Synth, config: dict[str, object]
+) -> None:
+    done = check(asl_validator, write(tmp_path, "deployed", state_machine(synth(**config))))
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize(
     ("spoil", "problem"),
     [
-        (lambda states: states["Query"].update(Nxt="Filter"), "Query: unknown field Nxt"),
-        (lambda states: states["Filter"].update(Next="Budget"), "Filter: no state Budget"),
-        (lambda states: states["Finish"].pop("End"), "Finish: goes nowhere"),
-        (lambda states: states["Filter"].update(Next="Gather"), "WithinBudget: cannot be reached"),
+        (lambda states: states["Query"].update(Nxt="Filter"), "/States/Query is invalid"),
+        (lambda states: states["Filter"].update(Next="Budget"), "target: Budget"),
+        (lambda states: states["Finish"].pop("End"), 'exactly one of "End", "Next"'),
+        (lambda states: states["Filter"].update(Next="Gather"), "WithinBudget is not reachable"),
+        (lambda states: states["Query"].update(ResultPath="$.a[*]"), "asl_result_path"),
+        (lambda states: items(states)["Lost"].update(Default="Gone"), "target: Gone"),
     ],
+    ids=["field", "target", "end", "unreachable", "path", "in_a_map"],
 )
-def test_the_check_finds_what_is_wrong(spoil: Callable[[Machine], None], problem: str) -> None:
+def test_asl_validator_refuses_what_is_wrong(
+    asl_validator: Path, tmp_path: Path, spoil: Callable[[Machine], None], problem: str
+) -> None:
     spoilt = machine()
     spoil(spoilt["States"])
-    assert problem in problems(spoilt)
+    done = check(asl_validator, write(tmp_path, "spoilt", spoilt))
+    assert done.returncode != 0
+    assert problem in done.stdout
+
+
+@pytest.mark.parametrize("distributed", [False, True])
+def test_retries_catches_and_rules_have_no_unknown_field(*, distributed: bool) -> None:
+    assert unknown_fields(machine(distributed=distributed)) == []
+
+
+@pytest.mark.parametrize(
+    ("spoil", "problem"),
+    [
+        (lambda states: states["Query"]["Retry"][0].update(Jitter="FULL"), "Query: unknown field"),
+        (lambda states: states["Query"]["Catch"][0].update(Nxt="Failed"), "Query: unknown field"),
+        (lambda states: states["Covered?"]["Choices"][0].update(Nxt="A"), "Covered?: unknown"),
+        (lambda states: states["Gather"]["ItemReader"].update(Bucket="b"), "Gather: unknown"),
+    ],
+    ids=["retry", "catch", "rule", "reader"],
+)
+def test_an_unknown_field_of_a_retry_is_found(
+    spoil: Callable[[Machine], None], problem: str
+) -> None:
+    spoilt = machine(distributed=True)
+    spoil(spoilt["States"])
+    (found,) = unknown_fields(spoilt)
+    assert found.startswith(problem)
 
 
 @pytest.mark.parametrize("distributed", [False, True])
 def test_an_independent_parser_reads_the_definition(*, distributed: bool) -> None:
-    parser = pytest.importorskip("moto.stepfunctions.parser.asl.parse.asl_parser")
+    # By name: it is not typed, and takes seconds to import.
+    parser = importlib.import_module("moto.stepfunctions.parser.asl.parse.asl_parser")
     parser.AmazonStateLanguageParser.parse(json.dumps(machine(distributed=distributed)))
 
 
@@ -68,8 +145,44 @@ def test_states_follow_the_straight_line() -> None:
         name = state.get("Next") or state["Default"]
     assert [name for name in order if "Image" not in name and "Prepare" not in name] == [
         *("Query", "Filter", "WithinBudget", "Gather", "Assess", "Covered?"),
-        *("FirstTry", "Merge", "Merged"),
+        *("InParts?", "MergeFirstTry", "Merge", "Merged"),
     ]
+
+
+def test_a_mosaic_in_parts_is_surveyed_then_merged_in_a_map_then_put_together() -> None:
+    states = machine(concurrency=7)["States"]
+    (rule,) = states["InParts?"]["Choices"]
+    assert (rule["Variable"], rule["NumericGreaterThan"]) == ("$.assess.part_count", 1)
+    order, name = [], rule["Next"]
+    while name != "Finish":
+        order.append(name)
+        name = states[name]["Next"]
+    assert order == [
+        *("SurveyFirstTry", "Survey", "MergeParts", "MergeFirstTry", "Merge", "Merged")
+    ]
+    parts = states["MergeParts"]
+    assert (parts["ItemsPath"], parts["MaxConcurrency"]) == ("$.assess.parts", 7)
+    assert parts["ItemSelector"] == states["Gather"]["ItemSelector"]
+
+
+def test_a_part_that_fails_ends_the_run_with_its_own_error() -> None:
+    part = machine()["States"]["MergeParts"]["ItemProcessor"]["States"]
+    assert part["MergePartAgain?"]["Default"] == "PartFailed"
+    assert part["MergePartUntold"]["Next"] == "PartFailed"
+    assert part["MergePart"]["Catch"][0]["Next"] == "PartFailed"
+    assert part["PartFailed"] == {
+        "Type": "Fail",
+        "ErrorPath": "$.error.Error",
+        "CausePath": "$.error.Cause",
+    }
+
+
+@pytest.mark.parametrize("job", ["Survey", "Merge"])
+def test_a_job_of_the_whole_mosaic_that_fails_ends_the_run(job: str) -> None:
+    states = machine()["States"]
+    assert states[f"{job}Again?"]["Default"] == "FinishFailed"
+    assert states[job]["Catch"][0]["Next"] == "FinishFailed"
+    assert states[f"{job}MoreMemory"]["Parameters"]["memory.$"] == "$.job.more_memory"
 
 
 def test_every_task_retries_and_catches() -> None:
@@ -134,7 +247,7 @@ def test_a_host_that_went_is_tried_once_more_on_demand() -> None:
 
 def test_every_failure_goes_through_finish_and_fails_the_execution() -> None:
     states = machine()["States"]
-    for name in ("Query", "Filter", "Gather", "Assess", "Finish"):
+    for name in ("Query", "Filter", "Gather", "Assess", "MergeParts", "Finish"):
         assert states[name]["Catch"][-1] == {
             "ErrorEquals": ["States.ALL"],
             "ResultPath": "$.error",
@@ -143,6 +256,19 @@ def test_every_failure_goes_through_finish_and_fails_the_execution() -> None:
     assert states["OverBudget"]["Next"] == "FinishFailed"
     assert states["FinishFailed"]["Next"] == "Failed"
     assert states["FinishFailed"]["Catch"][0]["Next"] == "Unheard"
+
+
+def test_a_round_in_which_everything_is_gathered_has_no_map() -> None:
+    states = machine(distributed=True)["States"]
+    over, nothing, *_ = states["WithinBudget"]["Choices"]
+    assert over["Next"] == "OverBudget"
+    assert (nothing["Variable"], nothing["NumericEquals"]) == ("$.plan.todo_count", 0)
+    assert states[nothing["Next"]] == {
+        "Type": "Pass",
+        "Result": [],
+        "ResultPath": "$.gathered",
+        "Next": "Assess",
+    }
 
 
 def test_more_rounds_go_back_to_the_filter_with_the_next_number() -> None:

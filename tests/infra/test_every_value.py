@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from cloudbuster.aws.settings import StackSettings
 from infra.config import StackConfig
 from tests.infra.conftest import Synth
 from tests.infra.templates import (
@@ -26,6 +27,9 @@ VPC = {
     "subnet_ids": ["subnet-0123456789abcdef0"],
     "security_group_ids": ["sg-0123456789abcdef0"],
 }
+CATALOGS = "arn:aws:secretsmanager:us-west-2:123456789012:secret:catalogs-AbCd12"
+CDSE = ("CDSE_S3_ACCESS_KEY", "CDSE_S3_SECRET_KEY")
+IN_MEMORY = {"memory_mib": 12_288, "scratch_gib": 10}
 DEFAULTS = {"query": {"mindate": ["2020-05-01"], "maxdate": ["2020-10-01"]}}
 
 
@@ -132,6 +136,29 @@ def tags(template: Template) -> Any:
     return {"Key": "project", "Value": "mosaics"} in bucket("Properties")(template).get("Tags", [])
 
 
+def home_as_read(template: Template) -> Any:
+    """What a function makes of the settings, from which the CDK leaves out every null."""
+    return StackSettings.model_validate(settings(template, "StartRun")).home or "neither"
+
+
+def outputs(name: str) -> Look:
+    return lambda template: name in template["Outputs"]
+
+
+def pulls(template: Template) -> Any:
+    granted = statements(template, "JobsRolesExecutionRole")
+    return next(on for actions, on in granted if "ecr:BatchGetImage" in actions)
+
+
+def readers_of_the_secret(template: Template) -> Any:
+    wanted = (["secretsmanager:GetSecretValue"], [CATALOGS])
+    return sorted(
+        name[:-8]
+        for name, role in resources(template, "IAM::Role").items()
+        if "Policies" in role["Properties"] and wanted in statements(template, name)
+    )
+
+
 def small(vcpus: int, memory_mib: int) -> dict[str, int]:
     return {"vcpus": vcpus, "memory_mib": memory_mib}
 
@@ -141,6 +168,7 @@ CASES: list[tuple[str, dict[str, Any], Look, Any]] = [
     ("preset", {"preset": "prod"}, disk, [500, 6000, 500]),
     ("stack_name", {"stack_name": "Ours"}, job("Gather", "JobDefinitionName"), "Ours-GatherJob"),
     ("home", {"home": "l1c"}, told("home"), "L1C"),
+    ("region", {"region": "eu-west-1"}, home_as_read, "neither"),
     ("region", {"region": "eu-west-1"}, job("Gather", "ContainerProperties", "Environment"), None),
     ("vpc_id", VPC, count("EC2::VPC"), 0),
     ("subnet_ids", VPC, hosts("Spot", "Subnets"), VPC["subnet_ids"]),
@@ -149,7 +177,7 @@ CASES: list[tuple[str, dict[str, Any], Look, Any]] = [
     ("scratch", {"scratch": "nvme", "instance_classes": ["m6id"]}, user_data, True),
     (
         "scratch",
-        {"scratch": "shm"},
+        {"scratch": "shm", "gather": IN_MEMORY, "merge": IN_MEMORY},
         tmpfs,
         [{"ContainerPath": "/scratch", "MountOptions": ["mode=1777"], "Size": 10_240}],
     ),
@@ -202,11 +230,19 @@ CASES: list[tuple[str, dict[str, Any], Look, Any]] = [
         hosts("Gpu", "Ec2Configuration"),
         [{"ImageType": "ECS_AL2023_NVIDIA"}],
     ),
+    ("gpu_queue", {"torch_image": True, "gpu_queue": True}, outputs("GpuQueueArn"), True),
+    ("torch_image", {"torch_image": True}, outputs("TorchJobArn"), True),
     (
         "gpu_instance_classes",
         {"torch_image": True, "gpu_queue": True, "gpu_instance_classes": ["g6"]},
         hosts("Gpu", "InstanceTypes"),
         ["g6.2xlarge", "g6.4xlarge"],
+    ),
+    (
+        "image_uri",
+        {"image_uri": IMAGE},
+        pulls,
+        ["arn:<AWS::Partition>:ecr:us-west-2:123456789012:repository/cloudbuster"],
     ),
     ("image_uri", {"image_uri": IMAGE}, job("Gather", "ContainerProperties", "Image"), IMAGE),
     (
@@ -229,6 +265,7 @@ CASES: list[tuple[str, dict[str, Any], Look, Any]] = [
         told("max_running_executions"),
         9,
     ),
+    ("merge_part_cells", {"merge_part_cells": 8192}, told("merge_part_cells"), 8192),
     ("default_request", {"default_request": DEFAULTS}, told("default_request"), DEFAULTS),
     ("output_buckets", {"output_buckets": ["our-mosaics"]}, told("output_roots"), None),
     (
@@ -236,6 +273,30 @@ CASES: list[tuple[str, dict[str, Any], Look, Any]] = [
         {"output_buckets": ["our-mosaics"]},
         job_bucket,
         [["s3:GetObject"], ["s3:PutObject", "s3:AbortMultipartUpload"]],
+    ),
+    (
+        "catalog_secret",
+        {"catalog_secret": {"arn": CATALOGS, "variables": CDSE}},
+        job("Gather", "ContainerProperties", "Secrets"),
+        [{"Name": name, "ValueFrom": f"{CATALOGS}:{name}::"} for name in CDSE],
+    ),
+    (
+        "catalog_secret",
+        {"catalog_secret": {"arn": CATALOGS, "variables": CDSE}},
+        readers_of_the_secret,
+        ["JobsRolesExecutionRole", "StagesFilterRole", "StagesQueryRole"],
+    ),
+    (
+        "catalog_secret",
+        {"catalog_secret": {"arn": CATALOGS, "variables": CDSE}},
+        told("catalog_secret_arn"),
+        CATALOGS,
+    ),
+    (
+        "catalog_secret",
+        {"catalog_secret": {"arn": CATALOGS, "variables": CDSE, "kms_key_arn": KEY}},
+        lambda template: (["kms:Decrypt"], [KEY]) in statements(template, "ExecutionRole"),
+        True,
     ),
     ("notify_emails", {"notify_emails": ["ops@example.org"]}, count("SNS::Subscription"), 1),
     ("scratch_days", {"scratch_days": 3}, expiry("scratch/"), [3]),

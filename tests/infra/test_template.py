@@ -4,7 +4,10 @@ import re
 
 import pytest
 
+from cloudbuster.aws.deployed import JOB_OUTPUTS, QUEUE_OUTPUTS
+from cloudbuster.aws.turns import LEASE_S
 from infra.policies import SENTINEL_OBJECTS
+from tests.infra.conftest import Synth
 from tests.infra.templates import (
     Template,
     flat,
@@ -16,6 +19,7 @@ from tests.infra.templates import (
 )
 
 BUCKET = "<StorageBucket5CB7C8EA.Arn>"
+TURN = [f"{BUCKET}/turns/start-run"]
 SCENES = [f"arn:<AWS::Partition>:s3:::{name}" for name in SENTINEL_OBJECTS]
 
 
@@ -123,6 +127,12 @@ def test_jobs_have_one_fixed_command_and_a_read_only_root(template: Template, jo
     variables = {entry["Name"]: entry["Value"] for entry in container["Environment"]}
     assert variables["TMPDIR"] == variables["CPL_TMPDIR"] == "/scratch"
     assert variables["NUMBA_CACHE_DIR"].startswith("/scratch/")
+    assert (variables["CLOUDBUSTER_LOG_LEVEL"], variables["CLOUDBUSTER_LOG_JSON"]) == (
+        "INFO",
+        "true",
+    )
+    # Agreeing to pay for whatever is read is nobody's decision here.
+    assert "AWS_REQUEST_PAYER" not in variables
     assert content["ResourceRetentionPolicy"] == {"SkipDeregisterOnUpdate": True}
     assert content["Timeout"]["AttemptDurationSeconds"] >= 3600
 
@@ -238,7 +248,7 @@ def test_roles_read_and_write_their_prefixes_alone(
     reads = [on for actions, on in granted if actions == ["s3:GetObject"]]
     writes = [on for actions, on in granted if "s3:PutObject" in actions]
     assert [on for on in reads if on != SCENES] == [behind(*readable)]
-    assert writes == [behind(*writable)]
+    assert [on for on in writes if on != TURN] == [behind(*writable)]
     assert (["s3:ListBucket"], [BUCKET]) in granted
     others = [name for actions, _ in granted for name in actions if not name.startswith("s3:")]
     assert not [name for name in others if name.endswith("*")]
@@ -277,6 +287,28 @@ def test_requests_reach_the_starter_through_a_queue_with_dead_letters(template: 
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
     function = properties(template, "Lambda::Function", "StartRun")
     assert queue["VisibilityTimeout"] >= 6 * function["Timeout"]
+    assert mapping["BatchSize"] == 1
+    # Whoever holds a turn that long was killed.
+    assert function["Timeout"] < LEASE_S
+    # Accounts that are new may reserve none.
+    assert "ReservedConcurrentExecutions" not in function
+
+
+def test_outputs_name_the_queues_and_definitions_that_there_are(
+    template: Template, synth: Synth
+) -> None:
+    def named(outputs: dict[str, object]) -> tuple[set[str], set[str]]:
+        found = [{name for name in outputs if name.endswith(end)} for end in ("QueueArn", "JobArn")]
+        return found[0], found[1]
+
+    assert named(template["Outputs"]) == (
+        set(QUEUE_OUTPUTS) - {"GpuQueueArn"},
+        set(JOB_OUTPUTS) - {"TorchJobArn"},
+    )
+    everything = synth(torch_image=True, gpu_queue=True)
+    assert named(everything["Outputs"]) == (set(QUEUE_OUTPUTS), set(JOB_OUTPUTS))
+    assert len(resources(everything, "Batch::JobQueue")) == len(QUEUE_OUTPUTS)
+    assert len(resources(everything, "Batch::JobDefinition")) == len(JOB_OUTPUTS)
 
 
 def test_only_what_the_stack_did_wrong_raises_an_alarm(template: Template) -> None:

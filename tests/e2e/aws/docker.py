@@ -14,12 +14,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import boto3
+
 from tests.e2e.aws.images import Image, Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 INSTALL = re.compile(r"(?P<venv>/\S+)/bin/pip install .*\"\.(\[[^\]]*\])?\"")
+MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 VARIABLE = re.compile(r"\$\{(\w+)\}|\$(\w+)")
 
 
@@ -167,6 +170,20 @@ def build(store: Store, folder: Path, arguments: list[str]) -> None:
     store.put(options["--tag"][0], image)
 
 
+def push(store: Store, tag: str) -> None:
+    """Push to the registry of the loopback too, where people look for images."""
+    store.put(tag, replace(_known(store, tag), pushed=True))
+    registry, _, image = tag.partition("/")
+    repository, _, version = image.rpartition(":")
+    manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "config": {"digest": tag}, "layers": []}
+    boto3.client("ecr").put_image(
+        registryId=registry.split(".")[0],
+        repositoryName=repository,
+        imageTag=version,
+        imageManifest=json.dumps(manifest),
+    )
+
+
 def main(folder: Path, arguments: list[str]) -> None:
     """Do one of the commands that ``cdk`` gives."""
     store = Store(folder)
@@ -176,7 +193,7 @@ def main(folder: Path, arguments: list[str]) -> None:
     commands: dict[str, Callable[[], Any]] = {
         "build": lambda: build(store, folder, rest),
         "tag": lambda: store.put(rest[1], _known(store, rest[0])),
-        "push": lambda: store.put(rest[-1], replace(_known(store, rest[-1]), pushed=True)),
+        "push": lambda: push(store, rest[-1]),
         "inspect": lambda: _known(store, rest[-1]),
         "login": sys.stdin.read,
     }

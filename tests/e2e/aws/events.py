@@ -1,5 +1,6 @@
-"""From an object in S3 to a function: EventBridge, the queue, and who polls it."""
+"""From an object in S3, or the end of an execution, to a function: EventBridge, queues, pollers."""
 
+import copy
 import itertools
 import json
 import math
@@ -13,9 +14,13 @@ import moto.s3.notifications
 from moto.awslambda.utils import get_backend
 from moto.events.models import events_backends
 from moto.sqs.models import Message, Queue, sqs_backends
+from moto.stepfunctions.parser.backend.execution import (
+    BaseExecutionWorkerCommunication,
+    Execution,
+)
 
 from tests.e2e.aws.bed import Bed
-from tests.e2e.aws.functions import run_function
+from tests.e2e.aws.functions import invoke_later, run_function
 from tests.e2e.aws.patches import replace, wrap
 
 POLL_S = 0.1
@@ -24,6 +29,7 @@ POLL_S = 0.1
 def repair(bed: Bed) -> None:
     """Let moto pass events on."""
     _tell_of_objects(bed)
+    _tell_of_executions(bed)
     _poll_queues(bed)
     _wait_less_for_messages(bed)
 
@@ -36,34 +42,100 @@ def _tell_of_objects(bed: Bed) -> None:
         reason = event_name.value.split(":")[1]
         if not event_name.value.startswith("s3:ObjectCreated"):
             return
-        event: Any = {
+        detail = {
             "version": "0",
-            "id": str(uuid.uuid4()),
-            "detail-type": "Object Created",
-            "source": "aws.s3",
-            "account": account,
-            "time": datetime.now(UTC).timestamp(),
-            "region": bucket.region_name,
-            "resources": [bucket.arn],
-            "detail": {
-                "version": "0",
-                "bucket": {"name": bucket.name},
-                "object": {
-                    "key": key.name,
-                    "size": key.size,
-                    "etag": key.etag.strip('"'),
-                    "sequencer": f"{next(numbers):018X}",
-                },
-                "reason": reason,
+            "bucket": {"name": bucket.name},
+            "object": {
+                "key": key.name,
+                "size": key.size,
+                "etag": key.etag.strip('"'),
+                "sequencer": f"{next(numbers):018X}",
             },
+            "reason": reason,
         }
-        buses = events_backends[account][bucket.region_name].event_buses.values()
-        for rule in [rule for bus in buses for rule in bus.rules.values()]:
-            if rule.event_pattern.matches_event(event):
-                bed.journal.note("object_told", rule=rule.name, key=key.name)
-                rule.send_to_targets(event, transform_input=False)
+        event = _event("aws.s3", "Object Created", account, bucket.region_name, detail)
+        _deliver(bed, {**event, "resources": [bucket.arn]}, key=key.name)
 
     replace(moto.s3.notifications, _send_event_bridge_message=send)
+
+
+def _tell_of_executions(bed: Bed) -> None:
+    """Moto tells nobody that an execution has started, or how it has ended."""
+
+    def tell(execution: Any) -> None:
+        kind = "Step Functions Execution Status Change"
+        place = (execution.account_id, execution.region_name)
+        event = _event("aws.states", kind, *place, _execution_detail(execution))
+        _deliver(bed, {**event, "resources": [execution.exec_arn]}, execution=execution.name)
+
+    @wrap(Execution, "start")
+    def start(original: Any, execution: Any) -> None:
+        original(execution)
+        tell(execution)
+
+    @wrap(BaseExecutionWorkerCommunication, "terminated")
+    def terminated(original: Any, communication: Any) -> None:
+        original(communication)
+        tell(communication.execution)
+
+
+def _execution_detail(execution: Any) -> dict[str, Any]:
+    """As https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html."""
+    known = execution.to_describe_output()
+    stop = known["stopDate"]
+    return {
+        "executionArn": known["executionArn"],
+        "stateMachineArn": known["stateMachineArn"],
+        "name": known["name"],
+        "status": known["status"],
+        "startDate": _milliseconds(known["startDate"]),
+        "stopDate": _milliseconds(stop) if stop else None,
+        "input": known["input"],
+        "inputDetails": {"included": True},
+        "output": known.get("output"),
+        "outputDetails": {"included": True} if "output" in known else None,
+        "error": known.get("error"),
+        "cause": known.get("cause"),
+    }
+
+
+def _milliseconds(time: datetime) -> int:
+    return int(time.timestamp() * 1000)
+
+
+def _event(
+    source: str, kind: str, account: str, region: str, detail: dict[str, Any]
+) -> dict[str, Any]:
+    return {
+        "version": "0",
+        "id": str(uuid.uuid4()),
+        "detail-type": kind,
+        "source": source,
+        "account": account,
+        "time": datetime.now(UTC).timestamp(),
+        "region": region,
+        "resources": [],
+        "detail": detail,
+    }
+
+
+def _deliver(bed: Bed, event: Any, **facts: str) -> None:
+    """Send an event to the targets of the rules that it fits; moto has no functions for targets."""
+    account, region = event["account"], event["region"]
+    buses = events_backends[account][region].event_buses.values()
+    for rule in [rule for bus in buses for rule in bus.rules.values()]:
+        if not rule.event_pattern.matches_event(event):
+            continue
+        bed.journal.note("event_told", rule=rule.name, **facts)
+        targets = {target["Arn"]: target for target in rule.targets}
+        functions = [arn for arn in targets if ":lambda:" in arn]
+        for arn in functions:
+            time_text = datetime.fromtimestamp(event["time"], UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            function = get_backend(account, region).get_function(arn)
+            invoke_later(bed, function, json.dumps({**event, "time": time_text}))
+        others = copy.copy(rule)
+        others.targets = [target for arn, target in targets.items() if arn not in functions]
+        others.send_to_targets(event, transform_input=False)
 
 
 def _poll_queues(bed: Bed) -> None:

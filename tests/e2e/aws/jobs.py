@@ -121,6 +121,7 @@ def _describe_what_was_submitted() -> None:
             "environment": [{"name": k, "value": v} for k, v in environment_of(job).items()],
             "resourceRequirements": [{"type": k, "value": v} for k, v in sizes_of(job).items()],
             "logStreamName": job.log_stream_name,
+            "logConfiguration": properties["logConfiguration"],
             "exitCode": job.exit_code,
             "reason": job.container_reason or None,
         }

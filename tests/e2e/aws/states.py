@@ -24,7 +24,9 @@ from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state
 from moto.stepfunctions.parser.asl.eval.environment import Environment
 from moto.stepfunctions.parser.asl.eval.program_state import ProgramStopped
 from moto.stepfunctions.parser.asl.utils.boto_client import boto_client_for
+from moto.stepfunctions.parser.backend.execution import BaseExecutionWorkerCommunication
 from moto.stepfunctions.parser.models import stepfunctions_parser_backends
+from moto.stepfunctions.responses import StepFunctionResponse
 
 from tests.e2e.aws.bed import Bed
 from tests.e2e.aws.patches import replace, wrap
@@ -42,6 +44,7 @@ def repair(bed: Bed) -> None:
     _wait_for_jobs(bed)
     _wait_less_between_retries(bed)
     _let_stopped_be_stopped()
+    _say_why_it_was_stopped()
 
 
 def _keep_machines_where_they_run() -> None:
@@ -134,3 +137,21 @@ def _let_stopped_be_stopped() -> None:
     def set_error(original: Any, env: Any, error: Any) -> None:
         if not isinstance(env.program_state(), ProgramStopped):
             original(env, error=error)
+
+
+def _say_why_it_was_stopped() -> None:
+    """Moto forgets with which error and cause an execution was stopped."""
+    given: dict[str, tuple[str | None, str | None]] = {}
+
+    @wrap(StepFunctionResponse, "stop_execution")
+    def stop(original: Any, response: Any) -> Any:
+        reasons = (response._get_param("error"), response._get_param("cause"))
+        given[response._get_param("executionArn")] = reasons
+        return original(response)
+
+    @wrap(BaseExecutionWorkerCommunication, "_reflect_execution_status")
+    def reflect(original: Any, communication: Any) -> None:
+        original(communication)
+        execution = communication.execution
+        if execution.exec_arn in given and execution.status == "ABORTED":
+            execution.error, execution.cause = given[execution.exec_arn]

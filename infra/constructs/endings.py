@@ -1,0 +1,84 @@
+"""Executions that end without reaching their last state."""
+
+import aws_cdk as cdk
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_sqs as sqs
+from aws_cdk import aws_stepfunctions as sfn
+from constructs import Construct
+
+# Of the ends of an execution those that its last state may not have told.
+UNTOLD = ("ABORTED", "TIMED_OUT", "FAILED")
+# What AWS allows at most, written down: after these an event goes to the dead-letter queue.
+DELIVERIES = 185
+DELIVERED_WITHIN = cdk.Duration.hours(24)
+INVOCATIONS_AGAIN = 2
+INVOKED_WITHIN_S = 6 * 3600
+
+
+class Endings(Construct):
+    """EventBridge -> the function of the last state, which tells what that has not told.
+
+    Somebody stops an execution, it takes too long, or the last state itself fails: without this the
+    run's ``status.json`` says for ever that it runs.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        machine: sfn.IStateMachine,
+        finish: lambda_.IFunction,
+        dead_letters: sqs.IQueue,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self._invoke_again(finish, dead_letters)
+        events.Rule(
+            self,
+            "Rule",
+            description="Executions that were stopped, timed out or failed",
+            event_pattern=events.EventPattern(
+                source=["aws.states"],
+                detail_type=["Step Functions Execution Status Change"],
+                detail={
+                    "stateMachineArn": [machine.state_machine_arn],
+                    "status": list(UNTOLD),
+                },
+            ),
+            targets=[
+                targets.LambdaFunction(
+                    finish,
+                    dead_letter_queue=dead_letters,
+                    retry_attempts=DELIVERIES,
+                    max_event_age=DELIVERED_WITHIN,
+                )
+            ],
+        )
+
+    def _invoke_again(self, finish: lambda_.IFunction, dead_letters: sqs.IQueue) -> None:
+        """Keep an event that the function failed with; the CDK would grant more than it needs."""
+        permission = iam.PolicyStatement(
+            actions=["sqs:SendMessage"], resources=[dead_letters.queue_arn]
+        )
+        policy = iam.Policy(self, "ToDeadLetters", statements=[permission])
+        if finish.role is not None:
+            policy.attach_to_role(finish.role)
+        on_failure = lambda_.CfnEventInvokeConfig.OnFailureProperty(
+            destination=dead_letters.queue_arn
+        )
+        again = lambda_.CfnEventInvokeConfig(
+            self,
+            "Again",
+            function_name=finish.function_name,
+            qualifier="$LATEST",
+            maximum_retry_attempts=INVOCATIONS_AGAIN,
+            maximum_event_age_in_seconds=INVOKED_WITHIN_S,
+            destination_config=lambda_.CfnEventInvokeConfig.DestinationConfigProperty(
+                on_failure=on_failure
+            ),
+        )
+        # Lambda refuses a destination that the function's role may not send to.
+        again.node.add_dependency(policy)

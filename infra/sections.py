@@ -1,0 +1,95 @@
+"""Sections of the configuration, each checked by itself."""
+
+import re
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from cloudbuster.aws.catalog_secret import VARIABLES
+from cloudbuster.io.access import CDSE_KEY_VARIABLES
+
+# https://docs.aws.amazon.com/ebs/latest/userguide/general-purpose.html: of gp3, at most 0.25 MiB/s
+# for each of its IOPS, and 500 IOPS for each GiB.
+IOPS_PER_MIBPS = 4
+IOPS_PER_GIB = 500
+SECRET_ARN = re.compile(
+    r"^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:[\w/+=.@-]+-[A-Za-z0-9]{6}$"
+)
+
+
+class Section(BaseModel):
+    """Base of the configuration and of its parts: no value is unknown, none changes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Disk(Section):
+    """The one root disk of each host: gp3, encrypted; it holds system, images and scratch."""
+
+    gib: int = Field(200, ge=30, le=16_384, description="Size, GiB.")
+    iops: int = Field(3000, ge=3000, le=16_000, description="3000 come with the volume.")
+    throughput_mibps: int = Field(250, ge=125, le=1000, description="125 come with the volume.")
+
+    @model_validator(mode="after")
+    def _check_ratios(self) -> Self:
+        """Refuse what EBS refuses when the first host starts, hours after a deployment."""
+        least = self.throughput_mibps * IOPS_PER_MIBPS
+        if self.iops < least:
+            msg = (
+                f"throughput_mibps {self.throughput_mibps} needs iops {least}, it is {self.iops}: "
+                "raise iops, or lower throughput_mibps"
+            )
+            raise ValueError(msg)
+        most = self.gib * IOPS_PER_GIB
+        if self.iops > most:
+            msg = (
+                f"{self.gib} GiB have at most iops {most}, it is {self.iops}: "
+                "raise gib, or lower iops"
+            )
+            raise ValueError(msg)
+        return self
+
+
+class Job(Section):
+    """Size of one kind of Batch job, and when to give it up."""
+
+    vcpus: int = Field(ge=1, le=96, description="Virtual processors.")
+    memory_mib: int = Field(ge=512, description="Memory; twice as much for the second try.")
+    scratch_gib: int = Field(ge=1, description="Room on /scratch that one job may use.")
+    timeout_minutes: int = Field(ge=1, description="Of one attempt.")
+    attempts: int = Field(
+        ge=1, le=10, description="Of Batch: reclaimed hosts, image pulls, exit 75."
+    )
+
+
+class CatalogSecret(Section):
+    """Secret of Secrets Manager: a JSON object of the environment variables that catalogs need."""
+
+    arn: str = Field(description="ARN, with the six characters at its end.")
+    variables: tuple[str, ...] = Field(min_length=1, description="Members of the object.")
+    kms_key_arn: str | None = Field(
+        None, description="Key that it is encrypted with; null for that of AWS."
+    )
+
+    @model_validator(mode="after")
+    def _check_members(self) -> Self:
+        if not SECRET_ARN.match(self.arn):
+            msg = (
+                f"arn {self.arn} is no whole ARN of a secret; take the one that "
+                "`aws secretsmanager describe-secret --secret-id NAME` prints"
+            )
+            raise ValueError(msg)
+        unknown = [name for name in self.variables if name not in VARIABLES]
+        if unknown:
+            msg = f"no catalog reads {', '.join(unknown)}; known are {', '.join(VARIABLES)}"
+            raise ValueError(msg)
+        lacking = set(CDSE_KEY_VARIABLES) - set(self.variables)
+        if len(lacking) == 1:
+            msg = f"{' and '.join(CDSE_KEY_VARIABLES)} go together: {lacking.pop()} is not given"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def region(self) -> str:
+        """Region that it lies in."""
+        return self.arn.split(":")[3]

@@ -1,0 +1,109 @@
+"""Who tells of an execution that ends otherwise, and what a distributed map may do."""
+
+from infra.constructs.endings import UNTOLD
+from tests.infra.conftest import Synth
+from tests.infra.templates import Template, flat, properties, resources, statements
+
+KEY = "arn:aws:kms:us-west-2:123456789012:key/01234567-89ab-cdef-0123-456789abcdef"
+MACHINE = "arn:<AWS::Partition>:states:us-west-2:<AWS::AccountId>"
+SCRATCH = "arn:<AWS::Partition>:s3:::<StorageBucket5CB7C8EA>/scratch/*"
+
+
+def rule(template: Template) -> dict[str, object]:
+    found: dict[str, object] = flat(properties(template, "Events::Rule", "EndingsRule"))
+    return found
+
+
+def logical_id(template: Template, kind: str, part: str) -> str:
+    (name,) = (name for name in resources(template, kind) if part in name)
+    return name
+
+
+def test_the_rule_is_for_the_ends_of_this_machine_that_may_be_untold(template: Template) -> None:
+    machine = logical_id(template, "StepFunctions::StateMachine", "Machine")
+    assert rule(template)["EventPattern"] == {
+        "source": ["aws.states"],
+        "detail-type": ["Step Functions Execution Status Change"],
+        # Children of a distributed map have another ARN: <machine>/Gather.
+        "detail": {"stateMachineArn": [f"<{machine}>"], "status": [*UNTOLD]},
+    }
+    assert UNTOLD == ("ABORTED", "TIMED_OUT", "FAILED")
+
+
+def test_it_invokes_finish_and_loses_nothing(template: Template) -> None:
+    finish = logical_id(template, "Lambda::Function", "StagesFinish")
+    dead_letters = f"<{logical_id(template, 'SQS::Queue', 'TriggerDeadLetters')}.Arn>"
+    assert rule(template)["Targets"] == [
+        {
+            "Arn": f"<{finish}.Arn>",
+            "DeadLetterConfig": {"Arn": dead_letters},
+            "Id": "Target0",
+            "RetryPolicy": {"MaximumEventAgeInSeconds": 86_400, "MaximumRetryAttempts": 185},
+        }
+    ]
+    assert flat(properties(template, "Lambda::EventInvokeConfig")) == {
+        "DestinationConfig": {"OnFailure": {"Destination": dead_letters}},
+        "FunctionName": f"<{finish}>",
+        "MaximumEventAgeInSeconds": 21_600,
+        "MaximumRetryAttempts": 2,
+        "Qualifier": "$LATEST",
+    }
+    # Lambda refuses a destination that the function's role may not send to.
+    policy = logical_id(template, "IAM::Policy", "EndingsToDeadLetters")
+    (config,) = resources(template, "Lambda::EventInvokeConfig").values()
+    assert config["DependsOn"] == [policy]
+    content = flat(properties(template, "IAM::Policy", "EndingsToDeadLetters"))
+    assert content["PolicyDocument"]["Statement"] == [
+        {"Action": "sqs:SendMessage", "Effect": "Allow", "Resource": dead_letters}
+    ]
+    assert content["Roles"] == [f"<{logical_id(template, 'IAM::Role', 'StagesFinish')}>"]
+
+
+def test_nobody_but_the_rule_may_invoke_finish(template: Template) -> None:
+    finish = logical_id(template, "Lambda::Function", "StagesFinish")
+    assert flat(properties(template, "Lambda::Permission")) == {
+        "Action": "lambda:InvokeFunction",
+        "FunctionName": f"<{finish}.Arn>",
+        "Principal": "events.amazonaws.com",
+        "SourceArn": f"<{logical_id(template, 'Events::Rule', 'EndingsRule')}.Arn>",
+    }
+    letters = properties(template, "SQS::QueuePolicy", "TriggerDeadLetters")["PolicyDocument"]
+    (allowed,) = (entry for entry in letters["Statement"] if entry["Effect"] == "Allow")
+    assert allowed["Action"] == "sqs:SendMessage"
+    assert flat(allowed["Condition"]) == {
+        "ArnEquals": {
+            "aws:SourceArn": f"<{logical_id(template, 'Events::Rule', 'EndingsRule')}.Arn>"
+        }
+    }
+
+
+def test_a_distributed_map_may_do_what_aws_asks_for(synth: Synth) -> None:
+    """See https://docs.aws.amazon.com/step-functions/latest/dg/iam-policies-eg-dist-map.html."""
+    plain = statements(synth(), "WorkflowRole")
+    granted = statements(synth(distributed_map=True), "WorkflowRole")
+    assert granted[: len(plain)] == plain
+    assert granted[len(plain) :] == [
+        (["s3:GetObject"], [f"{SCRATCH}/tasks/indices.json"]),
+        (
+            [
+                "s3:PutObject",
+                "s3:GetObject",
+                "s3:ListMultipartUploadParts",
+                "s3:AbortMultipartUpload",
+            ],
+            [f"{SCRATCH}/results/*"],
+        ),
+        (["states:StartExecution"], [f"{MACHINE}:stateMachine:CloudBuster"]),
+        (
+            ["states:DescribeExecution", "states:StopExecution"],
+            [f"{MACHINE}:execution:CloudBuster:*"],
+        ),
+    ]
+
+
+def test_with_a_key_its_results_are_encrypted_too(synth: Synth) -> None:
+    granted = statements(synth(distributed_map=True, kms_key_arn=KEY), "WorkflowRole")
+    assert granted[-2:] == [
+        (["kms:Encrypt"], [KEY]),
+        (["kms:Decrypt", "kms:GenerateDataKey"], [KEY]),
+    ]

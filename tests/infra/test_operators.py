@@ -1,0 +1,113 @@
+"""docs/operators.md says what is there: commands, flags, outputs, alarms, values, messages."""
+
+import json
+import re
+import shlex
+from typing import Any
+
+import pytest
+
+from cloudbuster import cli
+from cloudbuster.aws.deployed import JOB_OUTPUTS, QUEUE_OUTPUTS
+from infra.app import notes
+from infra.config import ConfigError, parse_config
+from tests.infra.conftest import ROOT, Synth
+from tests.infra.templates import Template, resources
+
+TEXT = (ROOT / "docs" / "operators.md").read_text()
+SHELL = "\n".join(re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)).replace("\\\n", " ")
+# What the examples leave to the reader.
+PLACES = {"REPOSITORY:cuda": "123456789012.dkr.ecr.us-west-2.amazonaws.com/torch:cuda"}
+
+
+def configurations() -> list[dict[str, Any]]:
+    """Every configuration that an example deploys with."""
+    texts = re.findall(r"-c cloudbuster='(.*?)'", SHELL)
+    for place, value in PLACES.items():
+        texts = [text.replace(place, value) for text in texts]
+    return [json.loads(text) for text in texts]
+
+
+def test_commands_in_the_examples_parse() -> None:
+    lines = [shlex.split(line, comments=True) for line in SHELL.splitlines()]
+    commands = [words[1:] for words in lines if words[:1] == ["cloudbuster"]]
+    assert {name for name, *_ in commands} == {"submit", "status", "logs"}
+    for name, *arguments in commands:
+        with cli.cli.commands[name].make_context(name, list(arguments)) as context:
+            assert context.params
+
+
+def test_commands_in_the_text_exist() -> None:
+    named = re.findall(r"`cloudbuster ([a-z-]+)", TEXT)
+    assert "doctor" in named
+    assert set(named) <= set(cli.cli.commands)
+
+
+@pytest.mark.parametrize("number", range(len(configurations())))
+def test_configurations_in_the_examples_can_be_deployed(number: int) -> None:
+    assert parse_config(configurations()[number]).stack_name == "CloudBuster"
+
+
+def test_outputs_are_those_of_the_stack(synth: Synth) -> None:
+    outputs = set(synth(torch_image=True, gpu_queue=True)["Outputs"])
+    assert set(re.findall(r"\$\(output (\w+)\)", TEXT)) <= outputs
+    listed = TEXT.split("`output NAME` prints")[1].split("\n\n")[0]
+    assert set(re.findall(r"`([A-Z]\w+)`", listed)) == outputs
+    assert outputs >= {*QUEUE_OUTPUTS, *JOB_OUTPUTS}
+
+
+def test_alarms_are_those_of_the_stack(template: Template) -> None:
+    told = TEXT.split("Alarms are for what the stack did wrong: ")[1].split(". ")[0]
+    alarms = {
+        re.sub(r"^Alarms|[0-9A-F]{8}$", "", name)
+        for name in resources(template, "CloudWatch::Alarm")
+    }
+    assert set(re.findall(r"`(\w+)`", told)) == alarms
+    assert len(alarms) == 5
+    assert "five alarms" in TEXT
+
+
+@pytest.mark.parametrize(
+    "config",
+    [{"disk": {"gib": 60}}, {"instance_clases": ["m6i"]}, {"scratch": "shm"}],
+    ids=["disk", "key", "shm"],
+)
+def test_refusals_are_said_in_these_words(config: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(config)
+    assert f"ConfigError: {caught.value}" in TEXT.splitlines()
+
+
+@pytest.mark.parametrize(
+    "config",
+    [{}, {"vpc_id": "vpc-0abc", "subnet_ids": ["subnet-1"]}, {"retain_data": True}],
+    ids=["disk", "vpc", "data"],
+)
+def test_notes_are_said_in_these_words(config: dict[str, Any]) -> None:
+    note = notes(parse_config(config))[-1]
+    assert note in " ".join(TEXT.split())
+
+
+def test_values_of_the_configuration_that_are_named_exist() -> None:
+    known = set(type(parse_config(None)).model_fields)
+    named = set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", TEXT))
+    others = {
+        "budget_usd",
+        "memory_mib",
+        "scratch_gib",
+        "min_success_fraction",
+        "trust_architecture",
+    }
+    assert named - known <= others
+    assert {"kms_key_arn", "catalog_secret", "max_running_executions"} <= named
+
+
+def test_statements_of_the_key_policy_are_json_and_name_what_uses_the_key() -> None:
+    (text,) = re.findall(r"```json\n(\[.*?\])\n```", TEXT, re.DOTALL)
+    statements = {entry["Sid"]: entry for entry in json.loads(text)}
+    assert {entry["Effect"] for entry in statements.values()} == {"Allow"}
+    services = statements["RulesToQueuesAndTopicAlarmsToTopic"]["Principal"]["Service"]
+    assert services == ["events.amazonaws.com", "cloudwatch.amazonaws.com"]
+    grant = statements["DisksOfHostsAreAttached"]
+    assert grant["Principal"] == statements["DisksOfHosts"]["Principal"]
+    assert grant["Condition"] == {"Bool": {"kms:GrantIsForAWSResource": True}}

@@ -1,0 +1,278 @@
+"""Who may do what, all of it: each action on each resource of a stack with everything on."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.policies import SENTINEL_OBJECTS
+from tests.infra.conftest import CONFIGS, Synth
+from tests.infra.templates import Template, flat, resources
+
+Line = tuple[str, str]
+
+ACCOUNT = "123456789012"
+KEY = f"arn:aws:kms:us-west-2:{ACCOUNT}:key/00000000-0000-0000-0000-000000000000"
+CATALOGS_KEY = f"arn:aws:kms:us-west-2:{ACCOUNT}:key/11111111-1111-1111-1111-111111111111"
+CATALOGS = f"arn:aws:secretsmanager:us-west-2:{ACCOUNT}:secret:catalogs-AbCd12"
+REGISTRY = f"{ACCOUNT}.dkr.ecr.us-west-2.amazonaws.com"
+EVERYTHING: dict[str, Any] = {
+    "torch_image": True,
+    "gpu_queue": True,
+    "distributed_map": True,
+    "output_buckets": ["our-mosaics"],
+    "image_uri": f"{REGISTRY}/base:1",
+    "torch_image_uri": f"{REGISTRY}/torch:1",
+    "kms_key_arn": KEY,
+    "catalog_secret": {
+        "arn": CATALOGS,
+        "variables": ["PC_SDK_SUBSCRIPTION_KEY"],
+        "kms_key_arn": CATALOGS_KEY,
+    },
+}
+HERE = "us-west-2:<AWS::AccountId>"
+BATCH = f"arn:<AWS::Partition>:batch:{HERE}"
+BUCKET = "<StorageBucket.Arn>"
+OURS = "arn:<AWS::Partition>:s3:::our-mosaics"
+RUNS = "arn:<AWS::Partition>:s3:::<StorageBucket>/scratch/*"
+RULE = f"arn:<AWS::Partition>:events:{HERE}:rule/StepFunctionsGetEventsForBatchJobsRule"
+EXECUTIONS = f"arn:<AWS::Partition>:states:{HERE}:execution:CloudBuster:*"
+STORED = ("s3:PutObject", "s3:AbortMultipartUpload")
+
+
+def on(resource: str, *actions: str) -> set[Line]:
+    return {(action, resource) for action in actions}
+
+
+def behind(prefixes: str, *actions: str) -> set[Line]:
+    return {line for name in prefixes.split() for line in on(f"{BUCKET}/{name}/*", *actions)}
+
+
+def logs(group: str) -> set[Line]:
+    return on(f"<{group}Logs.Arn>", "logs:CreateLogStream", "logs:PutLogEvents")
+
+
+def stage(name: str) -> set[Line]:
+    return logs(f"Stages{name}") | IN_BUCKET | USE_KEY
+
+
+IN_BUCKET = on(BUCKET, "s3:ListBucket")
+USE_KEY = on(KEY, "kms:Decrypt", "kms:GenerateDataKey")
+SCENES = {("s3:GetObject", f"arn:<AWS::Partition>:s3:::{name}") for name in SENTINEL_OBJECTS}
+READ_OURS = on(f"{OURS}/*", "s3:GetObject") | on(OURS, "s3:ListBucket")
+READ_SECRET = on(CATALOGS, "secretsmanager:GetSecretValue") | on(CATALOGS_KEY, "kms:Decrypt")
+RUN = behind("runs scratch", "s3:GetObject", *STORED)
+PULL = ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
+IMAGES = f"arn:<AWS::Partition>:ecr:us-west-2:{ACCOUNT}:repository"
+
+ALLOWED: dict[str, set[Line]] = {
+    "JobsRolesJobRole": (
+        behind("runs scratch models aois", "s3:GetObject")
+        | behind("runs scratch mosaics", *STORED)
+        | IN_BUCKET
+        | SCENES
+        | READ_OURS
+        | on(f"{OURS}/*", *STORED)
+        | USE_KEY
+    ),
+    "JobsRolesExecutionRole": (
+        on("*", "ecr:GetAuthorizationToken")
+        | on(f"{IMAGES}/base", *PULL)
+        | on(f"{IMAGES}/torch", *PULL)
+        | logs("JobsRoles")
+        | READ_SECRET
+    ),
+    "StagesQueryRole": (
+        stage("Query")
+        | behind("runs requests aois", "s3:GetObject")
+        | behind("runs", *STORED)
+        | READ_OURS
+        | READ_SECRET
+    ),
+    "StagesFilterRole": stage("Filter") | RUN | SCENES | READ_OURS | READ_SECRET,
+    "StagesAssessRole": stage("Assess") | RUN,
+    "StagesFinishRole": (
+        stage("Finish")
+        | behind("runs", "s3:GetObject", *STORED)
+        | on("<NotificationsTopic>", "sns:Publish")
+    ),
+    # The function gives what it failed with to the dead-letter queue.
+    "EndingsToDeadLetters": on("<TriggerDeadLetters.Arn>", "sqs:SendMessage"),
+    "TriggerStartRunRole": (
+        logs("TriggerStartRun")
+        | behind("requests", "s3:GetObject")
+        | behind("rejected aois", *STORED)
+        | on(f"{BUCKET}/turns/start-run", "s3:GetObject", "s3:PutObject", "s3:DeleteObject")
+        | IN_BUCKET
+        | on("<WorkflowMachine>", "states:StartExecution", "states:ListExecutions")
+        | on(EXECUTIONS, "states:DescribeExecution")
+        | on("<NotificationsTopic>", "sns:Publish")
+        | on(
+            "<TriggerRequests.Arn>",
+            "sqs:ReceiveMessage",
+            "sqs:DeleteMessage",
+            "sqs:ChangeMessageVisibility",
+            "sqs:GetQueueAttributes",
+            "sqs:SendMessage",
+        )
+        | USE_KEY
+    ),
+    "WorkflowRole": (
+        {
+            ("lambda:InvokeFunction", f"<Stages{name}Function.Arn>")
+            for name in ("Query", "Filter", "Assess", "Finish")
+        }
+        | {("batch:SubmitJob", f"<Compute{name}Queue>") for name in ("", "OnDemand", "Gpu")}
+        | {
+            ("batch:SubmitJob", f"{BATCH}:job-definition/CloudBuster-{name}Job:*")
+            for name in ("Gather", "Merge", "Torch")
+        }
+        | on(f"{BATCH}:job/*", "batch:TerminateJob", "batch:TagResource")
+        | on("*", "batch:DescribeJobs")
+        | on(RULE, "events:PutTargets", "events:PutRule", "events:DescribeRule")
+        | on(f"{RUNS}/tasks/indices.json", "s3:GetObject")
+        | on(f"{RUNS}/results/*", "s3:GetObject", "s3:ListMultipartUploadParts", *STORED)
+        | on(
+            f"arn:<AWS::Partition>:states:{HERE}:stateMachine:CloudBuster", "states:StartExecution"
+        )
+        | on(EXECUTIONS, "states:DescribeExecution", "states:StopExecution")
+        | USE_KEY
+        | on(KEY, "kms:Encrypt")
+    ),
+    # What the CDK adds for the log and the traces of a state machine; both know no resources.
+    "WorkflowRoleDefaultPolicy": on(
+        "*",
+        "logs:CreateLogDelivery",
+        "logs:GetLogDelivery",
+        "logs:UpdateLogDelivery",
+        "logs:DeleteLogDelivery",
+        "logs:ListLogDeliveries",
+        "logs:PutResourcePolicy",
+        "logs:DescribeResourcePolicies",
+        "logs:DescribeLogGroups",
+        "xray:PutTraceSegments",
+        "xray:PutTelemetryRecords",
+        "xray:GetSamplingRules",
+        "xray:GetSamplingTargets",
+    ),
+}
+# Who else may use queues and the topic, and on which condition; all other statements deny. With a
+# key of the organisation the CDK knows the rule by its account alone.
+SHARED = {
+    *(
+        ("TriggerRequestsPolicy", "events.amazonaws.com", f"sqs:{action}", "aws:SourceAccount")
+        for action in ("SendMessage", "GetQueueAttributes", "GetQueueUrl")
+    ),
+    ("TriggerDeadLettersPolicy", "events.amazonaws.com", "sqs:SendMessage", "aws:SourceArn"),
+    ("NotificationsTopicPolicy", "events.amazonaws.com", "sns:Publish", ""),
+    ("NotificationsTopicPolicy", "cloudwatch.amazonaws.com", "sns:Publish", "aws:SourceAccount"),
+}
+
+
+def several(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def plain(text: str) -> str:
+    """Logical ids without their hashes."""
+    return re.sub(r"(?<=[a-z])[0-9A-F]{8}\b", "", text)
+
+
+def documents(template: Template) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Statements of identities, each with the logical id of its role or policy."""
+    for name, role in resources(template, "IAM::Role").items():
+        for policy in role["Properties"].get("Policies", []):
+            yield from ((name, entry) for entry in policy["PolicyDocument"]["Statement"])
+    for name, policy in resources(template, "IAM::Policy").items():
+        document = policy["Properties"]["PolicyDocument"]
+        yield from ((name, entry) for entry in document["Statement"])
+
+
+def lines_of(template: Template) -> dict[str, set[Line]]:
+    found: dict[str, set[Line]] = {}
+    for name, entry in documents(template):
+        assert entry["Effect"] == "Allow"
+        assert set(entry) == {"Action", "Effect", "Resource"}
+        found.setdefault(plain(name), set()).update(
+            (action, plain(resource))
+            for action in several(entry["Action"])
+            for resource in several(flat(entry["Resource"]))
+        )
+    return found
+
+
+def test_each_action_on_each_resource_is_written_down_here(synth: Synth) -> None:
+    found = lines_of(synth(**EVERYTHING))
+    assert {name: lines for name, lines in found.items() if lines != ALLOWED.get(name)} == {}
+    assert set(found) == set(ALLOWED)
+
+
+def test_the_defaults_allow_nothing_else(template: Template) -> None:
+    built = "cdk-hnb659fds-container-assets"  # The image that the CDK builds.
+    for name, lines in lines_of(template).items():
+        assert {line for line in lines if built not in line[1]} <= ALLOWED[name], name
+
+
+def test_who_else_may_use_queues_and_topic_is_written_down_here(synth: Synth) -> None:
+    template = synth(**EVERYTHING)
+    shared = set()
+    for kind in ("S3::BucketPolicy", "SQS::QueuePolicy", "SNS::TopicPolicy"):
+        for name, policy in resources(template, kind).items():
+            for entry in policy["Properties"]["PolicyDocument"]["Statement"]:
+                condition = ",".join(
+                    key for test in entry.get("Condition", {}).values() for key in test
+                )
+                if entry["Effect"] == "Deny":
+                    assert condition == "aws:SecureTransport"
+                    continue
+                shared |= {
+                    (plain(name), entry["Principal"]["Service"], action, condition)
+                    for action in several(entry["Action"])
+                }
+    assert shared == SHARED
+
+
+def test_only_the_rule_of_endings_invokes_a_function(template: Template) -> None:
+    (entry,) = resources(template, "Lambda::Permission").values()
+    content = flat(entry["Properties"])
+    assert (content["Action"], content["Principal"]) == (
+        *("lambda:InvokeFunction", "events.amazonaws.com"),
+    )
+    assert plain(content["FunctionName"]) == "<StagesFinishFunction.Arn>"
+    assert plain(content["SourceArn"]) == "<EndingsRule.Arn>"
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_each_wildcard_has_its_own_reason(
+    assemble: Callable[..., Path], synth: Synth, config: dict[str, Any]
+) -> None:
+    """A reason holds for the policy that it stands at, not for what the CDK adds to the role."""
+    wildcards = {
+        (name, resource)
+        for name, entry in documents(synth(**config))
+        for resource in several(flat(entry["Resource"]))
+        if "*" in resource
+    }
+    report = json.loads((assemble(**config) / "validation-report.json").read_text())
+    excused = Counter[str]()
+    for plugin in report["pluginReports"]:
+        for finding in plugin.get("suppressedViolations", []):
+            found = re.search(r"IAM5\[Resource::(.*)\]$", finding["ruleName"])
+            paths = [entry["constructPath"] for entry in finding["violatingConstructs"]]
+            at = finding["acknowledgedAt"]
+            assert len(finding["reason"].split()) >= 4
+            assert [path for path in paths if path not in (at, f"{at}/Resource")] == []
+            excused.update({found[1]: len(paths)} if found else {})
+    assert excused == Counter(resource for _, resource in wildcards)
+
+
+def test_no_partition_is_written_into_what_is_allowed(synth: Synth) -> None:
+    given = (KEY, CATALOGS, CATALOGS_KEY)
+    text = json.dumps([entry for _, entry in documents(synth(**EVERYTHING))])
+    for arn in given:
+        text = text.replace(arn, "")
+    assert "arn:aws:" not in text
