@@ -18,7 +18,7 @@ from tests.e2e.worlds import small_world, upload
 
 pytestmark = pytest.mark.containers
 
-RASTERS = tuple(name for name in PRODUCTS if name not in ("preview", "report"))
+RASTERS = tuple(name for name in PRODUCTS if name != "preview")
 
 
 @pytest.fixture
