@@ -30,14 +30,11 @@ class CloudBusterStack(cdk.Stack):
     def __init__(
         self, scope: Construct, construct_id: str, *, config: StackConfig, env: cdk.Environment
     ) -> None:
-        synthesizer = (
-            cdk.DefaultStackSynthesizer(qualifier=config.qualifier) if config.qualifier else None
-        )
         super().__init__(
             scope,
             construct_id,
             env=env,
-            synthesizer=synthesizer,
+            synthesizer=_synthesizer(config),
             description="cloudbuster: cloud-free mosaics from Sentinel-2 imagery",
         )
         self._config = config
@@ -78,13 +75,6 @@ class CloudBusterStack(cdk.Stack):
             machine=workflow.machine,
             settings=settings,
         )
-        Endings(
-            self,
-            "Endings",
-            machine=workflow.machine,
-            finish=stages.finish.function,
-            dead_letters=trigger.dead_letters,
-        )
         self._watch(topic, compute, workflow, stages, trigger)
         self._tell(
             BucketName=storage.bucket.bucket_name,
@@ -112,7 +102,14 @@ class CloudBusterStack(cdk.Stack):
         stages: Stages,
         trigger: Trigger,
     ) -> None:
-        """Alarm of failures that are the stack's own."""
+        """Tell of ends that nothing else tells of; alarm of failures of the stack itself."""
+        Endings(
+            self,
+            "Endings",
+            machine=workflow.machine,
+            finish=stages.finish.function,
+            dead_letters=trigger.dead_letters,
+        )
         queues = (compute.queue_arn, compute.fallback_arn, compute.gpu_queue_arn)
         Alarms(
             self,
@@ -157,6 +154,10 @@ class CloudBusterStack(cdk.Stack):
         """Name what people and programs look for."""
         for name, value in outputs.items():
             cdk.CfnOutput(self, name, value=value)
+
+
+def _synthesizer(config: StackConfig) -> cdk.DefaultStackSynthesizer | None:
+    return cdk.DefaultStackSynthesizer(qualifier=config.qualifier) if config.qualifier else None
 
 
 def _job_outputs(compute: Compute, jobs: Jobs) -> dict[str, str]:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -96,14 +97,13 @@ def find_records(input_path: str, name: str) -> tuple[SceneRecord, ...]:
     RequestError
         Where one breaks the contract.
     """
-
-    def is_document(file_name: str) -> bool:
-        return file_name.endswith(".json") and is_scene_file(file_name, name=name)
-
     check_name(name)
-    with input_folder(input_path, is_document) as folder:
-        paths = [path for path in folder.iterdir() if is_document(path.name)]
-        records = [_record(path) for path in paths]
+    with input_folder(input_path, partial(_is_document, name=name)) as folder:
+        records = [
+            _record(path, name)
+            for path in (folder.iterdir() if folder.is_dir() else ())
+            if _is_document(path.name, name=name)
+        ]
     if not records:
         msg = f"{input_path} holds no scene {name}-NN.json; gather some, or check --name"
         raise NothingUsableError(msg)
@@ -139,6 +139,10 @@ def scenes_meeting(
     with input_folder(input_path, names.__contains__) as folder:
         files = scenes_in(folder, name, shown=input_path)
         yield tuple(file for file in files if file.path.name in wanted)
+
+
+def _is_document(file_name: str, *, name: str) -> bool:
+    return file_name.endswith(".json") and is_scene_file(file_name, name=name)
 
 
 def is_scene_file(file_name: str, *, name: str) -> bool:
@@ -191,22 +195,22 @@ def _scene_file(path: Path, name: str, index: int, *, backstop: bool) -> SceneFi
     document = path.with_suffix(".json")
     if not document.is_file():
         return SceneFile(path, index, backstop, None)
-    record = _record(document)
-    if (record.name, record.index, record.backstop) != (name, index, backstop):
-        msg = f"{document} is of scene {record.index} of {record.name}; gather this scene again"
-        raise RequestError(msg)
-    return SceneFile(path, index, backstop, record)
+    return SceneFile(path, index, backstop, _record(document, name))
 
 
-def _record(document: Path) -> SceneRecord:
-    """Read the document of a scene."""
+def _record(document: Path, name: str) -> SceneRecord:
+    """Read the document of a scene of ``name``, which must be the one that its file name says."""
     try:
-        return SceneRecord.model_validate_json(read_bytes(str(document)))
+        record = SceneRecord.model_validate_json(read_bytes(str(document)))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         msg = f"{document}: {place}: {first['msg']}; gather this scene again"
         raise RequestError(msg) from error
+    if (record.name, (record.index, record.backstop)) != (name, _role(document.name, name)):
+        msg = f"{document} is of scene {record.index} of {record.name}; gather this scene again"
+        raise RequestError(msg)
+    return record
 
 
 def _check_indices(files: list[SceneFile]) -> None:

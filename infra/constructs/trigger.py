@@ -85,6 +85,10 @@ class Trigger(Construct):
             max_concurrency=2,
             report_batch_item_failures=True,
         )
+        self._send_to(queue, bucket.bucket_name)
+
+    def _send_to(self, queue: sqs.IQueue, bucket_name: str) -> None:
+        """Let EventBridge put each request that is dropped into the queue."""
         events.Rule(
             self,
             "Rule",
@@ -93,7 +97,7 @@ class Trigger(Construct):
                 source=["aws.s3"],
                 detail_type=["Object Created"],
                 detail={
-                    "bucket": {"name": [bucket.bucket_name]},
+                    "bucket": {"name": [bucket_name]},
                     "object": {"key": [{"wildcard": f"{REQUEST_PREFIX}*{REQUEST_SUFFIX}"}]},
                 },
             ),
