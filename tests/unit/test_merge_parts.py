@@ -9,7 +9,7 @@ import pytest
 
 from cloudbuster.core.grid import MosaicGrid
 from cloudbuster.errors import NothingUsableError, RasterError, RequestError, TryAgainError
-from cloudbuster.io import s3
+from cloudbuster.io import gdal_env, s3
 from cloudbuster.io.mosaic_parts import Part, part_windows
 from cloudbuster.merge import merge_part, merge_parts, merge_scenes, product_paths
 from cloudbuster.models import MergeResult
@@ -125,6 +125,9 @@ def test_a_place_that_fails_while_parts_are_merged_is_worth_another_try(
     store: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", store.url)
+    # Without the pauses in between.
+    monkeypatch.setitem(gdal_env._OPTIONS, "GDAL_HTTP_MAX_RETRY", 0)
+    monkeypatch.setattr(s3, "MAX_ATTEMPTS", 1)
     s3.client.cache_clear()
     store.behave(outages=[503] * 40, outage_after=12)
     with pytest.raises(TryAgainError, match="try again"):
