@@ -1,5 +1,7 @@
 """The CDK app: ``cdk synth``, ``cdk deploy`` and ``cdk destroy`` run ``python -m infra.app``."""
 
+import difflib
+import json
 import sys
 from collections.abc import Mapping
 
@@ -8,6 +10,9 @@ from cdk_nag import AwsSolutionsChecks
 
 from infra.config import CONTEXT_KEY, ConfigError, StackConfig, parse_config
 from infra.stack import CloudBusterStack
+
+# Of difflib: `cloudbustr` and `cloud_buster` are so like `cloudbuster`, `cloud` and `cluster` not.
+LIKE_OURS = 0.8
 
 
 def make_app(
@@ -35,6 +40,34 @@ def make_app(
     return app, stack
 
 
+def check_context(context: Mapping[str, object]) -> None:
+    """Refuse keys of the context that were meant for the configuration: no stack would read them.
+
+    Raises
+    ------
+    ConfigError
+        Names the form that is read.
+    """
+    for key, value in context.items():
+        if key == CONTEXT_KEY or ":" in key or "@" in key:  # The CDK's own have one of these.
+            continue
+        if key in StackConfig.model_fields:
+            form = json.dumps({key: _plain(value)})
+            msg = f"context {key} belongs into {CONTEXT_KEY}: give -c {CONTEXT_KEY}='{form}'"
+            raise ConfigError(msg)
+        if difflib.get_close_matches(key.lower(), [CONTEXT_KEY], n=1, cutoff=LIKE_OURS):
+            msg = f"context {key}: unknown key; did you mean {CONTEXT_KEY}?"
+            raise ConfigError(msg)
+
+
+def _plain(value: object) -> object:
+    """Value that ``cdk -c`` gives as a text."""
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except json.JSONDecodeError:
+        return value
+
+
 def notes(config: StackConfig) -> list[str]:
     """Say what an operator should read at synth."""
     told = [config.disk_report()]
@@ -51,9 +84,10 @@ def notes(config: StackConfig) -> list[str]:
 
 def main() -> None:
     """Synthesize; one clear line where the configuration cannot be deployed."""
-    context = cdk.App().node.try_get_context(CONTEXT_KEY)
+    context = cdk.App().node.get_all_context()
     try:
-        config = parse_config(context)
+        check_context(context)
+        config = parse_config(context.get(CONTEXT_KEY))
     except ConfigError as error:
         sys.exit(f"ConfigError: {error}")
     for note in notes(config):

@@ -6,7 +6,6 @@ the preset wins over it.
 
 import difflib
 import json
-import re
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
@@ -14,22 +13,17 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from cloudbuster.aws.costs import HOMES, PRICES_AS_OF, disk_usd_per_hour, job_usd_per_hour
 from cloudbuster.core.bands import Kind
-from cloudbuster.io.documents import validation_message
-from cloudbuster.models import MosaicRequest
-from infra.instances import FAMILIES, GPU_FAMILIES, GPU_VCPUS, Family, sizes
+from infra import checks
+from infra.capacity import greatest_scratch_gib, jobs_at_a_time, usable_mib
+from infra.instances import FAMILIES, Family, sizes
 from infra.sections import CatalogSecret, Disk, Job, Section
+from infra.values import BucketName, EmailAddress, KeyArn, PolicyArn, Qualifier, Region, Tags
 
 CONTEXT_KEY = "cloudbuster"
 # The operating system and the container agent of the ECS-optimised AL2023 image.
 SYSTEM_GIB = 8
 # Unpacked, measured: base 0.8, with PyTorch (CPU) 1.8; twice that while an image is replaced.
 IMAGE_GIB = {False: 2, True: 6}
-# What the ECS agent and the system keep of a host's memory (HyP3 asks for 31500 of 32768 MiB).
-USABLE_MEMORY = 0.96
-# What a job works with beside its /scratch: twice the 1 GB that the benchmarks of gather and merge
-# must stay under with four bands, for JPEG 2000, all bands, and models.
-WORKING_MIB = 2048
-ECR_IMAGE = re.compile(r"^\d{12}\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com(\.cn)?/[^:@]+[:@].+$")
 
 
 class ConfigError(Exception):
@@ -46,7 +40,7 @@ class StackConfig(Section):
     home: Literal["l2a", "l1c"] = Field(
         "l2a", description="Where scenes lie: l2a us-west-2 (COGs), l1c eu-central-1 (JPEG 2000)."
     )
-    region: str | None = Field(None, description="Region; null for that of `home`.")
+    region: Region | None = Field(None, description="Region; null for that of `home`.")
     # Network
     vpc_id: str | None = Field(None, description="Existing VPC; null makes one without NAT.")
     subnet_ids: tuple[str, ...] = Field((), description="Of `vpc_id`; they need a way to AWS.")
@@ -64,7 +58,9 @@ class StackConfig(Section):
         ("m6i", "m6a", "m7i"), min_length=1, description="Families of the hosts, x86_64."
     )
     host_vcpus: tuple[int, int] = Field((8, 16), description="Smallest and greatest host.")
-    max_vcpus: int = Field(64, ge=0, description="Of each compute environment.")
+    max_vcpus: int = Field(
+        64, description="Of each compute environment; at least the smallest host."
+    )
     gather: Job = Field(
         default_factory=lambda: Job(
             vcpus=2, memory_mib=7600, scratch_gib=10, timeout_minutes=120, attempts=4
@@ -79,7 +75,9 @@ class StackConfig(Section):
     )
     torch_image: bool = Field(default=False, description="Second image, for detector pytorch.")
     gpu_queue: bool = Field(default=False, description="GPU hosts for it; needs torch_image.")
-    gpu_instance_classes: tuple[str, ...] = Field(("g5", "g6"), description="GPU families.")
+    gpu_instance_classes: tuple[str, ...] = Field(
+        ("g5", "g6"), min_length=1, description="GPU families."
+    )
     image_uri: str | None = Field(None, description="Image in ECR; null builds containers/.")
     torch_image_uri: str | None = Field(None, description="The same of the second image.")
     base_image: str = Field(
@@ -87,9 +85,11 @@ class StackConfig(Section):
         description="What containers/Dockerfile builds on.",
     )
     # Workflow
-    map_concurrency: int = Field(20, ge=1, le=10_000, description="Gather jobs at a time in a run.")
+    map_concurrency: int = Field(
+        20, ge=1, le=10_000, description="Gather jobs at a time in a run; inline at most 40."
+    )
     distributed_map: bool = Field(
-        default=False, description="For runs of more than 1000 scenes: child executions."
+        default=False, description="For runs of more than 800 scenes: child executions."
     )
     merge_part_cells: int = Field(
         16_384,
@@ -103,11 +103,13 @@ class StackConfig(Section):
     default_request: dict[str, Any] | None = Field(
         None, description="What a bare GeoJSON is completed with: a request without name and aoi."
     )
-    output_buckets: tuple[str, ...] = Field((), description="Other buckets that runs may write.")
+    output_buckets: tuple[BucketName, ...] = Field(
+        (), description="Other buckets that runs may write, by name; at most 20."
+    )
     catalog_secret: CatalogSecret | None = Field(
         None, description="Credentials that catalogs ask for, for functions and jobs."
     )
-    notify_emails: tuple[str, ...] = Field((), description="Told of outcomes and alarms.")
+    notify_emails: tuple[EmailAddress, ...] = Field((), description="Told of outcomes and alarms.")
     # Retention
     scratch_days: int = Field(30, ge=1, description="Scenes and tasks are deleted after.")
     runs_days: int | None = Field(
@@ -118,11 +120,15 @@ class StackConfig(Section):
     )
     retain_data: bool = Field(default=False, description="`cdk destroy` leaves the bucket.")
     # Organisation
-    permissions_boundary: str | None = Field(None, description="ARN of a policy for every role.")
+    permissions_boundary: PolicyArn | None = Field(
+        None, description="ARN of a policy for every role."
+    )
     role_path: str = Field("/", pattern=r"^/([\w.-]+/)*$", description="Path of every role.")
-    qualifier: str | None = Field(None, description="Of the CDK bootstrap, where not the usual.")
-    tags: dict[str, str] = Field(default_factory=dict, description="On everything that takes tags.")
-    kms_key_arn: str | None = Field(None, description="Key of bucket, disks, topic and queues.")
+    qualifier: Qualifier | None = Field(
+        None, description="Of the CDK bootstrap, where not the usual."
+    )
+    tags: Tags = Field(default_factory=dict, description="On everything that takes tags.")
+    kms_key_arn: KeyArn | None = Field(None, description="Key of bucket, disks, topic and queues.")
 
     @property
     def home_kind(self) -> Kind | None:
@@ -147,18 +153,27 @@ class StackConfig(Section):
         """What is known of the host families."""
         return tuple(FAMILIES[name] for name in self.instance_classes)
 
+    @property
+    def _greatest_host(self) -> tuple[int, int]:
+        """Virtual processors of the greatest host, and the MiB that jobs may have of it."""
+        vcpus = self.host_vcpus[1]
+        return vcpus, max(usable_mib(family.gib_per_vcpu, vcpus) for family in self.families)
+
     def jobs_per_host(self, job: Job) -> int:
         """How many jobs of one kind the greatest host runs at a time."""
-        vcpus = self.host_vcpus[1]
-        memory_mib = max(family.gib_per_vcpu for family in self.families) * vcpus * 1024
-        return max(1, min(vcpus // job.vcpus, int(memory_mib * USABLE_MEMORY) // job.memory_mib))
+        vcpus, memory_mib = self._greatest_host
+        return max(1, jobs_at_a_time(job, vcpus=vcpus, memory_mib=memory_mib))
 
     @property
     def disk_need_gib(self) -> int:
         """What the disk of the greatest host must hold."""
-        jobs = (self.gather, self.merge) if self.scratch == "root" else ()
-        scratch = max((self.jobs_per_host(job) * job.scratch_gib for job in jobs), default=0)
-        return SYSTEM_GIB + IMAGE_GIB[self.torch_image] + scratch
+        scratch_gib = 0
+        if self.scratch == "root":
+            vcpus, memory_mib = self._greatest_host
+            scratch_gib = greatest_scratch_gib(
+                self.gather, self.merge, vcpus=vcpus, memory_mib=memory_mib
+            )
+        return SYSTEM_GIB + IMAGE_GIB[self.torch_image] + scratch_gib
 
     def usd_per_hour(self, job: Job) -> float:
         """Price of a job, its part of the disk included."""
@@ -188,106 +203,9 @@ class StackConfig(Section):
         )
 
     @model_validator(mode="after")
-    def _check_hosts(self) -> Self:
-        _check_known("instance_classes", self.instance_classes, FAMILIES)
-        _check_known("gpu_instance_classes", self.gpu_instance_classes, GPU_FAMILIES)
-        if not sizes(*self.host_vcpus) or self.host_vcpus[0] < 8:
-            msg = f"host_vcpus {list(self.host_vcpus)}: hosts have 8, 16, 32, 48, 64 or 96 vCPU"
-            raise ValueError(msg)
-        if self.scratch == "nvme":
-            bare = [name for name in self.instance_classes if not FAMILIES[name].nvme]
-            if bare:
-                msg = f"scratch nvme: {', '.join(bare)} have no NVMe; use m6id, r6id or c6id"
-                raise ValueError(msg)
+    def _check(self) -> Self:
+        checks.check(self)
         return self
-
-    @model_validator(mode="after")
-    def _check_memory_of_scratch(self) -> Self:
-        """Refuse a /scratch in memory that the job's own memory cannot hold: it is charged to it.
-
-        A tmpfs counts against the limit of the container that writes to it, as Batch says of its
-        own (https://docs.aws.amazon.com/batch/latest/APIReference/API_EksEmptyDir.html).
-        """
-        if self.scratch != "shm":
-            return self
-        for name, job in (("gather", self.gather), ("merge", self.merge)):
-            need = job.scratch_gib * 1024 + WORKING_MIB
-            if job.memory_mib < need:
-                msg = (
-                    f"scratch shm: {name}.memory_mib {job.memory_mib} must hold scratch_gib "
-                    f"{job.scratch_gib} and {WORKING_MIB} MiB to work with, {need} MiB: raise it, "
-                    "or lower scratch_gib"
-                )
-                raise ValueError(msg)
-        return self
-
-    @model_validator(mode="after")
-    def _check_sizes(self) -> Self:
-        cpu = ("host", self.host_vcpus[1], min(family.gib_per_vcpu for family in self.families))
-        self._check_second_try("gather", self.gather, *cpu)
-        self._check_second_try("merge", self.merge, *cpu)
-        if self.gpu_queue:
-            families = [GPU_FAMILIES[name] for name in self.gpu_instance_classes]
-            gib_per_vcpu = min(family.gib_per_vcpu for family in families)
-            self._check_second_try("gather", self.gather, "GPU host", GPU_VCPUS[1], gib_per_vcpu)
-        if self.disk.gib < self.disk_need_gib:
-            msg = (
-                f"disk.gib {self.disk.gib} cannot hold system, image and the scratch of all jobs "
-                f"of a host: {self.disk_need_gib} GiB; raise it, or lower scratch_gib or host_vcpus"
-            )
-            raise ValueError(msg)
-        return self
-
-    def _check_second_try(
-        self, name: str, job: Job, host: str, vcpus: int, gib_per_vcpu: int
-    ) -> None:
-        """Refuse a job that after running out of memory would find no host with twice as much."""
-        usable = int(gib_per_vcpu * vcpus * 1024 * USABLE_MEMORY)
-        if 2 * job.memory_mib <= usable and job.vcpus <= vcpus:
-            return
-        remedy = f"lower {name}.memory_mib" if host == "GPU host" else "raise host_vcpus"
-        if self.scratch == "shm":
-            remedy += f", or lower {name}.memory_mib with {name}.scratch_gib"
-        msg = (
-            f"{name}: the second try needs {job.vcpus} vCPU and {2 * job.memory_mib} MiB, "
-            f"the greatest {host} has {vcpus} and {usable}: {remedy}"
-        )
-        raise ValueError(msg)
-
-    @model_validator(mode="after")
-    def _check_rest(self) -> Self:
-        if (self.vpc_id is None) != (not self.subnet_ids):
-            msg = "vpc_id and subnet_ids: give both, or neither"
-            raise ValueError(msg)
-        if self.security_group_ids and self.vpc_id is None:
-            msg = "security_group_ids belong to a vpc_id: give that too"
-            raise ValueError(msg)
-        if self.gpu_queue and not self.torch_image:
-            msg = "gpu_queue needs torch_image"
-            raise ValueError(msg)
-        for uri in filter(None, (self.image_uri, self.torch_image_uri)):
-            if not ECR_IMAGE.match(uri):
-                msg = f"image {uri}: functions run images of ECR only, with a tag or a digest"
-                raise ValueError(msg)
-        secret = self.catalog_secret
-        if secret is not None and secret.region != self.target_region:
-            msg = (
-                f"catalog_secret lies in {secret.region}, the stack in {self.target_region}: "
-                "replicate it there, and give the ARN of the replica"
-            )
-            raise ValueError(msg)
-        if self.default_request is not None:
-            self._check_default_request(self.default_request)
-        return self
-
-    @staticmethod
-    def _check_default_request(request: dict[str, Any]) -> None:
-        point = {"type": "Point", "coordinates": [0, 0]}
-        try:
-            MosaicRequest.model_validate({**request, "name": "default", "aoi": point})
-        except ValidationError as error:
-            msg = f"default_request: {validation_message(error)}"
-            raise ValueError(msg) from error
 
 
 # A preset's values are what its stack is for: dev costs little and goes with `cdk destroy` once its
@@ -372,12 +290,3 @@ def _problem(detail: Mapping[str, Any]) -> str:
         close = difflib.get_close_matches(place[-1], known, n=1)
         text = f"unknown key; did you mean {close[0]}?" if close else "unknown key"
     return f"{'.'.join(place)}: {text}" if place else text
-
-
-def _check_known(key: str, names: tuple[str, ...], known: Mapping[str, object]) -> None:
-    for name in names:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
-            msg = f"{key}: unknown instance family {name}; {hint}"
-            raise ValueError(msg)

@@ -7,11 +7,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cloudbuster.aws.catalog_secret import VARIABLES
 from cloudbuster.io.access import CDSE_KEY_VARIABLES
+from infra.values import KeyArn
 
 # https://docs.aws.amazon.com/ebs/latest/userguide/general-purpose.html: of gp3, at most 0.25 MiB/s
 # for each of its IOPS, and 500 IOPS for each GiB.
 IOPS_PER_MIBPS = 4
 IOPS_PER_GIB = 500
+# Batch takes any time from a minute on. A run ends after two days; a job by hand may take longer.
+MAX_TIMEOUT_MINUTES = 14 * 24 * 60
 SECRET_ARN = re.compile(
     r"^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:[\w/+=.@-]+-[A-Za-z0-9]{6}$"
 )
@@ -56,7 +59,7 @@ class Job(Section):
     vcpus: int = Field(ge=1, le=96, description="Virtual processors.")
     memory_mib: int = Field(ge=512, description="Memory; twice as much for the second try.")
     scratch_gib: int = Field(ge=1, description="Room on /scratch that one job may use.")
-    timeout_minutes: int = Field(ge=1, description="Of one attempt.")
+    timeout_minutes: int = Field(ge=1, le=MAX_TIMEOUT_MINUTES, description="Of one attempt.")
     attempts: int = Field(
         ge=1, le=10, description="Of Batch: reclaimed hosts, image pulls, exit 75."
     )
@@ -67,7 +70,7 @@ class CatalogSecret(Section):
 
     arn: str = Field(description="ARN, with the six characters at its end.")
     variables: tuple[str, ...] = Field(min_length=1, description="Members of the object.")
-    kms_key_arn: str | None = Field(
+    kms_key_arn: KeyArn | None = Field(
         None, description="Key that it is encrypted with; null for that of AWS."
     )
 

@@ -5,7 +5,6 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
-from cloudbuster.aws.settings import StackSettings
 from infra.config import StackConfig
 from infra.constructs.compute import Compute
 from infra.constructs.endings import Endings
@@ -17,11 +16,7 @@ from infra.constructs.observability import Alarms, Notifications
 from infra.constructs.storage import Storage
 from infra.constructs.trigger import Trigger
 from infra.constructs.workflow import Workflow
-
-# Scenes of a round that an inline map can hold: its history ends at 25 000 events, of which an
-# item with a second try takes about 20. A distributed one reads its items from S3.
-INLINE_TASKS = 1000
-DISTRIBUTED_TASKS = 10_000
+from infra.settings import stack_settings
 
 
 class CloudBusterStack(cdk.Stack):
@@ -47,7 +42,9 @@ class CloudBusterStack(cdk.Stack):
         compute = Compute(self, "Compute", config=config, network=network)
         bucket = storage.bucket
         jobs = Jobs(self, "Jobs", config=config, bucket=bucket, image=image, torch_image=torch)
-        settings = self._settings(storage.bucket.bucket_name, topic.topic_arn)
+        settings = stack_settings(
+            config, bucket_name=storage.bucket.bucket_name, topic_arn=topic.topic_arn
+        )
         stages = Stages(
             self,
             "Stages",
@@ -128,27 +125,6 @@ class CloudBusterStack(cdk.Stack):
             return None
         uri = config.torch_image_uri
         return Image(self, "TorchImage", config=config, target="batch-torch", uri=uri)
-
-    def _settings(self, bucket_name: str, topic_arn: str) -> StackSettings:
-        config = self._config
-        distributed = config.distributed_map
-        secret = config.catalog_secret
-        return StackSettings(
-            root=f"s3://{bucket_name}",
-            output_roots=tuple(f"s3://{name}" for name in config.output_buckets),
-            home=config.home_kind,
-            torch=config.torch_image,
-            default_request=config.default_request,
-            max_running_executions=config.max_running_executions,
-            max_tasks=DISTRIBUTED_TASKS if distributed else INLINE_TASKS,
-            max_inline_indices=0 if distributed else INLINE_TASKS,
-            merge_part_cells=config.merge_part_cells,
-            gather_usd_per_hour=round(config.usd_per_hour(config.gather), 6),
-            merge_usd_per_hour=round(config.usd_per_hour(config.merge), 6),
-            catalog_secret_arn=secret and secret.arn,
-            catalog_variables=secret.variables if secret else (),
-            topic_arn=topic_arn,
-        )
 
     def _tell(self, **outputs: str) -> None:
         """Name what people and programs look for."""

@@ -32,9 +32,9 @@ class StackSettings(Document):
     max_running_executions: int = Field(
         4, ge=1, description="Executions at a time; further requests wait."
     )
-    max_tasks: int = Field(1000, ge=1, description="Greatest number of scenes of one round.")
+    max_tasks: int = Field(800, ge=1, description="Greatest number of scenes of one round.")
     max_inline_indices: int = Field(
-        1000, ge=0, description="Greatest number of indices in the state; 0 keeps them in S3."
+        800, ge=0, description="Greatest number of indices in the state; 0 keeps them in S3."
     )
     merge_part_cells: int = Field(
         16_384,

@@ -7,11 +7,11 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from cloudbuster.aws.settings import SETTINGS_VARIABLE
 from infra import policies
 from infra.config import StackConfig
 from infra.constructs.images import Image
 from infra.retention import retention
+from infra.settings import variables
 
 
 class Function(Construct):
@@ -19,8 +19,8 @@ class Function(Construct):
 
     Attributes
     ----------
-    function : lambda_.IFunction
-        The function.
+    function : lambda_.Function
+        The function; whoever calls it by this takes what is deployed last.
     log_group : logs.ILogGroup
         Its logs.
     """
@@ -56,7 +56,7 @@ class Function(Construct):
                 *policies.use_key(config),
             ],
         )
-        self.function: lambda_.IFunction = lambda_.DockerImageFunction(
+        self.function: lambda_.Function = lambda_.DockerImageFunction(
             self,
             "Function",
             code=lambda_.DockerImageCode.from_ecr(
@@ -69,9 +69,18 @@ class Function(Construct):
             log_group=self.log_group,
             memory_size=memory_mib,
             timeout=timeout or cdk.Duration.minutes(1),
-            # Only /tmp can be written in a function.
-            environment={SETTINGS_VARIABLE: settings, "NUMBA_CACHE_DIR": "/tmp/numba"},  # noqa: S108 -- the function's own
+            environment=variables(settings),
+            # An execution ends with the versions that it started with. One that an update made and
+            # took back goes again: it would stop the next update, which has the same to publish.
+            current_version_options=lambda_.VersionOptions(
+                removal_policy=cdk.RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE
+            ),
         )
+
+    @property
+    def version_arn(self) -> str:
+        """ARN of the version that is deployed now: its code and settings never change."""
+        return self.function.current_version.function_arn
 
 
 class Stages(Construct):

@@ -86,10 +86,10 @@ class Workflow(Construct):
             gpu = (compute.gpu_queue_arn,) * 2 if compute.gpu_queue_arn else queues
             gather["torch"] = JobTarget(jobs.torch, *gpu, memory_mib)
         return Targets(
-            query=stages.query.function.function_arn,
-            filter=stages.filter.function.function_arn,
-            assess=stages.assess.function.function_arn,
-            finish=stages.finish.function.function_arn,
+            query=stages.query.version_arn,
+            filter=stages.filter.version_arn,
+            assess=stages.assess.version_arn,
+            finish=stages.finish.version_arn,
             gather=gather,
             merge=JobTarget(jobs.merge, *queues, config.merge.memory_mib),
             bucket=bucket_name,
@@ -121,9 +121,17 @@ class Workflow(Construct):
         rule_arn = stack.format_arn(service="events", resource="rule", resource_name=EVENTS_RULE)
         statements = [
             policies.allow(
-                "lambda:InvokeFunction", on=[stage.function.function_arn for stage in functions]
+                "lambda:InvokeFunction",
+                on=[f"{stage.function.function_arn}:*" for stage in functions],
+                reason="a running execution calls the versions that it started with",
             ),
-            policies.allow("batch:SubmitJob", on=submit_on, reason="any revision of a definition"),
+            # A submit with tags needs both, on queue and definition: the job has no ARN yet.
+            policies.allow(
+                "batch:SubmitJob",
+                "batch:TagResource",
+                on=submit_on,
+                reason="any revision of a definition",
+            ),
             policies.allow(
                 "batch:TerminateJob",
                 "batch:TagResource",

@@ -9,6 +9,7 @@ from tests.e2e.conftest import CONFIG
 
 pytestmark = pytest.mark.e2e
 
+STAGES = ("Query", "Filter", "Assess", "Finish")
 # What moto's CloudFormation has no notion of, or no id for: tests/infra looks at the template.
 NOT_MADE = {
     "AWS::CloudWatch::Alarm",
@@ -64,7 +65,12 @@ def test_the_loopback_makes_every_resource_but_those_that_are_named(stack, assem
 def test_an_update_leaves_a_running_execution_what_it_started_with(
     cloud, stack, world, tmp_path
 ) -> None:
-    changed = {**CONFIG, "gather": {"memory_mib": 7168}, "merge": {"memory_mib": 14_336}}
+    changed = {
+        **CONFIG,
+        "gather": {"memory_mib": 7168},
+        "merge": {"memory_mib": 14_336},
+        "max_running_executions": 3,
+    }
     assembly = cloud.synth("changed", changed)
     place = cloud.journal.place()
     held = tmp_path / "held"
@@ -72,7 +78,7 @@ def test_an_update_leaves_a_running_execution_what_it_started_with(
     cloud.faults.add("attempt", match={"job": "*-gather-1"}, held_by=str(held))
     arn = stack.start(world.in_s3(name="before"), name="before")
     until(lambda: cloud.journal.entries("started", since=place))
-    before = stack.outputs
+    before, before_update = stack.outputs, cloud.journal.place()
     cloud.deploy(assembly)
     after = stack.outputs
     assert stack.states.describe_execution(executionArn=arn)["status"] == "RUNNING"
@@ -80,14 +86,44 @@ def test_an_update_leaves_a_running_execution_what_it_started_with(
     held.unlink()
     assert stack.end(arn).status == "SUCCEEDED"
     assert definitions_since(cloud, place) == {before["GatherJobArn"], before["MergeJobArn"]}
+    # Its later states called what its first ones did: the code and the settings of before.
+    called = versions_since(cloud, place)
+    assert {name: len(versions) for name, versions in called.items()} == dict.fromkeys(STAGES, 1)
+    assert {*versions_since(cloud, before_update)} == {"Assess", "Finish"}
+    assert told(cloud, called) == {2}
     place = cloud.journal.place()
     assert stack.run(world.in_s3(name="after"), name="after").status == "SUCCEEDED"
     assert definitions_since(cloud, place) == {after["GatherJobArn"], after["MergeJobArn"]}
+    since = versions_since(cloud, place)
+    assert since.keys() == called.keys()
+    assert not any(since[name] & called[name] for name in called)
+    assert told(cloud, since) == {3}
 
 
 def definitions_since(cloud: Cloud, place: int) -> set[str]:
     """Job definitions that jobs have run with."""
     return {entry["definition"] for entry in cloud.journal.entries("attempt", since=place)}
+
+
+def versions_since(cloud: Cloud, place: int) -> dict[str, set[str]]:
+    """Name and version of what was called for each stage."""
+    found: dict[str, set[str]] = {}
+    for entry in cloud.journal.entries("function", since=place):
+        (stage,) = (stage for stage in STAGES if f"-Stages{stage}" in entry["name"])
+        found.setdefault(stage, set()).add(f"{entry['name']}:{entry['version']}")
+    return found
+
+
+def told(cloud: Cloud, called: dict[str, set[str]]) -> set[int]:
+    """What the versions of functions know of their stack: how many executions may run."""
+    functions = cloud.client("lambda")
+    found = set()
+    for name in set.union(*called.values()):
+        assert not name.endswith("$LATEST")
+        known = functions.get_function_configuration(FunctionName=name)
+        settings = json.loads(known["Environment"]["Variables"]["CLOUDBUSTER_STACK"])
+        found.add(settings["max_running_executions"])
+    return found
 
 
 def test_a_deploy_that_breaks_is_seen_as_broken_and_leaves_nothing(stack) -> None:

@@ -11,7 +11,8 @@ import shapely
 import shapely.geometry
 
 from cloudbuster.models import MAX_INLINE_AOI_BYTES
-from infra.stack import INLINE_TASKS
+from infra.definition import RUN
+from infra.settings import INLINE_TASKS
 from tests.e2e.cloud import MAX_PAYLOAD_BYTES, DeployedStack, Ended, until
 from tests.e2e.worlds import World, torn_world, upload
 
@@ -171,6 +172,35 @@ def test_an_error_of_a_function_fails_the_run_and_is_told(stack, world, subscrib
     told = until(subscribed.receive)
     assert told["state"] == "failed"
     assert told["error"] == "KeyError"
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("empty-list", []),
+        ("bare-text", "text"),
+        ("no-run", {"run": {**dict.fromkeys(RUN, "s3://elsewhere/x"), "round": 1}}),
+    ],
+)
+def test_a_bare_input_that_is_no_request_is_told(stack, subscribed, name, given) -> None:
+    before = stack.keys("runs/")
+    ended = stack.run(given, name=name)
+    assert (ended.status, ended.error) == ("FAILED", "RequestError")
+    told = until(subscribed.receive)
+    assert (told["run_id"], told["stage"], told["exit_code"]) == (name, "query", 5)
+    assert told["cause"].startswith(f"{name}: ")
+    assert stack.keys("runs/") == before
+
+
+def test_a_mosaic_that_the_last_function_could_not_tell_succeeds(stack, world, subscribed) -> None:
+    error = {"errorType": "Sandbox.Timedout", "errorMessage": "Task timed out after 120 s"}
+    stack.cloud.faults.add("invoke", match={"function": "*Finish*"}, **error)
+    ended = stack.run(world.in_s3(name="untold"), name="untold")
+    assert ended.status == "SUCCEEDED", ended.cause
+    assert ended.entered("FinishUntold") == 1
+    assert stack.get(ended.output["products"]["cloudless"])
+    assert until(subscribed.receive)["state"] == "succeeded"
+    assert status_of(stack, "untold")["state"] == "succeeded"
 
 
 def test_a_run_over_its_budget_submits_no_job(stack, world) -> None:

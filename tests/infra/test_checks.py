@@ -42,10 +42,12 @@ def test_the_template_is_the_golden_one(template: Template) -> None:
     assert scrubbed == GOLDEN.read_text(), f"look at the change, then set {UPDATE_VARIABLE}=1"
 
 
-def run_app(context: dict[str, object], folder: Path) -> subprocess.CompletedProcess[str]:
+def run_app(
+    context: dict[str, object], folder: Path, **beside: object
+) -> subprocess.CompletedProcess[str]:
     environment = {
         **os.environ,
-        "CDK_CONTEXT_JSON": json.dumps({"cloudbuster": context}),
+        "CDK_CONTEXT_JSON": json.dumps({"cloudbuster": context, **beside}),
         "CDK_OUTDIR": str(folder),
     }
     return subprocess.run(
@@ -63,6 +65,14 @@ def test_the_app_says_in_one_line_what_cannot_be_deployed(tmp_path: Path) -> Non
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith("ConfigError: context cloudbuster: disk.gib 50 cannot hold")
+    assert not list(tmp_path.glob("**/*.template.json"))
+
+
+def test_the_app_deploys_nothing_where_a_key_is_misplaced(tmp_path: Path) -> None:
+    done = run_app({}, tmp_path / "cdk.out", preset="prod")
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("ConfigError: context preset belongs into cloudbuster")
     assert not list(tmp_path.glob("**/*.template.json"))
 
 

@@ -138,13 +138,13 @@ def test_an_independent_parser_reads_the_definition(*, distributed: bool) -> Non
 
 def test_states_follow_the_straight_line() -> None:
     states = machine()["States"]
-    order, name = [], "Query"
+    order, name = [], machine()["StartAt"]
     while name != "Finish":
         order.append(name)
         state = states[name]
         name = state.get("Next") or state["Default"]
     assert [name for name in order if "Image" not in name and "Prepare" not in name] == [
-        *("Query", "Filter", "WithinBudget", "Gather", "Assess", "Covered?"),
+        *("Request", "Query", "Filter", "WithinBudget", "Gather", "Assess", "Covered?"),
         *("InParts?", "MergeFirstTry", "Merge", "Merged"),
     ]
 
@@ -247,7 +247,7 @@ def test_a_host_that_went_is_tried_once_more_on_demand() -> None:
 
 def test_every_failure_goes_through_finish_and_fails_the_execution() -> None:
     states = machine()["States"]
-    for name in ("Query", "Filter", "Gather", "Assess", "MergeParts", "Finish"):
+    for name in ("Query", "Filter", "Gather", "Assess", "MergeParts", "FinishUntold"):
         assert states[name]["Catch"][-1] == {
             "ErrorEquals": ["States.ALL"],
             "ResultPath": "$.error",
@@ -256,6 +256,32 @@ def test_every_failure_goes_through_finish_and_fails_the_execution() -> None:
     assert states["OverBudget"]["Next"] == "FinishFailed"
     assert states["FinishFailed"]["Next"] == "Failed"
     assert states["FinishFailed"]["Catch"][0]["Next"] == "Unheard"
+
+
+def test_nothing_of_the_input_is_taken_for_the_state() -> None:
+    found = machine()
+    first, query = (found["States"][name] for name in (found["StartAt"], "Query"))
+    assert first == {"Type": "Pass", "Parameters": {"request.$": "$"}, "Next": "Query"}
+    assert query["Parameters"]["Payload"]["request.$"] == "$.request"
+    # Then it is gone: scenes are many, and the state is small.
+    assert (query["ResultPath"], set(query["ResultSelector"])) == ("$", {"run.$"})
+
+
+def test_a_mosaic_that_nobody_could_be_told_of_succeeds() -> None:
+    states = machine()["States"]
+    told, untold = states["Finish"], states["FinishUntold"]
+    assert told["Catch"] == [
+        {"ErrorEquals": ["States.ALL"], "ResultPath": "$.untold", "Next": "FinishUntold"}
+    ]
+    assert "TryAgainError" in told["Retry"][0]["ErrorEquals"]
+    assert {**untold, "Catch": told["Catch"]} == told
+    assert untold["End"] is True
+
+
+def test_what_came_of_the_scenes_is_not_counted_again() -> None:
+    """The machine retries by the name of an error; these two would come again."""
+    (again,) = machine()["States"]["Assess"]["Retry"]
+    assert not {"JobsTryAgainError", "JobsFailedError"} & set(again["ErrorEquals"])
 
 
 def test_a_round_in_which_everything_is_gathered_has_no_map() -> None:

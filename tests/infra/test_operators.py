@@ -9,8 +9,10 @@ import pytest
 
 from cloudbuster import cli
 from cloudbuster.aws.deployed import JOB_OUTPUTS, QUEUE_OUTPUTS
-from infra.app import notes
-from infra.config import ConfigError, parse_config
+from cloudbuster.aws.settings import StackSettings
+from infra.app import check_context, notes
+from infra.config import ConfigError, StackConfig, parse_config
+from infra.settings import INLINE_CONCURRENCY, INLINE_TASKS
 from tests.infra.conftest import ROOT, Synth
 from tests.infra.templates import Template, resources
 
@@ -78,6 +80,22 @@ def test_refusals_are_said_in_these_words(config: dict[str, Any]) -> None:
     assert f"ConfigError: {caught.value}" in TEXT.splitlines()
 
 
+def test_a_key_beside_the_configuration_is_refused_in_these_words() -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_context({"preset": "prod"})
+    assert f"ConfigError: {caught.value}" in TEXT.splitlines()
+
+
+def test_limits_of_a_run_without_a_distributed_map_are_those_of_the_stack() -> None:
+    told = f"up to {INLINE_TASKS} scenes and {INLINE_CONCURRENCY} jobs at a time"
+    assert told in TEXT
+    assert f"more than {INLINE_TASKS} scenes" in str(
+        StackConfig.model_fields["distributed_map"].description
+    )
+    settings = StackSettings(root="s3://bucket")
+    assert settings.max_tasks == settings.max_inline_indices == INLINE_TASKS
+
+
 @pytest.mark.parametrize(
     "config",
     [{}, {"vpc_id": "vpc-0abc", "subnet_ids": ["subnet-1"]}, {"retain_data": True}],
@@ -97,6 +115,7 @@ def test_values_of_the_configuration_that_are_named_exist() -> None:
         "scratch_gib",
         "min_success_fraction",
         "trust_architecture",
+        "outcome_untold",
     }
     assert named - known <= others
     assert {"kms_key_arn", "catalog_secret", "max_running_executions"} <= named

@@ -52,6 +52,11 @@ def behind(prefixes: str, *actions: str) -> set[Line]:
     return {line for name in prefixes.split() for line in on(f"{BUCKET}/{name}/*", *actions)}
 
 
+def submit_on(resource: str) -> set[Line]:
+    """A submit with tags is authorised on queue and definition, as both."""
+    return on(resource, "batch:SubmitJob", "batch:TagResource")
+
+
 def logs(group: str) -> set[Line]:
     return on(f"<{group}Logs.Arn>", "logs:CreateLogStream", "logs:PutLogEvents")
 
@@ -123,13 +128,14 @@ ALLOWED: dict[str, set[Line]] = {
     ),
     "WorkflowRole": (
         {
-            ("lambda:InvokeFunction", f"<Stages{name}Function.Arn>")
+            ("lambda:InvokeFunction", f"<Stages{name}Function.Arn>:*")
             for name in ("Query", "Filter", "Assess", "Finish")
         }
-        | {("batch:SubmitJob", f"<Compute{name}Queue>") for name in ("", "OnDemand", "Gpu")}
+        | {line for name in ("", "OnDemand", "Gpu") for line in submit_on(f"<Compute{name}Queue>")}
         | {
-            ("batch:SubmitJob", f"{BATCH}:job-definition/CloudBuster-{name}Job:*")
+            line
             for name in ("Gather", "Merge", "Torch")
+            for line in submit_on(f"{BATCH}:job-definition/CloudBuster-{name}Job:*")
         }
         | on(f"{BATCH}:job/*", "batch:TerminateJob", "batch:TagResource")
         | on("*", "batch:DescribeJobs")

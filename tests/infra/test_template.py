@@ -209,10 +209,10 @@ def test_the_workflow_may_do_what_its_states_do_and_stop_its_jobs(template: Temp
     granted = statements(template, "WorkflowRole")
     logs, granted = granted[5:], granted[:5]
     assert logs == []
-    assert sorted(granted[0][1]) == sorted(f"<{name}.Arn>" for name in functions)
+    assert sorted(granted[0][1]) == sorted(f"<{name}.Arn>:*" for name in functions)
     queues = [f"<{name}>" for name in resources(template, "Batch::JobQueue")]
     assert granted[1] == (
-        ["batch:SubmitJob"],
+        ["batch:SubmitJob", "batch:TagResource"],
         [
             *queues,
             f"{arn}:job-definition/CloudBuster-GatherJob:*",
@@ -348,3 +348,29 @@ def test_the_machine_is_standard_traced_and_logged(template: Template) -> None:
     assert content["LoggingConfiguration"]["IncludeExecutionData"] is False
     job = state_machine(template)["States"]["BaseImage"]["Result"]
     assert job["definition"].startswith("<JobsGatherJob")
+
+
+def test_states_call_versions_of_functions_which_an_update_leaves(template: Template) -> None:
+    versions = resources(template, "Lambda::Version")
+    states = state_machine(template)["States"].values()
+    called = [
+        state["Parameters"]["FunctionName"]
+        for state in states
+        if state["Type"] == "Task" and "lambda" in state["Resource"]
+    ]
+    assert {*called} == {f"<{name}>" for name in versions}
+    assert len(versions) == 4
+    for version in versions.values():
+        assert version["Properties"]["FunctionName"]["Ref"].startswith("Stages")
+        # Kept by later updates, and not by the one that made it and was taken back: the same update
+        # would find nothing new to publish.
+        assert version["DeletionPolicy"] == "RetainExceptOnCreate"
+        assert version["UpdateReplacePolicy"] == "Retain"
+
+
+@pytest.mark.parametrize("change", [{"max_running_executions": 9}, {"base_image": "python:3"}])
+def test_an_update_of_settings_or_code_makes_new_versions(
+    template: Template, synth: Synth, change: dict[str, object]
+) -> None:
+    before = resources(template, "Lambda::Version").keys()
+    assert not before & resources(synth(**change), "Lambda::Version").keys()

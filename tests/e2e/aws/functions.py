@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from moto.awslambda.models import ImageConfig, LambdaFunction
+from moto.awslambda.models import ImageConfig, LambdaFunction, LambdaVersion
+from moto.awslambda.utils import get_backend
 from moto.awslambda_simple.models import LambdaSimpleBackend
 
 from tests.e2e.aws.bed import Bed, kill_group, put_logs
@@ -25,6 +26,7 @@ def repair(bed: Bed) -> None:
     """Let moto run functions."""
     _invoke_for_real(bed)
     _take_images_from_templates(bed)
+    _publish_versions()
 
 
 def _invoke_for_real(bed: Bed) -> None:
@@ -73,6 +75,25 @@ def _take_images_from_templates(bed: Bed) -> None:
         return complete(function, properties)
 
 
+def _publish_versions() -> None:
+    """A version in moto has no id to refer to, and one of nothing new is the one before."""
+
+    @wrap_classmethod(LambdaVersion, "create_from_cloudformation_json")
+    def create(
+        original: Any, name: str, document: Answer, account_id: str, region_name: str, **kwargs: Any
+    ) -> Any:
+        function = document["Properties"]["FunctionName"]
+        backend = get_backend(account_id, region_name)
+        before = {entry.version for entry in backend.list_versions_by_function(function)}
+        version = original(name, document, account_id, region_name, **kwargs)
+        if version.version in before:
+            msg = f"A version for this Lambda function exists ( {version.version} )"
+            raise RuntimeError(msg)
+        published = backend.get_function(function, str(version.version))
+        version.physical_resource_id = published.function_arn
+        return version
+
+
 def invoke_later(bed: Bed, function: Any, event: str) -> None:
     """Run a function for an event: twice more where it fails, as AWS does where nothing is set."""
 
@@ -101,7 +122,11 @@ def run_function(bed: Bed, function: Any, event: str) -> Answer:
             kind, _, text = str(error).partition(": ")
             answer = {"error": {"errorType": kind, "errorMessage": text}}
     bed.journal.note(
-        "function", name=name, ok="error" not in answer, log=log.decode(errors="replace")[-4000:]
+        "function",
+        name=name,
+        version=str(function.version),
+        ok="error" not in answer,
+        log=log.decode(errors="replace")[-4000:],
     )
     group = function.log_group_name or f"/aws/lambda/{name}"
     put_logs(function.logs_backend, group, "loopback", log)
@@ -120,6 +145,7 @@ def _run_child(bed: Bed, function: Any, image: Image, event: str) -> tuple[Answe
             **function.environment_vars,
             "_HANDLER": handler,
             "AWS_LAMBDA_FUNCTION_NAME": function.function_name,
+            "AWS_LAMBDA_FUNCTION_VERSION": str(function.version),
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_size),
             "LOOPBACK_TIMEOUT_S": str(function.timeout),
             "TMPDIR": "/tmp",  # noqa: S108 -- the function's own

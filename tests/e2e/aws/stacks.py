@@ -140,24 +140,28 @@ def _update(bed: Bed) -> None:
         resources.load_parameters()
         resources.load_conditions()
         resources._resource_json_map = after
-        for name in changed["Add"]:
-            resources[name]
-        _modify(bed, resources, modified)
+        _make(bed, resources, modified=modified, added=set(changed["Add"]))
         _remove(resources, before, changed["Remove"])
 
     replace(ResourceMap, update=update)
 
 
-def _modify(bed: Bed, resources: Any, modified: set[str]) -> None:
-    """Update resources after those that they refer to, and then those that refer to new ids."""
+def _make(bed: Bed, resources: Any, *, modified: set[str], added: set[str]) -> None:
+    """Make and update resources after those that they refer to; then those that refer to new ids.
+
+    A version is published of a function that has been updated, not of what it was before.
+    """
     documents = resources._resource_json_map
     refers = {name: references(entry.get("Properties")) for name, entry in documents.items()}
-    todo, done = set(modified), set()
+    todo, done = modified | added, set()
     while todo:
         free = [name for name in sorted(todo) if not refers[name] & todo - {name}]
         name = (free or sorted(todo))[0]
         todo.discard(name)
         done.add(name)
+        if name in added:
+            resources[name]
+            continue
         old = resources._parsed_resources.get(name)
         new: Any = parsing.parse_and_update_resource(
             name, documents[name], resources, resources._account_id, resources._region_name

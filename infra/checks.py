@@ -1,0 +1,233 @@
+"""What the parts of a configuration must be to each other; each refusal is one clear line."""
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from cloudbuster.aws.runs import admit
+from cloudbuster.errors import BadInputError
+from infra.capacity import check_nvme, usable_mib
+from infra.instances import FAMILIES, GPU_FAMILIES, GPU_VCPUS, sizes
+from infra.sections import Job
+from infra.settings import (
+    INLINE_CONCURRENCY,
+    MAX_VARIABLES_BYTES,
+    longest_variables,
+    stack_settings,
+)
+from infra.values import check_image_region
+
+if TYPE_CHECKING:
+    from infra.config import StackConfig
+
+# What a job works with beside its /scratch: twice the 1 GB that the benchmarks of gather and merge
+# must stay under with four bands, for JPEG 2000, all bands, and models.
+WORKING_MIB = 2048
+# Of output_buckets: each takes up to 240 of the 10,240 characters that the policies of the jobs'
+# role may have (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html), of
+# which everything else takes under 3000.
+MAX_OUTPUT_BUCKETS = 20
+ECR_IMAGE = re.compile(r"^\d{12}\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com(\.cn)?/[^:@]+[:@].+$")
+# CloudFormation names a bucket after its stack, of whose name it takes at least so much.
+NAME_OF_STACK = 24
+
+
+def check(config: "StackConfig") -> None:
+    """Raise ValueError for the first thing that could not be deployed, or would not work then."""
+    for part in CHECKS:
+        part(config)
+
+
+def _check_hosts(config: "StackConfig") -> None:
+    _check_known("instance_classes", config.instance_classes, FAMILIES)
+    _check_known("gpu_instance_classes", config.gpu_instance_classes, GPU_FAMILIES)
+    if not sizes(*config.host_vcpus) or config.host_vcpus[0] < 8:
+        msg = f"host_vcpus {list(config.host_vcpus)}: hosts have 8, 16, 32, 48, 64 or 96 vCPU"
+        raise ValueError(msg)
+    least = max(config.host_vcpus[0], config.gather.vcpus, config.merge.vcpus)
+    if config.max_vcpus < least:
+        msg = (
+            f"max_vcpus {config.max_vcpus}: the smallest host has {config.host_vcpus[0]} vCPU, a "
+            f"gather job {config.gather.vcpus}, a merge job {config.merge.vcpus}, so that no job "
+            f"would ever start: give at least {least}"
+        )
+        raise ValueError(msg)
+
+
+def _check_scratch_on_nvme(config: "StackConfig") -> None:
+    if config.scratch != "nvme":
+        return
+    check_nvme(
+        config.gather,
+        config.merge,
+        families=config.instance_classes,
+        host_vcpus=config.host_vcpus,
+        gpu_families=config.gpu_instance_classes if config.gpu_queue else (),
+    )
+
+
+def _check_scratch_in_memory(config: "StackConfig") -> None:
+    """Refuse a /scratch in memory that the job's own memory cannot hold: it is charged to it.
+
+    A tmpfs counts against the limit of the container that writes to it, as Batch says of its
+    own (https://docs.aws.amazon.com/batch/latest/APIReference/API_EksEmptyDir.html).
+    """
+    if config.scratch != "shm":
+        return
+    for name, job in (("gather", config.gather), ("merge", config.merge)):
+        need = job.scratch_gib * 1024 + WORKING_MIB
+        if job.memory_mib < need:
+            msg = (
+                f"scratch shm: {name}.memory_mib {job.memory_mib} must hold scratch_gib "
+                f"{job.scratch_gib} and {WORKING_MIB} MiB to work with, {need} MiB: raise it, "
+                "or lower scratch_gib"
+            )
+            raise ValueError(msg)
+
+
+def _check_sizes(config: "StackConfig") -> None:
+    gib_per_vcpu = min(family.gib_per_vcpu for family in config.families)
+    cpu = ("host", config.host_vcpus[1], gib_per_vcpu)
+    _check_second_try(config, "gather", config.gather, *cpu)
+    _check_second_try(config, "merge", config.merge, *cpu)
+    if config.gpu_queue:
+        gib_per_vcpu = min(GPU_FAMILIES[name].gib_per_vcpu for name in config.gpu_instance_classes)
+        gpu = ("GPU host", GPU_VCPUS[1], gib_per_vcpu)
+        _check_second_try(config, "gather", config.gather, *gpu)
+    if config.disk.gib < config.disk_need_gib:
+        msg = (
+            f"disk.gib {config.disk.gib} cannot hold system, image and the scratch of all jobs "
+            f"of a host: {config.disk_need_gib} GiB; raise it, or lower scratch_gib or host_vcpus"
+        )
+        raise ValueError(msg)
+
+
+def _check_second_try(
+    config: "StackConfig", name: str, job: Job, host: str, vcpus: int, gib_per_vcpu: int
+) -> None:
+    """Refuse a job that after running out of memory would find no host with twice as much."""
+    usable = usable_mib(gib_per_vcpu, vcpus)
+    if 2 * job.memory_mib <= usable and job.vcpus <= vcpus:
+        return
+    remedy = f"lower {name}.memory_mib" if host == "GPU host" else "raise host_vcpus"
+    if config.scratch == "shm":
+        remedy += f", or lower {name}.memory_mib with {name}.scratch_gib"
+    msg = (
+        f"{name}: the second try needs {job.vcpus} vCPU and {2 * job.memory_mib} MiB, "
+        f"the greatest {host} has {vcpus} and {usable}: {remedy}"
+    )
+    raise ValueError(msg)
+
+
+def _check_network_and_images(config: "StackConfig") -> None:
+    if (config.vpc_id is None) != (not config.subnet_ids):
+        msg = "vpc_id and subnet_ids: give both, or neither"
+        raise ValueError(msg)
+    if config.security_group_ids and config.vpc_id is None:
+        msg = "security_group_ids belong to a vpc_id: give that too"
+        raise ValueError(msg)
+    if config.gpu_queue and not config.torch_image:
+        msg = "gpu_queue needs torch_image"
+        raise ValueError(msg)
+    for uri in filter(None, (config.image_uri, config.torch_image_uri)):
+        if not ECR_IMAGE.match(uri):
+            msg = f"image {uri}: functions run images of ECR only, with a tag or a digest"
+            raise ValueError(msg)
+        check_image_region(uri, config.target_region)
+
+
+def _check_secret_and_key(config: "StackConfig") -> None:
+    secret, region = config.catalog_secret, config.target_region
+    if secret is not None and secret.region != region:
+        msg = (
+            f"catalog_secret lies in {secret.region}, the stack in {region}: "
+            "replicate it there, and give the ARN of the replica"
+        )
+        raise ValueError(msg)
+    key_arn = config.kms_key_arn
+    if key_arn is not None and key_arn.split(":")[3] != region:
+        msg = (
+            f"kms_key_arn lies in {key_arn.split(':')[3]}, the stack in {region}: "
+            "give a key of that region"
+        )
+        raise ValueError(msg)
+
+
+def _check_map(config: "StackConfig") -> None:
+    if config.distributed_map or config.map_concurrency <= INLINE_CONCURRENCY:
+        return
+    msg = (
+        f"map_concurrency {config.map_concurrency}: without distributed_map at most "
+        f"{INLINE_CONCURRENCY} jobs of a run go on at a time: lower it, or set distributed_map"
+    )
+    raise ValueError(msg)
+
+
+def _check_output_buckets(config: "StackConfig") -> None:
+    count = len(config.output_buckets)
+    if count > MAX_OUTPUT_BUCKETS:
+        msg = (
+            f"output_buckets has {count} buckets: at most {MAX_OUTPUT_BUCKETS} fit into the policy "
+            "of the jobs' role (10,240 characters); name fewer"
+        )
+        raise ValueError(msg)
+
+
+def _check_default_request(config: "StackConfig") -> None:
+    """Ask what a bare GeoJSON would be asked: the same function admits it when it is dropped."""
+    request = config.default_request
+    if request is None:
+        return
+    area = {"uri": "s3://BUCKET/aois/any.json"}
+    settings = stack_settings(config, bucket_name=_own_bucket(config, request), topic_arn="TOPIC")
+    try:
+        admit(
+            {**request, "name": "default", "aoi": area},
+            source="default_request",
+            settings=settings,
+        )
+    except BadInputError as error:
+        raise ValueError(str(error)) from error
+
+
+def _own_bucket(config: "StackConfig", request: Mapping[str, object]) -> str:
+    """Name of the stack's bucket, where an output looks like it: known once it is deployed."""
+    bucket = str(request.get("output") or "").removeprefix("s3://").partition("/")[0]
+    ours = bucket.startswith(config.stack_name.lower()[:NAME_OF_STACK])
+    return bucket if ours and "-storagebucket" in bucket else "BUCKET"
+
+
+def _check_variables(config: "StackConfig") -> None:
+    size = longest_variables(config)
+    if size > MAX_VARIABLES_BYTES:
+        msg = (
+            f"default_request, output_buckets and catalog_secret: the variables of a function "
+            f"would take up to {size} bytes, Lambda has {MAX_VARIABLES_BYTES}: shorten "
+            "default_request, or name fewer buckets"
+        )
+        raise ValueError(msg)
+
+
+def _check_known(key: str, names: tuple[str, ...], known: Mapping[str, object]) -> None:
+    for name in names:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
+            msg = f"{key}: unknown instance family {name}; {hint}"
+            raise ValueError(msg)
+
+
+# In this order: a later one takes for granted what an earlier one has looked at.
+CHECKS: tuple[Callable[["StackConfig"], None], ...] = (
+    _check_hosts,
+    _check_scratch_on_nvme,
+    _check_scratch_in_memory,
+    _check_sizes,
+    _check_network_and_images,
+    _check_secret_and_key,
+    _check_map,
+    _check_output_buckets,
+    _check_default_request,
+    _check_variables,
+)

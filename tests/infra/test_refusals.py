@@ -1,0 +1,224 @@
+"""What AWS would refuse at deployment, or what no job would ever get through, is refused before."""
+
+import json
+from typing import Any
+
+import pytest
+
+from infra.app import check_context
+from infra.capacity import greatest_scratch_gib
+from infra.checks import MAX_OUTPUT_BUCKETS
+from infra.config import ConfigError, parse_config
+from infra.sections import Job
+from infra.settings import longest_variables
+from tests.infra.conftest import Synth
+from tests.infra.templates import flat, properties, resources, settings
+
+REGISTRY = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
+KEY = "arn:aws:kms:us-west-2:123456789012:key/00000000-0000-0000-0000-000000000000"
+LONG = "b" * 63
+DATES = {"mindate": ["2020-05-01"], "maxdate": ["2020-10-01"]}
+OURS = "s3://cloudbuster-storagebucket5cb7c8ea-a1"
+
+
+def with_dates(**values: Any) -> dict[str, Any]:
+    return {"query": DATES, **values}
+
+
+def bucket_of(number: int) -> str:
+    return f"{number:02d}{LONG}"[:63]
+
+
+@pytest.mark.parametrize(
+    ("context", "words"),
+    [
+        *(
+            ({"output_buckets": [name]}, [f"output_buckets.0: '{name}' is no name of a bucket"])
+            for name in ("*", "s3://foo/bar", "?", "Ours", "a..b", "192.168.0.1", "ab", "xn--foo")
+        ),
+        (
+            {"output_buckets": [bucket_of(number) for number in range(MAX_OUTPUT_BUCKETS + 1)]},
+            ["output_buckets has 21 buckets: at most 20 fit", "10,240 characters"],
+        ),
+        ({"max_vcpus": 4}, ["max_vcpus 4: the smallest host has 8 vCPU", "give at least 8"]),
+        ({"max_vcpus": 0}, ["max_vcpus 0", "no job would ever start", "give at least 8"]),
+        (
+            {"max_vcpus": 8, "merge": {"vcpus": 16}},
+            ["max_vcpus 8", "a merge job 16", "give at least 16"],
+        ),
+        (
+            {"scratch": "nvme", "instance_classes": ["m5d"], "gather": {"scratch_gib": 80}},
+            ["a m5d.2xlarge need 320 GiB", "its NVMe holds 259", "lower scratch_gib"],
+        ),
+        (
+            {
+                "scratch": "nvme",
+                "instance_classes": ["r6id"],
+                "torch_image": True,
+                "gpu_queue": True,
+                "gpu_instance_classes": ["g4dn"],
+                "gather": {"vcpus": 4, "scratch_gib": 200},
+            },
+            ["a g4dn.2xlarge need 200 GiB", "its NVMe holds 194"],
+        ),
+        (
+            {
+                "gather": {"vcpus": 8, "memory_mib": 1000, "scratch_gib": 60},
+                "merge": {"vcpus": 1, "memory_mib": 30_000, "scratch_gib": 60},
+                "disk": {"gib": 180},
+            },
+            ["disk.gib 180 cannot hold", "190 GiB"],
+        ),
+        (
+            {"image_uri": f"{REGISTRY}/cloudbuster:1"},
+            ["lies in eu-west-1, the stack in us-west-2", "push it there"],
+        ),
+        (
+            {"torch_image": True, "torch_image_uri": f"{REGISTRY}/torch:1"},
+            ["torch:1 lies in eu-west-1"],
+        ),
+        ({"gpu_instance_classes": []}, ["gpu_instance_classes", "at least 1 item"]),
+        ({"region": "oregon"}, ["region: 'oregon' is no region of AWS; give one as us-west-2"]),
+        ({"region": "us-west-2a"}, ["region: 'us-west-2a' is no region"]),
+        ({"kms_key_arn": KEY.replace("key/", "alias/")}, ["kms_key_arn", "an alias is none"]),
+        ({"kms_key_arn": KEY, "region": "eu-west-1"}, ["kms_key_arn lies in us-west-2"]),
+        ({"permissions_boundary": "Boundary"}, ["permissions_boundary: 'Boundary' is no ARN"]),
+        ({"qualifier": "a-qualifier"}, ["qualifier: 'a-qualifier'", "1 to 10"]),
+        ({"notify_emails": ["ops@"]}, ["notify_emails.0: 'ops@' is no address"]),
+        ({"notify_emails": ["a@b", "ops"]}, ["notify_emails.1: 'ops' is no address"]),
+        ({"tags": {"aws:owner": "us"}}, ["tags: key 'aws:owner'", "AWS's own"]),
+        ({"tags": {"": "us"}}, ["tags: key '' has 0 characters", "1 to 128"]),
+        ({"tags": {"k" * 129: ""}}, ["has 129 characters", "1 to 128"]),
+        ({"tags": {"owner": "v" * 257}}, ["value of 'owner' has 257 characters", "0 to 256"]),
+        ({"tags": {"owner": "us?"}}, ["tags: value of 'owner'", "letters, digits"]),
+        ({"tags": {str(n): "" for n in range(46)}}, ["46 tags: at most 45"]),
+        ({"gather": {"timeout_minutes": 20_161}}, ["gather.timeout_minutes", "20160"]),
+        ({"merge": {"timeout_minutes": 0}}, ["merge.timeout_minutes"]),
+        (
+            {"default_request": with_dates(output="s3://theirs/x"), "output_buckets": ["ours"]},
+            ["default_request: output s3://theirs/x lies outside of", "s3://ours", "output_bucket"],
+        ),
+        (
+            {"default_request": with_dates(output=f"{OURS}/runs/x")},
+            [f"lies outside of {OURS}/mosaics"],
+        ),
+        (
+            {
+                "default_request": with_dates(
+                    gather={"detector": {"type": "pytorch", "weights": "s3://ours/model.pt"}}
+                )
+            },
+            ["default_request: detector pytorch needs a stack with torch_image on"],
+        ),
+        (
+            {"default_request": {"query": {**DATES, "catalog": "x" * 4000}}},
+            ["the variables of a function would take up to", "Lambda has 4096", "shorten"],
+        ),
+        (
+            {"map_concurrency": 41},
+            ["map_concurrency 41: without distributed_map at most 40", "or set distributed_map"],
+        ),
+    ],
+)
+def test_what_cannot_be_deployed_is_one_clear_line(
+    context: dict[str, Any], words: list[str]
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(context)
+    message = str(caught.value)
+    assert message.startswith("context cloudbuster: ")
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+@pytest.mark.parametrize(
+    "context",
+    [
+        {"output_buckets": ["our-mosaics", "a.b-3"]},
+        # 59.25 GB x 8 x 0.93 are 410 GiB: 400 GiB of 4 gather jobs on each 8 vCPU.
+        {"scratch": "nvme", "instance_classes": ["m6id"], "gather": {"scratch_gib": 100}},
+        {"max_vcpus": 8},
+        {"region": "us-gov-west-1"},
+        {"region": "ap-southeast-2"},
+        {"kms_key_arn": KEY.replace("key/", "key/mrk-")},
+        {"permissions_boundary": "arn:aws:iam::aws:policy/PowerUserAccess"},
+        {"permissions_boundary": "arn:aws-us-gov:iam::123456789012:policy/path/Boundary"},
+        {"qualifier": "hnb659fds"},
+        {"tags": {"our:cost-centre": "GIS + maps", "empty": ""}},
+        {"gather": {"timeout_minutes": 20_160}},
+        {"default_request": with_dates(output="s3://ours/x"), "output_buckets": ["ours"]},
+        {"default_request": with_dates(output=f"{OURS}/mosaics/x")},
+        {"map_concurrency": 40},
+        {"map_concurrency": 1000, "distributed_map": True},
+        {"image_uri": f"{REGISTRY}/cloudbuster:1", "region": "eu-west-1"},
+    ],
+)
+def test_what_can_be_deployed_is_taken(context: dict[str, Any]) -> None:
+    assert parse_config(context).stack_name == "CloudBuster"
+
+
+def test_a_disk_holds_the_mix_of_jobs_that_needs_most() -> None:
+    sizes = {"attempts": 1, "timeout_minutes": 1, "scratch_gib": 60}
+    gather = Job(vcpus=8, memory_mib=1000, **sizes)
+    merge = Job(vcpus=1, memory_mib=30_000, **sizes)
+    # Two of either kind fit into 16 vCPU and 62 914 MiB, or one gather job with two merge jobs.
+    assert greatest_scratch_gib(gather, merge, vcpus=16, memory_mib=62_914) == 180
+
+
+def test_the_most_and_longest_buckets_fit_into_policies_and_variables(synth: Synth) -> None:
+    given = {
+        "torch_image": True,
+        "kms_key_arn": KEY,
+        "output_buckets": [bucket_of(number) for number in range(MAX_OUTPUT_BUCKETS)],
+        "catalog_secret": {
+            "arn": "arn:aws:secretsmanager:us-west-2:123456789012:secret:catalogs-AbCd12",
+            "variables": ["PC_SDK_SUBSCRIPTION_KEY"],
+            "kms_key_arn": KEY,
+        },
+    }
+    template = synth(**given)
+    for name, role in resources(template, "IAM::Role").items():
+        policies = flat(role["Properties"].get("Policies", []))
+        # The longest partition, and the bucket by a name of 63 characters.
+        text = json.dumps([policy["PolicyDocument"] for policy in policies], separators=(",", ":"))
+        text = text.replace("<AWS::Partition>", "aws-us-gov").replace("<AWS::AccountId>", "1" * 12)
+        text = text.replace("<StorageBucket5CB7C8EA.Arn>", f"arn:aws-us-gov:s3:::{LONG}")
+        assert len(text) < 10_240, name
+    told = len(json.dumps(settings(template, "StartRun")))
+    assert told < longest_variables(parse_config(given)) <= 4096
+
+
+def test_the_default_functions_are_told_less_than_is_planned_for(synth: Synth) -> None:
+    variables = properties(synth(), "Lambda::Function", "StartRun")["Environment"]["Variables"]
+    assert len(json.dumps(flat(variables))) < longest_variables(parse_config(None)) < 2000
+
+
+@pytest.mark.parametrize(
+    ("context", "line"),
+    [
+        (
+            {"preset": "prod"},
+            'context preset belongs into cloudbuster: give -c cloudbuster=\'{"preset": "prod"}\'',
+        ),
+        (
+            {"max_vcpus": "8"},
+            "context max_vcpus belongs into cloudbuster: give -c cloudbuster='{\"max_vcpus\": 8}'",
+        ),
+        *(
+            ({name: {}}, f"context {name}: unknown key; did you mean cloudbuster?")
+            for name in ("cloudbustr", "cloud-buster", "CloudBuster", "cloudbusters")
+        ),
+    ],
+)
+def test_a_key_beside_the_configuration_is_refused_with_the_right_form(
+    context: dict[str, object], line: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_context({"cloudbuster": {}, **context})
+    assert str(caught.value) == line
+
+
+def test_keys_of_the_cdk_and_of_others_are_left_alone() -> None:
+    keys = ("aws:cdk:enable-path-metadata", "@aws-cdk/core:newStyle", "cluster", "environment")
+    check_context(dict.fromkeys(keys, "true"))
