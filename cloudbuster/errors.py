@@ -43,6 +43,11 @@ _SIGNATURES = re.compile(
 _PASSWORDS = re.compile(r"(://)[^/@\s]+@")
 
 
+def redacted(text: str) -> str:
+    """Give ``text`` without the signatures and passwords of the addresses that it quotes."""
+    return _PASSWORDS.sub(r"\1***@", _SIGNATURES.sub(r"\1***", text))
+
+
 class CloudBusterError(Exception):
     """Root of every error that this package raises on purpose."""
 
@@ -50,7 +55,7 @@ class CloudBusterError(Exception):
 
     def __str__(self) -> str:
         """Give the message without signatures and passwords, whatever address it quotes."""
-        return _PASSWORDS.sub(r"\1***@", _SIGNATURES.sub(r"\1***", super().__str__()))
+        return redacted(super().__str__())
 
 
 class NothingUsableError(CloudBusterError):
@@ -139,3 +144,11 @@ class TryAgainError(CloudBusterError):
     """A remote service or the disk failed in a way that may pass."""
 
     exit_code = ExitCode.TRY_AGAIN
+
+
+class JobsTryAgainError(TryAgainError):
+    """Jobs of the stack failed in a way that may pass; they were tried again already."""
+
+
+class JobsFailedError(CloudBusterError):
+    """Jobs of the stack died, or were never started: the scenes are not to blame."""

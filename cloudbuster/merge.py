@@ -6,6 +6,7 @@ the same bytes.
 
 import logging
 import time
+from collections.abc import Collection
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -50,6 +51,7 @@ def merge_scenes(
     *,
     name: str,
     composite: str = "first",
+    wanted: Collection[str] | None = None,
     request: MosaicRequest | None = None,
     assessment: Assessment | None = None,
     on_event: OnEvent | None = None,
@@ -67,6 +69,8 @@ def merge_scenes(
         Base of the file names.
     composite : {"first"}
         Which look gives a pixel.
+    wanted : collection of str, optional
+        Stems of the scenes to merge, all of which must be there; None for all of ``name``.
     request : MosaicRequest, optional
         Recorded in the STAC item.
     assessment : Assessment, optional
@@ -90,9 +94,9 @@ def merge_scenes(
     """
     _check_composite(composite)
     check_name(name)
-    folder = input_folder(input_path, partial(is_scene_file, name=name))
+    folder = input_folder(input_path, partial(is_scene_file, name=name, wanted=wanted))
     with folder as inputs, output_folder(output_path) as outputs, gdal_env():
-        files = scenes_in(inputs, name, shown=input_path)
+        files = scenes_in(inputs, name, shown=input_path, wanted=wanted)
         with SceneBlocks(files, composite) as blocks:
             scenes = tuple(_Scene(file.index, file.backstop, file.record) for file in files)
             mosaic = _Mosaic(name, composite, scenes, request, assessment)
@@ -106,6 +110,7 @@ def merge_part(
     *,
     part: Part,
     composite: str = "first",
+    wanted: Collection[str] | None = None,
     on_event: OnEvent | None = None,
 ) -> None:
     """Merge one part of a mosaic, for `merge_parts` to put together.
@@ -121,6 +126,8 @@ def merge_part(
         Which one, of which mosaic.
     composite : {"first"}
         Which look gives a pixel.
+    wanted : collection of str, optional
+        As of `merge_scenes`; the same for every part.
     on_event : callable, optional
         Told of each block.
 
@@ -130,7 +137,7 @@ def merge_part(
         As `merge_scenes` does.
     """
     _check_composite(composite)
-    records = find_records(input_path, part.name)
+    records = find_records(input_path, part.name, wanted=wanted)
     window = part.window(records[0].grid.grid())
     with (
         gdal_env(),
@@ -152,6 +159,7 @@ def merge_parts(
     name: str,
     cells: int,
     composite: str = "first",
+    wanted: Collection[str] | None = None,
     request: MosaicRequest | None = None,
     assessment: Assessment | None = None,
     on_event: OnEvent | None = None,
@@ -169,6 +177,8 @@ def merge_parts(
         Side of a part.
     composite : {"first"}
         How the parts were merged.
+    wanted : collection of str, optional
+        As of the parts.
     request : MosaicRequest, optional
         Recorded in the STAC item.
     assessment : Assessment, optional
@@ -189,7 +199,7 @@ def merge_parts(
         As `merge_scenes` does.
     """
     _check_composite(composite)
-    records = find_records(input_path, name)
+    records = find_records(input_path, name, wanted=wanted)
     scenes = tuple(_Scene(record.index, record.backstop, record) for record in records)
     mosaic = _Mosaic(name, composite, scenes, request, assessment)
     blocks = PartBlocks(parts_path, name, cells, records, composite)

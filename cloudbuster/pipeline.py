@@ -40,8 +40,8 @@ from cloudbuster.models import (
     Selection,
     SelectionEntry,
 )
-from cloudbuster.query import query_scenes, request_area
-from cloudbuster.tasks import check_crs, has_same_files, plan_tasks
+from cloudbuster.query import query_request
+from cloudbuster.tasks import has_same_files, plan_tasks
 
 logger = logging.getLogger(__name__)
 
@@ -140,15 +140,7 @@ class _Line:
 
     def query(self) -> Candidates:
         """Search the catalog, once the mosaic's CRS is known to hold the area."""
-        # A CRS that does not exist, or cannot hold the area, is told before anything is searched.
-        check_crs(self.request.gather, request_area(self.request.aoi, self.request.query))
-        detector = self.request.gather.detector.type
-        return query_scenes(
-            self.request.aoi,
-            self.request.query,
-            with_twins=self.request.query.kind == "L2A" and detector == "s2cloudless",
-            on_event=self.on_event,
-        )
+        return query_request(self.request, on_event=self.on_event)
 
     def document(self, stage: str, name: str, model: type[D], make: Callable[[], D]) -> D:
         """Read a stage's document if an earlier run left it, else make it and all after it."""

@@ -11,19 +11,27 @@ import orjson
 import shapely
 from shapely.geometry.base import BaseGeometry
 
+from cloudbuster.areas import check_crs, request_area
 from cloudbuster.catalogs import Found, SceneSearch, check_catalog, open_catalog
 from cloudbuster.catalogs.item_hrefs import mended_item, mirrored_item
 from cloudbuster.catalogs.item_properties import datastrip_start_of, generated_of
 from cloudbuster.catalogs.schema import TWIN_PROPERTY, parse_scene
 from cloudbuster.catalogs.search import footprint_geometry
-from cloudbuster.core.aoi import geometry_document, parse_aoi
+from cloudbuster.core.aoi import geometry_document
 from cloudbuster.core.asset_mirror import Mirror, parse_mirror
-from cloudbuster.core.footprint import refuse_beyond_tiles, tile_square
+from cloudbuster.core.footprint import tile_square
 from cloudbuster.core.scene import Scene
-from cloudbuster.errors import AoiError, CatalogError, NothingUsableError
+from cloudbuster.errors import CatalogError, NothingUsableError
 from cloudbuster.events import Event, OnEvent, emit
-from cloudbuster.io.documents import load_aoi
-from cloudbuster.models import Candidates, CandidatesInfo, Dropped, Geometry, Item, QueryOptions
+from cloudbuster.models import (
+    Candidates,
+    CandidatesInfo,
+    Dropped,
+    Geometry,
+    Item,
+    MosaicRequest,
+    QueryOptions,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -156,6 +164,21 @@ def query_scenes(
     return candidates
 
 
+def query_request(request: MosaicRequest, *, on_event: OnEvent | None = None) -> Candidates:
+    """Find the candidate scenes of a request: `query_scenes` with its options.
+
+    A CRS that does not exist, or cannot hold the area, is told before anything is searched.
+
+    Raises
+    ------
+    GridError
+        For such a CRS; else as `query_scenes`.
+    """
+    check_crs(request.gather, request_area(request.aoi, request.query))
+    with_twins = request.gather.detector.type == "s2cloudless"
+    return query_scenes(request.aoi, request.query, with_twins=with_twins, on_event=on_event)
+
+
 def _candidates(
     items: Sequence[Item], dropped: Sequence[Dropped], area: BaseGeometry, options: QueryOptions
 ) -> Candidates:
@@ -175,23 +198,6 @@ def _tell(candidates: Candidates, on_event: OnEvent | None) -> None:
     count, catalog = len(candidates.features), candidates.cloudbuster.catalog
     logger.info("scenes_found", extra={"catalog": catalog, "scene_count": count})
     emit(on_event, Event("query", count, count, f"{count} candidates"))
-
-
-def request_area(aoi: Geometry, options: QueryOptions) -> BaseGeometry:
-    """Read and scale the area of a request; longitudes unwrapped.
-
-    Raises
-    ------
-    AoiError
-        Where it is no area, or lies where no scene ever will.
-    """
-    try:
-        area = parse_aoi(load_aoi(aoi), scale=options.scale, original_shape=options.original_shape)
-        refuse_beyond_tiles(area)
-    except ValueError as error:
-        msg = f"aoi: {error}"
-        raise AoiError(msg) from error
-    return area
 
 
 def _chosen(

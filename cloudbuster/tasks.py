@@ -15,7 +15,6 @@ from cloudbuster.core.grid import Bounds, MosaicGrid
 from cloudbuster.core.mosaic_grid import (
     has_native_phase,
     plan_grid,
-    project_area,
     project_bounds,
     resolve_crs,
 )
@@ -187,27 +186,6 @@ def _numbers(entries: tuple[SelectionEntry, ...], index_start: int) -> dict[tupl
         (entry.item_id, entry.backstop): index
         for index, entry in enumerate(ordered, start=index_start)
     }
-
-
-def check_crs(options: GatherOptions, aoi: BaseGeometry) -> None:
-    """Find out whether the CRS that is asked for can hold an area, before there are scenes.
-
-    Parameters
-    ----------
-    options : GatherOptions
-        ``crs``.
-    aoi : shapely geometry
-        Longitude (unwrapped) and latitude.
-
-    Raises
-    ------
-    GridError
-        Where the CRS does not exist, or cannot hold the area.
-    """
-    try:
-        project_area(aoi, resolve_crs(options.crs, aoi))
-    except ValueError as error:
-        raise GridError(str(error)) from error
 
 
 def mosaic_grid(

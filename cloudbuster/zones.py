@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import orjson
 from pydantic import ValidationError
 
+from cloudbuster.areas import request_area
 from cloudbuster.core.aoi import geometry_document
 from cloudbuster.core.mosaic_grid import EACH_ZONE, utm_parts
 from cloudbuster.errors import CloudBusterError, ExitCode, GridError, NotCoveredError, RequestError
@@ -22,7 +23,6 @@ from cloudbuster.models import (
     ZoneResult,
 )
 from cloudbuster.pipeline import run
-from cloudbuster.query import request_area
 
 logger = logging.getLogger(__name__)
 

@@ -23,6 +23,6 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     results = gather_results(event["gathered"], root=settings.root)
     counts, failures = assess_round(run, event["plan"], results, request)
     # What only cloudy pixels can fill is repaired by the merge, which has the scenes at hand.
-    plan = plan_merge(run, failures, part_cells=settings.merge_part_cells)
+    plan = plan_merge(run, results, failures, part_cells=settings.merge_part_cells)
     enter(run, "merge")
     return {"more_rounds": False, "scenes": counts, **plan}

@@ -9,14 +9,9 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any] | None:
     import boto3
 
     from cloudbuster import log
-    from cloudbuster.aws.outcomes import finish
+    from cloudbuster.aws.outcomes import finish, teller
     from cloudbuster.aws.settings import StackSettings
 
     log.configure(as_json=True, level="INFO")
     settings = StackSettings.of_environment(os.environ)
-    sns = boto3.client("sns")
-
-    def tell(subject: str, message: str) -> None:
-        sns.publish(TopicArn=settings.topic_arn, Subject=subject, Message=message)
-
-    return finish(event, settings, tell)
+    return finish(event, settings, teller(settings, boto3.client))

@@ -5,16 +5,16 @@ from typing import Any
 
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
-    """Run ``query_scenes`` for the request that an execution was started with."""
+    """Run ``query_request`` for the request that an execution was started with."""
     from cloudbuster import log
     from cloudbuster.aws.catalog_secret import give_catalog_secret
     from cloudbuster.aws.outcomes import status
     from cloudbuster.aws.plans import made_once
-    from cloudbuster.aws.runs import RunPlaces, admit, needs_twins
+    from cloudbuster.aws.runs import RunPlaces, admit
     from cloudbuster.aws.settings import StackSettings
     from cloudbuster.io.documents import write_document
     from cloudbuster.models import Candidates
-    from cloudbuster.query import query_scenes
+    from cloudbuster.query import query_request
 
     log.configure(as_json=True, level="INFO")
     settings = StackSettings.of_environment(os.environ)
@@ -22,12 +22,14 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     request = admit(event["request"], source=event["execution"], settings=settings)
     run = RunPlaces.of(request, settings.root, execution=event["execution"])
     write_document(run.document("request.json"), request)
+    # Of an execution that is stopped at this very moment EventBridge may have told before: then the
+    # status stays `running`. Asking Step Functions would need a permission, and be as late.
     begun = status(request, state="running", stage="query", execution=event["execution"])
     write_document(run.document("status.json"), begun)
     candidates = made_once(
         run.document("candidates.json"),
         Candidates,
-        lambda: query_scenes(request.aoi, request.query, with_twins=needs_twins(request)),
+        lambda: query_request(request),
         anew=request.force,
     )
     return {**run.state(), "candidate_count": len(candidates.features)}

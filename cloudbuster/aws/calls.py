@@ -27,6 +27,8 @@ class NameTakenError(TryAgainError):
 _ERRORS: dict[str, type[TryAgainError]] = {
     "ExecutionDoesNotExist": NoSuchThingError,
     "404": NoSuchThingError,
+    # What a write under a condition is answered where the object has been deleted meanwhile.
+    "NoSuchKey": NoSuchThingError,
     "ExecutionAlreadyExists": NameTakenError,
     "PreconditionFailed": NameTakenError,
     "ConditionalRequestConflict": NameTakenError,

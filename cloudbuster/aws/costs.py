@@ -76,6 +76,7 @@ def estimate_run_usd(
     gather_usd_per_hour: float,
     merge_usd_per_hour: float,
     merge_jobs: int = 1,
+    with_twins: bool = False,
 ) -> float:
     """Estimate what gathering and merging cost, before the first job is submitted.
 
@@ -89,13 +90,16 @@ def estimate_run_usd(
         Prices of the jobs.
     merge_jobs : int
         How many of the latter: a large mosaic is merged in parts.
+    with_twins : bool
+        Whether each scene's L1C twin is read too, for its mask.
 
     Returns
     -------
     float
         US dollars, rounded up to a cent: whole tiles, on-demand prices.
     """
-    gather = scenes * GATHER_HOURS[kind] * gather_usd_per_hour
+    kinds: list[Kind] = [kind, "L1C"] if with_twins else [kind]
+    gather = scenes * sum(GATHER_HOURS[each] for each in kinds) * gather_usd_per_hour
     merge = (MERGE_HOURS * merge_jobs + MERGE_HOURS_PER_SCENE * scenes) * merge_usd_per_hour
-    transfer = 0.0 if kind == home else scenes * transfer_usd(kind)
+    transfer = scenes * sum(transfer_usd(each) for each in kinds if each != home)
     return math.ceil((gather + merge + transfer) * 100) / 100

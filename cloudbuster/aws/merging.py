@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -10,6 +11,7 @@ from pydantic import Field, model_validator
 
 from cloudbuster.assess import assess_scenes, backstop_repairs
 from cloudbuster.aws.runs import RunPlaces
+from cloudbuster.aws.scene_lists import WantedScenes, add_wanted, write_wanted
 from cloudbuster.events import OnEvent
 from cloudbuster.gather import gather_scenes
 from cloudbuster.io.documents import read_document, write_document
@@ -51,6 +53,9 @@ class MergeTask(Document):
     selection: str | None = Field(None, description="URI of the selection; null for `name` alone.")
     name: MosaicName | None = Field(None, description="Base of the file names, without a request.")
     scenes: str = Field(description="Folder or prefix of the gathered scenes.")
+    wanted: str | None = Field(
+        None, description="URI of the list of the scenes to merge; null for all of the name."
+    )
     failures: tuple[SceneFailure, ...] = Field((), description="Scenes that are not there.")
     output: str = Field(description="Folder or prefix of the products.")
     assessment: str | None = Field(
@@ -80,7 +85,11 @@ class MergeTask(Document):
 
 
 def plan_merge(
-    run: RunPlaces, failures: tuple[SceneFailure, ...], *, part_cells: int
+    run: RunPlaces,
+    results: Sequence[Mapping[str, Any]],
+    failures: tuple[SceneFailure, ...],
+    *,
+    part_cells: int,
 ) -> dict[str, Any]:
     """Write the tasks of the merge of a run: one, or of a large mosaic one for each step.
 
@@ -88,6 +97,8 @@ def plan_merge(
     ----------
     run : RunPlaces
         Where the run lies.
+    results : sequence of dict
+        What the gathering map answered.
     failures : tuple of SceneFailure
         Scenes that were not gathered.
     part_cells : int
@@ -107,6 +118,7 @@ def plan_merge(
         request=run.document("request.json"),
         selection=run.document("selection.json"),
         scenes=run.scenes,
+        wanted=write_wanted(run, results),
         failures=failures,
         output=run.products,
         assessment=run.document("assessment.json"),
@@ -171,13 +183,15 @@ def merge_task(task: MergeTask, *, on_event: OnEvent | None = None) -> MergeResu
 
 def _merged(task: MergeTask, request: MosaicRequest, on_event: OnEvent | None) -> MergeResult:
     """Survey and merge in one go, on one copy of the scenes."""
-    with input_folder(task.scenes, partial(is_scene_file, name=request.name)) as folder:
+    is_wanted = partial(is_scene_file, name=request.name, wanted=_wanted(task))
+    with input_folder(task.scenes, is_wanted) as folder:
         assessment = _survey(task, request, str(folder), on_event)
         return merge_scenes(
             str(folder),
             task.output,
             name=request.name,
             composite=request.merge.composite,
+            wanted=_wanted(task),
             request=request,
             assessment=assessment,
             on_event=on_event,
@@ -186,8 +200,14 @@ def _merged(task: MergeTask, request: MosaicRequest, on_event: OnEvent | None) -
 
 def _merge_part(task: MergeTask, request: MosaicRequest, on_event: OnEvent | None) -> None:
     part = Part(request.name, task.part or 0, task.part_cells or 0)
-    composite = request.merge.composite
-    merge_part(task.scenes, task.parts or "", part=part, composite=composite, on_event=on_event)
+    merge_part(
+        task.scenes,
+        task.parts or "",
+        part=part,
+        composite=request.merge.composite,
+        wanted=_wanted(task),
+        on_event=on_event,
+    )
 
 
 def _assembled(task: MergeTask, request: MosaicRequest, on_event: OnEvent | None) -> MergeResult:
@@ -198,10 +218,18 @@ def _assembled(task: MergeTask, request: MosaicRequest, on_event: OnEvent | None
         name=request.name,
         cells=task.part_cells or 0,
         composite=request.merge.composite,
+        wanted=_wanted(task),
         request=request,
         assessment=read_document(task.assessment or "", Assessment),
         on_event=on_event,
     )
+
+
+def _wanted(task: MergeTask) -> frozenset[str] | None:
+    """Stems of the scenes to merge, as of now: the survey may have added to them."""
+    if task.wanted is None:
+        return None
+    return read_document(task.wanted, WantedScenes).present(task.scenes)
 
 
 def _merged_by_name(task: MergeTask, on_event: OnEvent | None) -> MergeResult:
@@ -218,13 +246,13 @@ def _survey(
     ``folder`` holds the scenes: a copy of ``task.scenes``, or that itself.
     """
     selection = read_document(task.selection or "", Selection)
-    records = find_records(folder, request.name)
+    records = find_records(folder, request.name, wanted=_wanted(task))
     if request.filter.backstop:
         repaired = _repaired(task, request, selection, folder, records)
         if repaired is not selection:
             selection = repaired
             write_document(task.selection or "", selection)
-            records = find_records(folder, request.name)
+            records = find_records(folder, request.name, wanted=_wanted(task))
     assessment = assess_scenes(
         folder,
         records,
@@ -266,6 +294,8 @@ def _repaired(
     ]
     report = gather_scenes(added)
     report.raise_for_failures(request.limits.min_success_fraction)
+    if task.wanted:
+        add_wanted(task.wanted, report.records)
     if folder != task.scenes:
         names = {name for record in report.records for name in _files(record)}
         with input_folder(task.scenes, names.__contains__) as fetched:

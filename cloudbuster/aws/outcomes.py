@@ -1,9 +1,11 @@
 """How a run ended: its ``status.json``, what people are told, what the state machine answers.
 
 A run tells of its end in its last state. Of one that never gets there (somebody stopped it, it took
-too long, the telling itself failed) EventBridge tells.
+too long, the telling itself failed) EventBridge tells. A mosaic that is made is no failure because
+nobody could be told of it: then the function's own errors raise the alarm.
 """
 
+import functools
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,7 +14,9 @@ from typing import Any, TypeVar
 import orjson
 from pydantic import ValidationError
 
+from cloudbuster.aws.calls import call
 from cloudbuster.aws.runs import (
+    RESERVED_ERROR,
     UNHEARD,
     Failure,
     RunPlaces,
@@ -24,7 +28,7 @@ from cloudbuster.aws.runs import (
     run_of,
 )
 from cloudbuster.aws.settings import StackSettings
-from cloudbuster.errors import BadInputError, ExitCode
+from cloudbuster.errors import BadInputError, ExitCode, TryAgainError
 from cloudbuster.io.documents import read_document, write_document
 from cloudbuster.io.uri import exists, join
 from cloudbuster.models import Assessment, Document, MergeResult, MosaicRequest, RunStatus
@@ -33,6 +37,8 @@ logger = logging.getLogger(__name__)
 
 D = TypeVar("D", bound=Document)
 Tell = Callable[[str, str], None]
+# A topic that does not answer is told of before the function's two minutes are over.
+CONNECT_S, READ_S, TRIES = 5, 10, 3
 # What each state leaves, in their order: the first that is missing names the stage that ended it.
 LEFT_BY = {"query": "run", "filter": "plan", "gather": "gathered", "assess": "assess"}
 
@@ -69,9 +75,14 @@ class Ending:
 
     @property
     def places(self) -> RunPlaces | None:
-        """Where the run lies; None where its request was refused."""
+        """Where the run lies; None where its request was refused: only Query says it."""
         run = self.state.get("run")
         return RunPlaces.of_state(run) if run else None
+
+    @property
+    def must_be_heard(self) -> bool:
+        """Whether it may fail for the telling: not where the state before it has."""
+        return "untold" not in self.state
 
     @property
     def stage(self) -> str:
@@ -129,23 +140,60 @@ class Stopped:
         """Id of the run; whoever starts one names its execution after it, people may not."""
         return run_id(self.request) if self.request else run_of(self.execution)
 
+    @property
+    def has_told_itself(self) -> bool:
+        """Whether its last state has told of it: that fails with no error of Step Functions'."""
+        if self.status != "FAILED" or self.error == UNHEARD:
+            return False
+        return not RESERVED_ERROR.match(self.error or "")
+
+    def failure_by(self, status: RunStatus | None) -> Failure:
+        """Why it ended: what its last state wrote before it failed to tell it, where it did."""
+        if status is None or status.state != "failed" or status.exit_code is None:
+            return self.failure
+        error, _, message = (status.error or self.failure.error).partition(": ")
+        return Failure(error, message, ExitCode(status.exit_code))
+
     def outcome(self, status_uri: str, status: RunStatus | None) -> dict[str, Any]:
         """Make what is told of it, as of `conclude`."""
+        failure = self.failure_by(status)
         return {
             "run_id": self.run_id,
             "execution": self.execution,
             "state": "failed",
             "stage": status.stage if status else None,
-            "exit_code": int(self.failure.exit_code),
+            "exit_code": int(failure.exit_code),
             "covered": False,
             "products": None,
             "status_uri": status_uri if status else None,
             "scenes": None,
             "estimate_usd": None,
             "duration_s": self.duration_s,
-            "error": self.failure.error,
-            "cause": self.failure.message[:4096],
+            "error": failure.error,
+            "cause": failure.message[:4096],
         }
+
+
+def teller(settings: StackSettings, client: Callable[..., Any]) -> Tell:
+    """Make what publishes to the stack's topic; it raises TryAgainError where that fails.
+
+    Parameters
+    ----------
+    settings : StackSettings
+        Of the stack.
+    client : callable
+        Makes a boto3 client of a service by its name and a ``config``.
+    """
+    from botocore.config import Config
+
+    retries = {"mode": "standard", "total_max_attempts": TRIES}
+    config = Config(connect_timeout=CONNECT_S, read_timeout=READ_S, retries=retries)
+
+    def tell(subject: str, message: str) -> None:
+        words = {"TopicArn": settings.topic_arn, "Subject": subject, "Message": message}
+        call(functools.partial(client, config=config), "sns", "publish", **words)
+
+    return tell
 
 
 def finish(event: Mapping[str, Any], settings: StackSettings, tell: Tell) -> dict[str, Any] | None:
@@ -164,11 +212,25 @@ def finish(event: Mapping[str, Any], settings: StackSettings, tell: Tell) -> dic
     -------
     dict or None
         What the state machine answers; None where there was nothing left to tell.
+
+    Raises
+    ------
+    TryAgainError
+        Where nobody could be told; ``status.json`` is right by then. The state machine tries again,
+        and at last asks once more for what a run that succeeded answers: that call does not fail
+        for the telling.
     """
     if "detail" in event:
         return conclude_stopped(Stopped.of_event(event), settings.root, tell)
-    outcome = conclude(Ending.of_event(event))
-    tell(*outcome_message(outcome))
+    ending = Ending.of_event(event)
+    outcome = conclude(ending)
+    try:
+        tell(*outcome_message(outcome))
+    except TryAgainError as error:
+        told = {"run_id": outcome["run_id"], "error": str(error)}
+        logger.exception("outcome_untold", extra=told)
+        if ending.must_be_heard:
+            raise
     return outcome
 
 
@@ -211,8 +273,9 @@ def conclude(ending: Ending) -> dict[str, Any]:
 def conclude_stopped(stopped: Stopped, root: str, tell: Tell) -> dict[str, Any] | None:
     """Tell of a run that could not do so itself, and write its ``status.json``.
 
-    An event may come twice, and late: what the execution has written itself is left alone, and so
-    is the status of a later attempt at the same run.
+    An event may come twice, and late: what the execution has told itself is left alone, and so is
+    the status of a later attempt at the same run. Where the last state wrote the status and could
+    not tell it, what it wrote is told; twice, where that event comes twice.
 
     Parameters
     ----------
@@ -232,25 +295,32 @@ def conclude_stopped(stopped: Stopped, root: str, tell: Tell) -> dict[str, Any] 
     status = _status_at(uri)
     if status is not None and status.execution != stopped.execution:
         status = None
-    if status is not None and status.state != "running":
-        return None
-    # A run that was refused before it had a status has been told by its last state.
-    if status is None and stopped.status == "FAILED" and stopped.error != UNHEARD:
+    if _is_told(stopped, status):
         return None
     outcome = stopped.outcome(uri, status)
     tell(*outcome_message(outcome))
     # Last, so that an event that is handled a second time finds what is left to do.
-    if status is not None:
+    if status is not None and status.state != "failed":
         error = f"{outcome['error']}: {outcome['cause']}"
         ended = {"state": "failed", "exit_code": outcome["exit_code"], "error": error}
         write_document(uri, status.model_copy(update=ended))
     told = {key: outcome[key] for key in ("run_id", "error", "cause")}
     if stopped.status == "FAILED":
-        infrastructure = stopped.failure.is_infrastructure
+        infrastructure = stopped.failure_by(status).is_infrastructure
         logger.error("run_failed", extra={**told, "infrastructure": infrastructure})
     else:
         logger.warning("run_stopped", extra=told)
     return outcome
+
+
+def _is_told(stopped: Stopped, status: RunStatus | None) -> bool:
+    if status is None:
+        # A run that was refused before it had a status has been told by its last state.
+        return stopped.has_told_itself
+    if status.state == "running":
+        return False
+    # By an earlier delivery of this event, or by the last state.
+    return stopped.error != UNHEARD or (status.error or "").startswith(UNHEARD)
 
 
 def _status_at(uri: str) -> RunStatus | None:

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 import orjson
 
 from cloudbuster.aws.costs import estimate_run_usd
-from cloudbuster.aws.runs import RunPlaces, check_success, exit_code_of
+from cloudbuster.aws.runs import GATHERED, RunPlaces, check_success, exit_code_of, needs_twins
+from cloudbuster.aws.scene_lists import write_task_scenes
 from cloudbuster.aws.settings import StackSettings
 from cloudbuster.errors import BadInputError, RequestError
 from cloudbuster.io.documents import parse_json, read_document, write_document
@@ -22,7 +23,6 @@ from cloudbuster.models import Document, GatherTask, MosaicRequest, SceneFailure
 logger = logging.getLogger(__name__)
 
 D = TypeVar("D", bound=Document)
-GATHERED = "SUCCEEDED"
 
 
 def made_once(uri: str, model: type[D], make: Callable[[], D], *, anew: bool = False) -> D:
@@ -93,6 +93,7 @@ def write_plan(
     for number, task in enumerate(tasks, start=1):
         write_document(join(run.tasks, f"{number}.json"), task)
     todo = [number for number, task in enumerate(tasks, start=1) if anew or not is_gathered(task)]
+    write_task_scenes(run, tasks)
     indices_uri = join(run.tasks, "indices.json")
     write_bytes(indices_uri, orjson.dumps(todo))
     return {
@@ -125,6 +126,7 @@ def _budget(
         gather_usd_per_hour=settings.gather_usd_per_hour,
         merge_usd_per_hour=settings.merge_usd_per_hour,
         merge_jobs=merge_jobs,
+        with_twins=needs_twins(request),
     )
     budget = request.limits.budget_usd
     within = budget is None or estimate <= budget
@@ -201,15 +203,19 @@ def assess_round(
 
     Raises
     ------
-    NothingUsableError
-        Where fewer than ``min_success_fraction`` of the scenes were gathered.
+    JobsTryAgainError, JobsFailedError, NothingUsableError
+        Where fewer than ``min_success_fraction`` of the scenes were gathered, by what kept the
+        others back.
     """
-    failures = tuple(_failure(run, result) for result in results if result["status"] != GATHERED)
+    lost = [result for result in results if result["status"] != GATHERED]
     selected = int(plan["task_count"])
-    gathered = selected - len(failures)
-    least = request.limits.min_success_fraction
-    check_success(run.id, gathered=gathered, selected=selected, least=least)
-    return {"selected": selected, "gathered": gathered, "failed": len(failures)}, failures
+    failed = {int(result["index"]): str(result["status"]) for result in lost}
+    check_success(
+        run.id, failed=failed, selected=selected, least=request.limits.min_success_fraction
+    )
+    failures = tuple(_failure(run, result) for result in lost)
+    counts = {"selected": selected, "gathered": selected - len(lost), "failed": len(lost)}
+    return counts, failures
 
 
 def _failure(run: RunPlaces, result: Mapping[str, Any]) -> SceneFailure:

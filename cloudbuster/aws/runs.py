@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -13,8 +14,17 @@ import orjson
 from pydantic import ValidationError
 
 from cloudbuster import errors
+from cloudbuster.areas import check_crs, request_area
 from cloudbuster.aws.settings import StackSettings
-from cloudbuster.errors import CloudBusterError, ExitCode, NothingUsableError, RequestError
+from cloudbuster.errors import (
+    BadInputError,
+    CloudBusterError,
+    ExitCode,
+    JobsFailedError,
+    JobsTryAgainError,
+    NothingUsableError,
+    RequestError,
+)
 from cloudbuster.io.documents import parse_json, validation_message
 from cloudbuster.io.uri import join
 from cloudbuster.models import MAX_INLINE_AOI_BYTES, Geometry, MosaicRequest
@@ -49,6 +59,8 @@ ASSESS = (
     "part_count",
     "parts",
 )
+# What the map answers of a scene that was gathered.
+GATHERED = "SUCCEEDED"
 # What a bare GeoJSON may be (RFC 7946).
 GEOJSON_TYPES = frozenset({"Feature", "FeatureCollection", "Polygon", "MultiPolygon"})
 # Name of an execution: the run's id, then which attempt it is, or which forced one.
@@ -60,8 +72,9 @@ UNHEARD = "FinishError"
 # Step Functions' names of errors of its own; a Fail state may not use them.
 RESERVED_ERROR = re.compile(r"^States\.")
 
-# Step Functions take at most 256 KiB of input (service quotas).
-MAX_INPUT_BYTES = 262_144
+# Step Functions take at most 256 KiB of input, and hand on as much (service quotas). A request that
+# is refused goes to the last state with its error and its cause, which have 32 KiB.
+MAX_INPUT_BYTES = 220_000
 
 
 @dataclass(frozen=True)
@@ -186,7 +199,14 @@ def admit(document: object, *, source: str, settings: StackSettings) -> MosaicRe
     ------
     RequestError
         Where it breaks the contract, its output lies elsewhere, or it needs what is not deployed.
+    AoiError, GridError
+        Where its area cannot be used, or its CRS cannot hold that; one in a file is looked at by
+        Query, which may read it.
     """
+    if not isinstance(document, dict):
+        kind = "null" if document is None else type(document).__name__
+        msg = f"{source}: {kind}, no request: give a JSON object with name, aoi and query"
+        raise RequestError(msg)
     try:
         request = MosaicRequest.model_validate(document)
     except ValidationError as error:
@@ -203,7 +223,19 @@ def admit(document: object, *, source: str, settings: StackSettings) -> MosaicRe
         msg = f"{source}: detector pytorch needs a stack with torch_image on; choose another"
         raise RequestError(msg)
     check_size(request, source)
+    _check_area(request, source)
     return request
+
+
+def _check_area(request: MosaicRequest, source: str) -> None:
+    """Refuse an area that no run could make a mosaic of, where the request holds it."""
+    if "uri" in request.aoi:
+        return
+    try:
+        check_crs(request.gather, request_area(request.aoi, request.query))
+    except BadInputError as error:
+        msg = f"{source}: {error}"
+        raise type(error)(msg) from error
 
 
 def check_size(request: MosaicRequest, source: str) -> None:
@@ -218,15 +250,55 @@ def needs_twins(request: MosaicRequest) -> bool:
     return request.query.kind == "L2A" and request.gather.detector.type == "s2cloudless"
 
 
-def check_success(run: str, *, gathered: int, selected: int, least: float) -> None:
-    """Raise NothingUsableError where fewer than the share ``least`` of the scenes was gathered."""
+def check_success(run: str, *, failed: Mapping[int, str], selected: int, least: float) -> None:
+    """Raise where fewer than the share ``least`` of the scenes was gathered.
+
+    Parameters
+    ----------
+    run : str
+        Id of the run.
+    failed : mapping of int to str
+        By its number, how the job of each scene ended that was not gathered: ``EXIT_<code>``, or
+        ``FAILED`` of one that never started.
+    selected : int
+        How many scenes there are.
+    least : float
+        Share of them that must be gathered.
+
+    Raises
+    ------
+    JobsTryAgainError
+        Where enough would have been, had not the disk or a remote service failed.
+    JobsFailedError
+        Where enough would have been, had every job been run to its end: the stack failed.
+    NothingUsableError
+        Else.
+    """
+    gathered = selected - len(failed)
     if gathered and gathered >= least * selected:
         return
+    codes = {number: exit_code_of(status) for number, status in failed.items()}
+    passing = [number for number, code in codes.items() if code is ExitCode.TRY_AGAIN]
+    # A code that this package does not know is that of whoever killed the job.
+    died = [
+        number
+        for number, code in codes.items()
+        if code is not ExitCode.TRY_AGAIN and code not in TOLD_NOT_ALARMED
+    ]
+    error: type[CloudBusterError] = NothingUsableError
+    first, remedy = next((number for number in failed if number not in passing + died), 1), ""
+    if passing and gathered + len(passing) >= least * selected:
+        error, first, remedy = JobsTryAgainError, passing[0], "submit it again; "
+    elif died and gathered + len(passing + died) >= least * selected:
+        error, first = JobsFailedError, died[0]
+        remedy = "jobs died, or never started (FAILED): cloudbuster doctor looks at the stack; "
+    counts = Counter(failed.values()).most_common()
+    ends = ", ".join(f"{count} {status}" for status, count in counts) or "none selected"
     msg = (
         f"{gathered} of {selected} scenes of {run} were gathered, at least {least:.0%} must be; "
-        f"cloudbuster logs {run} --scene N prints what the job of a scene has said"
+        f"others: {ends}; {remedy}cloudbuster logs {run} --scene {first} prints what one has said"
     )
-    raise NothingUsableError(msg)
+    raise error(msg)
 
 
 def failure_of(error: Mapping[str, Any]) -> Failure:

@@ -1,5 +1,7 @@
 """Where a run on the deployed stack is, by its id or by the name of one of its executions."""
 
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
 from cloudbuster.aws.client import client, told
@@ -11,6 +13,10 @@ from cloudbuster.io.documents import read_document
 from cloudbuster.io.uri import exists, join
 from cloudbuster.models import RunStatus
 
+# What one call lists at most (API reference).
+PAGE_SIZE = 1000
+HINT = "give the run_id or the execution that submit has printed"
+
 
 def run_status(name: str, stack: DeployedStack) -> dict[str, Any]:
     """Say where a run is.
@@ -18,7 +24,8 @@ def run_status(name: str, stack: DeployedStack) -> dict[str, Any]:
     Parameters
     ----------
     name : str
-        Id of a run, of which the last attempt counts, or name or ARN of an execution.
+        Id of a run, of which the execution that started last counts; or name or ARN of an
+        execution.
     stack : DeployedStack
         Where it runs.
 
@@ -56,21 +63,51 @@ def run_status(name: str, stack: DeployedStack) -> dict[str, Any]:
 
 
 def _newest(name: str, stack: DeployedStack) -> dict[str, Any]:
-    """Describe an execution; of a run the last attempt."""
+    """Describe an execution; of a run the one that started last, forced or not."""
     if name.startswith("arn:"):
         return _described(name)
-    found = _described(execution_arn(stack.machine_arn, name))
-    attempt = 2
-    while run_of(name) == name:
+    if run_of(name) != name:
+        return _described(execution_arn(stack.machine_arn, name))
+    found = [*_attempts(name, stack), *_listed(name, stack)]
+    if not found:
+        msg = f"no execution of {name} on stack {stack.name}; {HINT}"
+        raise BadInputError(msg)
+    return max(found, key=lambda execution: execution["startDate"])
+
+
+def _attempts(run: str, stack: DeployedStack) -> Iterator[dict[str, Any]]:
+    """Describe the plain attempts of a run in their order, which are known by their names."""
+    for attempt in itertools.count(1):
         try:
-            found = _described(execution_arn(stack.machine_arn, f"{name}-a{attempt}"))
-        except BadInputError:
-            break
-        attempt += 1
-    return found
+            name = run if attempt == 1 else f"{run}-a{attempt}"
+            yield _described(execution_arn(stack.machine_arn, name))
+        except BadInputError as error:
+            # Credentials and permissions are no sign that it does not exist.
+            if type(error) is not BadInputError:
+                raise
+            return
+
+
+def _listed(run: str, stack: DeployedStack) -> Iterator[dict[str, Any]]:
+    """Describe the first execution of a run in the list, where the newest come first.
+
+    The list alone knows forced ones, and lags some seconds behind.
+    """
+    with told(f"list the executions of {stack.machine_arn}", hint=HINT):
+        pages = client("stepfunctions").get_paginator("list_executions")
+        names = (
+            str(execution["name"])
+            for page in pages.paginate(
+                stateMachineArn=stack.machine_arn, PaginationConfig={"PageSize": PAGE_SIZE}
+            )
+            for execution in page["executions"]
+        )
+        first = next((name for name in names if run_of(name) == run), None)
+    if first is not None:
+        yield _described(execution_arn(stack.machine_arn, first))
 
 
 def _described(arn: str) -> dict[str, Any]:
-    with told(f"find {arn}", hint="give the run_id or the execution that submit has printed"):
+    with told(f"find {arn}", hint=HINT):
         found: dict[str, Any] = client("stepfunctions").describe_execution(executionArn=arn)
     return found

@@ -19,6 +19,7 @@ import rasterio
 from rasterio.enums import Resampling
 
 from cloudbuster.core.composite import State
+from cloudbuster.errors import redacted
 from cloudbuster.io.preview import png_of, preview_shape
 from cloudbuster.io.stac_items import QUALITY_BANDS, MosaicDescription, MosaicScene
 from cloudbuster.io.uri import write_bytes
@@ -155,7 +156,7 @@ def _request(mosaic: MosaicDescription) -> str | None:
     content = mosaic.request.model_dump(
         mode="json", by_alias=True, exclude={"output", "force", "limits"}
     )
-    return orjson.dumps(content, option=orjson.OPT_INDENT_2).decode()
+    return redacted(orjson.dumps(content, option=orjson.OPT_INDENT_2).decode())
 
 
 def _pictures(files: ReportFiles) -> dict[str, str]:

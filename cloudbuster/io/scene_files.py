@@ -1,7 +1,7 @@
 """The gathered scenes in a folder: which files are whose, and what is known of each."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -80,7 +80,9 @@ def find_scenes(input_path: str, name: str) -> tuple[SceneFile, ...]:
     return scenes_in(local_path(input_path), name, shown=input_path)
 
 
-def find_records(input_path: str, name: str) -> tuple[SceneRecord, ...]:
+def find_records(
+    input_path: str, name: str, *, wanted: Collection[str] | None = None
+) -> tuple[SceneRecord, ...]:
     """Read the documents of the gathered scenes of ``name``, in order of preference.
 
     Parameters
@@ -89,21 +91,24 @@ def find_records(input_path: str, name: str) -> tuple[SceneRecord, ...]:
         Folder or prefix of the scenes; of S3 the documents alone are fetched.
     name : str
         Of the mosaic.
+    wanted : collection of str, optional
+        Stems of the scenes, all of which must be there; whatever else lies there is left alone.
 
     Raises
     ------
     NothingUsableError
         Where there is none.
+    RasterError
+        Where one that is wanted is missing.
     RequestError
         Where one breaks the contract.
     """
     check_name(name)
-    with input_folder(input_path, partial(_is_document, name=name)) as folder:
-        records = [
-            _record(path, name)
-            for path in (folder.iterdir() if folder.is_dir() else ())
-            if _is_document(path.name, name=name)
-        ]
+    is_document = partial(_is_document, name=name, wanted=wanted)
+    with input_folder(input_path, is_document) as folder:
+        paths = [path for path in _entries(folder) if is_document(path.name)]
+        records = [_record(path, name) for path in paths]
+    check_all_there([path.stem for path in paths], wanted, input_path)
     if not records:
         msg = f"{input_path} holds no scene {name}-NN.json; gather some, or check --name"
         raise NothingUsableError(msg)
@@ -137,19 +142,38 @@ def scenes_meeting(
         wanted = {rasters[position] for position in scenes.meeting(window) or [0]}
     names = wanted | {str(Path(raster).with_suffix(".json")) for raster in wanted}
     with input_folder(input_path, names.__contains__) as folder:
-        files = scenes_in(folder, name, shown=input_path)
-        yield tuple(file for file in files if file.path.name in wanted)
+        yield scenes_in(
+            folder, name, shown=input_path, wanted={Path(raster).stem for raster in wanted}
+        )
 
 
-def _is_document(file_name: str, *, name: str) -> bool:
-    return file_name.endswith(".json") and is_scene_file(file_name, name=name)
+def check_all_there(stems: Collection[str], wanted: Collection[str] | None, where: str) -> None:
+    """Raise RasterError where a scene that is wanted is not among ``stems``."""
+    missing = sorted(set(wanted or ()) - set(stems))
+    if missing:
+        msg = (
+            f"{where} lacks {len(missing)} of {len(wanted or ())} scenes, the first is "
+            f"{missing[0]}; gather them again"
+        )
+        raise RasterError(msg)
 
 
-def is_scene_file(file_name: str, *, name: str) -> bool:
+def _entries(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else []
+
+
+def _is_document(file_name: str, *, name: str, wanted: Collection[str] | None) -> bool:
+    return file_name.endswith(".json") and is_scene_file(file_name, name=name, wanted=wanted)
+
+
+def is_scene_file(file_name: str, *, name: str, wanted: Collection[str] | None = None) -> bool:
     """Whether a file is a gathered scene of mosaic ``name``, or the document of one.
 
-    Only as gather writes it: ``NAME-2020.tif`` may be one of ours, ``NAME-002020.tif`` is not.
+    Only as gather writes it: ``NAME-2020.tif`` may be one of ours, ``NAME-002020.tif`` is not. With
+    ``wanted``, only one of these stems.
     """
+    if wanted is not None and file_name.rpartition(".")[0] not in wanted:
+        return False
     return _role(file_name, name) is not None
 
 
@@ -173,13 +197,16 @@ def check_name(name: str) -> None:
         raise RequestError(msg) from error
 
 
-def scenes_in(folder: Path, name: str, *, shown: str) -> tuple[SceneFile, ...]:
-    """Like `find_scenes`, of a folder that an error calls ``shown``."""
+def scenes_in(
+    folder: Path, name: str, *, shown: str, wanted: Collection[str] | None = None
+) -> tuple[SceneFile, ...]:
+    """Like `find_scenes`, of a folder that an error calls ``shown``; of the ``wanted`` stems."""
     files = []
-    for path in folder.iterdir() if folder.is_dir() else ():
+    for path in _entries(folder):
         role = _role(path.name, name) if path.suffix == ".tif" else None
-        if role is not None:
+        if role is not None and (wanted is None or path.stem in wanted):
             files.append(_scene_file(path, name, role[0], backstop=role[1]))
+    check_all_there([file.path.stem for file in files], wanted, shown)
     if not files:
         msg = f"{shown} holds no scene {name}-NN.tif; gather some, or check --name"
         raise NothingUsableError(msg)

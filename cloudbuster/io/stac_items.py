@@ -22,6 +22,7 @@ from shapely.geometry.polygon import orient
 
 from cloudbuster.core.bands import BANDS
 from cloudbuster.core.grid import MosaicGrid
+from cloudbuster.errors import redacted
 from cloudbuster.io.scene_raster import CLOUD_DISTANCE_BAND, SCENE_INDEX_BAND
 from cloudbuster.io.tiled_raster import NODATA
 from cloudbuster.io.uri import is_remote, join, write_bytes
@@ -246,7 +247,9 @@ def _properties(mosaic: MosaicDescription) -> dict[str, Any]:
         "cloudbuster:scenes": [_scene_row(scene) for scene in mosaic.scenes],
     }
     if mosaic.request is not None:
-        properties["cloudbuster:request"] = mosaic.request.model_dump(mode="json", by_alias=True)
+        # Whoever gets the mosaic gets the item: keys that the request was read with stay here.
+        text = redacted(mosaic.request.model_dump_json(by_alias=True))
+        properties["cloudbuster:request"] = orjson.loads(text)
     return properties
 
 

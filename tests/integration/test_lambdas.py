@@ -18,7 +18,7 @@ from cloudbuster.adapters import load_request
 from cloudbuster.aws.merging import MergeTask, merge_task
 from cloudbuster.aws.runs import ASSESS, PLAN
 from cloudbuster.aws.settings import StackSettings
-from cloudbuster.errors import NothingUsableError
+from cloudbuster.errors import GridError, NothingUsableError, RequestError
 from cloudbuster.gather import gather_scene
 from cloudbuster.io.documents import read_document
 from cloudbuster.models import Assessment, GatherTask, MosaicRequest, RunStatus
@@ -82,7 +82,7 @@ class Machine:
 @pytest.fixture
 def topic(monkeypatch: pytest.MonkeyPatch) -> Topic:
     made = Topic()
-    monkeypatch.setattr(boto3, "client", lambda _service: made)
+    monkeypatch.setattr(boto3, "client", lambda _service, **_config: made)
     return made
 
 
@@ -154,6 +154,52 @@ def test_too_few_scenes_end_the_run_and_are_told(
     assert (outcome["stage"], outcome["error"]) == ("assess", "NothingUsableError")
     assert read_document(outcome["status_uri"], RunStatus).exit_code == 3
     assert "failed" in topic.told[0]["Subject"]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [],
+        "text",
+        5,
+        None,
+        {"run": 1},
+        {"plan": 5},
+        {"assess": 5},
+        {"error": 1},
+        {
+            "run": {
+                "id": "x",
+                **dict.fromkeys(("documents", "scenes", "tasks", "products"), "s3://x"),
+            }
+        },
+    ],
+)
+def test_an_input_that_is_no_request_is_refused_and_told(
+    machine: Callable[..., Machine], topic: Topic, given: object
+) -> None:
+    by_hand = machine()
+    with pytest.raises(RequestError, match="by-hand: ") as caught:
+        lambdas.query.handler({"request": given, "execution": "by-hand"}, None)
+    # What the machine holds then, by its first state and the Catch of Query.
+    by_hand.state = {"request": given}
+    cause = json.dumps({"errorMessage": str(caught.value), "errorType": "RequestError"})
+    outcome = by_hand.finish(error={"Error": "RequestError", "Cause": cause})
+    assert (outcome["run_id"], outcome["stage"], outcome["exit_code"]) == ("by-hand", "query", 5)
+    assert (outcome["error"], outcome["status_uri"]) == ("RequestError", None)
+    assert len(topic.told) == 1
+    assert list(by_hand.root.rglob("*.json")) == []
+
+
+def test_an_area_in_a_file_is_refused_before_the_catalog_is_searched(
+    machine: Callable[..., Machine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ring = [[0, 40], [20, 40], [20, 41], [0, 41], [0, 40]]
+    area = tmp_path / "wide.geojson"
+    area.write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
+    monkeypatch.setattr("cloudbuster.query.open_catalog", pytest.fail)
+    with pytest.raises(GridError, match=r"20\.00 degrees of longitude wide"):
+        machine(aoi={"uri": str(area)}).query()
 
 
 def test_a_budget_is_compared_before_the_first_job(machine: Callable[..., Machine]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 
 from cloudbuster.aws import client as aws_client
 from cloudbuster.aws import logs
@@ -45,6 +46,53 @@ def test_status_tells_of_the_last_attempt(invoke: Invoke, request_file: Path) ->
     code, _, err = invoke("status", "no-such-run")
     assert code == ExitCode.BAD_INPUT
     assert "give the run_id or the execution" in err.splitlines()[-1]
+
+
+def test_status_tells_of_the_last_attempt_forced_or_not(
+    invoke: Invoke, stack: Any, request_file: Path
+) -> None:
+    content = json.loads(request_file.read_text())
+    request_file.write_text(json.dumps({**content, "force": True}))
+    forced = json.loads(invoke("submit", request_file)[1])
+    name = forced["run_id"]
+    # A run that was started by force alone has no execution of its own name.
+    told = json.loads(invoke("status", name)[1])
+    assert (told["execution"], told["run_id"]) == (forced["execution"], name)
+    end(forced["execution"], "FAILED", error="KeyError", cause="'x'")
+    request_file.write_text(json.dumps(content))
+    plain = json.loads(invoke("submit", request_file)[1])
+    assert json.loads(invoke("status", name)[1])["execution"] == plain["execution"]
+    end(plain["execution"], "SUCCEEDED")
+    request_file.write_text(json.dumps({**content, "force": True}))
+    last = json.loads(invoke("submit", request_file)[1])["execution"]
+    told = json.loads(invoke("status", name)[1])
+    assert (told["execution"], told["state"]) == (last, "running")
+    # Each is still found by its own name.
+    found = [json.loads(invoke("status", each)[1]) for each in (forced["execution"], last)]
+    assert [each["state"] for each in found] == ["failed", "running"]
+    short = last.rsplit(":", 1)[1]
+    assert json.loads(invoke("status", short)[1])["execution"] == last
+    # Other runs' executions are nobody's attempt.
+    machine = last.rsplit(":", 1)[0].replace(":execution:", ":stateMachine:")
+    stack.start_execution(stateMachineArn=machine, name="another", input="{}")
+    assert json.loads(invoke("status", name)[1])["execution"] == last
+
+
+@pytest.mark.usefixtures("stack")
+def test_status_without_the_permission_is_no_missing_run(
+    invoke: Invoke, request_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = json.loads(invoke("submit", request_file)[1])["run_id"]
+
+    def denied(**_asked: Any) -> None:
+        response = {"Error": {"Code": "AccessDeniedException", "Message": "no"}}
+        raise ClientError(response, "DescribeExecution")
+
+    found = aws_client.client("stepfunctions")
+    monkeypatch.setattr(found, "describe_execution", denied)
+    code, _, err = invoke("status", name)
+    assert code == ExitCode.BAD_INPUT
+    assert err.splitlines()[-1].startswith("AccessError: ")
 
 
 @pytest.mark.usefixtures("stack")

@@ -1,5 +1,6 @@
 """The merge job: the same mosaic as a run on one machine, repairs of the backstop included."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ from pydantic import ValidationError
 
 from cloudbuster.aws.merging import MergeTask, merge_task, plan_merge
 from cloudbuster.aws.runs import ASSESS, RunPlaces
+from cloudbuster.aws.scene_lists import WantedScenes, write_task_scenes
+from cloudbuster.errors import RasterError
 from cloudbuster.filter import filter_scenes
 from cloudbuster.gather import gather_scenes
 from cloudbuster.io.documents import read_document, write_document
@@ -20,6 +23,7 @@ from cloudbuster.models import (
     MosaicRequest,
     RunResult,
     SceneFailure,
+    SceneRecord,
     Selection,
 )
 from cloudbuster.pipeline import run
@@ -60,23 +64,25 @@ def request_with_a_hole(tmp_path: Path) -> MosaicRequest:
 
 
 @pytest.fixture
-def gathered(tmp_path: Path, request_with_a_hole: MosaicRequest) -> MergeTask:
+def places(tmp_path: Path) -> RunPlaces:
+    root = str(tmp_path / "job")
+    return RunPlaces("m-1", f"{root}/runs", f"{root}/scenes", f"{root}/tasks", f"{root}/products")
+
+
+@pytest.fixture
+def gathered(places: RunPlaces, request_with_a_hole: MosaicRequest) -> MergeTask:
     """The same request, gathered by hand: a hole is left to repair."""
-    request, folder = request_with_a_hole, tmp_path / "job"
+    request = request_with_a_hole
     candidates = query_scenes(request.aoi, request.query)
     selection = filter_scenes(candidates, request.filter, bands=("B02",))
-    scenes = str(folder / "scenes")
-    gather_scenes(plan_tasks(selection, name="m", options=request.gather, output=scenes))
-    write_document(str(folder / "request.json"), request)
-    write_document(str(folder / "selection.json"), selection)
-    return MergeTask(
-        request=str(folder / "request.json"),
-        selection=str(folder / "selection.json"),
-        scenes=scenes,
-        output=str(folder),
-        assessment=str(folder / "assessment.json"),
-        result=str(folder / "products.json"),
-    )
+    tasks = plan_tasks(selection, name="m", options=request.gather, output=places.scenes)
+    gather_scenes(tasks)
+    write_document(places.document("request.json"), request)
+    write_document(places.document("selection.json"), selection)
+    write_task_scenes(places, tasks)
+    write_document(f"{places.tasks}/1.json", tasks[0])
+    plan = plan_merge(places, [], (), part_cells=4096)
+    return read_document(plan["merge_task_uri"], MergeTask)
 
 
 def check_repaired(task: MergeTask, result: MergeResult, wanted: RunResult) -> None:
@@ -121,10 +127,79 @@ def test_the_steps_of_a_mosaic_in_parts_do_what_the_one_job_does(
     check_repaired(gathered, made[4], run(request_with_a_hole))
 
 
-@pytest.fixture
-def places(tmp_path: Path) -> RunPlaces:
-    root = str(tmp_path)
-    return RunPlaces("m-1", f"{root}/runs", f"{root}/scenes", f"{root}/tasks", f"{root}/products")
+def leave(places: RunPlaces, stem: str, like: str) -> None:
+    """Leave a scene of another attempt beside the others."""
+    folder = Path(places.scenes)
+    shutil.copy(folder / f"{like}.tif", folder / f"{stem}.tif")
+    record = read_document(str(folder / f"{like}.json"), SceneRecord)
+    changes = {"index": int(stem[-2:]), "item_id": "OTHER", "raster": f"{stem}.tif"}
+    write_document(str(folder / f"{stem}.json"), record.model_copy(update=changes))
+
+
+STEPS: tuple[tuple[dict[str, object], ...], ...] = (
+    ({},),
+    ({"step": "survey"}, {"step": "part", "part": 1}, {"step": "assemble"}),
+)
+
+
+@pytest.mark.parametrize("steps", STEPS, ids=["whole", "parts"])
+def test_what_another_attempt_has_left_is_not_merged(
+    places: RunPlaces,
+    gathered: MergeTask,
+    request_with_a_hole: MosaicRequest,
+    steps: tuple[dict[str, object], ...],
+) -> None:
+    leave(places, "m-07", "m-01")
+    where = {"parts": f"{places.tasks}/parts", "part_cells": 1024}
+    for step in steps:
+        more = where if step.get("step") in ("part", "assemble") else {}
+        result = merge_task(gathered.model_copy(update={**step, **more}))
+    assert result is not None
+    check_repaired(gathered, result, run(request_with_a_hole))
+
+
+def test_a_scene_that_failed_is_not_merged_even_where_an_older_one_lies(
+    places: RunPlaces, gathered: MergeTask
+) -> None:
+    before = read_document(gathered.wanted or "", WantedScenes).stems
+    assert before == ("m-01", "backstop-m-02")
+    for path in Path(places.scenes).glob("backstop-m-02.json"):
+        older = read_document(str(path), SceneRecord)
+        write_document(str(path), older.model_copy(update={"task_fingerprint": "older"}))
+    plan = plan_merge(places, [{"index": 2, "status": "EXIT_5"}], (), part_cells=4096)
+    task = read_document(plan["merge_task_uri"], MergeTask)
+    assert read_document(task.wanted or "", WantedScenes).stems == ("m-01",)
+    result = merge_task(task)
+    assert result is not None
+    # The repair, which gets the next index, fills from the scene that is left.
+    with rasterio.open(result.cloudless) as mosaic:
+        assert set(np.unique(mosaic.read(2))) == {1, 3}
+    assert result.scene_count == 2
+
+
+def test_a_scene_that_failed_and_was_gathered_by_hand_is_merged(
+    places: RunPlaces, gathered: MergeTask
+) -> None:
+    document = Path(places.scenes, "backstop-m-02.json")
+    older = read_document(str(document), SceneRecord)
+    write_document(str(document), older.model_copy(update={"task_fingerprint": "older"}))
+    plan_merge(places, [{"index": 2, "status": "EXIT_5"}], (), part_cells=4096)
+    wanted = read_document(gathered.wanted or "", WantedScenes)
+    assert wanted.present(places.scenes) == {"m-01"}
+    write_document(str(document), older)
+    assert wanted.present(places.scenes) == {"m-01", "backstop-m-02"}
+    document.unlink()
+    assert wanted.present(places.scenes) == {"m-01"}
+
+
+@pytest.mark.parametrize("step", ["whole", "survey"])
+def test_a_scene_that_was_deleted_is_named(
+    places: RunPlaces, gathered: MergeTask, step: str
+) -> None:
+    for path in Path(places.scenes).glob("backstop-m-02.*"):
+        path.unlink()
+    with pytest.raises(RasterError, match="lacks 1 of 2 scenes, the first is backstop-m-02"):
+        merge_task(gathered.model_copy(update={"step": step}))
 
 
 def tasks_of_a_grid(places: RunPlaces, width: int, height: int) -> None:
@@ -148,22 +223,28 @@ def tasks_of_a_grid(places: RunPlaces, width: int, height: int) -> None:
         }
     )
     write_document(f"{places.tasks}/1.json", task)
+    write_task_scenes(places, [task])
 
 
 def test_a_small_mosaic_is_merged_by_one_job(places: RunPlaces) -> None:
     tasks_of_a_grid(places, 4096, 4096)
-    plan = plan_merge(places, (), part_cells=4096)
+    plan = plan_merge(places, [], (), part_cells=4096)
     assert set(plan) | {"more_rounds", "scenes"} == set(ASSESS)
     assert (plan["part_count"], plan["parts"]) == (1, [1])
     task = read_document(plan["merge_task_uri"], MergeTask)
     assert (task.step, task.parts) == ("whole", None)
-    assert [path.name for path in Path(places.tasks).iterdir()] == ["1.json", "merge.json"]
+    assert sorted(path.name for path in Path(places.tasks).iterdir()) == [
+        "1.json",
+        "merge.json",
+        "scenes.json",
+        "wanted.json",
+    ]
 
 
 def test_a_large_mosaic_is_merged_in_parts(places: RunPlaces) -> None:
     tasks_of_a_grid(places, 4097, 4096)
     failure = SceneFailure(item_id="b", index=2, error="RasterError", message="torn")
-    plan = plan_merge(places, (failure,), part_cells=4096)
+    plan = plan_merge(places, [], (failure,), part_cells=4096)
     assert plan["parts"] == [1, 2]
     survey, merge = (
         read_document(plan[key], MergeTask) for key in ("survey_task_uri", "merge_task_uri")
@@ -178,7 +259,7 @@ def test_a_large_mosaic_is_merged_in_parts(places: RunPlaces) -> None:
 
 def test_a_huge_mosaic_is_merged_in_larger_parts(places: RunPlaces) -> None:
     tasks_of_a_grid(places, 1024 * 40, 1024 * 40)
-    plan = plan_merge(places, (), part_cells=1024)
+    plan = plan_merge(places, [], (), part_cells=1024)
     assert plan["part_count"] == 100
     assert read_document(plan["merge_task_uri"], MergeTask).part_cells == 4096
 

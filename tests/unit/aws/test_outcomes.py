@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
-from cloudbuster.aws.outcomes import Stopped, enter, finish, status
+from cloudbuster.aws.outcomes import Stopped, enter, finish, status, teller
 from cloudbuster.aws.runs import UNHEARD, RunPlaces, run_id
 from cloudbuster.aws.settings import StackSettings
+from cloudbuster.errors import TryAgainError
 from cloudbuster.io.documents import read_document, write_document
 from cloudbuster.models import MosaicRequest, RunStatus
 from tests.unit.aws.test_runs import REQUEST
@@ -171,6 +173,99 @@ def test_telling_that_fails_is_done_again(stack: Stack) -> None:
         finish(event(), stack.settings, tell)
     assert stack.read().state == "running"
     assert stack.handle(event()) is not None
+
+
+def last_state(**state: Any) -> dict[str, Any]:
+    """Payload of the last state."""
+    times = {"started": "2026-01-01T00:00:00Z", "ended": "2026-01-01T00:01:00Z"}
+    return {"state": state, "execution": RUN, **times}
+
+
+def unreachable(_subject: str, _message: str) -> None:
+    msg = "sns publish: out of reach; try again"
+    raise TryAgainError(msg)
+
+
+def test_a_failure_that_the_last_state_could_not_tell_is_told_as_it_is(
+    stack: Stack, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_document(stack.run.document("request.json"), MOSAIC)
+    cause = json.dumps({"errorMessage": "no scene: widen"})
+    failed = last_state(
+        run=stack.run.state(), error={"Error": "NothingUsableError", "Cause": cause}
+    )
+    with pytest.raises(TryAgainError, match="sns publish"):
+        finish(failed, stack.settings, unreachable)
+    assert (stack.read().state, stack.read().exit_code) == ("failed", 3)
+    unheard = event(state="FAILED", error=UNHEARD, cause="see the history")
+    with pytest.raises(TryAgainError, match="sns publish"):
+        finish(unheard, stack.settings, unreachable)
+    caplog.clear()
+    outcome = stack.handle(unheard)
+    assert outcome is not None
+    assert stack.told == [outcome]
+    assert (outcome["error"], outcome["cause"]) == ("NothingUsableError", "no scene: widen")
+    assert (outcome["exit_code"], outcome["stage"]) == (3, "filter")
+    assert stack.read().error == "NothingUsableError: no scene: widen"
+    assert [record.__dict__["infrastructure"] for record in caplog.records] == [False]
+
+
+def test_a_mosaic_that_nobody_could_be_told_of_is_no_failure(
+    stack: Stack, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_document(stack.run.document("request.json"), MOSAIC)
+    done = last_state(run=stack.run.state(), plan={}, gathered=[], assess={})
+    # The function fails, which raises its alarm, and is tried again.
+    with pytest.raises(TryAgainError, match="sns publish"):
+        finish(done, stack.settings, unreachable)
+    assert stack.read().state == "succeeded"
+    # Then the machine asks for what the execution answers.
+    done["state"]["untold"] = {"Error": "TryAgainError", "Cause": "{}"}
+    outcome = finish(done, stack.settings, unreachable)
+    assert outcome is not None
+    assert outcome["state"] == "succeeded"
+    assert [record.message for record in caplog.records] == 2 * ["outcome_untold"]
+    assert stack.handle(done) == outcome
+    assert stack.told == [outcome]
+
+
+def test_a_mosaic_of_which_every_telling_died_ends_as_its_execution(stack: Stack) -> None:
+    stack.write(state="succeeded", exit_code=0, stage="merge")
+    unheard = event(state="FAILED", error=UNHEARD, cause="see the history")
+    assert stack.handle(unheard) is not None
+    assert (stack.read().state, stack.read().exit_code) == ("failed", 1)
+    assert stack.handle(unheard) is None
+
+
+def test_an_execution_that_step_functions_ended_before_its_first_document_is_told(
+    stack: Stack,
+) -> None:
+    large = event("by-hand", "FAILED", input=None, error="States.DataLimitExceeded", cause="size")
+    outcome = stack.handle(large)
+    assert outcome is not None
+    assert (outcome["error"], outcome["run_id"]) == ("WorkflowDataLimitExceeded", "by-hand")
+
+
+def test_the_topic_is_told_and_what_it_answers_is_worth_another_try(stack: Stack) -> None:
+    published: list[dict[str, str]] = []
+
+    class Topic:
+        def publish(self, **message: str) -> None:
+            published.append(message)
+            if len(published) > 1:
+                raise EndpointConnectionError(endpoint_url="https://sns")
+
+    def client(_service: str, *, config: Any) -> Topic:
+        # Three tries of 15 s are over before the function's two minutes.
+        assert config.retries["total_max_attempts"] * (config.connect_timeout + 10) < 60
+        return Topic()
+
+    settings = stack.settings.model_copy(update={"topic_arn": "arn:topic"})
+    tell = teller(settings, client)
+    tell("a", "b")
+    assert published == [{"TopicArn": "arn:topic", "Subject": "a", "Message": "b"}]
+    with pytest.raises(TryAgainError, match=r"sns publish: .*https://sns.*; try again"):
+        tell("a", "b")
 
 
 def test_an_alarm_is_raised_for_a_failure_and_not_for_who_stops_a_run(

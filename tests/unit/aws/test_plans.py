@@ -10,7 +10,7 @@ from cloudbuster.aws import plans
 from cloudbuster.aws.plans import assess_round, gather_results, made_once, write_plan
 from cloudbuster.aws.runs import RunPlaces
 from cloudbuster.aws.settings import StackSettings
-from cloudbuster.errors import NothingUsableError, RequestError
+from cloudbuster.errors import JobsFailedError, JobsTryAgainError, NothingUsableError, RequestError
 from cloudbuster.models import DetectorOptions, Dropped, GatherTask, GridDocument, MosaicRequest
 from tests.unit.aws.test_runs import REQUEST
 
@@ -151,8 +151,23 @@ def test_scenes_that_an_earlier_attempt_gathered_count(tmp_path: Path, run: RunP
     plan = write_plan(run, tasks(run, 5), request(), stack(tmp_path), anew=False)
     counts, _ = assess_round(run, plan, [], request())
     assert counts["gathered"] == 5
-    lost = [{"index": number, "status": "FAILED"} for number in (1, 2)]
-    with pytest.raises(NothingUsableError, match="3 of 5"):
+
+
+@pytest.mark.parametrize(
+    ("end", "error"),
+    [
+        ("EXIT_3", NothingUsableError),
+        ("EXIT_75", JobsTryAgainError),
+        ("EXIT_137", JobsFailedError),
+        ("FAILED", JobsFailedError),
+    ],
+)
+def test_too_few_scenes_end_the_round_by_what_kept_them_back(
+    tmp_path: Path, run: RunPlaces, end: str, error: type[Exception]
+) -> None:
+    plan = write_plan(run, tasks(run, 5), request(), stack(tmp_path), anew=False)
+    lost = [{"index": number, "status": end} for number in (1, 2)]
+    with pytest.raises(error, match=f"3 of 5 .* 2 {end}; .*cloudbuster logs {run.id} --scene 1 "):
         assess_round(run, plan, lost, request())
 
 

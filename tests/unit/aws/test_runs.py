@@ -21,7 +21,17 @@ from cloudbuster.aws.runs import (
     stored_aoi,
 )
 from cloudbuster.aws.settings import StackSettings
-from cloudbuster.errors import ExitCode, NothingUsableError, RequestError
+from cloudbuster.errors import (
+    AoiError,
+    CloudBusterError,
+    ExitCode,
+    GridError,
+    JobsFailedError,
+    JobsTryAgainError,
+    NothingUsableError,
+    RequestError,
+    TryAgainError,
+)
 
 SQUARE = {"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]]]}
 QUERY = {"mindate": ["2020-05-01"], "maxdate": ["2020-10-01"]}
@@ -104,6 +114,41 @@ def test_pytorch_needs_a_stack_that_has_it() -> None:
     assert found.gather.detector.type == "pytorch"
 
 
+@pytest.mark.parametrize(
+    ("document", "kind"),
+    [([], "list"), ("text", "str"), (5, "int"), (None, "null"), (True, "bool")],
+)
+def test_what_is_no_object_is_told_what_a_request_is(document: object, kind: str) -> None:
+    with pytest.raises(RequestError, match=f"^x: {kind}, no request: give a JSON object with name"):
+        admit(document, source="x", settings=STACK)
+
+
+def box(west: float, south: float, east: float, north: float) -> dict[str, Any]:
+    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+    return {"type": "Polygon", "coordinates": [ring]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "told"),
+    [
+        ({"aoi": box(0, 40, 20, 41)}, GridError, "20.00 degrees of longitude wide, a UTM zone 6"),
+        ({"gather": {"crs": "utm-each"}}, GridError, "one mosaic per zone"),
+        ({"gather": {"crs": "EPSG:1"}}, GridError, "no CRS 'EPSG:1' exists"),
+        ({"aoi": box(10, -89, 11, -88)}, AoiError, "aoi: "),
+        ({"aoi": {"type": "Point", "coordinates": [0, 0]}}, AoiError, "aoi: "),
+    ],
+)
+def test_an_area_that_no_mosaic_can_hold_is_refused_before_a_run_starts(
+    changes: dict[str, Any], error: type[CloudBusterError], told: str
+) -> None:
+    with pytest.raises(error, match=f"^test: .*{told}"):
+        request(**changes)
+
+
+def test_an_area_in_a_file_is_left_to_who_may_read_it() -> None:
+    assert request(aoi={"uri": "s3://theirs/a.geojson"}).aoi == {"uri": "s3://theirs/a.geojson"}
+
+
 def test_a_malformed_request_is_named_with_what_is_meant() -> None:
     with pytest.raises(RequestError, match=r"requests/a\.json: .*did you mean filter"):
         parsed({**REQUEST, "filtre": {}})
@@ -131,11 +176,48 @@ def test_a_large_geojson_is_referred_to_by_its_content() -> None:
 
 
 def test_too_few_scenes_say_how_many() -> None:
-    check_success("run", gathered=4, selected=5, least=0.8)
+    check_success("run", failed={2: "EXIT_3"}, selected=5, least=0.8)
     with pytest.raises(NothingUsableError, match="3 of 5 scenes of run were gathered"):
-        check_success("run", gathered=3, selected=5, least=0.8)
+        check_success("run", failed={2: "EXIT_3", 3: "EXIT_5"}, selected=5, least=0.8)
     with pytest.raises(NothingUsableError, match="0 of 0"):
-        check_success("run", gathered=0, selected=0, least=0)
+        check_success("run", failed={}, selected=0, least=0)
+
+
+@pytest.mark.parametrize(
+    ("ends", "least", "error", "told"),
+    [
+        # Enough would have been gathered, had those that may succeed later.
+        ("75 75 0 0 0", 0.8, JobsTryAgainError, "others: 2 EXIT_75; submit it again; .* --scene 1"),
+        ("3 75 0 0 0", 0.8, JobsTryAgainError, "others: 1 EXIT_3, 1 EXIT_75; .* --scene 2 "),
+        ("75 75", 0, JobsTryAgainError, "0 of 2"),
+        ("- 75 0 0 0", 0.8, JobsTryAgainError, "--scene 2 "),
+        # No host, a bug, no memory, a signal: the stack's, where it is these that count.
+        ("- - - - -", 0.8, JobsFailedError, "0 of 5 .* others: 5 FAILED; .* doctor .* --scene 1 "),
+        ("1 1 0 0 0", 0.8, JobsFailedError, "2 EXIT_1"),
+        ("137 137 0 0 0", 0.8, JobsFailedError, "2 EXIT_137"),
+        ("143 139 0 0 0", 0.8, JobsFailedError, "1 EXIT_143, 1 EXIT_139"),
+        ("75 - - - 0", 0.8, JobsFailedError, "3 FAILED, 1 EXIT_75; .* --scene 2 "),
+        # The scenes' own, whatever befell the others.
+        ("3 5 - 0 0", 0.8, NothingUsableError, "--scene 1 "),
+        ("3 3 75 75 -", 0.8, NothingUsableError, "2 EXIT_3, 2 EXIT_75, 1 FAILED"),
+        ("75 3 3 0 0", 0.8, NothingUsableError, "--scene 2 "),
+        ("3 3", 0, NothingUsableError, "0 of 2"),
+    ],
+)
+def test_too_few_scenes_are_told_by_what_kept_them_back(
+    ends: str, least: float, error: type[CloudBusterError], told: str
+) -> None:
+    statuses = ["FAILED" if end == "-" else f"EXIT_{end}" for end in ends.split()]
+    failed = {n: status for n, status in enumerate(statuses, start=1) if status != "EXIT_0"}
+    with pytest.raises(error, match=told) as caught:
+        check_success("run", failed=failed, selected=len(statuses), least=least)
+    assert type(caught.value) is error
+    # What is not the scenes' own raises the alarm, and the machine does not ask for it again.
+    cause = json.dumps({"errorMessage": str(caught.value)})
+    failure = failure_of({"Error": error.__name__, "Cause": cause})
+    assert failure.is_infrastructure is (error is not NothingUsableError)
+    assert failure.exit_code is error.exit_code
+    assert error is not TryAgainError
 
 
 JOB = {"JobName": "x-merge", "StatusReason": "Essential container in task exited"}
@@ -236,6 +318,8 @@ def test_scenes_of_another_region_cost_their_way() -> None:
     at_home = estimate(home="L2A")
     assert at_home == 0.09
     assert estimate(home="L1C") == pytest.approx(at_home + 0.2)
+    # 10 twins: 0.1 hours of a job each, and 0.8 GB from the other region.
+    assert estimate(home="L2A", with_twins=True) == pytest.approx(at_home + 0.1 + 0.16)
     # A stack in a third region has no scenes near.
     assert estimate(home=None) == estimate(home="L1C")
 
@@ -274,5 +358,5 @@ def test_a_request_too_large_to_start_with_is_refused_where_it_is_admitted() -> 
             "maxdate": ["2023-02-01"] * 12_000,
         },
     }
-    with pytest.raises(RequestError, match="over 262144 bytes"):
+    with pytest.raises(RequestError, match="over 220000 bytes"):
         admit(document, source="requests/m.json", settings=settings)

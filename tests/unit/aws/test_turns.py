@@ -7,6 +7,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from cloudbuster.aws import turns
@@ -81,6 +82,29 @@ def test_the_turn_of_who_was_killed_is_taken_over_by_one(
         assert is_ours
         # Another one that has seen the same object finds it changed.
         assert not turns._written(ask, "store", "turns/start-run", IfMatch=seen)
+
+
+def test_a_turn_that_was_given_back_while_it_was_taken_over_is_not_ours(
+    s3: Any, ask: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S3 answers a write under If-Match with NoSuchKey where the object is gone."""
+    s3.put_object(Bucket="store", Key="turns/start-run", Body=b"killed")
+    later(monkeypatch, LEASE_S + 1)
+    tried: list[str] = []
+    put = s3.put_object
+
+    def gone(**asked: Any) -> Any:
+        if "IfMatch" not in asked or tried:
+            return put(**asked)
+        tried.append(asked["IfMatch"])
+        s3.delete_object(Bucket="store", Key="turns/start-run")
+        raise ClientError({"Error": {"Code": "NoSuchKey", "Message": "gone"}}, "PutObject")
+
+    monkeypatch.setattr(s3, "put_object", gone)
+    with turn(ask, TURN) as is_ours:
+        assert is_ours
+    assert len(tried) == 1
+    assert keys(s3) == []
 
 
 def test_s3_that_does_not_answer_is_worth_another_try(ask: Call) -> None:

@@ -167,6 +167,28 @@ def test_the_page_holds_no_place_and_no_time(tmp_path: Path) -> None:
     assert page_of(tmp_path, request=elsewhere)[1] == first
 
 
+def test_keys_in_the_request_stay_out_of_what_is_handed_on(tmp_path: Path) -> None:
+    write_three(tmp_path)
+    request = MosaicRequest.model_validate(
+        {
+            "name": "m",
+            "aoi": {"type": "Point", "coordinates": [15, 46]},
+            "query": {
+                "mindate": ["2020-01-01"],
+                "maxdate": ["2020-02-01"],
+                "catalog": "https://user:secret@stac.example/v1?token=abc123&x=1",
+            },
+        }
+    )
+    page, content = page_of(tmp_path, request=request)
+    item = (tmp_path / "m.json").read_text()
+    for text in (content, item):
+        assert "secret" not in text
+        assert "abc123" not in text
+    assert "https://***@stac.example/v1?token=***&x=1" in page.words
+    assert "https://***@stac.example/v1?token=***&x=1" in item
+
+
 def test_scenes_without_documents_are_shown_too(tmp_path: Path) -> None:
     folder = tmp_path / "scenes"
     pixels = np.full((4, *GRID.shape), 7)
