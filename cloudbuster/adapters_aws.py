@@ -77,16 +77,8 @@ def status(flags: Flags) -> str:
 
 def logs(flags: Flags) -> str:
     """``cloudbuster logs``: what a job has said."""
-    jobs = [
-        *([f"gather-{flags['scene']}"] if flags["scene"] else []),
-        *([f"part-{flags['part']}"] if flags["part"] else []),
-        *(["survey"] if flags["survey"] else []),
-    ]
-    if len(jobs) > 1:
-        msg = "--scene, --part and --survey name one job each; give one of them, or none"
-        raise RequestError(msg)
     stack = DeployedStack.find(flags["stack"])
-    return "\n".join(job_log(flags["run"], stack, job=jobs[0] if jobs else "merge"))
+    return "\n".join(job_log(flags["run"], stack, job=flags["job"]))
 
 
 def doctor(flags: Flags) -> tuple[str, CloudBusterError | None]:

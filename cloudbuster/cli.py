@@ -309,6 +309,10 @@ def main(arguments: list[str] | None = None, *, command: click.Command = cli) ->
         sys.exit(int(ExitCode.DONE))
     except CloudBusterError as error:
         _fail(f"{type(error).__name__}: {error}", error.exit_code)
+    except SystemExit as stop:
+        if stop.code != int(ExitCode.TERMINATED):
+            raise
+        _fail("Terminated: stopped; run the same command again to resume", ExitCode.TERMINATED)
     sys.exit(int(ExitCode.DONE))
 
 

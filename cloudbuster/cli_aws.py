@@ -88,6 +88,16 @@ def logs(**flags: Any) -> None:  # noqa: ANN401 -- click passes each flag by its
     """Print what a job of a run has said."""
     from cloudbuster import adapters_aws
 
+    named = {
+        f"gather-{flags['scene']}": flags.pop("scene"),
+        f"part-{flags['part']}": flags.pop("part"),
+        "survey": flags.pop("survey"),
+    }
+    jobs = [name for name, is_given in named.items() if is_given] or ["merge"]
+    if len(jobs) > 1:
+        msg = "--scene, --part and --survey name one job each; give one of them, or none"
+        raise click.UsageError(msg)
+    flags["job"] = jobs[0]
     click.echo(adapters_aws.logs(flags))
 
 

@@ -19,12 +19,13 @@ from cloudbuster.io.cog import CogBand, CogWriter, open_cog_writer, scratch_fold
 from cloudbuster.io.documents import write_document
 from cloudbuster.io.folders import input_folder, output_folder
 from cloudbuster.io.gdal_env import gdal_env
-from cloudbuster.io.mosaic_blocks import MosaicBlocks, SceneBlocks, Tally
+from cloudbuster.io.mosaic_blocks import MosaicBlocks, SceneBlocks, Tally, mosaic_grid
 from cloudbuster.io.mosaic_parts import Part, PartBlocks, write_part
 from cloudbuster.io.preview import write_preview
 from cloudbuster.io.report import ReportFiles, write_report
 from cloudbuster.io.scene_files import (
     check_name,
+    files_of,
     find_records,
     is_scene_file,
     scenes_in,
@@ -138,7 +139,7 @@ def merge_part(
     """
     _check_composite(composite)
     records = find_records(input_path, part.name, wanted=wanted)
-    window = part.window(records[0].grid.grid())
+    window = part.window(mosaic_grid(files_of(records)))
     with (
         gdal_env(),
         scenes_meeting(input_path, records, window) as files,
@@ -200,6 +201,7 @@ def merge_parts(
     """
     _check_composite(composite)
     records = find_records(input_path, name, wanted=wanted)
+    mosaic_grid(files_of(records))
     scenes = tuple(_Scene(record.index, record.backstop, record) for record in records)
     mosaic = _Mosaic(name, composite, scenes, request, assessment)
     blocks = PartBlocks(parts_path, name, cells, records, composite)

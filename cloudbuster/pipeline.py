@@ -180,12 +180,14 @@ class _Line:
     def _gather_once(
         self, selection: Selection, workers: int
     ) -> tuple[GatherReport, list[GatherTask]]:
+        planned = self._planned()
         tasks = plan_tasks(
             selection,
             name=self.request.name,
             options=self.request.gather,
             output=str(self.folder / "scenes"),
-            known=self._radiometry(),
+            known=_decided(planned),
+            stamps={str(task.item["id"]): task.file_stamps for task in planned if task.file_stamps},
         )
         for number, task in enumerate(tasks, start=1):
             write_document(str(self.folder / "tasks" / f"{number:04d}.json"), task)
@@ -197,21 +199,17 @@ class _Line:
         report.raise_for_failures(self.request.limits.min_success_fraction)
         return report, tasks
 
-    def _radiometry(self) -> dict[str, Radiometry]:
-        """Find what an earlier round, or an earlier run, decided of each scene's offset."""
-        known: dict[str, Radiometry] = {}
+    def _planned(self) -> list[GatherTask]:
+        """Read the tasks that an earlier round, or an earlier run, has planned."""
         if self._force_scenes:
-            return known
+            return []
+        planned = []
         for path in sorted((self.folder / "tasks").glob("*.json")):
             try:
-                task = read_document(str(path), GatherTask)
-                is_valid = has_same_files(task)
+                planned.append(read_document(str(path), GatherTask))
             except BadInputError:
                 logger.warning("document_unreadable", extra={"path": str(path)})
-                continue
-            if task.radiometry is not None and is_valid:
-                known[str(task.item["id"])] = task.radiometry
-        return known
+        return planned
 
     def merge(self, records: tuple[SceneRecord, ...], assessment: Assessment) -> MergeResult:
         """Merge, unless the products of these very scenes are there."""
@@ -235,6 +233,18 @@ class _Line:
         reasons = None if assessment.covered else assessment.reasons
         self.status.succeed(products, fingerprint, reasons=reasons)
         return products
+
+
+def _decided(planned: list[GatherTask]) -> dict[str, Radiometry]:
+    """Find what was decided of each scene's offset, where its files are the same as then."""
+    known = {}
+    for task in planned:
+        try:
+            if task.radiometry is not None and has_same_files(task):
+                known[str(task.item["id"])] = task.radiometry
+        except BadInputError:
+            logger.warning("item_unreadable", extra={"item": str(task.item.get("id"))})
+    return known
 
 
 class _Status:

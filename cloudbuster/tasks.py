@@ -28,7 +28,7 @@ from cloudbuster.errors import (
     RequestError,
 )
 from cloudbuster.io.gdal_env import gdal_env
-from cloudbuster.io.local_files import files_fingerprint
+from cloudbuster.io.local_files import Stamps, file_stamps
 from cloudbuster.io.scene_looks import decide_radiometry
 from cloudbuster.io.scene_source import RasterSceneSource
 from cloudbuster.models import (
@@ -52,6 +52,7 @@ def plan_tasks(
     options: GatherOptions,
     output: str,
     known: Mapping[str, Radiometry] | None = None,
+    stamps: Mapping[str, Stamps] | None = None,
 ) -> list[GatherTask]:
     """Make the gather tasks of a selection.
 
@@ -67,6 +68,9 @@ def plan_tasks(
         Folder of the scenes.
     known : mapping of str to Radiometry, optional
         What an earlier call decided of the same scenes, by item id; the others are looked at.
+    stamps : mapping of str to tuple of str, optional
+        ``file_stamps`` of the tasks of an earlier call, by item id; they count for files that are
+        gone since.
 
     Returns
     -------
@@ -87,7 +91,8 @@ def plan_tasks(
     info = selection.cloudbuster
     scenes = _scenes(selection)
     # Before anything is read: a file that changes from now on is another one for the next plan.
-    files = {scene.id: _files_of(scene, options.detector) for scene in scenes}
+    before = stamps or {}
+    files = {scene.id: _files_of(scene, options.detector, before.get(scene.id)) for scene in scenes}
     bands = _bands(info.kind, options)
     grid = mosaic_grid(_area(info.aoi), scenes, bands, options)
     numbers = _numbers(info.entries, options.index_start)
@@ -100,7 +105,7 @@ def plan_tasks(
             backstop_index=numbers.get((item["id"], True)),
             grid=GridDocument.of(grid),
             radiometry=radiometry.get(item["id"]),
-            files_fingerprint=files[item["id"]],
+            file_stamps=files[item["id"]],
             **common,
         )
         for item in selection.features
@@ -108,7 +113,7 @@ def plan_tasks(
 
 
 def has_same_files(task: GatherTask) -> bool:
-    """Whether the files that a task reads on this machine are those it was planned with.
+    """Whether the files that a task reads on this machine are those it was planned with, or gone.
 
     Raises
     ------
@@ -116,13 +121,14 @@ def has_same_files(task: GatherTask) -> bool:
         Where its item is no scene.
     """
     scene = parse_scene(task.item, catalog=task.catalog)
-    return task.files_fingerprint == _files_of(scene, task.detector)
+    return task.file_stamps == _files_of(scene, task.detector, task.file_stamps)
 
 
-def _files_of(scene: Scene, detector: DetectorOptions) -> str | None:
+def _files_of(scene: Scene, detector: DetectorOptions, before: Stamps | None) -> Stamps | None:
     """Identify what decides a scene's pixels and lies on this machine: its files, the model's."""
     model = (detector.architecture, detector.weights, detector.donor_mask)
-    return files_fingerprint([*scene.hrefs, *(href for href in model if href is not None)])
+    hrefs = [*scene.hrefs, *(href for href in model if href is not None)]
+    return file_stamps(hrefs, before)
 
 
 def _scenes(selection: Selection) -> list[Scene]:

@@ -78,7 +78,8 @@ class MergeTask(Document):
     @model_validator(mode="after")
     def _check_run(self) -> Self:
         of_run = [self.request is None, self.selection is None, self.assessment is None]
-        if len(set(of_run)) > 1 or of_run[0] != (self.name is not None):
+        is_a_step = self.step != "whole" and self.name is not None
+        if len(set(of_run)) > 1 or of_run[0] != (self.name is not None) or is_a_step:
             msg = "give request, selection and assessment of a run, or the name alone"
             raise ValueError(msg)
         return self

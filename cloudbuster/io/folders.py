@@ -14,6 +14,14 @@ from cloudbuster.io import s3
 from cloudbuster.io.uri import join, local_path, scheme_of
 
 
+def names_in(uri: str) -> list[str]:
+    """Names of the files right in a folder or under an ``s3://`` prefix; none where it is not."""
+    if scheme_of(uri) == "s3":
+        return s3.list_names(uri)
+    folder = local_path(uri)
+    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
+
 @contextmanager
 def input_folder(uri: str, wanted: Callable[[str], bool]) -> Iterator[Path]:
     """Yield a local folder that holds the files of ``uri``.

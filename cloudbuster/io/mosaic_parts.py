@@ -24,6 +24,7 @@ from cloudbuster.io.gdal_env import RASTER_ERRORS, writing
 from cloudbuster.io.mosaic_blocks import MosaicBlocks, Pixels
 from cloudbuster.io.stac_items import QUALITY_BANDS
 from cloudbuster.io.tiled_raster import check_written, raster_profile, rasterio_window
+from cloudbuster.io.uri import replacing
 from cloudbuster.models import Document, GridDocument, SceneRecord
 
 KEYS = ("cloudless", "cloudy", "quality")
@@ -132,24 +133,28 @@ def write_part(
         Where a raster cannot be written, or the disk is full.
     """
     grid = source.grid.crop(window)
-    counts = {key: len(source.bands) + 1 for key in ("cloudless", "cloudy")}
-    counts["quality"] = len(QUALITY_BANDS)
+    counts = {key: _band_count(key, source.bands) for key in KEYS}
+    # Until all rasters are new, no document says what they were made of.
+    (folder / part.document).unlink(missing_ok=True)
     paths = {key: folder / name for key, name in part.rasters.items()}
-    with ExitStack() as stack:
+    with ExitStack() as finished, ExitStack() as stack:
         datasets: dict[str, Any] = {}
+        partials: list[Path] = []
         for key, path in paths.items():
+            partials.append(finished.enter_context(replacing(path)))
             stack.enter_context(writing(path))
             profile = {**raster_profile(grid, counts[key]), **SCRATCH_COMPRESSION, "nodata": None}
-            datasets[key] = stack.enter_context(rasterio.open(path, "w", **profile))
+            datasets[key] = stack.enter_context(rasterio.open(partials[-1], "w", **profile))
         for done, (block, pixels) in enumerate(source.blocks(), start=1):
             own = rasterio_window(block.shifted(-window.row, -window.col))
             for key, dataset in datasets.items():
                 if pixels[key].any():
                     dataset.write(pixels[key], window=own)
             emit(on_event, Event("merge", done, len(source), f"part {part.number}"))
-    for path in paths.values():
-        with writing(path):
-            check_written(path)
+        stack.close()
+        for partial in partials:
+            with writing(partial):
+                check_written(partial)
 
 
 class PartBlocks:
@@ -206,7 +211,13 @@ class PartBlocks:
                 yield from self._read(folder, part)
 
     def _check(self, path: Path, part: Part) -> None:
+        if not path.is_file():
+            msg = f"{path.name}: missing; merge this part again"
+            raise RasterError(msg)
         known = read_document(str(path), MergedPart)
+        if known.cells != part.cells:
+            msg = f"{path.name} is of parts of {known.cells} cells, not {part.cells}; merge again"
+            raise RasterError(msg)
         if known != part.described(self._records, self.bands, self._composite):
             msg = f"{path.name} was merged of other scenes than these; merge this part again"
             raise RasterError(msg)
@@ -214,8 +225,9 @@ class PartBlocks:
     def _read(self, folder: Path, part: Part) -> Iterator[tuple[GridWindow, Pixels]]:
         window = part.window(self.grid)
         with ExitStack() as stack:
+            grid = self.grid.crop(window)
             datasets = {
-                key: stack.enter_context(_opened(folder / file))
+                key: stack.enter_context(_opened(folder / file, grid, _band_count(key, self.bands)))
                 for key, file in part.rasters.items()
             }
             for block in self.grid.crop(window).blocks(BLOCK_SIZE):
@@ -223,14 +235,23 @@ class PartBlocks:
                 try:
                     pixels = {key: dataset.read(window=own) for key, dataset in datasets.items()}
                 except RASTER_ERRORS as error:
-                    msg = f"part {part.number}: broken ({error}); merge this part again"
+                    msg = f"part {part.number}: a raster is broken; merge this part again"
                     raise RasterError(msg) from error
                 yield block.shifted(window.row, window.col), pixels
 
 
-def _opened(path: Path) -> Any:  # noqa: ANN401 -- rasterio is untyped
+def _band_count(key: str, bands: tuple[str, ...]) -> int:
+    return len(QUALITY_BANDS) if key == "quality" else len(bands) + 1
+
+
+def _opened(path: Path, grid: MosaicGrid, count: int) -> Any:  # noqa: ANN401 -- rasterio is untyped
     try:
-        return rasterio.open(path, driver="GTiff")
+        dataset = rasterio.open(path, driver="GTiff")
     except RASTER_ERRORS as error:
         msg = f"{path.name}: missing or broken; merge this part again"
         raise RasterError(msg) from error
+    if (dataset.shape, dataset.count) != (grid.shape, count) or dataset.transform != grid.transform:
+        dataset.close()
+        msg = f"{path.name} is no raster of this part; merge this part again"
+        raise RasterError(msg)
+    return dataset

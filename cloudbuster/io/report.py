@@ -88,6 +88,7 @@ def write_report(
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["percent"] = percent
+    environment.filters["area"] = area
     page = environment.get_template("report.html").render(
         mosaic=mosaic,
         assessment=assessment,
@@ -106,6 +107,11 @@ def scene_colour(index: int) -> Colour:
     rgb = colorsys.hls_to_rgb(hue, LIGHTNESS[index % len(LIGHTNESS)], SATURATION)
     red, green, blue = (round(255 * part) for part in rgb)
     return red, green, blue
+
+
+def area(km2: float) -> str:
+    """Write an area: four digits that mean something, and no power of ten."""
+    return f"{km2:.4g}" if km2 < 1000 else f"{km2:,.0f}"
 
 
 def percent(share: float) -> str:

@@ -5,13 +5,13 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from cloudbuster.core.grid import GridWindow
 from cloudbuster.errors import NothingUsableError, RasterError, RequestError
-from cloudbuster.io.folders import input_folder
+from cloudbuster.io.folders import input_folder, names_in
 from cloudbuster.io.scene_raster import BACKSTOP_PREFIX, OpenScenes, scene_stem
 from cloudbuster.io.uri import join, local_path, read_bytes
 from cloudbuster.models import MAX_SCENE_INDEX, MosaicName, SceneRecord
@@ -99,20 +99,32 @@ def find_records(
     NothingUsableError
         Where there is none.
     RasterError
-        Where one that is wanted is missing.
+        Where one that is wanted is missing, or a raster has no document.
     RequestError
         Where one breaks the contract.
     """
     check_name(name)
-    is_document = partial(_is_document, name=name, wanted=wanted)
-    with input_folder(input_path, is_document) as folder:
-        paths = [path for path in _entries(folder) if is_document(path.name)]
-        records = [_record(path, name) for path in paths]
-    check_all_there([path.stem for path in paths], wanted, input_path)
-    if not records:
+    ours = partial(is_scene_file, name=name, wanted=wanted)
+    names = {PurePosixPath(file_name) for file_name in names_in(input_path) if ours(file_name)}
+    documents = {path.name for path in names if path.suffix == ".json"}
+    check_all_there([PurePosixPath(document).stem for document in documents], wanted, input_path)
+    unknown = sorted(path.name for path in names if path.with_suffix(".json").name not in documents)
+    if unknown:
+        msg = f"{input_path}: {unknown[0]} has no document beside it; gather this scene again"
+        raise RasterError(msg)
+    if not documents:
         msg = f"{input_path} holds no scene {name}-NN.json; gather some, or check --name"
         raise NothingUsableError(msg)
+    with input_folder(input_path, documents.__contains__) as folder:
+        records = [_record(folder / document, name) for document in documents]
     return tuple(sorted(records, key=lambda record: (record.backstop, record.index)))
+
+
+def files_of(records: tuple[SceneRecord, ...]) -> tuple[SceneFile, ...]:
+    """Make scenes of their records alone, wherever their rasters lie, each index of one item."""
+    files = [SceneFile(Path(each.raster), each.index, each.backstop, each) for each in records]
+    _check_indices(files)
+    return tuple(files)
 
 
 @contextmanager
@@ -160,10 +172,6 @@ def check_all_there(stems: Collection[str], wanted: Collection[str] | None, wher
 
 def _entries(folder: Path) -> list[Path]:
     return list(folder.iterdir()) if folder.is_dir() else []
-
-
-def _is_document(file_name: str, *, name: str, wanted: Collection[str] | None) -> bool:
-    return file_name.endswith(".json") and is_scene_file(file_name, name=name, wanted=wanted)
 
 
 def is_scene_file(file_name: str, *, name: str, wanted: Collection[str] | None = None) -> bool:

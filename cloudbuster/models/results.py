@@ -40,7 +40,7 @@ class MergeResult(Document):
     quality: str
     item: str
     preview: str
-    report: str
+    report: str | None = Field(None, description="Null of a mosaic made before there were reports.")
     scene_count: int
     clear_fraction: float = Field(description="Share of the grid's cells that are clear.")
     backstop_fraction: float

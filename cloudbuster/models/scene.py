@@ -1,9 +1,9 @@
 """One scene of a mosaic: the task that decides it, and the record of what came of it."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from cloudbuster.core.bands import Kind
 from cloudbuster.core.grid import MosaicGrid
@@ -103,10 +103,10 @@ class GatherTask(Document):
         None, description="Decided beforehand, with the other scenes; null to decide it by itself."
     )
     on_radiometry_conflict: OnRadiometryConflict = "trust-pixels"
-    files_fingerprint: str | None = Field(
+    file_stamps: tuple[str | None, ...] | None = Field(
         None,
-        description="Of sizes and modification times of the scene's and the detector's files on "
-        "this machine, when the task was planned; null where all are elsewhere.",
+        description="Size and modification time of each of the scene's and the detector's files "
+        "that was on this machine when the task was planned; null where all are elsewhere.",
     )
     output: str = Field(description="Folder or prefix of the scenes.")
 
@@ -144,6 +144,12 @@ class SceneRecord(Document):
     task_fingerprint: str = Field(description="Of the task that made it.")
     version: str = Field(description="Of this package.")
     item: Item
+
+    @field_validator("acquired")
+    @classmethod
+    def _in_utc(cls, value: datetime | None) -> datetime | None:
+        """Take a time without a zone as UTC, in which every catalog counts."""
+        return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
 
 
 class SceneFailure(Document):

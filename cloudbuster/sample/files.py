@@ -12,6 +12,7 @@ import rasterio
 import rasterio.shutil
 from rasterio.windows import Window
 
+from cloudbuster.io.gdal_env import CACHE_BYTES
 from cloudbuster.sample import plan
 from cloudbuster.sample.product import Block
 
@@ -20,7 +21,7 @@ BLOCK_PIXELS = 1830
 # Earth Search's COGs have overviews 2 to 16; a small raster gets those with 32 pixels or more.
 MAX_OVERVIEWS = 4
 MIN_OVERVIEW_PIXELS = 32
-GDAL_OPTIONS = {"GDAL_PAM_ENABLED": "NO", "GDAL_CACHEMAX": 256, "GDAL_NUM_THREADS": "1"}
+GDAL_OPTIONS = {"GDAL_PAM_ENABLED": "NO", "GDAL_CACHEMAX": CACHE_BYTES, "GDAL_NUM_THREADS": "1"}
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """A mosaic merged in parts is the mosaic merged at once."""
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +9,14 @@ import numpy as np
 import pytest
 
 from cloudbuster.core.grid import MosaicGrid
-from cloudbuster.errors import NothingUsableError, RasterError, RequestError, TryAgainError
+from cloudbuster.errors import (
+    GridError,
+    NothingUsableError,
+    RasterError,
+    RequestError,
+    TryAgainError,
+)
+from cloudbuster.events import Event
 from cloudbuster.io import gdal_env, s3
 from cloudbuster.io.mosaic_parts import Part, part_windows
 from cloudbuster.merge import merge_part, merge_parts, merge_scenes, product_paths
@@ -144,6 +152,43 @@ def test_parts_of_other_scenes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RasterError, match="merged of other scenes"):
         put_together(parts, str(own), str(tmp_path / "out"))
     assert not list((tmp_path / "out").glob("*"))
+
+
+def test_a_part_that_was_stopped_half_way_is_no_part(scenes: Path, tmp_path: Path) -> None:
+    parts = str(tmp_path / "parts")
+    merge_all_parts(str(scenes), parts)
+    before = {path.name for path in Path(parts).iterdir()}
+
+    def interrupt(_event: Event) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        merge_part(str(scenes), parts, part=Part("m", 1, CELLS), on_event=interrupt)
+    assert {path.name for path in Path(parts).iterdir()} == before - {"m-part-1.json"}
+    with pytest.raises(RasterError, match=r"m-part-1\.json: missing; merge this part again"):
+        put_together(parts, str(scenes), str(tmp_path / "out"))
+
+
+def test_parts_of_another_size_or_swapped_are_refused(scenes: Path, tmp_path: Path) -> None:
+    parts, out = tmp_path / "parts", str(tmp_path / "out")
+    merge_all_parts(str(scenes), str(parts))
+    with pytest.raises(RasterError, match="is of parts of 1024 cells, not 2048"):
+        merge_parts(str(parts), str(scenes), out, name="m", cells=2048)
+    shutil.copy(parts / "m-part-1-quality.tif", parts / "m-part-2-quality.tif")
+    with pytest.raises(RasterError, match=r"m-part-2-quality\.tif is no raster of this part"):
+        put_together(str(parts), str(scenes), out)
+
+
+def test_scenes_that_cannot_be_one_mosaic_are_refused_in_parts_too(tmp_path: Path) -> None:
+    folder, parts = tmp_path / "scenes", str(tmp_path / "parts")
+    write_scene(folder, spec(1, [[3]]), grid=WIDE)
+    write_scene(folder, spec(2, [[3]]), grid=replace(WIDE, width=2601))
+    with pytest.raises(GridError, match="another grid"):
+        merge_part(str(folder), parts, part=Part("m", 1, CELLS))
+    write_scene(folder, spec(2, [[3]]), grid=WIDE, record=False)
+    (folder / "m-02.json").unlink()
+    with pytest.raises(RasterError, match=r"m-02\.tif has no document beside it"):
+        put_together(parts, str(folder), str(tmp_path / "out"))
 
 
 def test_a_part_that_is_missing_or_torn_is_named(scenes: Path, tmp_path: Path) -> None:

@@ -118,6 +118,19 @@ def test_files_that_were_put_back_with_their_times_are_the_same_files(
     assert set(run(request_of).reused) == {*DOCUMENTS, *RASTERS, "m-cloudless.tif"}
 
 
+@pytest.mark.parametrize("gone", ["S2A_33TWL_20230510_0_L2A", "."], ids=["scene", "archive"])
+def test_files_that_are_gone_leave_what_was_made_of_them(
+    request_of: MosaicRequest, tmp_path: Path, gone: str
+) -> None:
+    run(request_of)
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*.tif")}
+    (tmp_path / "catalog" / gone).rename(tmp_path / "elsewhere")
+    # Twice: the second run knows of them only what the first one has kept.
+    for _ in range(2):
+        assert set(run(request_of).reused) == {*DOCUMENTS, *RASTERS, "m-cloudless.tif"}
+    assert {path: path.read_bytes() for path in before} == before
+
+
 def test_two_runs_do_not_work_in_one_folder(request_of: MosaicRequest, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     with (tmp_path / "run" / ".lock").open("w") as lock:

@@ -21,6 +21,8 @@ Invoke = Callable[..., tuple[int, str, str]]
 
 def forget() -> None:
     """Let go of clients of another account."""
+    # The shared session keeps the credentials that it found first, of whichever test.
+    boto3.DEFAULT_SESSION = None
     aws_client.client.cache_clear()
     s3.client.cache_clear()
 

@@ -205,5 +205,5 @@ def test_logs_are_those_of_the_last_try(invoke: Invoke, monkeypatch: pytest.Monk
     for flags, job in ((("--part", "2"), "part-2"), (("--survey",), "survey")):
         assert f"no job {RUN}-{job};" in invoke("logs", RUN, *flags)[2]
     code, _, err = invoke("logs", RUN, "--part", "2", "--scene", "1")
-    assert code == ExitCode.BAD_INPUT
+    assert code == ExitCode.USAGE
     assert "give one of them" in err

@@ -11,7 +11,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
 
 from cloudbuster.core.composite import State
-from cloudbuster.io.report import STATES, percent, scene_colour
+from cloudbuster.io.report import STATES, area, percent, scene_colour
 from cloudbuster.merge import merge_scenes
 from cloudbuster.models import Assessment, LookCoverage, MosaicRequest, SceneFailure
 from tests.hand_made import GRID, spec, write_original, write_scene, write_three
@@ -65,6 +65,7 @@ class Page(HTMLParser):
 
 def page_of(folder: Path, **options: object) -> tuple[Page, str]:
     result = merge_scenes(str(folder / "scenes"), str(folder), name="m", **options)  # type: ignore[arg-type]
+    assert result.report is not None
     content = Path(result.report).read_text()
     page = Page(content)
     assert page.open == []
@@ -204,6 +205,13 @@ def test_scenes_without_documents_are_shown_too(tmp_path: Path) -> None:
 )
 def test_a_share_that_is_not_all_is_not_called_all(share: float, text: str) -> None:
     assert percent(share) == text
+
+
+@pytest.mark.parametrize(
+    ("km2", "text"), [(0.12345, "0.1235"), (154.32, "154.3"), (12056.4, "12,056")]
+)
+def test_an_area_is_written_without_a_power_of_ten(km2: float, text: str) -> None:
+    assert area(km2) == text
 
 
 def test_neighbouring_scenes_have_colours_apart() -> None:
