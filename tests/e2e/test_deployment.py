@@ -69,7 +69,8 @@ def test_an_update_leaves_a_running_execution_what_it_started_with(
         **CONFIG,
         "gather": {"memory_mib": 7168},
         "merge": {"memory_mib": 14_336},
-        "max_running_executions": 3,
+        # What no other test of this stack depends on.
+        "output_buckets": ["mosaics-of-others"],
     }
     assembly = cloud.synth("changed", changed)
     place = cloud.journal.place()
@@ -90,14 +91,14 @@ def test_an_update_leaves_a_running_execution_what_it_started_with(
     called = versions_since(cloud, place)
     assert {name: len(versions) for name, versions in called.items()} == dict.fromkeys(STAGES, 1)
     assert {*versions_since(cloud, before_update)} == {"Assess", "Finish"}
-    assert told(cloud, called) == {2}
+    assert told(cloud, called) == {()}
     place = cloud.journal.place()
     assert stack.run(world.in_s3(name="after"), name="after").status == "SUCCEEDED"
     assert definitions_since(cloud, place) == {after["GatherJobArn"], after["MergeJobArn"]}
     since = versions_since(cloud, place)
     assert since.keys() == called.keys()
     assert not any(since[name] & called[name] for name in called)
-    assert told(cloud, since) == {3}
+    assert told(cloud, since) == {("s3://mosaics-of-others",)}
 
 
 def definitions_since(cloud: Cloud, place: int) -> set[str]:
@@ -114,15 +115,15 @@ def versions_since(cloud: Cloud, place: int) -> dict[str, set[str]]:
     return found
 
 
-def told(cloud: Cloud, called: dict[str, set[str]]) -> set[int]:
-    """What the versions of functions know of their stack: how many executions may run."""
+def told(cloud: Cloud, called: dict[str, set[str]]) -> set[tuple[str, ...]]:
+    """What the versions of functions know of their stack: where runs may write."""
     functions = cloud.client("lambda")
     found = set()
     for name in set.union(*called.values()):
         assert not name.endswith("$LATEST")
         known = functions.get_function_configuration(FunctionName=name)
         settings = json.loads(known["Environment"]["Variables"]["CLOUDBUSTER_STACK"])
-        found.add(settings["max_running_executions"])
+        found.add(tuple(settings["output_roots"]))
     return found
 
 
