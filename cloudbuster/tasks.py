@@ -60,24 +60,19 @@ def plan_tasks(
     ----------
     selection : Selection
         The picked scenes.
-    name : str
-        Base of the file names.
+    name, output : str
+        Base of the file names; folder of the scenes.
     options : GatherOptions
         Bands, detector, grid.
-    output : str
-        Folder of the scenes.
     known : mapping of str to Radiometry, optional
         What an earlier call decided of the same scenes, by item id; the others are looked at.
     stamps : mapping of str to tuple of str, optional
-        ``file_stamps`` of the tasks of an earlier call, by item id; they count for files that are
-        gone since.
+        ``file_stamps`` of an earlier call's tasks, by item id, for files that are gone since.
 
     Returns
     -------
     list of GatherTask
-        One for each picked item. Indices count from ``options.index_start``: first the clear
-        looks in order of their pick, then the backstop. A reused item has one task and two
-        indices: it is gathered once and written twice.
+        One for each picked item. Indices count from ``index_start``: clear looks, then backstop.
 
     Raises
     ------
@@ -91,22 +86,21 @@ def plan_tasks(
     info = selection.cloudbuster
     scenes = _scenes(selection)
     # Before anything is read: a file that changes from now on is another one for the next plan.
-    before = stamps or {}
-    files = {scene.id: _files_of(scene, options.detector, before.get(scene.id)) for scene in scenes}
+    files = _files(scenes, options.detector, stamps or {})
     bands = _bands(info.kind, options)
-    grid = mosaic_grid(_area(info.aoi), scenes, bands, options)
+    grid = GridDocument.of(mosaic_grid(_area(info.aoi), scenes, bands, options))
     numbers = _numbers(info.entries, options.index_start)
     radiometry = _radiometry(scenes, bands, known or {})
-    common = {"name": name, "bands": bands, "output": output, **_common(info, options)}
+    common = {"name": name, "bands": bands, "grid": grid, "output": output}
     return [
         GatherTask(
             item=item,
             index=numbers.get((item["id"], False)),
             backstop_index=numbers.get((item["id"], True)),
-            grid=GridDocument.of(grid),
             radiometry=radiometry.get(item["id"]),
             file_stamps=files[item["id"]],
             **common,
+            **_common(info, options),
         )
         for item in selection.features
     ]
@@ -122,6 +116,13 @@ def has_same_files(task: GatherTask) -> bool:
     """
     scene = parse_scene(task.item, catalog=task.catalog)
     return task.file_stamps == _files_of(scene, task.detector, task.file_stamps)
+
+
+def _files(
+    scenes: list[Scene], detector: DetectorOptions, before: Mapping[str, Stamps]
+) -> dict[str, Stamps | None]:
+    """Stamps of the files of each scene, by its id."""
+    return {scene.id: _files_of(scene, detector, before.get(scene.id)) for scene in scenes}
 
 
 def _files_of(scene: Scene, detector: DetectorOptions, before: Stamps | None) -> Stamps | None:

@@ -36,7 +36,7 @@ from cloudbuster.models import Assessment, Document, MergeResult, MosaicRequest,
 logger = logging.getLogger(__name__)
 
 D = TypeVar("D", bound=Document)
-Tell = Callable[[str, str], None]
+Tell = Callable[[str, str], object]
 # A topic that does not answer is told of before the function's two minutes are over.
 CONNECT_S, READ_S, TRIES = 5, 10, 3
 # What each state leaves, in their order: the first that is missing names the stage that ended it.
@@ -189,11 +189,10 @@ def teller(settings: StackSettings, client: Callable[..., Any]) -> Tell:
     retries = {"mode": "standard", "total_max_attempts": TRIES}
     config = Config(connect_timeout=CONNECT_S, read_timeout=READ_S, retries=retries)
 
-    def tell(subject: str, message: str) -> None:
-        words = {"TopicArn": settings.topic_arn, "Subject": subject, "Message": message}
-        call(functools.partial(client, config=config), "sns", "publish", **words)
-
-    return tell
+    publish = functools.partial(call, functools.partial(client, config=config), "sns", "publish")
+    return lambda subject, message: publish(
+        TopicArn=settings.topic_arn, Subject=subject, Message=message
+    )
 
 
 def finish(event: Mapping[str, Any], settings: StackSettings, tell: Tell) -> dict[str, Any] | None:

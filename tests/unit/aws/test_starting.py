@@ -280,6 +280,16 @@ def test_messages_that_cannot_be_handled_are_delivered_again_and_the_others_run(
         starter.start_object(good)
 
 
+def test_two_objects_in_one_event_both_run(
+    starter: Starter, services: Services, objects: dict[str, bytes]
+) -> None:
+    told = [drop(objects, f"requests/{n}.json", {**REQUEST, "name": f"n{n}"}) for n in (1, 2)]
+    records = [{"messageId": str(n), "body": json.dumps(body)} for n, body in enumerate(told)]
+    assert starter.start_messages(records) == []
+    names = sorted(execution["input"]["name"] for execution in services.executions.values())
+    assert names == ["n1", "n2"]
+
+
 def throttled(**_asked: Any) -> None:
     raise refused("ThrottlingException")
 
