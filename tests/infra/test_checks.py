@@ -36,6 +36,8 @@ def test_cfn_lint_finds_no_error(synth: Synth, config: dict[str, object]) -> Non
 def test_the_template_is_the_golden_one(template: Template) -> None:
     text = json.dumps(template, indent=1, sort_keys=True) + "\n"
     scrubbed = re.sub(r"\b[0-9a-f]{64}\b", "HASH", text)
+    # The name of a function's version is made of its image's hash too.
+    scrubbed = re.sub(r"(CurrentVersion[0-9A-F]{8})[0-9a-f]{32}", r"\1HASH", scrubbed)
     if os.environ.get(UPDATE_VARIABLE):
         GOLDEN.parent.mkdir(exist_ok=True)
         GOLDEN.write_text(scrubbed)
