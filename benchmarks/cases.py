@@ -72,9 +72,9 @@ def merge(cache: Path) -> dict[str, float]:
 def merge_parts(cache: Path) -> dict[str, float]:
     """Merge the same scenes in four parts, then put them together; seconds of the last step."""
     from benchmarks.inputs import MERGE_NAME, make_inputs
-    from cloudbuster.io.mosaic_parts import Part
     from cloudbuster.merge import merge_part
     from cloudbuster.merge import merge_parts as put_together
+    from cloudbuster.products.parts import Part
 
     output, scenes = _empty_folder(cache / "merge-parts"), str(make_inputs(cache).scenes)
     parts = str(output / "parts")

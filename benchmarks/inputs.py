@@ -24,7 +24,7 @@ from rasterio.windows import Window
 from scipy import ndimage
 from shapely.geometry import shape
 
-from cloudbuster.core.grid import GridWindow, MosaicGrid
+from cloudbuster.core.grid import Grid, GridWindow
 from cloudbuster.gather import gather_scenes
 from cloudbuster.models import DetectorOptions, GatherTask, GridDocument
 
@@ -39,7 +39,7 @@ NOISE_DN = 25.0
 CLOUD_SHARE = 0.4
 SCL_VEGETATION, SCL_CLOUD = 4, 9
 
-TILE = MosaicGrid("EPSG:32633", 499_980.0, 5_100_000.0, 10.0, 10.0, 10_980, 10_980)
+TILE = Grid("EPSG:32633", 499_980.0, 5_100_000.0, 10.0, 10.0, 10_980, 10_980)
 """A full Sentinel-2 tile (33TWL) at 10 m."""
 MERGE_GRID = TILE.crop(GridWindow(0, 0, 3_840, 3_840))
 MERGE_SCENES = 8
@@ -108,7 +108,7 @@ def make_inputs(cache: Path) -> Inputs:
     return inputs
 
 
-def gather_task(item_path: Path, grid: MosaicGrid, index: int, output: Path) -> GatherTask:
+def gather_task(item_path: Path, grid: Grid, index: int, output: Path) -> GatherTask:
     """Make the task of one scene of `write_scene`; the last one to merge is the backstop."""
     item = orjson.loads(item_path.read_bytes())
     for asset in item["assets"].values():
@@ -129,14 +129,14 @@ def gather_task(item_path: Path, grid: MosaicGrid, index: int, output: Path) -> 
     )
 
 
-def write_scene(item_path: Path, grid: MosaicGrid, *, number: int) -> None:
+def write_scene(item_path: Path, grid: Grid, *, number: int) -> None:
     """Write the COGs of a synthetic L2A scene, and its item beside them.
 
     Parameters
     ----------
     item_path : Path
         The item to write; its folder is made.
-    grid : MosaicGrid
+    grid : Grid
         Of the 10 m bands; rows and columns even.
     number : int
         Seed of the pixels, and days after the first scene.
@@ -146,9 +146,7 @@ def write_scene(item_path: Path, grid: MosaicGrid, *, number: int) -> None:
     rng = np.random.default_rng(number)
     cloud = _clouds(rng, (grid.height // 2, grid.width // 2))
     classes = np.where(cloud, SCL_CLOUD, SCL_VEGETATION).astype(np.uint8)
-    coarse = MosaicGrid(
-        grid.crs, grid.west, grid.north, 20.0, 20.0, grid.width // 2, grid.height // 2
-    )
+    coarse = Grid(grid.crs, grid.west, grid.north, 20.0, 20.0, grid.width // 2, grid.height // 2)
     with rasterio.open(folder / "work.tif", "w", **_profile(coarse, "uint8")) as work:
         work.write(classes, 1)
     _copy_to_cog(folder / "work.tif", folder / "scl.tif", "nearest")
@@ -162,12 +160,12 @@ def write_scene(item_path: Path, grid: MosaicGrid, *, number: int) -> None:
     item_path.write_bytes(orjson.dumps(stac_item(grid, number)))
 
 
-def stac_item(grid: MosaicGrid, number: int) -> dict[str, Any]:
+def stac_item(grid: Grid, number: int) -> dict[str, Any]:
     """Make an item in the dialect of Earth Search; hrefs are relative to its folder.
 
     Parameters
     ----------
-    grid : MosaicGrid
+    grid : Grid
         Of the 10 m bands.
     number : int
         Days after the first scene.
@@ -204,7 +202,7 @@ def stac_item(grid: MosaicGrid, number: int) -> dict[str, Any]:
 
 
 @functools.cache
-def _lonlat_bounds(grid: MosaicGrid) -> tuple[float, float, float, float]:
+def _lonlat_bounds(grid: Grid) -> tuple[float, float, float, float]:
     west, south, east, north = transform_bounds(grid.crs, "EPSG:4326", *grid.bounds)
     return west, south, east, north
 
@@ -323,7 +321,7 @@ def _pixels(
     return np.asarray(np.clip(pixels, 1, 60_000), dtype=np.uint16)
 
 
-def _profile(grid: MosaicGrid, dtype: str) -> dict[str, Any]:
+def _profile(grid: Grid, dtype: str) -> dict[str, Any]:
     return {
         "driver": "GTiff",
         "width": grid.width,

@@ -8,7 +8,6 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from cloudbuster import models
-from cloudbuster.aws.merging import MergeTask, merge_task
 from cloudbuster.catalogs import CATALOGS, DEFAULT_CATALOG
 from cloudbuster.catalogs.named import CatalogStatus, catalog_statuses
 from cloudbuster.core.aoi import feature_property
@@ -23,18 +22,9 @@ from cloudbuster.errors import (
 from cloudbuster.events import OnEvent
 from cloudbuster.filter import filter_scenes, not_covered_error
 from cloudbuster.gather import gather_scene, gather_scenes
-from cloudbuster.io.documents import (
-    load_aoi,
-    parse_candidates,
-    parse_json,
-    parse_selection,
-    read_document,
-    validation_message,
-)
-from cloudbuster.io.original import original_response, original_selection
-from cloudbuster.io.scene_files import find_scenes
-from cloudbuster.io.uri import absolute_mirror, local_path, read_bytes, resolve, write_bytes
+from cloudbuster.gathered.scene_files import find_scenes
 from cloudbuster.merge import merge_scenes
+from cloudbuster.merging import MergeTask, merge_task
 from cloudbuster.models import (
     DetectorOptions,
     Document,
@@ -49,8 +39,18 @@ from cloudbuster.models import (
     QueryOptions,
 )
 from cloudbuster.options import bands_of
+from cloudbuster.original.documents import original_response, original_selection
 from cloudbuster.pipeline import run as run_request
 from cloudbuster.query import query_scenes
+from cloudbuster.storage.documents import (
+    load_aoi,
+    parse_candidates,
+    parse_json,
+    parse_selection,
+    read_document,
+    validation_message,
+)
+from cloudbuster.storage.uri import absolute_mirror, local_path, read_bytes, resolve, write_bytes
 from cloudbuster.tasks import plan_tasks
 from cloudbuster.zones import run_zones, wants_each_zone, worst_error
 

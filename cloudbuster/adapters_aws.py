@@ -8,23 +8,23 @@ import orjson
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from cloudbuster.adapters import Flags, gather_options, read_input
-from cloudbuster.aws.deployed import DeployedStack
-from cloudbuster.aws.doctor import examine
-from cloudbuster.aws.jobs import (
+from cloudbuster.aws.client.deployed import DeployedStack
+from cloudbuster.aws.client.doctor import examine
+from cloudbuster.aws.client.jobs import (
     Place,
     Submission,
     gather_submissions,
     merge_submission,
     submit_jobs,
 )
-from cloudbuster.aws.logs import job_log
-from cloudbuster.aws.status import run_status
-from cloudbuster.aws.submit import submit_request, wait_for
+from cloudbuster.aws.client.logs import job_log
+from cloudbuster.aws.client.status import run_status
+from cloudbuster.aws.client.submit import submit_request, wait_for
 from cloudbuster.core.bands import Kind
 from cloudbuster.errors import BadInputError, CloudBusterError, RequestError
-from cloudbuster.io.documents import parse_json, parse_selection
-from cloudbuster.io.original import is_original_selection
 from cloudbuster.models import MosaicName, Selection
+from cloudbuster.original.documents import is_original_selection
+from cloudbuster.storage.documents import parse_json, parse_selection
 from cloudbuster.tasks import plan_tasks
 
 Say = Callable[[str], None]

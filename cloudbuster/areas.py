@@ -6,8 +6,8 @@ from cloudbuster.core.aoi import parse_aoi
 from cloudbuster.core.footprint import refuse_beyond_tiles
 from cloudbuster.core.mosaic_grid import project_area, resolve_crs
 from cloudbuster.errors import AoiError, GridError
-from cloudbuster.io.documents import load_aoi
 from cloudbuster.models import GatherOptions, Geometry, QueryOptions
+from cloudbuster.storage.documents import load_aoi
 
 
 def request_area(aoi: Geometry, options: QueryOptions) -> BaseGeometry:

@@ -10,22 +10,23 @@ from rasterio.features import rasterize
 from shapely.geometry.base import BaseGeometry
 
 from cloudbuster.core.aoi import read_area
-from cloudbuster.core.grid import GridWindow, MosaicGrid
-from cloudbuster.core.masks import Look
+from cloudbuster.core.arrays import BoolRaster, UInt8Raster
+from cloudbuster.core.grid import Grid, GridWindow
+from cloudbuster.core.masks import PixelClass
 from cloudbuster.core.mosaic_grid import project_area
 from cloudbuster.errors import NothingUsableError
 from cloudbuster.events import Event, OnEvent, emit
-from cloudbuster.io.gdal_env import gdal_env
-from cloudbuster.io.scene_raster import OpenScenes
-from cloudbuster.io.uri import join
+from cloudbuster.gathered.scene_raster import OpenScenes
 from cloudbuster.models import (
     Assessment,
     FilterOptions,
-    LookCoverage,
+    LayerCoverage,
     SceneFailure,
     SceneRecord,
     Selection,
 )
+from cloudbuster.storage.gdal_env import gdal_env
+from cloudbuster.storage.uri import join
 
 BLOCK_CELLS = 1024
 
@@ -44,7 +45,7 @@ def assess_scenes(
     Parameters
     ----------
     folder : Path or str
-        Where the scenes lie; of an ``s3://`` prefix no more is read than their looks.
+        Where the scenes lie; of an ``s3://`` prefix only the pixel classes are read.
     records : tuple of SceneRecord
         The gathered scenes, all on one grid.
     selection : Selection
@@ -82,7 +83,7 @@ def assess_scenes(
         for done, window in enumerate(blocks, start=1):
             within = _burn(inside, grid.crop(window), all_touched=touched)
             if within.any():
-                tally += _count(_looks(records, scenes, window), within, options.coverage_count)
+                tally += _count(_seen(records, scenes, window), within, options.coverage_count)
             emit(on_event, Event("assess", done, len(blocks)))
     # The sign of a ring's area is its direction, which `normalize` sets: shells against holes.
     area_m2 = abs(Geod(ellps="WGS84").geometry_area_perimeter(shapely.normalize(aoi))[0])
@@ -90,7 +91,7 @@ def assess_scenes(
 
 
 def backstop_repairs(folder: Path | str, records: tuple[SceneRecord, ...]) -> tuple[str, ...]:
-    """Find the scenes whose unmasked pixels fill what no clear look and no backstop fills.
+    """Find the scenes whose unmasked pixels fill what no clear pixel and no backstop fills.
 
     Catalog footprints promise more than the pixels hold, and a backstop scene may have failed:
     then a place that some gathered scene saw, cloudy, would stay a hole.
@@ -98,7 +99,7 @@ def backstop_repairs(folder: Path | str, records: tuple[SceneRecord, ...]) -> tu
     Parameters
     ----------
     folder : Path or str
-        Where the scenes lie; of an ``s3://`` prefix no more is read than their looks.
+        Where the scenes lie; of an ``s3://`` prefix only the pixel classes are read.
     records : tuple of SceneRecord
         The gathered scenes, all on one grid.
 
@@ -114,10 +115,10 @@ def backstop_repairs(folder: Path | str, records: tuple[SceneRecord, ...]) -> tu
     needed: dict[str, None] = {}
     with gdal_env(), OpenScenes(_rasters(folder, records), grid) as scenes:
         for window in grid.blocks(BLOCK_CELLS):
-            looks = _looks(records, scenes, window)
-            hole = ~_filled(looks)
-            for record, (_, look) in zip(records, looks, strict=True):
-                sees = hole & (look != Look.UNOBSERVED)
+            seen = _seen(records, scenes, window)
+            hole = ~_filled(seen)
+            for record, (_, classes) in zip(records, seen, strict=True):
+                sees = hole & (classes != PixelClass.UNOBSERVED)
                 if not record.backstop and record.item_id not in backstops and sees.any():
                     needed[record.item_id] = None
                     hole &= ~sees
@@ -128,27 +129,30 @@ def _rasters(folder: Path | str, records: tuple[SceneRecord, ...]) -> list[str]:
     return [join(str(folder), record.raster) for record in records]
 
 
-def _looks(
+def _seen(
     records: tuple[SceneRecord, ...], scenes: OpenScenes, window: GridWindow
-) -> list[tuple[bool, npt.NDArray[np.uint8]]]:
-    """(backstop or not, look) of each scene in a window."""
+) -> list[tuple[bool, UInt8Raster]]:
+    """(backstop or not, pixel classes) of each scene in a window."""
     return [
-        (record.backstop, scenes.use(position).read_look(window))
+        (record.backstop, scenes.use(position).read_classes(window))
         for position, record in enumerate(records)
     ]
 
 
-def _filled(looks: list[tuple[bool, npt.NDArray[np.uint8]]]) -> npt.NDArray[np.bool_]:
-    """Cells that a clear look or a backstop fills."""
-    filled: npt.NDArray[np.bool_] = np.logical_or.reduce(
-        [look >= (Look.MASKED if backstop else Look.LOW_RANK) for backstop, look in looks]
+def _filled(seen: list[tuple[bool, UInt8Raster]]) -> BoolRaster:
+    """Cells that a clear pixel or a backstop fills."""
+    filled: BoolRaster = np.logical_or.reduce(
+        [
+            classes >= (PixelClass.MASKED if backstop else PixelClass.LOW_RANK)
+            for backstop, classes in seen
+        ]
     )
     return filled
 
 
 def _count(
-    looks: list[tuple[bool, npt.NDArray[np.uint8]]],
-    within: npt.NDArray[np.bool_],
+    seen: list[tuple[bool, UInt8Raster]],
+    within: BoolRaster,
     coverage_count: int,
 ) -> npt.NDArray[np.int64]:
     """Cells of the area: all, clear 1..k times, never observed, never clear, backstop, holes."""
@@ -156,12 +160,12 @@ def _count(
     clear = np.zeros(shape_, dtype=np.int32)
     observed = np.zeros(shape_, dtype=bool)
     filled = np.zeros(shape_, dtype=bool)
-    for backstop, look in looks:
-        observed |= look != Look.UNOBSERVED
+    for backstop, classes in seen:
+        observed |= classes != PixelClass.UNOBSERVED
         if backstop:
-            filled |= look != Look.UNOBSERVED
+            filled |= classes != PixelClass.UNOBSERVED
         else:
-            clear += look >= Look.LOW_RANK
+            clear += classes >= PixelClass.LOW_RANK
     never_clear = clear == 0
     counted = [
         np.ones(shape_, dtype=bool),
@@ -184,7 +188,7 @@ def _assessment(
 ) -> Assessment:
     """Turn counts into shares, and say in words what is missing."""
     share = tally / max(1, tally[0])
-    looks, rest = share[1 : options.coverage_count + 1], share[options.coverage_count + 1 :]
+    layers, rest = share[1 : options.coverage_count + 1], share[options.coverage_count + 1 :]
     never_observed, never_clear, backstop, holes = (float(value) for value in rest)
     info = selection.cloudbuster
     area_km2 = area_m2 / 1e6
@@ -192,7 +196,7 @@ def _assessment(
     if not info.covered:
         reasons.append(
             f"the selected footprints leave {info.uncovered:.4f} of the area uncovered over "
-            f"{options.coverage_count} looks, {options.max_uncovered:g} is allowed"
+            f"{options.coverage_count} layers, {options.max_uncovered:g} is allowed"
         )
     if holes > options.max_uncovered:
         reasons.append(
@@ -206,8 +210,8 @@ def _assessment(
     return Assessment(
         area_km2=area_km2,
         coverage=tuple(
-            LookCoverage(looks=times, covered_fraction=float(value))
-            for times, value in enumerate(looks, start=1)
+            LayerCoverage(times=times, covered_fraction=float(value))
+            for times, value in enumerate(layers, start=1)
         ),
         never_observed_fraction=never_observed,
         never_clear_fraction=never_clear,
@@ -221,9 +225,7 @@ def _assessment(
     )
 
 
-def _burn(
-    area: BaseGeometry, part: MosaicGrid, *, all_touched: bool = False
-) -> npt.NDArray[np.bool_]:
+def _burn(area: BaseGeometry, part: Grid, *, all_touched: bool = False) -> BoolRaster:
     """Cells of ``part`` whose centre lies in ``area``, or that it touches."""
     # An area of thousands of vertices is cut first: GDAL looks at all of them for every block.
     cut = shapely.clip_by_rect(area, *part.bounds)

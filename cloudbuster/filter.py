@@ -23,7 +23,7 @@ from cloudbuster.core.coverage import (
     CoverRules,
     Pick,
     polygonal,
-    uncovered_by_look,
+    uncovered_by_layer,
 )
 from cloudbuster.errors import (
     AoiError,
@@ -33,7 +33,6 @@ from cloudbuster.errors import (
     RequestError,
 )
 from cloudbuster.events import Event, OnEvent, emit
-from cloudbuster.io.original import ORIGINAL_PROPERTY
 from cloudbuster.models import (
     Candidates,
     Dropped,
@@ -44,6 +43,7 @@ from cloudbuster.models import (
     SelectionEntry,
     SelectionInfo,
 )
+from cloudbuster.original.documents import ORIGINAL_PROPERTY
 
 logger = logging.getLogger(__name__)
 
@@ -144,9 +144,9 @@ def not_covered_error(selection: Selection, options: FilterOptions) -> NotCovere
     """
     info = selection.cloudbuster
     area_km2 = geodesic_area_km2(read_aoi(info.aoi))
-    looks = ", ".join(
-        f"fewer than {look} on {_amount(share, area_km2)}"
-        for look, share in enumerate(info.uncovered_by_look, start=1)
+    layers = ", ".join(
+        f"fewer than {times} on {_amount(share, area_km2)}"
+        for times, share in enumerate(info.uncovered_by_layer, start=1)
         if share > 0
     )
     times = "once" if options.coverage_count == 1 else f"{options.coverage_count} times"
@@ -155,8 +155,8 @@ def not_covered_error(selection: Selection, options: FilterOptions) -> NotCovere
         f"{_amount(info.uncovered, area_km2)} uncovered on average, "
         f"{_percent(options.max_uncovered)} allowed"
     ]
-    if looks:
-        told.append(f"clear looks: {looks}")
+    if layers:
+        told.append(f"clear scenes: {layers}")
     if info.backstop_uncovered is not None and info.backstop_uncovered > 0:
         told.append(f"no backstop on {_amount(info.backstop_uncovered, area_km2)}")
     picked = sum(not entry.reused for entry in info.entries)
@@ -331,9 +331,9 @@ def _describe(
     """Write down what was picked, and what of the area it leaves uncovered."""
     clear = [footprints[pick.index] for pick in picks if not pick.backstop]
     below = [footprints[pick.index] for pick in picks if pick.backstop]
-    by_look = uncovered_by_look(aoi, clear, options.coverage_count)
-    uncovered = math.fsum(by_look) / len(by_look)
-    backstop_uncovered = uncovered_by_look(aoi, below, 1)[0] if options.backstop else None
+    by_layer = uncovered_by_layer(aoi, clear, options.coverage_count)
+    uncovered = math.fsum(by_layer) / len(by_layer)
+    backstop_uncovered = uncovered_by_layer(aoi, below, 1)[0] if options.backstop else None
     entries = tuple(
         SelectionEntry(
             item_id=str(items[pick.index].get("id")),
@@ -349,7 +349,7 @@ def _describe(
         catalog=candidates.cloudbuster.catalog,
         strategy=options.strategy,
         entries=entries,
-        uncovered_by_look=by_look,
+        uncovered_by_layer=by_layer,
         uncovered=uncovered,
         backstop_uncovered=backstop_uncovered,
         covered=max(uncovered, backstop_uncovered or 0.0) <= options.max_uncovered,
@@ -364,7 +364,7 @@ def _tell(selection: Selection, on_event: OnEvent | None) -> None:
         "scenes_picked",
         extra={
             "scenes": len(selection.features),
-            "clear_looks": clear,
+            "clear_scenes": clear,
             "backstops": len(info.entries) - clear,
             "uncovered": info.uncovered,
             "backstop_uncovered": info.backstop_uncovered,

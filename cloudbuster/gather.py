@@ -21,7 +21,13 @@ import numpy.typing as npt
 
 from cloudbuster.catalogs.schema import parse_scene
 from cloudbuster.core.grid import Bounds, GridWindow
-from cloudbuster.core.masks import DISTANCE_LIMIT_M, DetectedMask, Look, distance_to, look_codes
+from cloudbuster.core.masks import (
+    DISTANCE_LIMIT_M,
+    DetectedMask,
+    PixelClass,
+    distance_to,
+    pixel_classes,
+)
 from cloudbuster.detectors import make_detector
 from cloudbuster.errors import (
     CloudBusterError,
@@ -34,22 +40,14 @@ from cloudbuster.errors import (
     UntrustedCodeError,
 )
 from cloudbuster.events import Event, OnEvent, emit
-from cloudbuster.io.documents import write_document
-from cloudbuster.io.donor_mask import write_donor_mask
-from cloudbuster.io.folders import output_folder
-from cloudbuster.io.gathered import (
+from cloudbuster.gathered.resume import (
     TaskOutput,
     mask_name,
     raster_fingerprint,
     split_task,
     task_outputs,
 )
-from cloudbuster.io.gdal_env import gdal_env
-from cloudbuster.io.placing import KERNEL_MARGIN, LookMap, placed_blocks
-from cloudbuster.io.regrid import project_bounds
-from cloudbuster.io.scene_source import RasterSceneSource
-from cloudbuster.io.scene_writer import open_scene_writer
-from cloudbuster.io.uri import output_error
+from cloudbuster.gathered.scene_writer import open_scene_writer
 from cloudbuster.models import (
     GatherTask,
     OnRadiometryConflict,
@@ -57,6 +55,14 @@ from cloudbuster.models import (
     SceneFailure,
     SceneRecord,
 )
+from cloudbuster.source.donor_mask import write_donor_mask
+from cloudbuster.source.placing import KERNEL_MARGIN, ClassMap, placed_blocks
+from cloudbuster.source.scene_source import RasterSceneSource
+from cloudbuster.source.warp import bounds_in
+from cloudbuster.storage.documents import write_document
+from cloudbuster.storage.folders import output_folder
+from cloudbuster.storage.gdal_env import gdal_env
+from cloudbuster.storage.uri import output_error
 
 logger = logging.getLogger(__name__)
 
@@ -136,7 +142,7 @@ def gather_scene(task: GatherTask) -> tuple[SceneRecord, ...]:
     grid = task.grid.grid()
     decided = task.radiometry.decision() if task.radiometry else None
     with gdal_env(), RasterSceneSource(scene, task.bands, radiometry=decided) as source:
-        extent = project_bounds(source.grid.bounds, source.grid.crs, grid.crs, near=grid.bounds)
+        extent = bounds_in(source.grid.bounds, source.grid.crs, grid.crs, near=grid.bounds)
         window = grid.window_of(extent).intersection(grid.window)
         if window.is_empty:
             msg = f"{scene.id} lies outside of the mosaic; drop it"
@@ -341,7 +347,7 @@ def _gather_softly(task: GatherTask) -> tuple[SceneRecord, ...] | SceneFailure:
 def _detect(task: GatherTask, source: RasterSceneSource, bounds: Bounds, crs: str) -> DetectedMask:
     """Find cloud where the mosaic wants the scene, and as far around as growth reaches."""
     margin_m = task.dilate_m + DISTANCE_LIMIT_M
-    area = source.grid.window_of(project_bounds(bounds, crs, source.grid.crs))
+    area = source.grid.window_of(bounds_in(bounds, crs, source.grid.crs))
     area = area.grown(int(np.ceil(margin_m / source.grid.x_size)) + KERNEL_MARGIN)
     wanted = source.grid.crop(area.intersection(source.grid.window))
     return make_detector(task.detector, task.kind).detect(source, wanted)
@@ -356,9 +362,11 @@ def _write_scene(
 ) -> tuple[SceneRecord, ...]:
     """Stream the scene block by block into its rasters."""
     target = task.grid.grid().crop(window)
-    looks = LookMap(mask.grid, look_codes(mask, task.dilate_m), distance_to(mask.cloud, mask.grid))
+    class_map = ClassMap(
+        mask.grid, pixel_classes(mask, task.dilate_m), distance_to(mask.cloud, mask.grid)
+    )
     outputs = task_outputs(task)
-    counts = np.zeros(len(Look), dtype=np.int64)
+    counts = np.zeros(len(PixelClass), dtype=np.int64)
     with ExitStack() as stack:
         writers = [
             stack.enter_context(
@@ -372,13 +380,15 @@ def _write_scene(
             for output in outputs
         ]
         keep_observed = task.backstop_index is not None
-        for block in placed_blocks(source, looks, target, task.bands, keep_observed=keep_observed):
-            counts += np.bincount(block.look.ravel(), minlength=len(Look))
+        for block in placed_blocks(
+            source, class_map, target, task.bands, keep_observed=keep_observed
+        ):
+            counts += np.bincount(block.classes.ravel(), minlength=len(PixelClass))
             for writer, output in zip(writers, outputs, strict=True):
                 pixels = block.observed if output.backstop else block.clear
                 if pixels is not None:
-                    writer.write(block.window, pixels, block.look, block.distance_m)
-        if counts[Look.UNOBSERVED] == counts.sum():
+                    writer.write(block.window, pixels, block.classes, block.distance_m)
+        if counts[PixelClass.UNOBSERVED] == counts.sum():
             msg = f"{source.scene.id} has no valid pixel on the mosaic; drop it"
             raise NothingUsableError(msg)
         # Before the new rasters appear: a crash in between must not leave them with the records of
@@ -421,8 +431,8 @@ def _record(
         radiometry=Radiometry.of(source.radiometry),
         bands=task.bands,
         grid=task.grid,
-        observed_fraction=float(counts[Look.MASKED :].sum() / cells),
-        clear_fraction=float(counts[Look.LOW_RANK :].sum() / cells),
+        observed_fraction=float(counts[PixelClass.MASKED :].sum() / cells),
+        clear_fraction=float(counts[PixelClass.LOW_RANK :].sum() / cells),
         raster=f"{output.stem}.tif",
         mask=mask_name(task) if task.donate_mask else None,
         task_fingerprint=raster_fingerprint(task, output),

@@ -15,15 +15,7 @@ from pathlib import Path, PurePosixPath
 from cloudbuster.core.composite import COMPOSITES, State
 from cloudbuster.errors import NothingUsableError, RequestError
 from cloudbuster.events import Event, OnEvent, emit
-from cloudbuster.io.cog import CogBand, CogWriter, open_cog_writer, scratch_folder
-from cloudbuster.io.documents import write_document
-from cloudbuster.io.folders import input_folder, output_folder
-from cloudbuster.io.gdal_env import gdal_env
-from cloudbuster.io.mosaic_blocks import MosaicBlocks, SceneBlocks, Tally, mosaic_grid
-from cloudbuster.io.mosaic_parts import Part, PartBlocks, write_part
-from cloudbuster.io.preview import write_preview
-from cloudbuster.io.report import ReportFiles, write_report
-from cloudbuster.io.scene_files import (
+from cloudbuster.gathered.scene_files import (
     check_name,
     files_of,
     find_records,
@@ -31,17 +23,25 @@ from cloudbuster.io.scene_files import (
     scenes_in,
     scenes_meeting,
 )
-from cloudbuster.io.scene_raster import SCENE_INDEX_BAND
-from cloudbuster.io.stac_items import (
+from cloudbuster.gathered.scene_raster import SCENE_INDEX_BAND
+from cloudbuster.models import Assessment, MergeResult, MosaicRequest, SceneRecord
+from cloudbuster.products.blocks import MosaicBlocks, SceneBlocks, Tally, mosaic_grid
+from cloudbuster.products.cog import CogBand, CogWriter, open_cog_writer, scratch_folder
+from cloudbuster.products.parts import Part, PartBlocks, write_part
+from cloudbuster.products.preview import write_preview
+from cloudbuster.products.report import ReportFiles, write_report
+from cloudbuster.products.stac_item import (
     QUALITY_BANDS,
     MosaicDescription,
     MosaicScene,
     mosaic_item,
     write_item,
 )
-from cloudbuster.io.tiled_raster import NODATA
-from cloudbuster.io.uri import join, output_error
-from cloudbuster.models import Assessment, MergeResult, MosaicRequest, SceneRecord
+from cloudbuster.storage.documents import write_document
+from cloudbuster.storage.folders import input_folder, output_folder
+from cloudbuster.storage.gdal_env import gdal_env
+from cloudbuster.storage.tiled_raster import NODATA
+from cloudbuster.storage.uri import join, output_error
 
 logger = logging.getLogger(__name__)
 

@@ -20,11 +20,8 @@ from cloudbuster.errors import (
 from cloudbuster.events import Event, OnEvent, emit
 from cloudbuster.filter import filter_scenes
 from cloudbuster.gather import GatherReport, gather_scenes
-from cloudbuster.io.documents import read_document, write_document
-from cloudbuster.io.gathered import output_stems
-from cloudbuster.io.run_folder import held
-from cloudbuster.io.scene_raster import MASK_PREFIX
-from cloudbuster.io.uri import is_remote, local_path, output_error
+from cloudbuster.gathered.resume import output_stems
+from cloudbuster.gathered.scene_raster import MASK_PREFIX
 from cloudbuster.merge import merge_scenes
 from cloudbuster.models import (
     Assessment,
@@ -41,6 +38,10 @@ from cloudbuster.models import (
     SelectionEntry,
 )
 from cloudbuster.query import query_request
+from cloudbuster.storage.documents import read_document, write_document
+from cloudbuster.storage.run_folder import held
+from cloudbuster.storage.run_layout import request_fingerprint
+from cloudbuster.storage.uri import is_remote, local_path, output_error
 from cloudbuster.tasks import has_same_files, plan_tasks
 
 logger = logging.getLogger(__name__)
@@ -117,11 +118,6 @@ def _run_in(
         assessment=assessment,
         reused=(*line.reused, *report.reused),
     )
-
-
-def request_fingerprint(request: MosaicRequest) -> str:
-    """Identity of what is asked for, wherever it goes and whether or not it is forced."""
-    return request.model_copy(update={"output": None, "force": False}).fingerprint()
 
 
 class _Line:

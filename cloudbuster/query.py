@@ -175,8 +175,9 @@ def query_request(request: MosaicRequest, *, on_event: OnEvent | None = None) ->
         For such a CRS; else as `query_scenes`.
     """
     check_crs(request.gather, request_area(request.aoi, request.query))
-    with_twins = request.gather.detector.type == "s2cloudless"
-    return query_scenes(request.aoi, request.query, with_twins=with_twins, on_event=on_event)
+    return query_scenes(
+        request.aoi, request.query, with_twins=request.needs_twins, on_event=on_event
+    )
 
 
 def _candidates(

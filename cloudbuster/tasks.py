@@ -11,11 +11,11 @@ from cloudbuster.core.antimeridian import middle_longitude, placed_near
 from cloudbuster.core.aoi import read_area
 from cloudbuster.core.bands import BANDS, Kind, requested_bands
 from cloudbuster.core.footprint import read_footprint
-from cloudbuster.core.grid import Bounds, MosaicGrid
+from cloudbuster.core.grid import Bounds, Grid
 from cloudbuster.core.mosaic_grid import (
     has_native_phase,
     plan_grid,
-    project_bounds,
+    projected_bounds,
     resolve_crs,
 )
 from cloudbuster.core.scene import Scene
@@ -27,10 +27,6 @@ from cloudbuster.errors import (
     NothingUsableError,
     RequestError,
 )
-from cloudbuster.io.gdal_env import gdal_env
-from cloudbuster.io.local_files import Stamps, file_stamps
-from cloudbuster.io.scene_looks import decide_radiometry
-from cloudbuster.io.scene_source import RasterSceneSource
 from cloudbuster.models import (
     MAX_SCENE_INDEX,
     DetectorOptions,
@@ -43,6 +39,10 @@ from cloudbuster.models import (
     SelectionEntry,
     SelectionInfo,
 )
+from cloudbuster.source.scene_source import RasterSceneSource
+from cloudbuster.source.thumbnails import decide_radiometry
+from cloudbuster.storage.gdal_env import gdal_env
+from cloudbuster.storage.local_files import Stamps, file_stamps
 
 
 def plan_tasks(
@@ -197,7 +197,7 @@ def _numbers(entries: tuple[SelectionEntry, ...], index_start: int) -> dict[tupl
 
 def mosaic_grid(
     aoi: BaseGeometry, scenes: list[Scene], bands: tuple[str, ...], options: GatherOptions
-) -> MosaicGrid:
+) -> Grid:
     """Fix the grid of a mosaic.
 
     Parameters
@@ -213,7 +213,7 @@ def mosaic_grid(
 
     Returns
     -------
-    MosaicGrid
+    Grid
         Holds the area's bounding box, or with ``bounds_clip`` off all the scenes.
 
     Raises
@@ -236,7 +236,7 @@ def _extent(aoi: BaseGeometry, scenes: list[Scene], crs: str) -> Bounds:
     west, south, east, north = map(float, shapely.total_bounds([aoi, *shapes]))
     # Points along the edges tell a box of over half the world, which is refused, from one that
     # runs across the antimeridian.
-    return project_bounds(shapely.segmentize(shapely.box(west, south, east, north), 1.0), crs)
+    return projected_bounds(shapely.segmentize(shapely.box(west, south, east, north), 1.0), crs)
 
 
 def _phase(

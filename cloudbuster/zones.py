@@ -13,8 +13,6 @@ from cloudbuster.core.aoi import geometry_document
 from cloudbuster.core.mosaic_grid import EACH_ZONE, utm_parts
 from cloudbuster.errors import CloudBusterError, ExitCode, GridError, NotCoveredError, RequestError
 from cloudbuster.events import Event, OnEvent, emit
-from cloudbuster.io.documents import validation_message
-from cloudbuster.io.uri import join, resolve, write_bytes
 from cloudbuster.models import (
     MAX_INLINE_AOI_BYTES,
     Geometry,
@@ -23,6 +21,8 @@ from cloudbuster.models import (
     ZoneResult,
 )
 from cloudbuster.pipeline import run
+from cloudbuster.storage.documents import validation_message
+from cloudbuster.storage.uri import join, resolve, write_bytes
 
 logger = logging.getLogger(__name__)
 

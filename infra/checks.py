@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from cloudbuster.aws.runs import admit
+from cloudbuster.aws.admission import admit
 from cloudbuster.errors import BadInputError
 from infra.capacity import check_nvme, usable_mib
 from infra.instances import FAMILIES, GPU_FAMILIES, GPU_VCPUS, sizes

@@ -7,13 +7,12 @@ S3; nothing of it is ever taken for another entry), ``run`` (Query), ``plan`` (F
 request lie in S3.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
-from cloudbuster.aws.runs import ASSESS, PLAN, UNHEARD, RunPlaces
+from cloudbuster.aws.failures import UNHEARD
+from cloudbuster.aws.stack.state import ASSESS, PLAN, RUN
 from infra.job_states import FIRST_TRY, State, States, first_try, job_states, retry
-
-RUN = tuple(field.name for field in fields(RunPlaces))
 
 LAMBDA_UNAVAILABLE = (
     "Lambda.ServiceException",

@@ -5,8 +5,8 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from cloudbuster.aws.catalog_secret import VARIABLES
-from cloudbuster.io.access import CDSE_KEY_VARIABLES
+from cloudbuster.aws.stack.catalog_secret import VARIABLES
+from cloudbuster.storage.access import CDSE_KEY_VARIABLES
 from infra.values import KeyArn
 
 # https://docs.aws.amazon.com/ebs/latest/userguide/general-purpose.html: of gp3, at most 0.25 MiB/s

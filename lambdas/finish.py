@@ -9,8 +9,8 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any] | None:
     import boto3
 
     from cloudbuster import log
-    from cloudbuster.aws.outcomes import finish, teller
     from cloudbuster.aws.settings import StackSettings
+    from cloudbuster.aws.stack.outcomes import finish, teller
 
     log.configure(as_json=True, level="INFO")
     settings = StackSettings.of_environment(os.environ)

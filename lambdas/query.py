@@ -7,20 +7,22 @@ from typing import Any
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """Run ``query_request`` for the request that an execution was started with."""
     from cloudbuster import log
-    from cloudbuster.aws.catalog_secret import give_catalog_secret
-    from cloudbuster.aws.outcomes import status
-    from cloudbuster.aws.plans import made_once
-    from cloudbuster.aws.runs import RunPlaces, admit
+    from cloudbuster.aws.admission import admit
     from cloudbuster.aws.settings import StackSettings
-    from cloudbuster.io.documents import write_document
+    from cloudbuster.aws.stack.catalog_secret import give_catalog_secret
+    from cloudbuster.aws.stack.outcomes import status
+    from cloudbuster.aws.stack.plans import made_once
+    from cloudbuster.aws.stack.state import first_round
     from cloudbuster.models import Candidates
     from cloudbuster.query import query_request
+    from cloudbuster.storage.documents import write_document
+    from cloudbuster.storage.run_layout import RunLayout
 
     log.configure(as_json=True, level="INFO")
     settings = StackSettings.of_environment(os.environ)
     give_catalog_secret(settings)
     request = admit(event["request"], source=event["execution"], settings=settings)
-    run = RunPlaces.of(request, settings.root, execution=event["execution"])
+    run = RunLayout.in_bucket(request, settings.root, execution=event["execution"])
     write_document(run.document("request.json"), request)
     # Of an execution that is stopped at this very moment EventBridge may have told before: then the
     # status stays `running`. Asking Step Functions would need a permission, and be as late.
@@ -32,4 +34,4 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         lambda: query_request(request),
         anew=request.force,
     )
-    return {**run.state(), "candidate_count": len(candidates.features)}
+    return {**first_round(run), "candidate_count": len(candidates.features)}

@@ -10,7 +10,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
 
     from cloudbuster import log
     from cloudbuster.aws.settings import StackSettings
-    from cloudbuster.aws.starting import Starter
+    from cloudbuster.aws.stack.starting import Starter
 
     log.configure(as_json=True, level="INFO")
     starter = Starter(StackSettings.of_environment(os.environ), boto3.client)

@@ -7,22 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from cloudbuster.core.grid import MosaicGrid
+from cloudbuster.core.grid import Grid
 from cloudbuster.gather import gather_scene
-from cloudbuster.io.scene_raster import SceneRaster
+from cloudbuster.gathered.scene_raster import SceneRaster
 from cloudbuster.models import DetectorOptions, GatherTask, GridDocument
 from tests.factories import BANDS, CRS, SceneSpec, write_scene
 
 
-def grid_of(spec: SceneSpec, *, gsd: float = 10.0) -> MosaicGrid:
+def grid_of(spec: SceneSpec, *, gsd: float = 10.0) -> Grid:
     """The grid of a scene's own raster, or with other cells over the same ground."""
     cells = round(spec.size * spec.gsd / gsd)
-    return MosaicGrid(CRS, spec.west, spec.north, gsd, gsd, cells, cells)
+    return Grid(CRS, spec.west, spec.north, gsd, gsd, cells, cells)
 
 
-def task_of(
-    folder: Path, spec: SceneSpec, grid: MosaicGrid | None = None, **changes: Any
-) -> GatherTask:
+def task_of(folder: Path, spec: SceneSpec, grid: Grid | None = None, **changes: Any) -> GatherTask:
     """Write a scene and make its task: stock mask, no growth, clear and backstop raster."""
     item = copy.deepcopy(write_scene(folder, spec))
     for asset in item["assets"].values():
@@ -48,7 +46,7 @@ class Gathered:
     """A gathered raster on the mosaic's grid."""
 
     bands: np.ndarray
-    look: np.ndarray
+    classes: np.ndarray
     distance_m: np.ndarray
     present: np.ndarray
 
@@ -61,7 +59,7 @@ def gathered(task: GatherTask) -> dict[str, Gathered]:
         with SceneRaster(Path(task.output, record.raster), grid) as raster:
             rasters["backstop" if record.backstop else "clear"] = Gathered(
                 raster.read_reflectance(grid.window),
-                raster.read_look(grid.window),
+                raster.read_classes(grid.window),
                 raster.read_cloud_distance(grid.window),
                 raster.read_present(grid.window),
             )

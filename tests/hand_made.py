@@ -7,22 +7,22 @@ from pathlib import Path
 import numpy as np
 import rasterio
 
-from cloudbuster.core.grid import GridWindow, MosaicGrid
-from cloudbuster.io.scene_raster import scene_stem
-from cloudbuster.io.scene_writer import open_scene_writer
-from cloudbuster.io.tiled_raster import raster_profile
+from cloudbuster.core.grid import Grid, GridWindow
+from cloudbuster.gathered.scene_raster import scene_stem
+from cloudbuster.gathered.scene_writer import open_scene_writer
 from cloudbuster.models import GridDocument, Radiometry, SceneRecord
+from cloudbuster.storage.tiled_raster import raster_profile
 
-GRID = MosaicGrid("EPSG:32633", 500_000, 5_100_000, 10, 10, 4, 2)
+GRID = Grid("EPSG:32633", 500_000, 5_100_000, 10, 10, 4, 2)
 BANDS = ("B02", "B03", "B04")
 
 
 @dataclass(frozen=True)
-class SceneSpec:
-    """One scene by hand: its looks, the window that they lie in, and what it is."""
+class GatheredSpec:
+    """One scene by hand: its classes, the window that they lie in, and what it is."""
 
     index: int
-    look: np.ndarray
+    classes: np.ndarray
     row: int = 0
     col: int = 0
     backstop: bool = False
@@ -32,20 +32,20 @@ class SceneSpec:
     @property
     def reflectance(self) -> np.ndarray:
         """Index * 100 + 10 * band + 1; 0 where there is none."""
-        kept = self.look >= (1 if self.backstop else 2)
+        kept = self.classes >= (1 if self.backstop else 2)
         levels = [self.index * 100 + 10 * band + 1 for band in range(len(BANDS))]
         return np.stack([np.where(kept, level, 0) for level in levels]).astype(np.uint16)
 
     @property
     def window(self) -> GridWindow:
-        return GridWindow(self.row, self.col, *self.look.shape)
+        return GridWindow(self.row, self.col, *self.classes.shape)
 
 
-def spec(index: int, look: list[list[int]] | np.ndarray, **options: object) -> SceneSpec:
-    return replace(SceneSpec(index, np.array(look)), **options)  # type: ignore[arg-type]
+def spec(index: int, classes: list[list[int]] | np.ndarray, **options: object) -> GatheredSpec:
+    return replace(GatheredSpec(index, np.array(classes)), **options)  # type: ignore[arg-type]
 
 
-def make_record(scene: SceneSpec, name: str, grid: MosaicGrid) -> SceneRecord:
+def make_record(scene: GatheredSpec, name: str, grid: Grid) -> SceneRecord:
     item_id = scene.item_id or f"ITEM_{scene.index}"
     return SceneRecord(
         name=name,
@@ -72,29 +72,29 @@ def make_record(scene: SceneSpec, name: str, grid: MosaicGrid) -> SceneRecord:
     )
 
 
-def stem_of(scene: SceneSpec, name: str) -> str:
+def stem_of(scene: GatheredSpec, name: str) -> str:
     return scene_stem(name, scene.index, prefix="backstop-" if scene.backstop else "")
 
 
-def write_scene(
+def write_gathered(
     folder: Path,
-    scene: SceneSpec,
+    scene: GatheredSpec,
     *,
     name: str = "m",
-    grid: MosaicGrid = GRID,
+    grid: Grid = GRID,
     record: bool = True,
 ) -> Path:
     path = folder / f"{stem_of(scene, name)}.tif"
     own = grid.crop(scene.window)
     with open_scene_writer(path, own, BANDS, index=scene.index) as writer:
-        distance = np.full(scene.look.shape, scene.distance)
-        writer.write(own.window, scene.reflectance, scene.look, distance)
+        distance = np.full(scene.classes.shape, scene.distance)
+        writer.write(own.window, scene.reflectance, scene.classes, distance)
     if record:
         path.with_suffix(".json").write_bytes(make_record(scene, name, grid).to_json())
     return path
 
 
-def write_original(folder: Path, stem: str, pixels: np.ndarray, grid: MosaicGrid = GRID) -> Path:
+def write_original(folder: Path, stem: str, pixels: np.ndarray, grid: Grid = GRID) -> Path:
     """Write a scene as the original does: bands without description, then the index."""
     path = folder / f"{stem}.tif"
     folder.mkdir(parents=True, exist_ok=True)
@@ -117,4 +117,4 @@ THREE = (
 
 def write_three(folder: Path) -> None:
     for scene in THREE:
-        write_scene(folder / "scenes", scene)
+        write_gathered(folder / "scenes", scene)

@@ -6,7 +6,7 @@ from pathlib import PurePath
 from cloudbuster.catalogs.named import CATALOGS, DEFAULT_CATALOG, NamedCatalog, check_catalog
 from cloudbuster.catalogs.search import Catalog, Found, SceneSearch
 from cloudbuster.errors import CatalogError
-from cloudbuster.io.uri import local_path, scheme_of
+from cloudbuster.storage.uri import local_path, scheme_of
 
 __all__ = [
     "CATALOGS",

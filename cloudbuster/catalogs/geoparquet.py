@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import orjson
 import shapely
 
@@ -27,6 +26,7 @@ from cloudbuster.catalogs.search import (
     sift,
 )
 from cloudbuster.core.aoi import geometry_document
+from cloudbuster.core.arrays import BoolRaster
 from cloudbuster.core.footprint import repaired_footprints
 from cloudbuster.errors import CatalogError, MissingExtraError
 from cloudbuster.events import Event, OnEvent, emit
@@ -194,9 +194,7 @@ def _utc(moment: datetime) -> datetime:
     return moment.replace(tzinfo=moment.tzinfo or UTC)
 
 
-def _passing(
-    batch: "RecordBatch", search: SceneSearch, removed: Counter[str]
-) -> npt.NDArray[np.bool_]:
+def _passing(batch: "RecordBatch", search: SceneSearch, removed: Counter[str]) -> BoolRaster:
     """Tell which rows may pass, and count the others; what is unknown here passes."""
     kept = np.ones(batch.num_rows, dtype=bool)
     if TIME in batch.schema.names:
@@ -215,17 +213,17 @@ def _passing(
 
 
 def _without(
-    kept: npt.NDArray[np.bool_],
-    rejected: npt.NDArray[np.bool_],
+    kept: BoolRaster,
+    rejected: BoolRaster,
     reason: str,
     removed: Counter[str],
-) -> npt.NDArray[np.bool_]:
+) -> BoolRaster:
     """Take the rejected rows out of those kept, and count them under their reason."""
     removed[reason] += int(np.count_nonzero(kept & rejected))
     return kept & ~rejected
 
 
-def _outside_of_dates(times: "Array", search: SceneSearch) -> npt.NDArray[np.bool_]:
+def _outside_of_dates(times: "Array", search: SceneSearch) -> BoolRaster:
     moments = times.to_numpy(zero_copy_only=False)
     if not np.issubdtype(moments.dtype, np.datetime64):
         return np.zeros(len(moments), dtype=bool)
@@ -233,11 +231,11 @@ def _outside_of_dates(times: "Array", search: SceneSearch) -> npt.NDArray[np.boo
     days = moments.astype("datetime64[D]")
     for first, last in search.periods:
         inside |= (days >= np.datetime64(first)) & (days <= np.datetime64(last))
-    outside: npt.NDArray[np.bool_] = ~inside
+    outside: BoolRaster = ~inside
     return outside
 
 
-def _outside_of_cloud_cover(clouds: "Array", search: SceneSearch) -> npt.NDArray[np.bool_]:
+def _outside_of_cloud_cover(clouds: "Array", search: SceneSearch) -> BoolRaster:
     percent = clouds.to_numpy(zero_copy_only=False)
     if not np.issubdtype(percent.dtype, np.number):
         return np.zeros(len(percent), dtype=bool)

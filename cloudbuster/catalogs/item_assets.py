@@ -8,7 +8,7 @@ from typing import Any
 from cloudbuster.catalogs.item_properties import first_number, told_epsg
 from cloudbuster.core.bands import BANDS, Kind
 from cloudbuster.core.scene import BandAsset
-from cloudbuster.io.original import TILE_PATH
+from cloudbuster.original.documents import TILE_PATH
 
 # Band names as they occur in asset keys and in `eo:bands` or `bands`, in lower case: ESA's names
 # (Planetary Computer, Earth Search v0, Data Space), those without the zero, and the names of

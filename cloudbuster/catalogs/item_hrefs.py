@@ -7,9 +7,9 @@ from functools import partial
 from cloudbuster.catalogs.item_properties import kind_of
 from cloudbuster.core.asset_mirror import Mirror, mirrored_href
 from cloudbuster.core.bands import BANDS, Kind
-from cloudbuster.io.original import L1C_BUCKET, L2A_BUCKET, TILE_PATH
-from cloudbuster.io.uri import is_remote, join, resolve
 from cloudbuster.models import Item
+from cloudbuster.original.documents import L1C_BUCKET, L2A_BUCKET, TILE_PATH
+from cloudbuster.storage.uri import is_remote, join, resolve
 
 # Files of the L2A bucket right under the folder of their tile, where none is: each lies in the
 # folder of its resolution (R10m, ...; layout of the bucket, cirrus-earth-search#33).

@@ -35,12 +35,13 @@ from cloudbuster.catalogs.search import (
     footprint_geometry,
     sharing_area,
 )
+from cloudbuster.core.arrays import BoolRaster
 from cloudbuster.core.bands import BANDS_BY_KIND, Kind
 from cloudbuster.errors import BadInputError, CatalogError
 from cloudbuster.events import Event, OnEvent, emit
-from cloudbuster.io.documents import parse_json
-from cloudbuster.io.uri import is_remote, local_path, resolve
 from cloudbuster.models import Dropped, Item
+from cloudbuster.storage.documents import parse_json
+from cloudbuster.storage.uri import is_remote, local_path, resolve
 
 logger = logging.getLogger(__name__)
 
@@ -94,9 +95,7 @@ class _Columns:
             np.array([np.nan if cloud is None else cloud for cloud in clouds], dtype=np.float64),
         )
 
-    def rejections(
-        self, search: SceneSearch, sharing: npt.NDArray[np.bool_]
-    ) -> dict[str, npt.NDArray[np.bool_]]:
+    def rejections(self, search: SceneSearch, sharing: BoolRaster) -> dict[str, BoolRaster]:
         """Tell for each filter, in their order, which items it would remove.
 
         It is the order of `rejection`, and its decisions.

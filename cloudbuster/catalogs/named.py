@@ -13,9 +13,9 @@ from cloudbuster.catalogs.rasterfoundry import URL as RASTERFOUNDRY_URL
 from cloudbuster.core.asset_mirror import Mirror, mirrored_href
 from cloudbuster.core.bands import Kind
 from cloudbuster.errors import CatalogError, CredentialsError
-from cloudbuster.io.access import CDSE_KEY_VARIABLES, has_aws_credentials
-from cloudbuster.io.original import L1C_BUCKET
-from cloudbuster.io.sas import SUBSCRIPTION_VARIABLE
+from cloudbuster.original.documents import L1C_BUCKET
+from cloudbuster.storage.access import CDSE_KEY_VARIABLES, has_aws_credentials
+from cloudbuster.storage.sas import SUBSCRIPTION_VARIABLE
 
 DEFAULT_CATALOG = "earth-search"
 KINDS: tuple[Kind, ...] = ("L2A", "L1C")

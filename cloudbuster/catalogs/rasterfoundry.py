@@ -29,9 +29,9 @@ from cloudbuster.errors import (
     TryAgainError,
 )
 from cloudbuster.events import Event, OnEvent, emit
-from cloudbuster.io.original import item_of_record
-from cloudbuster.io.uri import HTTP_TIMEOUT_S
 from cloudbuster.models import Dropped, Item
+from cloudbuster.original.documents import item_of_record
+from cloudbuster.storage.uri import HTTP_TIMEOUT_S
 
 logger = logging.getLogger(__name__)
 

@@ -15,6 +15,7 @@ from shapely.geometry.base import BaseGeometry
 from cloudbuster.catalogs.item_properties import acquired_of, cloud_cover_of, kind_of, mgrs_tile_of
 from cloudbuster.catalogs.schema import is_item
 from cloudbuster.core.antimeridian import split
+from cloudbuster.core.arrays import BoolRaster
 from cloudbuster.core.bands import Kind
 from cloudbuster.core.footprint import read_footprint
 from cloudbuster.events import OnEvent
@@ -145,7 +146,7 @@ def shares_area(aoi: BaseGeometry, footprint: BaseGeometry | None) -> bool:
     )
 
 
-def sharing_area(area: BaseGeometry, footprints: npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
+def sharing_area(area: BaseGeometry, footprints: npt.NDArray[np.object_]) -> BoolRaster:
     """Tell which of many footprints share area with ``area``; None shares none. See `shares_area`.
 
     Faster where ``area`` is prepared, and the footprints as well.

@@ -20,7 +20,7 @@ import requests
 from pystac_client.stac_api_io import StacApiIO
 
 from cloudbuster.errors import CatalogError, TryAgainError
-from cloudbuster.io.uri import HTTP_TIMEOUT_S
+from cloudbuster.storage.uri import HTTP_TIMEOUT_S
 
 logger = logging.getLogger(__name__)
 

@@ -7,15 +7,15 @@ one scene. (The shape of the interface, `feed` and `is_done`, is rio-tiler's.)
 
 from collections.abc import Callable
 from enum import IntEnum
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from cloudbuster.core.masks import BoolRaster, Look, Raster
+from cloudbuster.core.arrays import BoolRaster, Raster, UInt8Raster
+from cloudbuster.core.masks import PixelClass
 
-RankRaster = npt.NDArray[np.uint8]
-# What a backstop's pixel is worth: less than any look that a composite takes, more than nothing.
+# What a backstop's pixel is worth: less than any pixel that a composite takes, more than nothing.
 BACKSTOP_RANK = 1
 
 
@@ -35,7 +35,7 @@ class State(IntEnum):
 class BlockComposite(Protocol):
     """Decides which scene gives each cell of one block."""
 
-    def feed(self, position: int, rank: RankRaster) -> None:
+    def feed(self, position: int, rank: UInt8Raster) -> None:
         """Offer a scene.
 
         Parameters
@@ -43,7 +43,7 @@ class BlockComposite(Protocol):
         position : int
             Of the scene in the order of preference, from 0; each at most once, ascending.
         rank : ndarray of uint8, shape (y, x)
-            What its cells are worth (`look_rank`, `backstop_rank`); 0 is nothing.
+            What its cells are worth (`class_rank`, `backstop_rank`); 0 is nothing.
         """
 
     @property
@@ -55,7 +55,7 @@ class BlockComposite(Protocol):
         """Position of the scene that gives each cell, shape (y, x); -1 for none."""
 
     @property
-    def rank(self) -> RankRaster:
+    def rank(self) -> UInt8Raster:
         """Rank of the winner in each cell, uint8, shape (y, x); 0 for none."""
 
 
@@ -73,7 +73,7 @@ class FirstComposite:
         self._rank = np.zeros(shape, dtype=np.uint8)
         self._last = -1
 
-    def feed(self, position: int, rank: RankRaster) -> None:
+    def feed(self, position: int, rank: UInt8Raster) -> None:
         """Offer a scene; see `BlockComposite.feed`.
 
         Raises
@@ -91,8 +91,8 @@ class FirstComposite:
 
     @property
     def is_done(self) -> bool:
-        """Whether every cell has a clear look."""
-        return bool((self._rank == Look.CLEAR).all())
+        """Whether every cell has a clear pixel."""
+        return bool((self._rank == PixelClass.CLEAR).all())
 
     @property
     def winner(self) -> npt.NDArray[np.intp]:
@@ -100,7 +100,7 @@ class FirstComposite:
         return self._winner
 
     @property
-    def rank(self) -> RankRaster:
+    def rank(self) -> UInt8Raster:
         """Rank of the winner in each cell, uint8, shape (y, x); 0 for none."""
         return self._rank
 
@@ -108,23 +108,23 @@ class FirstComposite:
 COMPOSITES: dict[str, Callable[[tuple[int, int]], BlockComposite]] = {"first": FirstComposite}
 
 
-def look_rank(look: Raster) -> RankRaster:
-    """Rank of the cells of a cloud-free scene: its look where usable, else 0.
+def class_rank(classes: Raster) -> UInt8Raster:
+    """Rank of the cells of a cloud-free scene: the class of each where it is usable, else 0.
 
     Parameters
     ----------
-    look : ndarray of int, shape (y, x)
-        Codes of `Look`. Not modified.
+    classes : ndarray of int, shape (y, x)
+        Codes of `PixelClass`. Not modified.
 
     Returns
     -------
     ndarray of uint8, shape (y, x)
         3 clear, 2 low rank, 0 masked or unobserved.
     """
-    return np.where(look >= Look.LOW_RANK, look, 0).astype(np.uint8)
+    return np.where(classes >= PixelClass.LOW_RANK, classes, 0).astype(np.uint8)
 
 
-def backstop_rank(present: BoolRaster) -> RankRaster:
+def backstop_rank(present: BoolRaster) -> UInt8Raster:
     """Rank of the cells of a backstop: 1 where it holds reflectance, else 0.
 
     Parameters
@@ -140,7 +140,7 @@ def backstop_rank(present: BoolRaster) -> RankRaster:
     return np.where(present, BACKSTOP_RANK, 0).astype(np.uint8)
 
 
-def mosaic_state(rank: RankRaster, times_observed: npt.NDArray[Any]) -> RankRaster:
+def mosaic_state(rank: UInt8Raster, times_observed: Raster) -> UInt8Raster:
     """Say what a mosaic knows of each cell.
 
     Parameters
@@ -161,7 +161,7 @@ def mosaic_state(rank: RankRaster, times_observed: npt.NDArray[Any]) -> RankRast
     return state.astype(np.uint8)
 
 
-class LookCounter:
+class ObservationCounter:
     """Counts how many acquisitions saw each cell of a block, and how many saw it clear.
 
     An acquisition may be offered several times (as a cloud-free scene and as a backstop); it counts
@@ -181,21 +181,21 @@ class LookCounter:
         self.times_clear = np.zeros(shape, dtype=np.uint16)
         """Acquisitions that saw it clear (low rank included), uint16, shape (y, x)."""
         self._left = dict(offers)
-        self._pending: dict[str, RankRaster] = {}
+        self._pending: dict[str, UInt8Raster] = {}
 
-    def feed(self, acquisition: str, look: Raster, *, counts_clear: bool) -> None:
+    def feed(self, acquisition: str, classes: Raster, *, counts_clear: bool) -> None:
         """Count one offer of an acquisition.
 
         Parameters
         ----------
         acquisition : str
             Its id.
-        look : ndarray of int, shape (y, x)
-            Codes of `Look`. Not modified.
+        classes : ndarray of int, shape (y, x)
+            Codes of `PixelClass`. Not modified.
         counts_clear : bool
             Whether its clear cells count as seen clear; a backstop's do not.
         """
-        usable = look if counts_clear else np.minimum(look, Look.MASKED)
+        usable = classes if counts_clear else np.minimum(classes, PixelClass.MASKED)
         best = usable.astype(np.uint8)
         if acquisition in self._pending:
             best = np.maximum(best, self._pending.pop(acquisition))
@@ -203,5 +203,5 @@ class LookCounter:
         if self._left[acquisition]:
             self._pending[acquisition] = best
             return
-        self.times_observed += best != Look.UNOBSERVED
-        self.times_clear += best >= Look.LOW_RANK
+        self.times_observed += best != PixelClass.UNOBSERVED
+        self.times_clear += best >= PixelClass.LOW_RANK

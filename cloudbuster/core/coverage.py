@@ -35,7 +35,7 @@ class CoverRules:
         Stop when the mean, over the layers, of the share of the area still uncovered is not above
         this, 0 to 1.
     max_selections : int or None
-        Greatest number of picks, clear looks and backstop together; reused ones do not count.
+        Greatest number of picks, clear scenes and backstop together; reused ones do not count.
     backstop : bool
         Whether to cover the area once more, with scenes whose clouds stay.
     """
@@ -172,7 +172,7 @@ def pick_original(
     Returns
     -------
     list of Pick
-        Clear looks, then backstop, then reused backstop, each in order of their pick.
+        Clear scenes, then backstop, then reused backstop, each in order of their pick.
 
     Raises
     ------
@@ -264,8 +264,8 @@ STRATEGIES: dict[str, Strategy] = {"original": pick_original}
 """How scenes are picked, by the name that a request gives."""
 
 
-def uncovered_by_look(
-    aoi: BaseGeometry, footprints: Sequence[BaseGeometry], looks: int
+def uncovered_by_layer(
+    aoi: BaseGeometry, footprints: Sequence[BaseGeometry], layers: int
 ) -> tuple[float, ...]:
     """Share of an area that fewer than 1, 2, ... footprints cover.
 
@@ -275,27 +275,27 @@ def uncovered_by_look(
         Area, degrees of longitude and latitude; polygonal, valid, not empty.
     footprints : sequence of shapely geometry
         Polygonal and valid, degrees.
-    looks : int
-        Greatest number of looks asked about, at least 1.
+    layers : int
+        Greatest number of layers asked about, at least 1.
 
     Returns
     -------
     tuple of float
-        ``looks`` shares of true area (see `surface`), 0 to 1, not falling; below ``LEAST_SHARE``
+        ``layers`` shares of true area (see `surface`), 0 to 1, not falling; below ``LEAST_SHARE``
         they are 0.
     """
     whole = surface(aoi)
     # thin[l] is where at most l footprints lie. A footprint F leaves of it what lies outside of F,
-    # and what lies in F and had one look less.
-    thin = [aoi] * looks
+    # and what lies in F and was in one layer less.
+    thin = [aoi] * layers
     for footprint in footprints:
-        for look in range(looks - 1, -1, -1):
-            outside = polygonal(shapely.difference(thin[look], footprint))
-            if look == 0:
-                thin[look] = outside
+        for layer in range(layers - 1, -1, -1):
+            outside = polygonal(shapely.difference(thin[layer], footprint))
+            if layer == 0:
+                thin[layer] = outside
                 continue
-            inside = polygonal(shapely.intersection(thin[look - 1], footprint))
-            thin[look] = polygonal(shapely.union(outside, inside))
+            inside = polygonal(shapely.intersection(thin[layer - 1], footprint))
+            thin[layer] = polygonal(shapely.union(outside, inside))
     shares = np.array([surface(part) for part in thin]) / whole
     shares[shares < LEAST_SHARE] = 0.0
     return tuple(float(share) for share in np.maximum.accumulate(np.minimum(shares, 1.0)))

@@ -1,7 +1,8 @@
 """Digital numbers of Sentinel-2: their special values, and how they come to mean reflectance."""
 
 import numpy as np
-import numpy.typing as npt
+
+from cloudbuster.core.arrays import UInt16Raster
 
 # Sentinel-2 Products Specification Document, Special_Values: NODATA 0, SATURATED 65535.
 NODATA = 0
@@ -10,7 +11,7 @@ SATURATED = 65_535
 OFFSET_DN = -1000
 
 
-def harmonise(bands: npt.NDArray[np.uint16], offset_dn: int) -> npt.NDArray[np.uint16]:
+def harmonise(bands: UInt16Raster, offset_dn: int) -> UInt16Raster:
     """Make DN mean reflectance times 10 000, whatever the baseline.
 
     Parameters

@@ -63,7 +63,7 @@ class GridWindow:
 
 
 @dataclass(frozen=True)
-class MosaicGrid:
+class Grid:
     """A north-up grid: of the mosaic, and of a scene's own raster as well.
 
     Attributes
@@ -87,9 +87,7 @@ class MosaicGrid:
     height: int
 
     @classmethod
-    def from_transform(
-        cls, crs: str, transform: Affine, *, width: int, height: int
-    ) -> "MosaicGrid":
+    def from_transform(cls, crs: str, transform: Affine, *, width: int, height: int) -> "Grid":
         """Make a grid of an affine transform; ValueError where it is rotated or not north-up."""
         if transform.b or transform.d or transform.a <= 0 or transform.e >= 0:
             msg = f"transform {tuple(transform)[:6]} is not north-up"
@@ -125,12 +123,10 @@ class MosaicGrid:
             self.north - window.row * self.y_size,
         )
 
-    def crop(self, window: GridWindow) -> "MosaicGrid":
+    def crop(self, window: GridWindow) -> "Grid":
         """Make the grid of ``window`` alone; the window may reach outside."""
         west, _, _, north = self.window_bounds(window)
-        return MosaicGrid(
-            self.crs, west, north, self.x_size, self.y_size, window.width, window.height
-        )
+        return Grid(self.crs, west, north, self.x_size, self.y_size, window.width, window.height)
 
     def window_of(self, bounds: Bounds) -> GridWindow:
         """Cells that touch ``bounds`` (same CRS), not clipped to the grid."""
@@ -141,7 +137,7 @@ class MosaicGrid:
         last_row = math.ceil((self.north - south) / self.y_size - ALIGNMENT_TOLERANCE)
         return GridWindow(row, col, max(0, last_row - row), max(0, last_col - col))
 
-    def is_aligned(self, other: "MosaicGrid") -> bool:
+    def is_aligned(self, other: "Grid") -> bool:
         """Whether both grids share CRS, cell size and grid lines."""
         if self.crs != other.crs:
             return False
@@ -154,7 +150,7 @@ class MosaicGrid:
             abs(shift - round(shift)) < ALIGNMENT_TOLERANCE for shift in (shift_x, shift_y)
         )
 
-    def offset_of(self, other: "MosaicGrid") -> tuple[int, int]:
+    def offset_of(self, other: "Grid") -> tuple[int, int]:
         """(rows, columns) from this grid's first cell to that of an aligned ``other``."""
         return (
             round((self.north - other.north) / self.y_size),
@@ -172,7 +168,7 @@ class MosaicGrid:
 
 def snapped_grid(
     crs: str, bounds: Bounds, *, cell_size: tuple[float, float], phase: tuple[float, float]
-) -> MosaicGrid:
+) -> Grid:
     """Smallest grid of given cell size and phase that holds ``bounds``.
 
     Parameters
@@ -188,10 +184,10 @@ def snapped_grid(
 
     Returns
     -------
-    MosaicGrid
+    Grid
         At least one cell in each direction.
     """
-    anchor = MosaicGrid(crs, phase[0], phase[1], cell_size[0], cell_size[1], 0, 0)
+    anchor = Grid(crs, phase[0], phase[1], cell_size[0], cell_size[1], 0, 0)
     window = anchor.window_of(bounds)
     return anchor.crop(
         GridWindow(window.row, window.col, max(1, window.height), max(1, window.width))

@@ -1,16 +1,16 @@
-"""Cloud masks: what the product's classes mean, the codes of a look, growth and distances."""
+"""Cloud masks: what the product's classes mean, the classes of a pixel, growth and distances."""
 
 import math
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
+from cloudbuster.core.arrays import BoolRaster, UInt8Raster, UInt16Raster
 from cloudbuster.core.digital_numbers import NODATA, SATURATED
-from cloudbuster.core.grid import GridWindow, MosaicGrid
+from cloudbuster.core.grid import Grid, GridWindow
 from cloudbuster.core.regrid import sample_nearest
 
 # A smaller group of zeros is dark water clipped at 0 (0.01 to 0.04 % of the pixels of some
@@ -27,13 +27,11 @@ ROUNDING = 1e-9
 # Zeros that touch at a corner are one group: at a swath's slanted edge this joins the steps.
 EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=np.bool_)
 
-Raster = npt.NDArray[Any]
-BoolRaster = npt.NDArray[np.bool_]
 Preset = Literal["standard", "strict", "original"]
 
 
-class Look(IntEnum):
-    """What one scene saw of one cell; the codes of the band ``look`` of a gathered scene."""
+class PixelClass(IntEnum):
+    """What one scene saw of one cell; the codes of the band ``pixel_class`` of a gathered scene."""
 
     UNOBSERVED = 0
     """No data."""
@@ -51,7 +49,7 @@ class DetectedMask:
 
     Attributes
     ----------
-    grid : MosaicGrid
+    grid : Grid
         Cells of the arrays below; its corner is a corner of the scene's grid.
     cloud : ndarray of bool, shape (y, x)
         Cloud or cloud shadow: masked, and grown.
@@ -63,7 +61,7 @@ class DetectedMask:
         Name and parameters, for the scene's record.
     """
 
-    grid: MosaicGrid
+    grid: Grid
     cloud: BoolRaster
     defective: BoolRaster
     low_rank: BoolRaster
@@ -115,7 +113,7 @@ SCL_PRESETS: dict[str, ClassPreset] = {
 }
 
 
-def classes_to_mask(scl: npt.NDArray[np.uint8], preset: str = "standard") -> MaskLayers:
+def classes_to_mask(scl: UInt8Raster, preset: str = "standard") -> MaskLayers:
     """Tell cloud from clear by sen2cor's scene classification.
 
     Parameters
@@ -151,7 +149,7 @@ def _lookup(group: frozenset[int]) -> BoolRaster:
     return table
 
 
-def classification_to_mask(classi: npt.NDArray[np.uint8]) -> MaskLayers:
+def classification_to_mask(classi: UInt8Raster) -> MaskLayers:
     """Tell cloud from clear by MSK_CLASSI.
 
     Parameters
@@ -168,7 +166,7 @@ def classification_to_mask(classi: npt.NDArray[np.uint8]) -> MaskLayers:
     return MaskLayers(opaque | cirrus, np.zeros_like(opaque), snow)
 
 
-def probability_to_mask(cld: npt.NDArray[np.uint8]) -> MaskLayers:
+def probability_to_mask(cld: UInt8Raster) -> MaskLayers:
     """Tell cloud from clear as the original did, by sen2cor's cloud probability.
 
     Parameters
@@ -186,7 +184,7 @@ def probability_to_mask(cld: npt.NDArray[np.uint8]) -> MaskLayers:
     return MaskLayers(cloud, nothing, nothing.copy())
 
 
-def valid_pixels(bands: npt.NDArray[np.uint16]) -> BoolRaster:
+def valid_pixels(bands: UInt16Raster) -> BoolRaster:
     """Tell where every band has a value.
 
     Parameters
@@ -204,8 +202,8 @@ def valid_pixels(bands: npt.NDArray[np.uint16]) -> BoolRaster:
 
 
 def repair_isolated_zeros(
-    band: npt.NDArray[np.uint16], *, max_pixels: int = ISOLATED_ZERO_PIXELS
-) -> npt.NDArray[np.uint16]:
+    band: UInt16Raster, *, max_pixels: int = ISOLATED_ZERO_PIXELS
+) -> UInt16Raster:
     """Make dark water that was clipped to 0 valid again.
 
     Parameters
@@ -235,13 +233,13 @@ def repair_isolated_zeros(
     return np.where(small[groups], np.uint16(1), band)
 
 
-def growth_cells(radius_m: float, grid: MosaicGrid) -> tuple[int, int]:
+def growth_cells(radius_m: float, grid: Grid) -> tuple[int, int]:
     """(rows, columns) that a growth by ``radius_m`` reaches; (0, 0) says that nothing grows."""
     reach = radius_m * (1 + ROUNDING)
     return math.floor(reach / grid.y_size), math.floor(reach / grid.x_size)
 
 
-def grow(mask: BoolRaster, radius_m: float, grid: MosaicGrid) -> BoolRaster:
+def grow(mask: BoolRaster, radius_m: float, grid: Grid) -> BoolRaster:
     """Widen a mask by a Euclidean distance.
 
     Parameters
@@ -251,7 +249,7 @@ def grow(mask: BoolRaster, radius_m: float, grid: MosaicGrid) -> BoolRaster:
     radius_m : float
         Greatest distance between cell centres, metres, inclusive. Below one cell nothing grows;
         `growth_cells` tells.
-    grid : MosaicGrid
+    grid : Grid
         In a CRS in metres; its cells need not be square.
 
     Returns
@@ -288,18 +286,18 @@ def grow(mask: BoolRaster, radius_m: float, grid: MosaicGrid) -> BoolRaster:
 
 def distance_to(
     mask: BoolRaster,
-    grid: MosaicGrid,
+    grid: Grid,
     limit_m: int = DISTANCE_LIMIT_M,
     *,
     block: int = DISTANCE_BLOCK_CELLS,
-) -> npt.NDArray[np.uint16]:
+) -> UInt16Raster:
     """Measure how far the nearest True cell is.
 
     Parameters
     ----------
     mask : ndarray of bool, shape (y, x)
         On ``grid``. Not modified.
-    grid : MosaicGrid
+    grid : Grid
         In a CRS in metres; its cells need not be square.
     limit_m : int
         Distances from here on are not told apart, 1 to 65534.
@@ -330,13 +328,13 @@ def distance_to(
 
 
 def _block_distance(
-    near: BoolRaster, window: GridWindow, around: GridWindow, grid: MosaicGrid, limit_m: int
-) -> npt.NDArray[np.uint16]:
+    near: BoolRaster, window: GridWindow, around: GridWindow, grid: Grid, limit_m: int
+) -> UInt16Raster:
     exact = ndimage.distance_transform_edt(~near, sampling=(grid.y_size, grid.x_size))
     metres = exact[window.shifted(-around.row, -around.col).slices]
     # 99.9999999 is a hundred metres that rounding made less.
     metres = np.floor(metres * (1 + ROUNDING))
-    clipped: npt.NDArray[np.uint16] = np.clip(metres, 1, limit_m).astype(np.uint16)
+    clipped: UInt16Raster = np.clip(metres, 1, limit_m).astype(np.uint16)
     return clipped
 
 
@@ -382,7 +380,7 @@ def combine(first: DetectedMask, second: DetectedMask) -> DetectedMask:
     )
 
 
-def look_codes(mask: DetectedMask, dilate_m: float) -> npt.NDArray[np.uint8]:
+def pixel_classes(mask: DetectedMask, dilate_m: float) -> UInt8Raster:
     """Grow a mask's cloud and say what each cell is good for.
 
     Parameters
@@ -395,21 +393,21 @@ def look_codes(mask: DetectedMask, dilate_m: float) -> npt.NDArray[np.uint8]:
     Returns
     -------
     ndarray of uint8, shape of the mask
-        `Look.MASKED` for grown cloud and defective cells, else `Look.LOW_RANK` or `Look.CLEAR`.
-        What is not observed is for the pixels to say.
+        Codes of `PixelClass`: masked for grown cloud and defective cells, else low rank or clear.
+        What is not observed, the pixels show.
     """
-    codes = np.full(mask.grid.shape, Look.CLEAR, dtype=np.uint8)
-    codes[mask.low_rank] = Look.LOW_RANK
-    codes[mask.defective] = Look.MASKED
-    codes[grow(mask.cloud, dilate_m, mask.grid)] = Look.MASKED
+    codes = np.full(mask.grid.shape, PixelClass.CLEAR, dtype=np.uint8)
+    codes[mask.low_rank] = PixelClass.LOW_RANK
+    codes[mask.defective] = PixelClass.MASKED
+    codes[grow(mask.cloud, dilate_m, mask.grid)] = PixelClass.MASKED
     return codes
 
 
-def _cell_area(grid: MosaicGrid) -> float:
+def _cell_area(grid: Grid) -> float:
     return grid.x_size * grid.y_size
 
 
-def _check_shape(mask: BoolRaster, grid: MosaicGrid) -> None:
+def _check_shape(mask: BoolRaster, grid: Grid) -> None:
     if mask.shape != grid.shape:
         msg = f"mask {mask.shape} does not match its grid {grid.shape}"
         raise ValueError(msg)

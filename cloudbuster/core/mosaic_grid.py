@@ -12,7 +12,7 @@ from shapely.geometry.base import BaseGeometry
 from cloudbuster.core.antimeridian import unwrapped
 from cloudbuster.core.aoi import polygonal
 from cloudbuster.core.coverage import surface
-from cloudbuster.core.grid import Bounds, MosaicGrid, snapped_grid
+from cloudbuster.core.grid import Bounds, Grid, snapped_grid
 from cloudbuster.core.utm import utm_epsg
 
 # Width of a zone of the Universal Transverse Mercator grid, degrees of longitude; zone 1 begins at
@@ -305,7 +305,7 @@ def project_area(geometry: BaseGeometry, crs: str) -> BaseGeometry:
     return shapely.set_coordinates(dense, np.column_stack([x, y]))
 
 
-def project_bounds(geometry: BaseGeometry, crs: str) -> Bounds:
+def projected_bounds(geometry: BaseGeometry, crs: str) -> Bounds:
     """Bounding box of an area in another CRS: that of `project_area`.
 
     Parameters
@@ -354,7 +354,7 @@ def plan_grid(
     gsd_m: float,
     phase: tuple[float, float] = (0.0, 0.0),
     extent_bounds: Bounds | None = None,
-) -> MosaicGrid:
+) -> Grid:
     """Fix the grid of a mosaic.
 
     Parameters
@@ -373,17 +373,17 @@ def plan_grid(
 
     Returns
     -------
-    MosaicGrid
+    Grid
         The smallest that holds the extent, at least one cell in each direction.
 
     Raises
     ------
     ValueError
-        By `cell_size` and `project_bounds`, or where a side has over 2**31 - 1 cells.
+        By `cell_size` and `projected_bounds`, or where a side has over 2**31 - 1 cells.
     """
     _, south, _, north = aoi.bounds
     cells = cell_size(crs, gsd_m=gsd_m, latitude=(south + north) / 2)
-    bounds = project_bounds(aoi, crs) if extent_bounds is None else extent_bounds
+    bounds = projected_bounds(aoi, crs) if extent_bounds is None else extent_bounds
     aside = max((bounds[2] - bounds[0]) / cells[0], (bounds[3] - bounds[1]) / cells[1])
     if aside >= MAX_CELLS_ASIDE:
         msg = f"{aside:.3g} cells a side at {gsd_m:g} m are over {MAX_CELLS_ASIDE}: raise --gsd"

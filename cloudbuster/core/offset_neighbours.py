@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from cloudbuster.core.arrays import BoolRaster, UInt16Raster
 from cloudbuster.core.digital_numbers import OFFSET_DN
-from cloudbuster.core.grid import MosaicGrid
+from cloudbuster.core.grid import Grid
 from cloudbuster.core.offset_pixels import MIN_PIXELS, inner_pixels
 from cloudbuster.core.regrid import sample_nearest
 
@@ -26,12 +27,12 @@ MIN_SHIFT_RATIO = 4.0
 
 
 @dataclass(frozen=True)
-class SceneLook:
+class SceneThumbnail:
     """A scene in low resolution.
 
     Attributes
     ----------
-    grid : MosaicGrid
+    grid : Grid
         Where its cells lie.
     names : tuple of str
         Bands, as in `cloudbuster.core.bands.BANDS`.
@@ -41,10 +42,10 @@ class SceneLook:
         False where the product's own classes call a cell anything but clear ground or water.
     """
 
-    grid: MosaicGrid
+    grid: Grid
     names: tuple[str, ...]
-    dn: npt.NDArray[np.uint16]
-    clear: npt.NDArray[np.bool_]
+    dn: UInt16Raster
+    clear: BoolRaster
 
 
 @dataclass(frozen=True)
@@ -99,15 +100,15 @@ NO_COMPARISON = ShiftEstimate(0, 0, 0, 0.0)
 
 
 def shift_against(
-    reference: SceneLook, scene: SceneLook, *, reference_offset_dn: int
+    reference: SceneThumbnail, scene: SceneThumbnail, *, reference_offset_dn: int
 ) -> ShiftEstimate:
     """Compare a scene of unknown offset with one that is decided.
 
     Parameters
     ----------
-    reference : SceneLook
+    reference : SceneThumbnail
         The decided one.
-    scene : SceneLook
+    scene : SceneThumbnail
         The one in doubt.
     reference_offset_dn : int
         What is added to the valid DN of the reference, -1000 or 0.

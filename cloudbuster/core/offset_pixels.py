@@ -4,14 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
+from cloudbuster.core.arrays import BoolRaster, UInt16Raster
 from cloudbuster.core.digital_numbers import NODATA, OFFSET_DN, SATURATED
 
-# Bands of a look, the most telling first. B10 (L1C) is dark whatever lies below, cloud included;
-# B12 is dark over water and snow; B02 and B04 over vegetation; B8A over water and in shadow.
-LOOK_BANDS = ("B10", "B12", "B04", "B02", "B8A")
+# Bands of a thumbnail, the most telling first. B10 (L1C) is dark whatever lies below it, cloud
+# included; B12 is dark over water and snow; B02 and B04 over vegetation; B8A over water and in
+# shadow.
+THUMBNAIL_BANDS = ("B10", "B12", "B04", "B02", "B8A")
 
 # With the offset in the pixels a DN under 1000 is a negative reflectance. Over open water the short
 # wave infrared scatters about 0, so the limit leaves 0.01 of reflectance for that. Without the
@@ -38,7 +39,7 @@ EDGE_RATIO = 0.1
 CIRRUS_BAND = "B10"
 # Resampling mixes the zeros of a swath's edge into this many cells beside it (wavelet of JP2).
 EDGE_CELLS = 2
-# A look, or a comparison of two, counts from this many pixels.
+# A thumbnail, or a comparison of two, counts from this many pixels.
 MIN_PIXELS = 100
 
 
@@ -96,7 +97,7 @@ class PixelEvidence:
         )
 
 
-def pixel_evidence(bands: npt.NDArray[np.uint16], names: Sequence[str]) -> PixelEvidence:
+def pixel_evidence(bands: UInt16Raster, names: Sequence[str]) -> PixelEvidence:
     """Measure how dark a scene is.
 
     Parameters
@@ -130,10 +131,10 @@ def pixel_evidence(bands: npt.NDArray[np.uint16], names: Sequence[str]) -> Pixel
     )
 
 
-def inner_pixels(bands: npt.NDArray[np.uint16]) -> npt.NDArray[np.bool_]:
+def inner_pixels(bands: UInt16Raster) -> BoolRaster:
     """Pixels valid in every band, away from those that are not; shape (y, x)."""
     valid = ((bands != NODATA) & (bands != SATURATED)).all(axis=0)
-    inner: npt.NDArray[np.bool_] = ndimage.binary_erosion(
+    inner: BoolRaster = ndimage.binary_erosion(
         valid, structure=np.ones((3, 3)), iterations=EDGE_CELLS, border_value=1
     )
     return inner

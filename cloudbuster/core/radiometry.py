@@ -16,7 +16,7 @@ from cloudbuster.core.digital_numbers import OFFSET_DN
 from cloudbuster.core.offset_metadata import OffsetMetadata
 from cloudbuster.core.offset_neighbours import (
     NO_COMPARISON,
-    SceneLook,
+    SceneThumbnail,
     ShiftEstimate,
     shift_against,
 )
@@ -116,8 +116,8 @@ def _verdict(metadata: OffsetMetadata, *, in_pixels: bool) -> Verdict:
 def settle_by_neighbours(
     metadata: OffsetMetadata,
     pixels: PixelEvidence,
-    look: SceneLook,
-    references: Sequence[tuple[SceneLook, int]],
+    thumbnail: SceneThumbnail,
+    references: Sequence[tuple[SceneThumbnail, int]],
 ) -> OffsetDecision:
     """Decide a scene in doubt by overlapping scenes that are decided.
 
@@ -127,9 +127,9 @@ def settle_by_neighbours(
         Of the scene in doubt.
     pixels : PixelEvidence
         Of the scene in doubt.
-    look : SceneLook
+    thumbnail : SceneThumbnail
         The scene in doubt.
-    references : sequence of (SceneLook, int)
+    references : sequence of (SceneThumbnail, int)
         Decided scenes, each with what is added to its valid DN. Their order does not matter but
         for the quoted median.
 
@@ -140,6 +140,6 @@ def settle_by_neighbours(
     """
     comparison = NO_COMPARISON
     for reference, offset_dn in references:
-        comparison += shift_against(reference, look, reference_offset_dn=offset_dn)
+        comparison += shift_against(reference, thumbnail, reference_offset_dn=offset_dn)
     neighbours = comparison if comparison.common_count else None
     return decide_offset(metadata, pixels=pixels, neighbours=neighbours)

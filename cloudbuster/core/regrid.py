@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from cloudbuster.core.grid import MosaicGrid
+from cloudbuster.core.arrays import BoolRaster, Raster, UInt16Raster
+from cloudbuster.core.grid import Grid
 
 # A target cell this much larger than the source's holds whole source cells: their mean is then the
 # better value than one interpolated between a few of them.
@@ -19,12 +20,12 @@ Method = Literal["copy", "mean", "cubic"]
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 
-def resampling_method(source: MosaicGrid, target: MosaicGrid, *, scale: float) -> Method:
+def resampling_method(source: Grid, target: Grid, *, scale: float) -> Method:
     """Choose how pixels get from a scene's grid to the mosaic's.
 
     Parameters
     ----------
-    source, target : MosaicGrid
+    source, target : Grid
         Grids of the scene and of the mosaic.
     scale : float
         Size of a target cell on the ground over that of a source cell.
@@ -41,7 +42,7 @@ def resampling_method(source: MosaicGrid, target: MosaicGrid, *, scale: float) -
 
 
 def sample_nearest(
-    values: npt.NDArray[Scalar], grid: MosaicGrid, target: MosaicGrid, *, fill: int
+    values: npt.NDArray[Scalar], grid: Grid, target: Grid, *, fill: int
 ) -> npt.NDArray[Scalar]:
     """Look up, for each cell of ``target``, the cell of ``grid`` that holds its centre.
 
@@ -49,7 +50,7 @@ def sample_nearest(
     ----------
     values : ndarray, shape (y, x)
         On ``grid``. Not modified.
-    grid, target : MosaicGrid
+    grid, target : Grid
         Same CRS.
     fill : int
         Value of the cells outside of ``grid``.
@@ -64,21 +65,19 @@ def sample_nearest(
     cols, inside_cols = _indices(
         target.west - grid.west, target.x_size, grid.x_size, target.width, grid.width
     )
-    picked: npt.NDArray[Any] = values[rows[:, None], cols[None, :]]
+    picked: Raster = values[rows[:, None], cols[None, :]]
     inside = inside_rows[:, None] & inside_cols[None, :]
     return np.where(inside, picked, np.asarray(fill, dtype=values.dtype))
 
 
-def valid_means(
-    pixels: npt.NDArray[np.uint16], grid: MosaicGrid, target: MosaicGrid
-) -> npt.NDArray[np.uint16]:
+def valid_means(pixels: UInt16Raster, grid: Grid, target: Grid) -> UInt16Raster:
     """Average the valid pixels that lie in each cell, by the share of each that does.
 
     Parameters
     ----------
     pixels : ndarray of uint16, shape (y, x)
         On ``grid``, 0 nodata. Not modified.
-    grid, target : MosaicGrid
+    grid, target : Grid
         Same CRS.
 
     Returns
@@ -93,7 +92,7 @@ def valid_means(
     total = (cols @ (rows @ pixels.astype(np.float64)).T).T
     weight = (cols @ (rows @ (pixels != 0).astype(np.float64)).T).T
     mean = np.divide(total, weight, out=np.zeros(target.shape), where=weight > 0)
-    rounded: npt.NDArray[np.uint16] = np.floor(mean + 0.5).astype(np.uint16)
+    rounded: UInt16Raster = np.floor(mean + 0.5).astype(np.uint16)
     return rounded
 
 
@@ -111,10 +110,10 @@ def _shares(start: float, step: float, size: float, count: int, length: int) -> 
 
 
 def any_in_boxes(
-    mask: npt.NDArray[np.bool_],
+    mask: BoolRaster,
     rows: tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]],
     cols: tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]],
-) -> npt.NDArray[np.bool_]:
+) -> BoolRaster:
     """Tell which boxes hold a True cell; as fast for large boxes as for small ones.
 
     Parameters
@@ -136,13 +135,13 @@ def any_in_boxes(
     top, bottom = (np.clip(edge, 0, mask.shape[0]) for edge in rows)
     left, right = (np.clip(edge, 0, mask.shape[1]) for edge in cols)
     count = table[bottom, right] - table[top, right] - table[bottom, left] + table[top, left]
-    held: npt.NDArray[np.bool_] = count > 0
+    held: BoolRaster = count > 0
     return held
 
 
 def _indices(
     start: float, step: float, size: float, count: int, length: int
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
+) -> tuple[npt.NDArray[np.intp], BoolRaster]:
     """Index of the cell at each centre along one axis, clipped, and whether it was inside."""
     index = np.floor((start + (np.arange(count) + 0.5) * step) / size).astype(np.intp)
     inside = (index >= 0) & (index < length)

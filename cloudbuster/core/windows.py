@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from cloudbuster.core.grid import ALIGNMENT_TOLERANCE, GridWindow, MosaicGrid, snapped_grid
+from cloudbuster.core.arrays import BoolRaster
+from cloudbuster.core.grid import ALIGNMENT_TOLERANCE, Grid, GridWindow, snapped_grid
 
 # A cell size this close to a multiple of the scene's own cells means that multiple: a raster that
 # says 9.995 m is a 10 m raster, and 160 m are 16 of its cells.
@@ -30,19 +31,19 @@ class ContextWindow:
     keep: GridWindow
 
 
-def covering_grid(native: MosaicGrid, area: MosaicGrid) -> MosaicGrid:
+def covering_grid(native: Grid, area: Grid) -> Grid:
     """Cells of ``native`` (continued beyond its edges) that cover ``area``, same CRS."""
     return native.crop(native.window_of(area.bounds))
 
 
-def cells_of_size(anchor: MosaicGrid, area: MosaicGrid, gsd_m: float) -> MosaicGrid:
+def cells_of_size(anchor: Grid, area: Grid, gsd_m: float) -> Grid:
     """Make cells of about ``gsd_m`` that cover an area.
 
     Parameters
     ----------
-    anchor : MosaicGrid
+    anchor : Grid
         Its corner is a corner of the result.
-    area : MosaicGrid
+    area : Grid
         What is to be covered, same CRS.
     gsd_m : float
         Cell size wanted. Within 0.5 % of a multiple (or a whole fraction) of the anchor's cells it
@@ -50,7 +51,7 @@ def cells_of_size(anchor: MosaicGrid, area: MosaicGrid, gsd_m: float) -> MosaicG
 
     Returns
     -------
-    MosaicGrid
+    Grid
     """
     size = (nested_size(gsd_m, anchor.x_size), nested_size(gsd_m, anchor.y_size))
     return snapped_grid(anchor.crs, area.bounds, cell_size=size, phase=(anchor.west, anchor.north))
@@ -69,16 +70,14 @@ def nearest_multiple(wanted: float, cell: float) -> float:
     return cell * max(1, round(wanted / cell))
 
 
-def any_in_cells(
-    mask: npt.NDArray[np.bool_], grid: MosaicGrid, target: MosaicGrid
-) -> npt.NDArray[np.bool_]:
+def any_in_cells(mask: BoolRaster, grid: Grid, target: Grid) -> BoolRaster:
     """Mark each target cell that touches a True cell.
 
     Parameters
     ----------
     mask : ndarray of bool, shape (y, x)
         On ``grid``. Not modified.
-    grid, target : MosaicGrid
+    grid, target : Grid
         Same CRS; the target's cells are usually the larger ones.
 
     Returns
@@ -108,13 +107,13 @@ def _inside(first: int, count: int, length: int) -> slice:
 
 
 def context_windows(
-    scene: MosaicGrid, area: GridWindow, *, size: int, context: int
+    scene: Grid, area: GridWindow, *, size: int, context: int
 ) -> Iterator[ContextWindow]:
     """Cut an area into overlapping windows of one size.
 
     Parameters
     ----------
-    scene : MosaicGrid
+    scene : Grid
         The whole scene: the windows' places are counted from its corner, so that a cell's result
         does not depend on the area asked for.
     area : GridWindow
@@ -159,7 +158,7 @@ def row_strips(height: int, width: int, max_cells: int) -> Iterator[tuple[int, i
         yield row, min(rows, height - row)
 
 
-def overhang_cells(native: MosaicGrid, grid: MosaicGrid) -> npt.NDArray[np.bool_]:
+def overhang_cells(native: Grid, grid: Grid) -> BoolRaster:
     """Mark the cells of ``grid`` (same CRS) that lie wholly outside of ``native``."""
     west, south, east, north = native.bounds
     tops = grid.north - np.arange(grid.height) * grid.y_size
@@ -167,5 +166,5 @@ def overhang_cells(native: MosaicGrid, grid: MosaicGrid) -> npt.NDArray[np.bool_
     slack_y, slack_x = grid.y_size * ALIGNMENT_TOLERANCE, grid.x_size * ALIGNMENT_TOLERANCE
     rows = (tops - grid.y_size >= north - slack_y) | (tops <= south + slack_y)
     cols = (lefts + grid.x_size <= west + slack_x) | (lefts >= east - slack_x)
-    outside: npt.NDArray[np.bool_] = rows[:, None] | cols[None, :]
+    outside: BoolRaster = rows[:, None] | cols[None, :]
     return outside

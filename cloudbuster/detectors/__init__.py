@@ -4,11 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-
+from cloudbuster.core.arrays import UInt8Raster, UInt16Raster
 from cloudbuster.core.bands import BANDS_BY_KIND, Kind
-from cloudbuster.core.grid import MosaicGrid
+from cloudbuster.core.grid import Grid
 from cloudbuster.core.masks import DetectedMask, combine
 from cloudbuster.core.scene import Scene
 from cloudbuster.detectors import s2cloudless
@@ -26,23 +24,23 @@ class SceneSource(Protocol):
         """What is known of the scene."""
 
     @property
-    def grid(self) -> MosaicGrid:
+    def grid(self) -> Grid:
         """Grid of the scene's finest requested band, in the scene's CRS, whole tile."""
 
-    def read(self, bands: tuple[str, ...], grid: MosaicGrid) -> npt.NDArray[np.uint16]:
+    def read(self, bands: tuple[str, ...], grid: Grid) -> UInt16Raster:
         """Harmonised DN (0 nodata), shape (band, y, x), on ``grid`` (same CRS, aligned corner).
 
         Finer bands are averaged over valid pixels, coarser ones interpolated bilinearly. Cells
         outside of the scene are 0. RasterError names a band that cannot be read.
         """
 
-    def read_mask(self, name: str, grid: MosaicGrid, *, bands: int = 1) -> npt.NDArray[np.uint8]:
+    def read_mask(self, name: str, grid: Grid, *, bands: int = 1) -> UInt8Raster:
         """Read a mask asset (``scl``, ``cld``, ``classi``) at full resolution, nearest on ``grid``.
 
         Shape (bands, y, x), 0 outside of the scene. MaskError where it is missing or unreadable.
         """
 
-    def mask_grid(self, name: str) -> MosaicGrid:
+    def mask_grid(self, name: str) -> Grid:
         """Native grid of a mask asset. MaskError where it is missing or unreadable."""
 
     def twin(self) -> "SceneSource | None":
@@ -52,14 +50,14 @@ class SceneSource(Protocol):
 class CloudDetector(Protocol):
     """Finds the clouds of one scene."""
 
-    def detect(self, source: SceneSource, area: MosaicGrid) -> DetectedMask:
+    def detect(self, source: SceneSource, area: Grid) -> DetectedMask:
         """Find cloud in ``area``.
 
         Parameters
         ----------
         source : SceneSource
             The opened scene.
-        area : MosaicGrid
+        area : Grid
             Part of the source's grid that is wanted (in the scene's CRS; already grown by what the
             mask's growth and distances need, and clipped to the scene).
 
@@ -88,7 +86,7 @@ class WithStock:
     detector: CloudDetector
     stock: CloudDetector
 
-    def detect(self, source: SceneSource, area: MosaicGrid) -> DetectedMask:
+    def detect(self, source: SceneSource, area: Grid) -> DetectedMask:
         """Find cloud in ``area`` with both; on the finer of their two grids."""
         return combine(self.detector.detect(source, area), self.stock.detect(source, area))
 

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cloudbuster.core.grid import MosaicGrid
+from cloudbuster.core.grid import Grid
 from cloudbuster.core.masks import DetectedMask
 from cloudbuster.core.windows import any_in_cells, cells_of_size, covering_grid
 from cloudbuster.errors import DonorError
-from cloudbuster.io.donor_mask import DonatedMask, SceneIdentity, identity_of, read_donor_mask
-from cloudbuster.io.uri import exists, is_remote, join, local_path
+from cloudbuster.source.donor_mask import DonatedMask, SceneIdentity, identity_of, read_donor_mask
+from cloudbuster.storage.uri import exists, is_remote, join, local_path
 
 if TYPE_CHECKING:
     from cloudbuster.detectors import SceneSource
@@ -41,7 +41,7 @@ class DonorDetector:
     donor_mask_name: str | None = None
     mask_gsd_m: float | None = None
 
-    def detect(self, source: "SceneSource", area: MosaicGrid) -> DetectedMask:
+    def detect(self, source: "SceneSource", area: Grid) -> DetectedMask:
         """Take cloud in ``area``; see `cloudbuster.detectors.CloudDetector`.
 
         What lies outside of the donated mask is masked as defective. DonorError where the mask is
@@ -120,7 +120,7 @@ def _search(folder: str, identity: SceneIdentity) -> tuple[str, DonatedMask]:
     return found[0]
 
 
-def _cut(mask: DetectedMask, target: MosaicGrid, what: str) -> DetectedMask:
+def _cut(mask: DetectedMask, target: Grid, what: str) -> DetectedMask:
     """Put a mask on the cells wanted; those it does not reach are defective."""
     reached = any_in_cells(np.ones(mask.grid.shape, dtype=np.bool_), mask.grid, target)
     if not reached.any():

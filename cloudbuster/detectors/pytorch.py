@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cloudbuster.core.grid import GridWindow, MosaicGrid
-from cloudbuster.core.masks import BoolRaster, DetectedMask, valid_pixels
+from cloudbuster.core.arrays import BoolRaster
+from cloudbuster.core.grid import Grid, GridWindow
+from cloudbuster.core.masks import DetectedMask, valid_pixels
 from cloudbuster.core.windows import cells_of_size, context_windows, covering_grid, mirrored
 from cloudbuster.detectors.torch_weights import (
     Model,
@@ -79,7 +80,7 @@ class PytorchDetector:
         """Leave the model behind: another process loads its own."""
         return {**self.__dict__, "_loaded": None}
 
-    def detect(self, source: "SceneSource", area: MosaicGrid) -> DetectedMask:
+    def detect(self, source: "SceneSource", area: Grid) -> DetectedMask:
         """Find cloud in ``area``; see `cloudbuster.detectors.CloudDetector`.
 
         The windows' places are counted from the scene's corner and the scene is mirrored at its
@@ -106,7 +107,7 @@ class PytorchDetector:
         )
 
     def _detect_window(
-        self, source: "SceneSource", cells: MosaicGrid, read: GridWindow, keep: GridWindow
+        self, source: "SceneSource", cells: Grid, read: GridWindow, keep: GridWindow
     ) -> tuple[BoolRaster, BoolRaster]:
         """(cloud, defective) of the cells to keep of one window."""
         inside = read.intersection(cells.window)

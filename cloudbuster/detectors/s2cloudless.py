@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from cloudbuster.core.grid import GridWindow, MosaicGrid
-from cloudbuster.core.masks import BoolRaster, DetectedMask, valid_pixels
+from cloudbuster.core.arrays import BoolRaster, UInt16Raster
+from cloudbuster.core.grid import Grid, GridWindow
+from cloudbuster.core.masks import DetectedMask, valid_pixels
 from cloudbuster.core.windows import cells_of_size, nearest_multiple, row_strips
 from cloudbuster.errors import MaskError, MissingExtraError
 
@@ -53,7 +54,7 @@ class S2CloudlessDetector:
     dilation_size: int = 1
     mask_gsd_m: float | None = None
 
-    def detect(self, source: "SceneSource", area: MosaicGrid) -> DetectedMask:
+    def detect(self, source: "SceneSource", area: Grid) -> DetectedMask:
         """Find cloud in ``area``; see `cloudbuster.detectors.CloudDetector`."""
         level1 = _level1(source)
         if level1.grid.crs != area.crs:
@@ -81,7 +82,7 @@ class S2CloudlessDetector:
         )
 
     def _detect_strip(
-        self, level1: "SceneSource", cells: MosaicGrid, strip: GridWindow
+        self, level1: "SceneSource", cells: Grid, strip: GridWindow
     ) -> tuple[BoolRaster, BoolRaster]:
         """(cloud, defective) of a part of the scene, as they come out of the whole scene."""
         # What averaging and dilation see of the surroundings; the scene's own edge is mirrored.
@@ -105,7 +106,7 @@ def check_installed() -> None:
         raise MissingExtraError(msg)
 
 
-def cloud_probability(bands: npt.NDArray[np.uint16]) -> Probability:
+def cloud_probability(bands: UInt16Raster) -> Probability:
     """Classify pixels, each by itself.
 
     Parameters

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import rasterio.features
 
-from cloudbuster.core.grid import MosaicGrid
+from cloudbuster.core.grid import Grid
 from cloudbuster.core.masks import (
     DetectedMask,
     MaskLayers,
@@ -19,9 +18,10 @@ from cloudbuster.core.masks import (
 )
 from cloudbuster.core.windows import any_in_cells, cells_of_size, covering_grid, overhang_cells
 from cloudbuster.errors import MaskError
-from cloudbuster.io.gml import read_cloud_polygons
+from cloudbuster.source.gml import read_cloud_polygons
 
 if TYPE_CHECKING:
+    from cloudbuster.core.arrays import BoolRaster
     from cloudbuster.core.bands import Kind
     from cloudbuster.core.scene import Scene
     from cloudbuster.detectors import SceneSource
@@ -61,7 +61,7 @@ class StockDetector:
     preset: Preset = "standard"
     mask_gsd_m: float | None = None
 
-    def detect(self, source: "SceneSource", area: MosaicGrid) -> DetectedMask:
+    def detect(self, source: "SceneSource", area: Grid) -> DetectedMask:
         """Find cloud in ``area``; see `cloudbuster.detectors.CloudDetector`."""
         name = self._asset(source.scene)
         native = _native_grid(source, name, area)
@@ -96,7 +96,7 @@ class StockDetector:
         raise MaskError(msg)
 
 
-def _native_grid(source: "SceneSource", name: str, area: MosaicGrid) -> MosaicGrid:
+def _native_grid(source: "SceneSource", name: str, area: Grid) -> Grid:
     if name == "gml":
         return cells_of_size(source.grid, source.grid, GML_GSD_M)
     native = source.mask_grid(name)
@@ -109,26 +109,26 @@ def _native_grid(source: "SceneSource", name: str, area: MosaicGrid) -> MosaicGr
     return native
 
 
-def _scl_layers(source: "SceneSource", grid: MosaicGrid, preset: Preset) -> MaskLayers:
+def _scl_layers(source: "SceneSource", grid: Grid, preset: Preset) -> MaskLayers:
     return classes_to_mask(source.read_mask("scl", grid)[0], preset)
 
 
-def _classi_layers(source: "SceneSource", grid: MosaicGrid, _preset: Preset) -> MaskLayers:
+def _classi_layers(source: "SceneSource", grid: Grid, _preset: Preset) -> MaskLayers:
     return classification_to_mask(source.read_mask("classi", grid, bands=3))
 
 
-def _cld_layers(source: "SceneSource", grid: MosaicGrid, _preset: Preset) -> MaskLayers:
+def _cld_layers(source: "SceneSource", grid: Grid, _preset: Preset) -> MaskLayers:
     return probability_to_mask(source.read_mask("cld", grid)[0])
 
 
-def _gml_layers(source: "SceneSource", grid: MosaicGrid, _preset: Preset) -> MaskLayers:
+def _gml_layers(source: "SceneSource", grid: Grid, _preset: Preset) -> MaskLayers:
     """Burn the cloud polygons of L1C; whatever they touch is cloud."""
     href = source.scene.masks["gml"].href
     clouds = read_cloud_polygons(href)
     if clouds.crs not in (None, grid.crs):
         msg = f"{href} is in {clouds.crs}, the scene in {grid.crs}; choose another detector"
         raise MaskError(msg)
-    cloud: npt.NDArray[np.bool_] = np.zeros(grid.shape, dtype=np.bool_)
+    cloud: BoolRaster = np.zeros(grid.shape, dtype=np.bool_)
     if clouds.polygons:
         cloud = (
             rasterio.features.rasterize(
@@ -144,7 +144,7 @@ def _gml_layers(source: "SceneSource", grid: MosaicGrid, _preset: Preset) -> Mas
     return MaskLayers(cloud, nothing, nothing.copy())
 
 
-_LAYERS: dict[str, Callable[["SceneSource", MosaicGrid, Preset], MaskLayers]] = {
+_LAYERS: dict[str, Callable[["SceneSource", Grid, Preset], MaskLayers]] = {
     "scl": _scl_layers,
     "cld": _cld_layers,
     "classi": _classi_layers,

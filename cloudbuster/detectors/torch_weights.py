@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from cloudbuster.errors import BadInputError, MissingExtraError, UntrustedCodeError
-from cloudbuster.io.uri import read_bytes
+from cloudbuster.storage.uri import read_bytes
 
 if TYPE_CHECKING:
     import torch

@@ -25,7 +25,7 @@ from cloudbuster.models.request import (
 )
 from cloudbuster.models.results import (
     Assessment,
-    LookCoverage,
+    LayerCoverage,
     MergeResult,
     RunResult,
     RunStatus,
@@ -62,8 +62,8 @@ __all__ = [
     "Geometry",
     "GridDocument",
     "Item",
+    "LayerCoverage",
     "LimitOptions",
-    "LookCoverage",
     "MergeOptions",
     "MergeResult",
     "MosaicName",

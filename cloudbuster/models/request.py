@@ -232,6 +232,11 @@ class MosaicRequest(Document):
     )
     force: bool = Field(default=False, description="Do again what an earlier run finished.")
 
+    @property
+    def needs_twins(self) -> bool:
+        """Whether the clouds of L2A scenes are found in their L1C twins, as s2cloudless does."""
+        return self.query.kind == "L2A" and self.gather.detector.type == "s2cloudless"
+
     @model_validator(mode="after")
     def _check_request(self) -> Self:
         if len(orjson.dumps(self.aoi)) > MAX_INLINE_AOI_BYTES:

@@ -8,11 +8,11 @@ from cloudbuster.models.base import Document, MosaicName
 from cloudbuster.models.scene import SceneFailure
 
 
-class LookCoverage(Document):
-    """How much of the area is seen clear at least ``looks`` times."""
+class LayerCoverage(Document):
+    """How much of the area is seen clear at least ``times`` times."""
 
-    looks: int
-    covered_fraction: float
+    times: int = Field(ge=1)
+    covered_fraction: float = Field(ge=0, le=1, description="Share of the area, 0 to 1.")
 
 
 class Assessment(Document):
@@ -20,7 +20,7 @@ class Assessment(Document):
 
     schema_: Literal["cloudbuster.assessment/1"] = Field("cloudbuster.assessment/1", alias="schema")
     area_km2: float = Field(description="Area of the AOI.")
-    coverage: tuple[LookCoverage, ...]
+    coverage: tuple[LayerCoverage, ...]
     never_observed_fraction: float = Field(description="Share that no scene saw.")
     never_clear_fraction: float = Field(description="Share seen, but never clear.")
     backstop_fraction: float = Field(description="Share that the backstop fills.")

@@ -6,7 +6,7 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from cloudbuster.core.bands import Kind
-from cloudbuster.core.grid import MosaicGrid
+from cloudbuster.core.grid import Grid
 from cloudbuster.core.radiometry import OffsetDecision
 from cloudbuster.models.base import (
     MAX_SCENE_INDEX,
@@ -19,7 +19,7 @@ from cloudbuster.models.request import DetectorOptions
 
 
 class GridDocument(Document):
-    """A `MosaicGrid` as JSON."""
+    """A `Grid` as JSON."""
 
     crs: str
     west: float
@@ -30,7 +30,7 @@ class GridDocument(Document):
     height: int = Field(ge=1)
 
     @classmethod
-    def of(cls, grid: MosaicGrid) -> "GridDocument":
+    def of(cls, grid: Grid) -> "GridDocument":
         """Make the document of ``grid``."""
         return cls(
             crs=grid.crs,
@@ -42,9 +42,9 @@ class GridDocument(Document):
             height=grid.height,
         )
 
-    def grid(self) -> MosaicGrid:
+    def grid(self) -> Grid:
         """Make the grid of this document."""
-        return MosaicGrid(
+        return Grid(
             self.crs, self.west, self.north, self.x_size, self.y_size, self.width, self.height
         )
 

@@ -58,10 +58,10 @@ class SelectionInfo(Document):
     catalog: str
     strategy: str
     entries: tuple[SelectionEntry, ...]
-    uncovered_by_look: tuple[float, ...] = Field(
+    uncovered_by_layer: tuple[float, ...] = Field(
         description="Share of the AOI's area that fewer than 1, 2, ... clear looks cover."
     )
-    uncovered: float = Field(description="Mean of `uncovered_by_look`, 0 to 1.")
+    uncovered: float = Field(description="Mean of `uncovered_by_layer`, 0 to 1.")
     backstop_uncovered: float | None = Field(
         None, description="Share of the AOI's area without backstop; null where none was asked."
     )

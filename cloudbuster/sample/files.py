@@ -12,9 +12,9 @@ import rasterio
 import rasterio.shutil
 from rasterio.windows import Window
 
-from cloudbuster.io.gdal_env import CACHE_BYTES
 from cloudbuster.sample import plan
 from cloudbuster.sample.product import Block
+from cloudbuster.storage.gdal_env import CACHE_BYTES
 
 # Side of the blocks that are in memory at once, pixels of 10 m: a multiple of 6, a sixth of a tile.
 BLOCK_PIXELS = 1830

@@ -16,12 +16,12 @@ import rasterio.shutil
 from cloudbuster.core.bands import BANDS_BY_KIND
 from cloudbuster.errors import BadInputError
 from cloudbuster.events import Event, OnEvent, emit
-from cloudbuster.io.uri import output_error
 from cloudbuster.sample import items, plan
 from cloudbuster.sample.files import GDAL_OPTIONS, Rasters, Target, blocks_of, write_json
 from cloudbuster.sample.plan import Size
 from cloudbuster.sample.product import shift_dn, truth_reflectance
 from cloudbuster.sample.scenes import KINDS, SceneJob, write_scene
+from cloudbuster.storage.uri import output_error
 
 # Raised whenever the bytes of a sample change: an older sample is then made anew.
 GENERATOR_VERSION = 1

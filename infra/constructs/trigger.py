@@ -9,9 +9,9 @@ from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
-from cloudbuster.aws.runs import REQUEST_PREFIX, REQUEST_SUFFIX
+from cloudbuster.aws.admission import REQUEST_PREFIX, REQUEST_SUFFIX
 from cloudbuster.aws.settings import StackSettings
-from cloudbuster.aws.starting import TURN_KEY
+from cloudbuster.aws.stack.starting import TURN_KEY
 from infra import policies
 from infra.config import StackConfig
 from infra.constructs.functions import Function

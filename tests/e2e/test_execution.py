@@ -10,8 +10,8 @@ import pytest
 import shapely
 import shapely.geometry
 
+from cloudbuster.aws.stack.state import RUN
 from cloudbuster.models import MAX_INLINE_AOI_BYTES
-from infra.definition import RUN
 from infra.settings import INLINE_TASKS
 from tests.e2e.cloud import MAX_PAYLOAD_BYTES, DeployedStack, Ended, until
 from tests.e2e.worlds import World, torn_world, upload

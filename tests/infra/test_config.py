@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from cloudbuster.aws.catalog_secret import VARIABLES
+from cloudbuster.aws.stack.catalog_secret import VARIABLES
 from infra.app import notes
 from infra.config import PRESETS, ConfigError, StackConfig, parse_config
 from infra.sections import CatalogSecret, Disk, Job

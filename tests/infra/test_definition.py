@@ -4,13 +4,13 @@ import importlib
 import json
 import subprocess
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cloudbuster.aws.runs import RunPlaces
+from cloudbuster.aws.stack.state import RUN
 from infra.definition import JobTarget, Targets, definition
 from infra.job_states import THROTTLED
 from tests.infra.asl import nested, unknown_fields
@@ -302,7 +302,7 @@ def test_more_rounds_go_back_to_the_filter_with_the_next_number() -> None:
     (again,) = states["Covered?"]["Choices"]
     assert again["Next"] == "NextRound"
     assert states["NextRound"]["Next"] == "Filter"
-    kept = {field.name for field in fields(RunPlaces)} | {"round"}
+    kept = {*RUN, "round"}
     assert {key.removesuffix(".$") for key in states["NextRound"]["Parameters"]} == kept
 
 

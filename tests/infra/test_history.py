@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from cloudbuster.aws.merging import MAX_PARTS
+from cloudbuster.merging import MAX_PARTS
 from infra.definition import JobTarget, Targets, definition
 from infra.job_states import State, States
 from infra.settings import INLINE_TASKS

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cloudbuster import cli
-from cloudbuster.aws.deployed import JOB_OUTPUTS, QUEUE_OUTPUTS
+from cloudbuster.aws.client.deployed import JOB_OUTPUTS, QUEUE_OUTPUTS
 from cloudbuster.aws.settings import StackSettings
 from infra.app import check_context, notes
 from infra.config import ConfigError, StackConfig, parse_config

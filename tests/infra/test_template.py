@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from cloudbuster.aws.deployed import JOB_OUTPUTS, QUEUE_OUTPUTS
-from cloudbuster.aws.turns import LEASE_S
+from cloudbuster.aws.client.deployed import JOB_OUTPUTS, QUEUE_OUTPUTS
+from cloudbuster.aws.stack.turns import LEASE_S
 from infra.policies import SENTINEL_OBJECTS
 from tests.infra.conftest import Synth
 from tests.infra.templates import (

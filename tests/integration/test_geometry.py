@@ -13,9 +13,9 @@ from shapely.geometry import box
 
 from cloudbuster.core.antimeridian import split, unwrapped
 from cloudbuster.core.aoi import geometry_document, parse_aoi
-from cloudbuster.core.grid import MosaicGrid
+from cloudbuster.core.grid import Grid
 from cloudbuster.errors import ExitCode
-from cloudbuster.io.stac_items import lonlat_footprint
+from cloudbuster.products.stac_item import lonlat_footprint
 from tests.factories import SceneSpec, write_scene
 from tests.integration import command_line
 from tests.integration.command_line import invoke, last_line
@@ -35,7 +35,7 @@ def corner_of(crs: str, longitude: float, latitude: float) -> tuple[float, float
 def scene_at(crs: str, longitude: float, latitude: float, **changes: Any) -> SceneSpec:
     """A scene of 2 km around a place, with the footprint that a right catalog gives it."""
     west, north = corner_of(crs, longitude, latitude)
-    geometry, bounds = lonlat_footprint(MosaicGrid(crs, west, north, 10, 10, SIZE, SIZE))
+    geometry, bounds = lonlat_footprint(Grid(crs, west, north, 10, 10, SIZE, SIZE))
     place: dict[str, Any] = {"west": west, "north": north, "size": SIZE, "crs": crs}
     place |= {"geometry": geometry, "bbox": bounds, "cloud_cover": 1.0}
     return SceneSpec(**(place | changes))

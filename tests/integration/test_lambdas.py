@@ -15,13 +15,13 @@ import lambdas.filter
 import lambdas.finish
 import lambdas.query
 from cloudbuster.adapters import load_request
-from cloudbuster.aws.merging import MergeTask, merge_task
-from cloudbuster.aws.runs import ASSESS, PLAN
 from cloudbuster.aws.settings import StackSettings
+from cloudbuster.aws.stack.state import ASSESS, PLAN
 from cloudbuster.errors import GridError, NothingUsableError, RequestError
 from cloudbuster.gather import gather_scene
-from cloudbuster.io.documents import read_document
+from cloudbuster.merging import MergeTask, merge_task
 from cloudbuster.models import Assessment, GatherTask, MosaicRequest, RunStatus
+from cloudbuster.storage.documents import read_document
 from tests.integration.conftest import SampleRun
 
 State = dict[str, Any]
@@ -224,7 +224,7 @@ def test_handlers_load_nothing_heavy_before_their_first_event(module: str) -> No
 
 def test_starting_a_run_loads_no_rasters() -> None:
     code = (
-        "import sys, cloudbuster.aws.starting; "
+        "import sys, cloudbuster.aws.stack.starting; "
         "print([name for name in ('rasterio', 'torch', 's2cloudless') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

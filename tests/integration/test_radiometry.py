@@ -21,9 +21,9 @@ from cloudbuster.detectors.s2cloudless import (
     S2CloudlessDetector,
     cloud_probability,
 )
-from cloudbuster.io.gdal_env import gdal_env
-from cloudbuster.io.scene_looks import decide_radiometry
-from cloudbuster.io.scene_source import RasterSceneSource
+from cloudbuster.source.scene_source import RasterSceneSource
+from cloudbuster.source.thumbnails import decide_radiometry
+from cloudbuster.storage.gdal_env import gdal_env
 from tests.integration.conftest import SampleRun
 
 BANDS = ("B02", "B03", "B04", "B08")
@@ -56,10 +56,10 @@ def assert_decided_right(scene: Scene, *, has_offset: bool) -> None:
     """Both states of the pixels, with everything that may be said of them."""
     wanted = tuple(name for name in BANDS if name in scene.bands)
     with gdal_env(), RasterSceneSource(scene, wanted) as source:
-        look = source.look()
+        thumbnail = source.thumbnail()
     for offset_in_pixels in (True, False):
-        dn = shifted(look.dn, 1000 * (offset_in_pixels - has_offset))
-        pixels = pixel_evidence(dn, look.names)
+        dn = shifted(thumbnail.dn, 1000 * (offset_in_pixels - has_offset))
+        pixels = pixel_evidence(dn, thumbnail.names)
         for metadata in SAID:
             decision = decide_offset(metadata, pixels=pixels)
             case = (scene.id, offset_in_pixels, metadata, pixels)

@@ -30,7 +30,7 @@ def selection_of(records: tuple[SceneRecord, ...], aoi: dict[str, Any]) -> Selec
             catalog="catalog",
             strategy="original",
             entries=entries,
-            uncovered_by_look=(0.0,),
+            uncovered_by_layer=(0.0,),
             uncovered=0.0,
             backstop_uncovered=0.0,
             covered=True,

@@ -77,7 +77,7 @@ def test_filter_scenes_covers_and_says_so():
     ]
     assert [item["id"] for item in selection.features] == ["a", "b", "c"]
     assert info.covered
-    assert info.uncovered_by_look == (0, 0)
+    assert info.uncovered_by_layer == (0, 0)
     assert (info.uncovered, info.backstop_uncovered) == (0, 0)
     assert (info.kind, info.catalog, info.strategy) == ("L2A", "local", "original")
     assert Selection.model_validate_json(selection.to_json()) == selection
@@ -89,7 +89,7 @@ def test_filter_scenes_returns_what_it_could_pick_where_the_area_is_not_covered(
     info = selection.cloudbuster
     assert ids(selection) == ["a", "b"]
     assert not info.covered
-    assert info.uncovered_by_look == pytest.approx((0.0, 0.5))
+    assert info.uncovered_by_layer == pytest.approx((0.0, 0.5))
     assert info.uncovered == pytest.approx(0.25)
 
 
@@ -291,7 +291,7 @@ def test_the_error_says_what_how_much_and_what_to_do():
     assert error.exit_code == ExitCode.NOT_COVERED
     assert str(error) == (
         "17372.1 km2 cannot be seen 2 times: 25 % (4343.0 km2) uncovered on average, 0.05 % "
-        "allowed; clear looks: fewer than 2 on 50 % (8686.0 km2): raise --max-selections (all 2 "
+        "allowed; clear scenes: fewer than 2 on 50 % (8686.0 km2): raise --max-selections (all 2 "
         "are taken), or raise --maxclouds, widen the dates, lower --coverage-count or raise "
         "--max-uncovered"
     )
@@ -407,9 +407,9 @@ def test_an_area_shifted_across_the_antimeridian_gives_the_same_picks(scenes, sh
         except NothingUsableError:
             return None
         info = selection.cloudbuster
-        assert info.uncovered == pytest.approx(math.fsum(info.uncovered_by_look) / 2)
+        assert info.uncovered == pytest.approx(math.fsum(info.uncovered_by_layer) / 2)
         entries = [(entry.item_id, entry.backstop, entry.reused) for entry in info.entries]
-        return entries, info.uncovered_by_look, info.covered
+        return entries, info.uncovered_by_layer, info.covered
 
     here, there = picks(0.0), picks(shift)
     if here is None or there is None:

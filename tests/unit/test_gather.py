@@ -21,8 +21,8 @@ from cloudbuster.errors import (
 )
 from cloudbuster.events import Event
 from cloudbuster.gather import GatherReport, gather_scene, gather_scenes
-from cloudbuster.io.documents import write_document
 from cloudbuster.models import DetectorOptions, GatherTask, SceneFailure
+from cloudbuster.storage.documents import write_document
 from tests.factories import SceneSpec
 from tests.gathering import grid_of, task_of
 
@@ -175,7 +175,7 @@ def test_workers_do_not_outlive_the_process_that_started_them(tmp_path: Path) ->
     code = (
         "import sys; from pathlib import Path\n"
         "from cloudbuster.gather import gather_scenes\n"
-        "from cloudbuster.io.documents import read_document\n"
+        "from cloudbuster.storage.documents import read_document\n"
         "from cloudbuster.models import GatherTask\n"
         "if __name__ == '__main__':\n"
         "    paths = sorted(Path(sys.argv[1]).iterdir())\n"

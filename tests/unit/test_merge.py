@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloudbuster import merge
-from cloudbuster.core.grid import GridWindow, MosaicGrid
+from cloudbuster.core.grid import Grid, GridWindow
 from cloudbuster.errors import (
     BadInputError,
     GridError,
@@ -22,24 +22,24 @@ from cloudbuster.errors import (
     RequestError,
 )
 from cloudbuster.events import Event
-from cloudbuster.io import mosaic_blocks
-from cloudbuster.io.cog import cog_problems
-from cloudbuster.io.scene_files import find_scenes
-from cloudbuster.io.scene_raster import SceneRaster, scene_bands
-from cloudbuster.io.scene_writer import open_scene_writer
-from cloudbuster.io.tiled_raster import raster_profile
+from cloudbuster.gathered.scene_files import find_scenes
+from cloudbuster.gathered.scene_raster import SceneRaster, scene_bands
+from cloudbuster.gathered.scene_writer import open_scene_writer
 from cloudbuster.merge import merge_scenes, product_paths
 from cloudbuster.models import MergeResult
+from cloudbuster.products import blocks as mosaic_blocks
+from cloudbuster.products.cog import cog_problems
+from cloudbuster.storage.tiled_raster import raster_profile
 from tests.hand_made import (
     BANDS,
     GRID,
     THREE,
-    SceneSpec,
+    GatheredSpec,
     make_record,
     read,
     spec,
+    write_gathered,
     write_original,
-    write_scene,
     write_three,
 )
 
@@ -71,7 +71,7 @@ def test_merge_writes_the_backstop_alone(tmp_path: Path) -> None:
 
 
 def test_merge_writes_the_cloudy_product_without_any_backstop(tmp_path: Path) -> None:
-    write_scene(tmp_path / "scenes", THREE[0])
+    write_gathered(tmp_path / "scenes", THREE[0])
     result = run(tmp_path)
     assert not read(result.cloudy).any()
     assert cog_problems(Path(result.cloudy)) == []
@@ -87,7 +87,7 @@ def test_merge_counts_looks_by_acquisition(tmp_path: Path) -> None:
 
 
 def test_merge_tells_never_clear_from_never_observed(tmp_path: Path) -> None:
-    write_scene(tmp_path / "scenes", spec(1, [[3, 1, 1, 0], [3, 1, 1, 0]]))
+    write_gathered(tmp_path / "scenes", spec(1, [[3, 1, 1, 0], [3, 1, 1, 0]]))
     result = run(tmp_path)
     np.testing.assert_array_equal(read(result.quality)[3], [[3, 1, 1, 0], [3, 1, 1, 0]])
     shares = (result.clear_fraction, result.backstop_fraction, result.hole_fraction)
@@ -116,7 +116,7 @@ def test_merge_result_names_the_products_and_their_shares(tmp_path: Path) -> Non
 
 def test_merge_orders_indices_as_numbers(tmp_path: Path) -> None:
     for index in (99, 100, 101, 1000):
-        write_scene(tmp_path / "scenes", spec(index, [[3, 3, 3, 3], [3, 3, 3, 3]]))
+        write_gathered(tmp_path / "scenes", spec(index, [[3, 3, 3, 3], [3, 3, 3, 3]]))
     assert (read(run(tmp_path).cloudless)[-1] == 99).all()
     files = find_scenes(str(tmp_path / "scenes"), "m")
     assert [file.index for file in files] == [99, 100, 101, 1000]
@@ -129,7 +129,7 @@ def test_merge_handles_more_scenes_than_it_keeps_open(
     monkeypatch.setattr(mosaic_blocks, "BLOCK_SIZE", 2)
     grid = replace(GRID, width=110)
     for index in range(1, 111):
-        write_scene(tmp_path / "scenes", spec(index, [[3], [3]], col=index - 1), grid=grid)
+        write_gathered(tmp_path / "scenes", spec(index, [[3], [3]], col=index - 1), grid=grid)
     result = run(tmp_path)
     np.testing.assert_array_equal(read(result.cloudless)[-1], [range(1, 111)] * 2)
     assert result.hole_fraction == 0
@@ -141,7 +141,7 @@ def test_merge_takes_only_the_files_of_its_name(tmp_path: Path) -> None:
     scenes = tmp_path / "scenes"
     everywhere = [[3, 3, 3, 3], [3, 3, 3, 3]]
     for name in ("m-2020", "mm", "am", "m.x"):
-        write_scene(scenes, spec(1, everywhere), name=name)
+        write_gathered(scenes, spec(1, everywhere), name=name)
     for foreign in (
         "mask-m-01.tif",
         "m-01.tif.aux.xml",
@@ -161,7 +161,7 @@ def test_merge_takes_only_the_files_of_its_name(tmp_path: Path) -> None:
 
 
 def test_merge_treats_the_name_as_text_not_as_a_pattern(tmp_path: Path) -> None:
-    write_scene(tmp_path / "scenes", THREE[0], name="axb")
+    write_gathered(tmp_path / "scenes", THREE[0], name="axb")
     with pytest.raises(NothingUsableError, match="no scene"):
         merge_scenes(str(tmp_path / "scenes"), str(tmp_path), name="a.b")
 
@@ -185,7 +185,7 @@ def test_merge_without_a_scene_writes_nothing(tmp_path: Path, folder: str) -> No
 
 
 def test_merge_of_scenes_without_a_pixel_writes_nothing(tmp_path: Path) -> None:
-    write_scene(tmp_path / "scenes", spec(1, [[1, 1, 0, 0], [0, 0, 0, 0]]))
+    write_gathered(tmp_path / "scenes", spec(1, [[1, 1, 0, 0], [0, 0, 0, 0]]))
     with pytest.raises(NothingUsableError, match="none of the 1 scenes"):
         run(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["scenes"]
@@ -193,9 +193,9 @@ def test_merge_of_scenes_without_a_pixel_writes_nothing(tmp_path: Path) -> None:
 
 def test_merge_names_a_truncated_scene(tmp_path: Path) -> None:
     grid = replace(GRID, width=700, height=600)
-    look = np.full((600, 700), 3)
-    write_scene(tmp_path / "scenes", spec(1, look), grid=grid)
-    path = write_scene(tmp_path / "scenes", spec(2, look), grid=grid)
+    classes = np.full((600, 700), 3)
+    write_gathered(tmp_path / "scenes", spec(1, classes), grid=grid)
+    path = write_gathered(tmp_path / "scenes", spec(2, classes), grid=grid)
     whole = path.read_bytes()
     for size in (0, 3, 200, len(whole) // 2, len(whole) - 200):
         path.write_bytes(whole[:size])
@@ -205,34 +205,38 @@ def test_merge_names_a_truncated_scene(tmp_path: Path) -> None:
 
 
 def test_merge_names_a_scene_off_the_grid(tmp_path: Path) -> None:
-    write_scene(tmp_path / "scenes", THREE[0])
-    path = write_scene(tmp_path / "scenes", THREE[1], grid=replace(GRID, west=500_005))
+    write_gathered(tmp_path / "scenes", THREE[0])
+    path = write_gathered(tmp_path / "scenes", THREE[1], grid=replace(GRID, west=500_005))
     path.with_suffix(".json").write_bytes(make_record(THREE[1], "m", GRID).to_json())
     with pytest.raises(RasterError, match=r"m-02\.tif.*not aligned"):
         run(tmp_path)
 
 
 def test_merge_names_a_scene_in_another_crs(tmp_path: Path) -> None:
-    write_scene(tmp_path / "scenes", THREE[0])
-    path = write_scene(tmp_path / "scenes", THREE[1], grid=replace(GRID, crs="EPSG:32634"))
+    write_gathered(tmp_path / "scenes", THREE[0])
+    path = write_gathered(tmp_path / "scenes", THREE[1], grid=replace(GRID, crs="EPSG:32634"))
     path.with_suffix(".json").write_bytes(make_record(THREE[1], "m", GRID).to_json())
     with pytest.raises(RasterError, match=r"m-02\.tif.*EPSG:32634"):
         run(tmp_path)
 
 
 def test_merge_names_a_scene_with_other_bands(tmp_path: Path) -> None:
-    write_scene(tmp_path / "scenes", THREE[0])
+    write_gathered(tmp_path / "scenes", THREE[0])
     path = tmp_path / "scenes" / "m-02.tif"
     with open_scene_writer(path, GRID, ("B02",), index=2) as writer:
-        look = np.full((2, 4), 3)
-        writer.write(GRID.window, np.ones((1, 2, 4), dtype=np.uint16), look, look)
+        classes = np.full((2, 4), 3)
+        writer.write(GRID.window, np.ones((1, 2, 4), dtype=np.uint16), classes, classes)
     with pytest.raises(RasterError, match=r"m-02\.tif: bands B02"):
         run(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("names", "dtype"),
-    [(("B02", "B03", "look", "scene_index"), "uint16"), (("B02", "x"), "uint16"), ((), "float32")],
+    [
+        (("B02", "B03", "pixel_class", "scene_index"), "uint16"),
+        (("B02", "x"), "uint16"),
+        ((), "float32"),
+    ],
 )
 def test_merge_names_a_raster_of_another_layout(
     tmp_path: Path, names: tuple[str, ...], dtype: str
@@ -249,14 +253,14 @@ def test_merge_names_a_raster_of_another_layout(
 
 
 def test_merge_refuses_records_of_two_grids(tmp_path: Path) -> None:
-    write_scene(tmp_path / "scenes", THREE[0])
-    write_scene(tmp_path / "scenes", THREE[1], grid=replace(GRID, width=5))
+    write_gathered(tmp_path / "scenes", THREE[0])
+    write_gathered(tmp_path / "scenes", THREE[1], grid=replace(GRID, width=5))
     with pytest.raises(GridError, match=r"m-02\.tif is on another grid than m-01\.tif"):
         run(tmp_path)
 
 
 def test_merge_refuses_a_record_of_another_scene_or_without_sense(tmp_path: Path) -> None:
-    path = write_scene(tmp_path / "scenes", THREE[0])
+    path = write_gathered(tmp_path / "scenes", THREE[0])
     document = path.with_suffix(".json")
     document.write_bytes(make_record(THREE[1], "m", GRID).to_json())
     with pytest.raises(RequestError, match="is of scene 2 of m"):
@@ -267,8 +271,8 @@ def test_merge_refuses_a_record_of_another_scene_or_without_sense(tmp_path: Path
 
 
 def test_merge_refuses_one_index_for_two_items(tmp_path: Path) -> None:
-    write_scene(tmp_path / "scenes", THREE[0])
-    write_scene(tmp_path / "scenes", spec(1, [[3]], backstop=True, item_id="OTHER"))
+    write_gathered(tmp_path / "scenes", THREE[0])
+    write_gathered(tmp_path / "scenes", spec(1, [[3]], backstop=True, item_id="OTHER"))
     with pytest.raises(RasterError, match="share index 1"):
         run(tmp_path)
 
@@ -285,8 +289,8 @@ def test_merge_refuses_a_scene_whose_looks_promise_more_than_it_holds(tmp_path: 
     with open_scene_writer(path, GRID, BANDS, index=1) as writer:
         pixels = np.full((3, 2, 4), 500, dtype=np.uint16)
         pixels[1, 0, 0] = 0
-        look = np.full((2, 4), 3)
-        writer.write(GRID.window, pixels, look, look)
+        classes = np.full((2, 4), 3)
+        writer.write(GRID.window, pixels, classes, classes)
     with pytest.raises(RasterError, match="hold no value"):
         run(tmp_path)
 
@@ -311,8 +315,8 @@ def test_merge_reads_the_layout_of_the_original(tmp_path: Path) -> None:
 
 def test_merge_without_records_covers_all_aligned_rasters(tmp_path: Path) -> None:
     scenes = tmp_path / "scenes"
-    write_scene(scenes, spec(1, [[3, 3]], row=0, col=2), record=False)
-    write_scene(scenes, spec(2, [[3], [3]], row=-1, col=-1), record=False)
+    write_gathered(scenes, spec(1, [[3, 3]], row=0, col=2), record=False)
+    write_gathered(scenes, spec(2, [[3], [3]], row=-1, col=-1), record=False)
     result = run(tmp_path)
     with rasterio.open(result.cloudless) as dataset:
         assert (dataset.transform.c, dataset.transform.f) == (499_990, 5_100_010)
@@ -325,8 +329,8 @@ def test_merge_crosses_block_edges(tmp_path: Path) -> None:
     top, bottom = np.full((520, 1040), 3), np.full((530, 1000), 3)
     bottom[100:110, 990:] = 1
     top[510:, 1023:1025] = 1
-    write_scene(tmp_path / "scenes", spec(1, top), grid=grid)
-    write_scene(tmp_path / "scenes", spec(2, bottom, row=500, col=40), grid=grid)
+    write_gathered(tmp_path / "scenes", spec(1, top), grid=grid)
+    write_gathered(tmp_path / "scenes", spec(2, bottom, row=500, col=40), grid=grid)
     result = run(tmp_path)
     expected = np.zeros((1030, 1040), dtype=int)
     expected[500:, 40:] = np.where(bottom == 3, 2, 0)
@@ -340,8 +344,8 @@ def test_merge_crosses_block_edges(tmp_path: Path) -> None:
 
 
 @st.composite
-def scene_sets(draw: st.DrawFn) -> list[SceneSpec]:
-    """Up to five scenes of any look, in any window of a 7x9 grid or beyond its edge."""
+def scene_sets(draw: st.DrawFn) -> list[GatheredSpec]:
+    """Up to five scenes of any classes, in any window of a 7x9 grid or beyond its edge."""
     scenes = []
     for index in range(1, draw(st.integers(1, 5)) + 1):
         height, width = draw(st.integers(1, 7)), draw(st.integers(1, 9))
@@ -360,7 +364,7 @@ def scene_sets(draw: st.DrawFn) -> list[SceneSpec]:
     return list({scene.index: scene for scene in scenes}.values())
 
 
-def reference(scenes: list[SceneSpec], grid: MosaicGrid) -> dict[str, np.ndarray]:
+def reference(scenes: list[GatheredSpec], grid: Grid) -> dict[str, np.ndarray]:
     """Whole arrays, cell by cell: what the three rasters must hold."""
     cloudless, cloudy = (np.zeros((4, *grid.shape), dtype=int) for _ in range(2))
     quality = np.zeros((4, *grid.shape), dtype=int)
@@ -370,7 +374,9 @@ def reference(scenes: list[SceneSpec], grid: MosaicGrid) -> dict[str, np.ndarray
             inside = GridWindow(row, col, 1, 1).intersection(scene.window)
             if not inside.is_empty:
                 cell = (row - scene.row, col - scene.col)
-                here.append((scene, int(scene.look[cell]), scene.reflectance[(slice(None), *cell)]))
+                here.append(
+                    (scene, int(scene.classes[cell]), scene.reflectance[(slice(None), *cell)])
+                )
         here.sort(
             key=lambda entry: (entry[0].backstop, -(entry[1] >= 2) * entry[1], entry[0].index)
         )
@@ -390,12 +396,12 @@ def reference(scenes: list[SceneSpec], grid: MosaicGrid) -> dict[str, np.ndarray
 
 @settings(max_examples=25, deadline=None)
 @given(scene_sets())
-def test_merge_equals_the_choice_made_cell_by_cell(scenes: list[SceneSpec]) -> None:
+def test_merge_equals_the_choice_made_cell_by_cell(scenes: list[GatheredSpec]) -> None:
     grid = replace(GRID, width=9, height=7)
     expected = reference(scenes, grid)
     with TemporaryDirectory() as name, mock.patch.object(mosaic_blocks, "BLOCK_SIZE", 4):
         for scene in scenes:
-            write_scene(Path(name) / "scenes", scene, grid=grid)
+            write_gathered(Path(name) / "scenes", scene, grid=grid)
         if not expected["cloudless"].any():
             with pytest.raises(NothingUsableError):
                 run(Path(name))
@@ -433,7 +439,7 @@ def test_merge_into_another_folder_gives_the_same_bytes(tmp_path: Path) -> None:
 def test_an_interrupted_merge_keeps_the_products_that_were_there(tmp_path: Path) -> None:
     write_three(tmp_path)
     before = {path: path.read_bytes() for path in products(run(tmp_path))}
-    write_scene(tmp_path / "scenes", spec(1, [[3, 3, 3, 3], [3, 3, 3, 3]]))
+    write_gathered(tmp_path / "scenes", spec(1, [[3, 3, 3, 3], [3, 3, 3, 3]]))
 
     def interrupt(_event: Event) -> None:
         raise KeyboardInterrupt
@@ -450,7 +456,7 @@ def test_a_merge_that_fails_late_keeps_the_products_that_were_there(
 ) -> None:
     write_three(tmp_path)
     before = {path: path.read_bytes() for path in products(run(tmp_path))}
-    write_scene(tmp_path / "scenes", spec(1, [[3, 3, 3, 3], [3, 3, 3, 3]]))
+    write_gathered(tmp_path / "scenes", spec(1, [[3, 3, 3, 3], [3, 3, 3, 3]]))
     monkeypatch.setattr(merge, stage, mock.Mock(side_effect=OutputError("no")))
     with pytest.raises(OutputError):
         run(tmp_path)
@@ -476,7 +482,7 @@ def test_merge_reads_reflectance_only_of_scenes_that_give_something(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for index in (1, 2, 3):
-        write_scene(tmp_path / "scenes", spec(index, [[3, 3, 3, 3], [3, 3, 3, 3 - index % 2]]))
+        write_gathered(tmp_path / "scenes", spec(index, [[3, 3, 3, 3], [3, 3, 3, 3 - index % 2]]))
     read_by: list[tuple[str, GridWindow]] = []
     original = SceneRaster.read_reflectance
 
@@ -507,7 +513,7 @@ def test_merge_tells_of_its_progress(
 
 def test_scene_writer_keeps_the_layout(tmp_path: Path) -> None:
     scene = spec(7, [[3, 1, 2, 0], [3, 3, 3, 3]], distance=4000)
-    path = write_scene(tmp_path, scene)
+    path = write_gathered(tmp_path, scene)
     with rasterio.open(path) as dataset:
         assert dataset.descriptions == scene_bands(BANDS)
         assert dataset.nodata == 0
@@ -515,22 +521,22 @@ def test_scene_writer_keeps_the_layout(tmp_path: Path) -> None:
         np.testing.assert_array_equal(
             dataset.read()[3:],
             [
-                scene.look,
+                scene.classes,
                 np.full((2, 4), 3000),
                 [[7, 0, 7, 0], [7, 7, 7, 7]],
             ],
         )
     with SceneRaster(path) as raster:
         assert raster.bands == BANDS
-        outside = raster.read_look(GridWindow(-1, 2, 2, 4))
+        outside = raster.read_classes(GridWindow(-1, 2, 2, 4))
     np.testing.assert_array_equal(outside, [[0, 0, 0, 0], [2, 0, 0, 0]])
 
 
 def test_scene_writer_refuses_shapes_that_do_not_match(tmp_path: Path) -> None:
     def write_wrong() -> None:
         with open_scene_writer(tmp_path / "m-01.tif", GRID, BANDS, index=1) as writer:
-            look = np.zeros((2, 4))
-            writer.write(GRID.window, np.zeros((2, 2, 4), dtype=np.uint16), look, look)
+            classes = np.zeros((2, 4))
+            writer.write(GRID.window, np.zeros((2, 2, 4), dtype=np.uint16), classes, classes)
 
     with pytest.raises(ValueError, match="do not fit"):
         write_wrong()

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cloudbuster.core.grid import MosaicGrid
+from cloudbuster.core.grid import Grid
 from cloudbuster.errors import (
     GridError,
     NothingUsableError,
@@ -17,15 +17,15 @@ from cloudbuster.errors import (
     TryAgainError,
 )
 from cloudbuster.events import Event
-from cloudbuster.io import gdal_env, s3
-from cloudbuster.io.mosaic_parts import Part, part_windows
 from cloudbuster.merge import merge_part, merge_parts, merge_scenes, product_paths
 from cloudbuster.models import MergeResult
-from tests.hand_made import GRID, SceneSpec, spec, write_scene
+from cloudbuster.products.parts import Part, part_windows
+from cloudbuster.storage import gdal_env, s3
+from tests.hand_made import GRID, GatheredSpec, spec, write_gathered
 from tests.s3_server import S3Server, serving_s3
 
 CELLS = 1024
-WIDE: MosaicGrid = replace(GRID, width=2600, height=1500)
+WIDE: Grid = replace(GRID, width=2600, height=1500)
 
 
 def patches(seed: int, rows: int, cols: int) -> np.ndarray:
@@ -34,7 +34,7 @@ def patches(seed: int, rows: int, cols: int) -> np.ndarray:
     return np.kron(coarse, np.ones((100, 100), int))[:rows, :cols]
 
 
-SCENES: tuple[SceneSpec, ...] = (
+SCENES: tuple[GatheredSpec, ...] = (
     spec(1, patches(1, 900, 1400), row=300, col=200),
     spec(2, patches(2, 1400, 1100), row=50, col=900),
     # Of one part alone.
@@ -48,7 +48,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four scenes; in two of the six parts there is hardly one, or none."""
     folder = tmp_path_factory.mktemp("scenes")
     for scene in SCENES:
-        write_scene(folder, scene, grid=WIDE)
+        write_gathered(folder, scene, grid=WIDE)
     return folder
 
 
@@ -146,9 +146,9 @@ def test_a_place_that_fails_while_parts_are_merged_is_worth_another_try(
 def test_parts_of_other_scenes_are_refused(tmp_path: Path) -> None:
     own, parts = tmp_path / "scenes", str(tmp_path / "parts")
     for scene in SCENES:
-        write_scene(own, scene, grid=WIDE)
+        write_gathered(own, scene, grid=WIDE)
     merge_all_parts(str(own), parts)
-    write_scene(own, spec(5, [[3]]), grid=WIDE)
+    write_gathered(own, spec(5, [[3]]), grid=WIDE)
     with pytest.raises(RasterError, match="merged of other scenes"):
         put_together(parts, str(own), str(tmp_path / "out"))
     assert not list((tmp_path / "out").glob("*"))
@@ -181,11 +181,11 @@ def test_parts_of_another_size_or_swapped_are_refused(scenes: Path, tmp_path: Pa
 
 def test_scenes_that_cannot_be_one_mosaic_are_refused_in_parts_too(tmp_path: Path) -> None:
     folder, parts = tmp_path / "scenes", str(tmp_path / "parts")
-    write_scene(folder, spec(1, [[3]]), grid=WIDE)
-    write_scene(folder, spec(2, [[3]]), grid=replace(WIDE, width=2601))
+    write_gathered(folder, spec(1, [[3]]), grid=WIDE)
+    write_gathered(folder, spec(2, [[3]]), grid=replace(WIDE, width=2601))
     with pytest.raises(GridError, match="another grid"):
         merge_part(str(folder), parts, part=Part("m", 1, CELLS))
-    write_scene(folder, spec(2, [[3]]), grid=WIDE, record=False)
+    write_gathered(folder, spec(2, [[3]]), grid=WIDE, record=False)
     (folder / "m-02.json").unlink()
     with pytest.raises(RasterError, match=r"m-02\.tif has no document beside it"):
         put_together(parts, str(folder), str(tmp_path / "out"))

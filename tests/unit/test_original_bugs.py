@@ -17,9 +17,9 @@ from cloudbuster.core.coverage import CoverRules, pick_original
 from cloudbuster.core.digital_numbers import harmonise
 from cloudbuster.core.masks import (
     DetectedMask,
-    Look,
+    PixelClass,
     classes_to_mask,
-    look_codes,
+    pixel_classes,
     repair_isolated_zeros,
     valid_pixels,
 )
@@ -30,9 +30,8 @@ from cloudbuster.detectors.s2cloudless import cloud_probability
 from cloudbuster.detectors.stock import StockDetector
 from cloudbuster.errors import UntrustedCodeError
 from cloudbuster.gather import gather_scenes
-from cloudbuster.io.donor_mask import write_donor_mask
-from cloudbuster.io.scene_files import find_scenes
-from cloudbuster.io.scene_raster import scene_stem
+from cloudbuster.gathered.scene_files import find_scenes
+from cloudbuster.gathered.scene_raster import scene_stem
 from cloudbuster.models import (
     DetectorOptions,
     GatherOptions,
@@ -42,6 +41,7 @@ from cloudbuster.models import (
     SelectionInfo,
 )
 from cloudbuster.query import query_scenes
+from cloudbuster.source.donor_mask import write_donor_mask
 from cloudbuster.tasks import plan_tasks
 from tests.factories import BANDS, SceneSpec, area_of, write_scene
 from tests.gathering import task_of
@@ -154,7 +154,7 @@ def test_bug_10_every_selected_scene_is_gathered(tmp_path: Path) -> None:
         catalog=str(tmp_path),
         strategy="original",
         entries=tuple(SelectionEntry(item_id=spec.id, backstop=False) for spec in specs),
-        uncovered_by_look=(0.0,),
+        uncovered_by_layer=(0.0,),
         uncovered=0.0,
         backstop_uncovered=None,
         covered=True,
@@ -180,8 +180,10 @@ def test_bug_12_offset_shadow_snow_duplicates_and_failures_are_minded(tmp_path: 
     np.testing.assert_array_equal(harmonise(dn, -1000), [0, 1, 1, 2000, 0])
 
     layers = classes_to_mask(np.array([[3, 4, 11]], dtype=np.uint8))
-    codes = look_codes(DetectedMask(grid_of(1, 3, 20), *layers, "scl"), 0)
-    np.testing.assert_array_equal(codes, [[Look.MASKED, Look.CLEAR, Look.LOW_RANK]])
+    codes = pixel_classes(DetectedMask(grid_of(1, 3, 20), *layers, "scl"), 0)
+    np.testing.assert_array_equal(
+        codes, [[PixelClass.MASKED, PixelClass.CLEAR, PixelClass.LOW_RANK]]
+    )
 
     first = SceneSpec(baseline="03.01")
     again = SceneSpec(id=first.id.replace("_0_", "_1_"), baseline="05.00")

@@ -7,10 +7,10 @@ from typing import Any
 import boto3
 from moto.stepfunctions.models import stepfunctions_backends
 
-from cloudbuster.aws import client as aws_client
-from cloudbuster.aws.deployed import DEFAULT_STACK, START_FUNCTION
+from cloudbuster.aws.client import session as aws_client
+from cloudbuster.aws.client.deployed import DEFAULT_STACK, START_FUNCTION
 from cloudbuster.aws.settings import SETTINGS_VARIABLE, StackSettings
-from cloudbuster.io import s3
+from cloudbuster.storage import s3
 
 REGION = "us-west-2"
 ACCOUNT = "123456789012"

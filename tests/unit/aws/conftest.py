@@ -10,7 +10,7 @@ import pytest
 from moto import mock_aws
 
 from cloudbuster import cli
-from cloudbuster.io import s3
+from cloudbuster.storage import s3
 from tests.unit.aws.account import (
     IMAGE,
     ON_DEMAND,
@@ -21,7 +21,7 @@ from tests.unit.aws.account import (
     forget,
     template,
 )
-from tests.unit.aws.test_runs import REQUEST
+from tests.unit.aws.requests import REQUEST
 
 
 @pytest.fixture

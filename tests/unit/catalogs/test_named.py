@@ -13,9 +13,9 @@ from cloudbuster.cli import cli
 from cloudbuster.core.asset_mirror import mirrored_href, parse_mirror
 from cloudbuster.core.scene import BandAsset
 from cloudbuster.errors import CatalogError, CredentialsError
-from cloudbuster.io.access import CDSE_KEY_VARIABLES, CREDENTIAL_VARIABLES
 from cloudbuster.models import QueryOptions
 from cloudbuster.query import query_scenes
+from cloudbuster.storage.access import CDSE_KEY_VARIABLES, CREDENTIAL_VARIABLES
 from tests.stac_items import item_collection, make_item, square
 
 TILE = "tiles/33/T/WL/2020/5/10/0"

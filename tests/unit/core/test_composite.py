@@ -7,15 +7,15 @@ from hypothesis.extra import numpy as hnp
 from cloudbuster.core.composite import (
     COMPOSITES,
     FirstComposite,
-    LookCounter,
+    ObservationCounter,
     backstop_rank,
-    look_rank,
+    class_rank,
     mosaic_state,
 )
-from cloudbuster.core.masks import Look
+from cloudbuster.core.masks import PixelClass
 
 SHAPE = (3, 4)
-LOOKS = hnp.arrays(np.uint8, SHAPE, elements=st.integers(0, 3))
+CLASSES = hnp.arrays(np.uint8, SHAPE, elements=st.integers(0, 3))
 
 
 def row(*values: int) -> np.ndarray:
@@ -23,13 +23,13 @@ def row(*values: int) -> np.ndarray:
 
 
 def test_look_rank_keeps_usable_looks_only() -> None:
-    np.testing.assert_array_equal(look_rank(row(0, 1, 2, 3)), row(0, 0, 2, 3))
+    np.testing.assert_array_equal(class_rank(row(0, 1, 2, 3)), row(0, 0, 2, 3))
 
 
 def test_backstop_rank_is_below_every_usable_look() -> None:
     present = np.array([[True, False]])
     np.testing.assert_array_equal(backstop_rank(present), row(1, 0))
-    assert backstop_rank(present).max() < Look.LOW_RANK
+    assert backstop_rank(present).max() < PixelClass.LOW_RANK
 
 
 def test_first_takes_clear_then_low_rank_then_backstop_and_the_first_of_equals() -> None:
@@ -59,24 +59,24 @@ def test_first_refuses_another_shape_and_a_scene_out_of_order() -> None:
         composite.feed(0, row(3, 3))
 
 
-@given(st.lists(LOOKS, max_size=5))
-def test_first_equals_the_choice_made_cell_by_cell(looks: list[np.ndarray]) -> None:
+@given(st.lists(CLASSES, max_size=5))
+def test_first_equals_the_choice_made_cell_by_cell(scenes: list[np.ndarray]) -> None:
     composite = COMPOSITES["first"](SHAPE)
-    for position, look in enumerate(looks):
-        composite.feed(position, look_rank(look))
+    for position, classes in enumerate(scenes):
+        composite.feed(position, class_rank(classes))
     for cell in np.ndindex(SHAPE):
-        ranked = [(-int(look[cell]), position) for position, look in enumerate(looks)]
-        usable = [entry for entry in ranked if entry[0] <= -Look.LOW_RANK]
+        ranked = [(-int(classes[cell]), position) for position, classes in enumerate(scenes)]
+        usable = [entry for entry in ranked if entry[0] <= -PixelClass.LOW_RANK]
         assert composite.winner[cell] == (min(usable)[1] if usable else -1)
 
 
-@given(st.lists(LOOKS, max_size=5))
-def test_scenes_after_done_change_nothing(looks: list[np.ndarray]) -> None:
+@given(st.lists(CLASSES, max_size=5))
+def test_scenes_after_done_change_nothing(scenes: list[np.ndarray]) -> None:
     composite = FirstComposite(SHAPE)
     composite.feed(0, np.full(SHAPE, 3, dtype=np.uint8))
     assert composite.is_done
-    for position, look in enumerate(looks, start=1):
-        composite.feed(position, look_rank(look))
+    for position, classes in enumerate(scenes, start=1):
+        composite.feed(position, class_rank(classes))
     assert (composite.winner == 0).all()
 
 
@@ -86,7 +86,7 @@ def test_mosaic_state_tells_holes_from_cloud_backstop_and_clear() -> None:
 
 
 def test_look_counter_counts_an_acquisition_once() -> None:
-    counter = LookCounter((1, 4), {"a": 2, "b": 1})
+    counter = ObservationCounter((1, 4), {"a": 2, "b": 1})
     counter.feed("a", row(0, 1, 2, 3), counts_clear=True)
     counter.feed("b", row(1, 1, 3, 0), counts_clear=True)
     counter.feed("a", row(0, 1, 2, 3), counts_clear=False)
@@ -95,7 +95,7 @@ def test_look_counter_counts_an_acquisition_once() -> None:
 
 
 def test_look_counter_does_not_call_a_backstop_clear() -> None:
-    counter = LookCounter((1, 3), {"a": 1})
+    counter = ObservationCounter((1, 3), {"a": 1})
     counter.feed("a", row(0, 1, 3), counts_clear=False)
     np.testing.assert_array_equal(counter.times_observed, [[0, 1, 1]])
     np.testing.assert_array_equal(counter.times_clear, [[0, 0, 0]])

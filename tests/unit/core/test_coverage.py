@@ -15,7 +15,7 @@ from cloudbuster.core.coverage import (
     pick_original,
     polygonal,
     surface,
-    uncovered_by_look,
+    uncovered_by_layer,
 )
 
 AOI = box(10, 45, 12, 46)
@@ -151,7 +151,7 @@ def test_bug_6_the_limit_is_a_share_of_true_area_whatever_the_latitude():
         area = box(10, south, 12, south + 10)
         scene = box(10, south, 12, south + 9.9)
         clear = picked([scene, area], [0, 50], aoi=area, max_uncovered=0.0095, **rules)
-        return len(clear), uncovered_by_look(area, [scene], 1)[0]
+        return len(clear), uncovered_by_layer(area, [scene], 1)[0]
 
     rules = {"coverage_count": 1, "backstop": False}
     equator, north = gap(0), gap(70)
@@ -230,7 +230,7 @@ def test_order_does_not_matter_where_no_two_gains_are_equal(order):
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(squares, max_size=8), st.integers(1, 4))
-def test_uncovered_by_look_counts_footprints(footprints, looks):
+def test_uncovered_by_look_counts_footprints(footprints, layers):
     # Every edge lies on the lattice, so a lattice cell is seen wholly or not at all.
     cells = [
         box(10 + x / 4, 45 + y / 4, 10.25 + x / 4, 45.25 + y / 4)
@@ -240,11 +240,11 @@ def test_uncovered_by_look_counts_footprints(footprints, looks):
     counts = [sum(f.covers(cell) for f in footprints) for cell in cells]
     weights = [surface(cell) for cell in cells]
 
-    shares = uncovered_by_look(AOI, footprints, looks)
+    shares = uncovered_by_layer(AOI, footprints, layers)
 
     expected = [
-        sum(w for w, count in zip(weights, counts, strict=True) if count < look) / surface(AOI)
-        for look in range(1, looks + 1)
+        sum(w for w, count in zip(weights, counts, strict=True) if count < layer) / surface(AOI)
+        for layer in range(1, layers + 1)
     ]
     assert shares == pytest.approx(expected, abs=1e-12)
     assert all(0 <= share <= 1 for share in shares)

@@ -5,25 +5,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from cloudbuster.core.grid import MosaicGrid
+from cloudbuster.core.grid import Grid
 from cloudbuster.core.masks import (
     DetectedMask,
-    Look,
+    PixelClass,
     classes_to_mask,
     classification_to_mask,
     combine,
     distance_to,
     grow,
     growth_cells,
-    look_codes,
+    pixel_classes,
     probability_to_mask,
     repair_isolated_zeros,
     valid_pixels,
 )
 
 
-def grid_of(shape: tuple[int, int], x_size: float = 20, y_size: float = 20) -> MosaicGrid:
-    return MosaicGrid("EPSG:32633", 600_000, 5_100_000, x_size, y_size, shape[1], shape[0])
+def grid_of(shape: tuple[int, int], x_size: float = 20, y_size: float = 20) -> Grid:
+    return Grid("EPSG:32633", 600_000, 5_100_000, x_size, y_size, shape[1], shape[0])
 
 
 def picture(*rows: str) -> npt.NDArray[np.bool_]:
@@ -31,7 +31,7 @@ def picture(*rows: str) -> npt.NDArray[np.bool_]:
 
 
 def mask_of(
-    cloud: npt.NDArray[np.bool_], grid: MosaicGrid | None = None, *, name: str = "test"
+    cloud: npt.NDArray[np.bool_], grid: Grid | None = None, *, name: str = "test"
 ) -> DetectedMask:
     nothing = np.zeros_like(cloud)
     return DetectedMask(grid or grid_of(cloud.shape), cloud, nothing, nothing.copy(), name)
@@ -192,7 +192,7 @@ MASKS = SHAPES.flatmap(
 SIZES = st.sampled_from([(20.0, 20.0), (10.0, 25.0), (9.9948, 9.9974)])
 
 
-def distances_by_hand(mask: npt.NDArray[np.bool_], grid: MosaicGrid) -> npt.NDArray[np.float64]:
+def distances_by_hand(mask: npt.NDArray[np.bool_], grid: Grid) -> npt.NDArray[np.float64]:
     found = np.full(mask.shape, np.inf)
     for row, col in np.argwhere(mask):
         rows, cols = np.indices(mask.shape)
@@ -255,7 +255,7 @@ def test_combine_takes_nothing_from_where_the_other_ends():
 
 def test_combine_refuses_two_coordinate_reference_systems():
     one = mask_of(picture("#"))
-    other = mask_of(picture("#"), MosaicGrid("EPSG:32634", 600_000, 5_100_000, 20, 20, 1, 1))
+    other = mask_of(picture("#"), Grid("EPSG:32634", 600_000, 5_100_000, 20, 20, 1, 1))
     with pytest.raises(ValueError, match="EPSG:32633 and EPSG:32634"):
         combine(one, other)
 
@@ -268,10 +268,10 @@ def test_look_codes_grow_cloud_but_neither_defects_nor_low_rank():
         low_rank=picture("##....##"),
         detector="test",
     )
-    masked, low, clear = int(Look.MASKED), int(Look.LOW_RANK), int(Look.CLEAR)
+    masked, low, clear = int(PixelClass.MASKED), int(PixelClass.LOW_RANK), int(PixelClass.CLEAR)
     np.testing.assert_array_equal(
-        look_codes(mask, 20), [[masked, masked, clear, clear, masked, clear, low, low]]
+        pixel_classes(mask, 20), [[masked, masked, clear, clear, masked, clear, low, low]]
     )
     np.testing.assert_array_equal(
-        look_codes(mask, 0), [[masked, low, clear, clear, masked, clear, low, low]]
+        pixel_classes(mask, 0), [[masked, low, clear, clear, masked, clear, low, low]]
     )

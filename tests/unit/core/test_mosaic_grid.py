@@ -13,7 +13,7 @@ from cloudbuster.core.mosaic_grid import (
     has_native_phase,
     plan_grid,
     project_area,
-    project_bounds,
+    projected_bounds,
     resolve_crs,
     utm_crs_of,
     utm_parts,
@@ -155,7 +155,7 @@ def test_bounds_follow_the_edges_between_the_corners():
     _, south_at_corner = corners.transform(12.0, 60.0)
     _, south_at_middle = corners.transform(15.0, 60.0)
 
-    _, south, _, _ = project_bounds(wide, "EPSG:32633")
+    _, south, _, _ = projected_bounds(wide, "EPSG:32633")
 
     assert south == pytest.approx(south_at_middle, abs=0.1)
     assert south < south_at_corner - 3000
@@ -164,8 +164,8 @@ def test_bounds_follow_the_edges_between_the_corners():
 def test_bounds_are_tighter_than_those_of_the_bounding_box():
     diamond = shapely.Polygon([(14, 60), (15, 59), (16, 60), (15, 61)])
 
-    west, south, east, north = project_bounds(diamond, "EPSG:32633")
-    box_west, box_south, box_east, box_north = project_bounds(box(*diamond.bounds), "EPSG:32633")
+    west, south, east, north = projected_bounds(diamond, "EPSG:32633")
+    box_west, box_south, box_east, box_north = projected_bounds(box(*diamond.bounds), "EPSG:32633")
 
     assert west > box_west
     assert east < box_east
@@ -174,12 +174,12 @@ def test_bounds_are_tighter_than_those_of_the_bounding_box():
 
 
 def test_bounds_of_a_geographic_crs_are_longitude_then_latitude():
-    assert project_bounds(AOI, "EPSG:4326") == pytest.approx(AOI.bounds)
+    assert projected_bounds(AOI, "EPSG:4326") == pytest.approx(AOI.bounds)
 
 
 def test_an_area_outside_of_a_projection_is_refused():
     with pytest.raises(ValueError, match="no place in EPSG:3857"):
-        project_bounds(box(0, -95, 1, -91), "EPSG:3857")
+        projected_bounds(box(0, -95, 1, -91), "EPSG:3857")
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_grid_lines_are_multiples_of_the_cell_and_hold_the_area(lon, lat, size, 
 
     assert grid.west % gsd_m == 0
     assert grid.north % gsd_m == 0
-    west, south, east, north = project_bounds(aoi, crs)
+    west, south, east, north = projected_bounds(aoi, crs)
     slack = gsd_m * 2e-3
     assert grid.bounds[0] <= west + slack
     assert grid.bounds[1] <= south + slack
@@ -279,9 +279,9 @@ def test_the_zone_across_the_antimeridian_is_that_of_the_unwrapped_centroid(writ
 
 @pytest.mark.parametrize("written", [ACROSS, split(ACROSS)])
 def test_longitudes_run_on_across_the_antimeridian(written):
-    assert project_bounds(written, "EPSG:4326") == pytest.approx((179.9, -17, 180.3, -16.8))
+    assert projected_bounds(written, "EPSG:4326") == pytest.approx((179.9, -17, 180.3, -16.8))
     # Fiji 1986 wraps longitudes where WGS 84 does not.
-    west, _, east, _ = project_bounds(written, "EPSG:4720")
+    west, _, east, _ = projected_bounds(written, "EPSG:4720")
     assert (west, east) == pytest.approx((179.9, 180.3), abs=1e-3)
 
 

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from cloudbuster.core.digital_numbers import harmonise
-from cloudbuster.core.grid import MosaicGrid
+from cloudbuster.core.grid import Grid
 from cloudbuster.core.offset_metadata import OffsetMetadata, Treatment, provider_treatment
 from cloudbuster.core.offset_neighbours import (
     NO_COMPARISON,
-    SceneLook,
+    SceneThumbnail,
     ShiftEstimate,
     choose_references,
     shift_against,
@@ -32,19 +32,19 @@ FOREST, SAND, CLOUD, SNOW = (
 
 
 def scene(*parts: tuple[tuple[int, ...], int], shift: int = 0, seed: int = 1) -> np.ndarray:
-    """A look of 40 x 40 cells: rows of each ground, with 3 % of noise, shifted."""
+    """A thumbnail of 40 x 40 cells: rows of each ground, with 3 % of noise, shifted."""
     rows = np.concatenate([np.repeat([ground], count * 40, axis=0) for ground, count in parts])
     noise = np.random.default_rng(seed).normal(1, 0.03, rows.shape)
     dn = np.rint(rows * noise).astype(np.int64) + shift
     return dn.T.reshape(len(NAMES), 40, 40).astype(np.uint16)
 
 
-def grid(*, west: float = 0.0, crs: str = "EPSG:32633") -> MosaicGrid:
-    return MosaicGrid(crs, west, 4000.0, 100.0, 100.0, 40, 40)
+def grid(*, west: float = 0.0, crs: str = "EPSG:32633") -> Grid:
+    return Grid(crs, west, 4000.0, 100.0, 100.0, 40, 40)
 
 
-def look(dn: np.ndarray, where: MosaicGrid | None = None) -> SceneLook:
-    return SceneLook(where or grid(), NAMES, dn, np.ones(dn.shape[1:], dtype=bool))
+def thumbnail(dn: np.ndarray, where: Grid | None = None) -> SceneThumbnail:
+    return SceneThumbnail(where or grid(), NAMES, dn, np.ones(dn.shape[1:], dtype=bool))
 
 
 TREATMENTS: tuple[Treatment | None, ...] = ("kept", "mixed", None)
@@ -199,8 +199,8 @@ def test_the_provider_is_told_by_place_flag_and_collection(
 def test_a_shift_is_found_against_a_scene_of_known_offset(
     scene_shift: int, reference_shift: int
 ) -> None:
-    known = look(scene((FOREST, 20), (SAND, 20), shift=reference_shift, seed=1))
-    doubtful = look(scene((FOREST, 20), (SAND, 20), shift=scene_shift, seed=2))
+    known = thumbnail(scene((FOREST, 20), (SAND, 20), shift=reference_shift, seed=1))
+    doubtful = thumbnail(scene((FOREST, 20), (SAND, 20), shift=scene_shift, seed=2))
     estimate = shift_against(known, doubtful, reference_offset_dn=-reference_shift)
     assert estimate.common_count == 1600
     assert estimate.shift_dn == pytest.approx(scene_shift, abs=60)
@@ -208,26 +208,26 @@ def test_a_shift_is_found_against_a_scene_of_known_offset(
 
 
 def test_clouds_without_a_mask_do_not_hide_the_shift_of_the_ground_between_them() -> None:
-    known = look(scene((FOREST, 40), seed=1))
-    doubtful = look(scene((FOREST, 10), (CLOUD, 30), shift=1000, seed=2))
+    known = thumbnail(scene((FOREST, 40), seed=1))
+    doubtful = thumbnail(scene((FOREST, 10), (CLOUD, 30), shift=1000, seed=2))
     assert shift_against(known, doubtful, reference_offset_dn=0).offset_in_pixels is True
 
 
 def test_scenes_of_other_ground_are_not_compared() -> None:
-    here = look(scene((FOREST, 40)))
+    here = thumbnail(scene((FOREST, 40)))
     for other in (grid(west=9000.0), grid(crs="EPSG:32634")):
-        there = look(scene((FOREST, 40)), other)
+        there = thumbnail(scene((FOREST, 40)), other)
         assert shift_against(there, here, reference_offset_dn=0) == NO_COMPARISON
     assert NO_COMPARISON.offset_in_pixels is None
-    infrared = SceneLook(here.grid, ("B8A",), here.dn[:1], here.clear)
+    infrared = SceneThumbnail(here.grid, ("B8A",), here.dn[:1], here.clear)
     assert shift_against(infrared, here, reference_offset_dn=0) == NO_COMPARISON
 
 
 def test_only_what_both_call_clear_is_compared() -> None:
-    known, doubtful = look(scene((FOREST, 40), seed=1)), look(scene((FOREST, 40), seed=2))
+    known, doubtful = thumbnail(scene((FOREST, 40), seed=1)), thumbnail(scene((FOREST, 40), seed=2))
     clear = np.zeros((40, 40), dtype=bool)
     clear[:5] = True
-    part = SceneLook(known.grid, known.names, known.dn, clear)
+    part = SceneThumbnail(known.grid, known.names, known.dn, clear)
     assert shift_against(part, doubtful, reference_offset_dn=0).common_count == 200
 
 
@@ -241,11 +241,11 @@ def test_a_comparison_that_is_not_clear_says_nothing() -> None:
 @pytest.mark.parametrize("shift", [0, 1000])
 @pytest.mark.parametrize("flag", [True, False])
 def test_neighbours_settle_a_bright_scene_in_doubt(shift: int, flag: bool) -> None:
-    doubtful = look(scene((SAND, 40), shift=shift, seed=2))
+    doubtful = thumbnail(scene((SAND, 40), shift=shift, seed=2))
     metadata = OffsetMetadata("05.09", flag, -0.1, "mixed")
     pixels = pixel_evidence(doubtful.dn, NAMES)
     assert not decide_offset(metadata, pixels=pixels).confident
-    references = [(look(scene((SAND, 40), shift=1000, seed=1)), -1000)]
+    references = [(thumbnail(scene((SAND, 40), shift=1000, seed=1)), -1000)]
     decision = settle_by_neighbours(metadata, pixels, doubtful, references)
     assert decision.offset_dn == -shift
     assert decision.confident
@@ -254,10 +254,10 @@ def test_neighbours_settle_a_bright_scene_in_doubt(shift: int, flag: bool) -> No
 
 
 def test_without_neighbours_the_scene_decides_alone() -> None:
-    doubtful = look(scene((SAND, 40)))
+    doubtful = thumbnail(scene((SAND, 40)))
     metadata = OffsetMetadata("05.09", True, -0.1, "mixed")
     pixels = pixel_evidence(doubtful.dn, NAMES)
-    elsewhere = look(doubtful.dn, grid(west=9000.0))
+    elsewhere = thumbnail(doubtful.dn, grid(west=9000.0))
     decision = settle_by_neighbours(metadata, pixels, doubtful, [(elsewhere, 0)])
     assert decision == decide_offset(metadata, pixels=pixels)
 

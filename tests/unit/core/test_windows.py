@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudbuster.core.grid import GridWindow, MosaicGrid
+from cloudbuster.core.grid import Grid, GridWindow
 from cloudbuster.core.windows import (
     any_in_cells,
     cells_of_size,
@@ -16,7 +16,7 @@ from cloudbuster.core.windows import (
     row_strips,
 )
 
-TILE = MosaicGrid("EPSG:32633", 600_000, 5_100_000, 10, 10, 50, 40)
+TILE = Grid("EPSG:32633", 600_000, 5_100_000, 10, 10, 50, 40)
 
 
 def test_nested_size_takes_the_multiple_that_is_meant():
@@ -41,7 +41,7 @@ def test_cells_of_size_cover_the_area_from_the_corner_of_the_scene():
 
 
 def test_covering_grid_may_continue_beyond_the_native_one():
-    native = MosaicGrid("EPSG:32633", 600_000, 5_100_000, 20, 20, 10, 10)
+    native = Grid("EPSG:32633", 600_000, 5_100_000, 20, 20, 10, 10)
     grid = covering_grid(native, TILE.crop(GridWindow(15, 15, 10, 10)))
     assert grid == native.crop(GridWindow(7, 7, 6, 6))
     outside = overhang_cells(native, grid)
@@ -51,15 +51,15 @@ def test_covering_grid_may_continue_beyond_the_native_one():
 
 
 def test_any_in_cells_marks_every_cell_that_is_touched():
-    grid = MosaicGrid("EPSG:32633", 0, 0, 20, 20, 6, 2)
-    target = MosaicGrid("EPSG:32633", 0, 0, 30, 50, 4, 1)
+    grid = Grid("EPSG:32633", 0, 0, 20, 20, 6, 2)
+    target = Grid("EPSG:32633", 0, 0, 30, 50, 4, 1)
     mask = np.zeros((2, 6), dtype=np.bool_)
     mask[1, 1] = True
     np.testing.assert_array_equal(any_in_cells(mask, grid, target), [[True, True, False, False]])
 
 
 def test_any_in_cells_copies_between_grids_that_share_their_lines():
-    grid = MosaicGrid("EPSG:32633", 0, 0, 20, 20, 3, 2)
+    grid = Grid("EPSG:32633", 0, 0, 20, 20, 3, 2)
     mask = np.array([[True, False, True], [False, True, True]])
     shifted = grid.crop(GridWindow(1, 1, 2, 3))
     expected = [[True, True, False], [False, False, False]]
@@ -72,7 +72,7 @@ def test_any_in_cells_copies_between_grids_that_share_their_lines():
     st.tuples(st.integers(0, 30), st.integers(0, 30), st.integers(0, 40), st.integers(0, 40)),
 )
 def test_context_windows_tile_the_area_once(height, width, area):
-    scene = MosaicGrid("EPSG:32633", 0, 0, 10, 10, width, height)
+    scene = Grid("EPSG:32633", 0, 0, 10, 10, width, height)
     times = np.zeros(scene.shape, dtype=int)
     wanted = GridWindow(*area).intersection(scene.window)
     for window in context_windows(scene, GridWindow(*area), size=16, context=4):

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import rasterio
 
 from cloudbuster.core.bands import BANDS_BY_KIND, Kind
-from cloudbuster.core.grid import GridWindow, MosaicGrid
+from cloudbuster.core.grid import Grid, GridWindow
 from cloudbuster.core.regrid import sample_nearest
 from cloudbuster.core.scene import BandAsset, Scene
 from cloudbuster.errors import MaskError
@@ -18,8 +18,8 @@ from cloudbuster.errors import MaskError
 CRS = "EPSG:32633"
 
 
-def grid_of(height: int, width: int, gsd_m: float = 10, *, crs: str = CRS) -> MosaicGrid:
-    return MosaicGrid(crs, 600_000, 5_100_000, gsd_m, gsd_m, width, height)
+def grid_of(height: int, width: int, gsd_m: float = 10, *, crs: str = CRS) -> Grid:
+    return Grid(crs, 600_000, 5_100_000, gsd_m, gsd_m, width, height)
 
 
 def scene_of(kind: Kind = "L2A", **changes: Any) -> Scene:
@@ -41,21 +41,21 @@ class FakeSource:
     """
 
     scene: Scene
-    grid: MosaicGrid
+    grid: Grid
     pixels: Mapping[str, npt.NDArray[np.uint16]] = field(default_factory=dict)
-    masks: Mapping[str, tuple[MosaicGrid, npt.NDArray[np.uint8]]] = field(default_factory=dict)
+    masks: Mapping[str, tuple[Grid, npt.NDArray[np.uint8]]] = field(default_factory=dict)
     twin_source: "FakeSource | None" = None
-    reads: list[tuple[tuple[str, ...], MosaicGrid]] = field(default_factory=list)
+    reads: list[tuple[tuple[str, ...], Grid]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         assets = {name: BandAsset(f"memory/{name}.tif") for name in self.masks}
         self.scene = Scene(**{**self.scene.__dict__, "masks": {**assets, **self.scene.masks}})
 
-    def read(self, bands: tuple[str, ...], grid: MosaicGrid) -> npt.NDArray[np.uint16]:
+    def read(self, bands: tuple[str, ...], grid: Grid) -> npt.NDArray[np.uint16]:
         self.reads.append((bands, grid))
         return np.stack([self._band(self.pixels[name], grid) for name in bands])
 
-    def _band(self, pixels: npt.NDArray[np.uint16], grid: MosaicGrid) -> npt.NDArray[np.uint16]:
+    def _band(self, pixels: npt.NDArray[np.uint16], grid: Grid) -> npt.NDArray[np.uint16]:
         if self.grid.is_aligned(grid):
             window = GridWindow(*self.grid.offset_of(grid), *grid.shape)
             inside = window.intersection(self.grid.window)
@@ -70,12 +70,12 @@ class FakeSource:
                 result[cell.slices] = round(values[values != 0].mean())
         return result
 
-    def read_mask(self, name: str, grid: MosaicGrid, *, bands: int = 1) -> npt.NDArray[np.uint8]:
+    def read_mask(self, name: str, grid: Grid, *, bands: int = 1) -> npt.NDArray[np.uint8]:
         native = self.mask_grid(name)
         layers = self.masks[name][1][:bands]
         return np.stack([sample_nearest(layer, native, grid, fill=0) for layer in layers])
 
-    def mask_grid(self, name: str) -> MosaicGrid:
+    def mask_grid(self, name: str) -> Grid:
         if name not in self.masks:
             msg = f"no mask {name}"
             raise MaskError(msg)
@@ -88,7 +88,7 @@ class FakeSource:
 def source_of_tiff(path: Path) -> FakeSource:
     """Source of a 13-band L1C GeoTIFF."""
     with rasterio.open(path) as dataset:
-        grid = MosaicGrid.from_transform(
+        grid = Grid.from_transform(
             CRS, dataset.transform, width=dataset.width, height=dataset.height
         )
         pixels = dict(zip(BANDS_BY_KIND["L1C"], dataset.read(), strict=True))

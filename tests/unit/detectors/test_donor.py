@@ -7,7 +7,7 @@ from cloudbuster.core.grid import GridWindow
 from cloudbuster.core.masks import DetectedMask
 from cloudbuster.detectors.donor import DonorDetector
 from cloudbuster.errors import DonorError
-from cloudbuster.io.donor_mask import write_donor_mask
+from cloudbuster.source.donor_mask import write_donor_mask
 from tests.unit.detectors.fakes import FakeSource, grid_of, scene_of
 
 MASK_GRID = grid_of(3, 4, 160)

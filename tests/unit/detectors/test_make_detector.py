@@ -8,8 +8,8 @@ from cloudbuster.detectors.donor import DonorDetector
 from cloudbuster.detectors.s2cloudless import S2CloudlessDetector
 from cloudbuster.detectors.stock import StockDetector
 from cloudbuster.errors import MaskError, UntrustedCodeError
-from cloudbuster.io.donor_mask import write_donor_mask
 from cloudbuster.models import DetectorOptions
+from cloudbuster.source.donor_mask import write_donor_mask
 from tests.unit.detectors.fakes import FakeSource, grid_of, scene_of
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cloudbuster.core.grid import GridWindow, MosaicGrid
+from cloudbuster.core.grid import Grid, GridWindow
 from cloudbuster.core.scene import BandAsset
 from cloudbuster.detectors.stock import StockDetector
 from cloudbuster.errors import MaskError
@@ -174,7 +174,7 @@ def test_stock_on_l1c_without_masks_names_the_other_ways():
 @pytest.mark.real_data
 def test_stock_draws_real_cloud_polygons(test_data):
     path = test_data / "l1c-masks" / "T32TNM_20170226_MSK_CLOUDS_B00.gml"
-    tile = MosaicGrid("EPSG:32632", 499_980, 4_700_040, 10, 10, 10980, 10980)
+    tile = Grid("EPSG:32632", 499_980, 4_700_040, 10, 10, 10980, 10980)
     source = FakeSource(scene_of("L1C", masks={"gml": BandAsset(str(path))}), tile)
     mask = StockDetector("L1C").detect(source, tile)
     assert mask.grid.shape == (1830, 1830)

@@ -1,0 +1,30 @@
+"""Names of executions: which run an execution belongs to, and its ARN."""
+
+import re
+
+from cloudbuster.models import MosaicRequest
+from cloudbuster.storage.run_layout import run_id, short_hash
+
+# Name of an execution: the run's id, then which attempt it is, or which forced one.
+EXECUTION_NAME = re.compile(r"^(?P<run>.+?)(-a\d+|-f[0-9a-f]{8})?$")
+
+
+def run_of(execution: str) -> str:
+    """Id of the run that an execution belongs to, by its name or ARN."""
+    found = EXECUTION_NAME.match(execution.rsplit(":", 1)[-1])
+    return found["run"] if found else execution
+
+
+def execution_arn(machine_arn: str, name: str) -> str:
+    """ARN of a state machine's execution by its name."""
+    return f"{machine_arn.replace(':stateMachine:', ':execution:')}:{name}"
+
+
+def attempt_name(run: str, attempt: int) -> str:
+    """Name of the execution that is the ``attempt``-th of a run, counted from 1."""
+    return run if attempt == 1 else f"{run}-a{attempt}"
+
+
+def forced_name(request: MosaicRequest, version: tuple[str, ...]) -> str:
+    """Name of the execution that a request with ``force`` starts, once for each event."""
+    return f"{run_id(request)}-f{short_hash(version)}"

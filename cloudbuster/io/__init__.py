@@ -1,1 +1,0 @@
-"""The edges: files, buckets, rasters."""

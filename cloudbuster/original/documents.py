@@ -1,0 +1,309 @@
+"""The original cloud-buster's documents: its query response and its filter output.
+
+Response: ``{"aoi": geometry, "results": [record, ...]}``. Filter output: ``{"bounds": [west, south,
+east, north], "selections": [record, ...]}``, where a backstop's record has ``"backstop": true``.
+A record has ``name``, ``createdAt``, ``dataFootprint`` and ``sceneMetadata`` with ``path`` (folder
+in the public buckets) and ``cloudyPixelPercentage``.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from shapely.errors import ShapelyError
+from shapely.geometry import box, shape
+
+from cloudbuster.core.aoi import geometry_document, read_area
+from cloudbuster.core.bands import BANDS, BANDS_BY_KIND, Kind
+from cloudbuster.errors import RequestError
+from cloudbuster.models import (
+    Candidates,
+    CandidatesInfo,
+    Geometry,
+    Item,
+    Selection,
+    SelectionEntry,
+    SelectionInfo,
+)
+
+ORIGINAL_PROPERTY = "cloudbuster:original"
+"""Property that keeps an original record whole, so that it can be written back without loss."""
+CATALOG_NAME = "original"
+"""What a document made of the original's says in ``catalog``."""
+L1C_BUCKET = "s3://sentinel-s2-l1c"
+L2A_BUCKET = "s3://sentinel-s2-l2a"
+# Layout of both buckets: tiles/zone/band/square/year/month/day/sequence, without leading zeros.
+TILE_PATH = re.compile(r"tiles/(\d{1,2})/([A-Z])/([A-Z]{2})/\d{4}/\d{1,2}/\d{1,2}/\d+")
+# From this day products carry raster masks (MSK_CLASSI) instead of polygons: processing baseline
+# 04.00 (Sentinel-2 Products Specification Document; sentinelhub-py#242).
+FIRST_RASTER_MASK_DAY = datetime(2022, 1, 25, tzinfo=UTC)
+PRODUCT_TYPES: dict[Kind, str] = {"L1C": "S2MSI1C", "L2A": "S2MSI2A"}
+# An unknown cloud cover is written as the worst, so that the scene is picked last.
+UNKNOWN_CLOUD_PERCENT = 100.0
+
+Record = Mapping[str, Any]
+
+
+def is_original_response(document: object) -> bool:
+    """Whether a JSON document is a query response of the original."""
+    return isinstance(document, dict) and {"aoi", "results"} <= document.keys()
+
+
+def is_original_selection(document: object) -> bool:
+    """Whether a JSON document is a filter output of the original."""
+    return isinstance(document, dict) and {"bounds", "selections"} <= document.keys()
+
+
+def candidates_of_original(document: Mapping[str, Any], *, kind: Kind) -> Candidates:
+    """Read a query response of the original.
+
+    Parameters
+    ----------
+    document : mapping
+        As `is_original_response` tells.
+    kind : {"L1C", "L2A"}
+        Product level to read: the original decides it only when it gathers.
+
+    Returns
+    -------
+    Candidates
+        Items in the order of the records; each keeps its record in `ORIGINAL_PROPERTY`.
+
+    Raises
+    ------
+    RequestError
+        Where a record cannot be used; says which field of which.
+    """
+    if not isinstance(document["aoi"], dict):
+        msg = "aoi: must be a GeoJSON geometry"
+        raise RequestError(msg)
+    items = _items(document["results"], "results", kind)
+    return Candidates(
+        features=tuple(items),
+        cloudbuster=CandidatesInfo(aoi=document["aoi"], kind=kind, catalog=CATALOG_NAME),
+    )
+
+
+def selection_of_original(document: Mapping[str, Any], *, kind: Kind) -> Selection:
+    """Read a filter output of the original; its area is the box of its bounds.
+
+    Parameters
+    ----------
+    document : mapping
+        As `is_original_selection` tells.
+    kind : {"L1C", "L2A"}
+        Product level to read.
+
+    Returns
+    -------
+    Selection
+        Covered, as the original writes no other; how well is not known (``uncovered`` 0).
+
+    Raises
+    ------
+    RequestError
+        Where the bounds or a record cannot be used; says which field of which.
+    """
+    records = document["selections"]
+    items = _items(records, "selections", kind)
+    unique: dict[str, Item] = {}
+    entries: list[SelectionEntry] = []
+    for record, item in zip(records, items, strict=True):
+        known = _same_record(unique.values(), item)
+        unique.setdefault(known or item["id"], item)
+        backstop = bool(record.get("backstop", False))
+        entries.append(
+            SelectionEntry(item_id=known or item["id"], backstop=backstop, reused=bool(known))
+        )
+    return Selection(
+        features=tuple(unique.values()),
+        cloudbuster=SelectionInfo(
+            aoi=_box(document["bounds"]),
+            kind=kind,
+            catalog=CATALOG_NAME,
+            strategy="original",
+            entries=tuple(entries),
+            uncovered_by_layer=(),
+            uncovered=0.0,
+            covered=True,
+        ),
+    )
+
+
+def original_response(candidates: Candidates) -> dict[str, Any]:
+    """Write candidates as a query response of the original."""
+    return {
+        "aoi": candidates.cloudbuster.aoi,
+        "results": [_record(item) for item in candidates.features],
+    }
+
+
+def original_selection(selection: Selection) -> dict[str, Any]:
+    """Write a selection as a filter output of the original."""
+    items = {item["id"]: item for item in selection.features}
+    selections = [
+        _record(items[entry.item_id]) | ({"backstop": True} if entry.backstop else {})
+        for entry in selection.cloudbuster.entries
+    ]
+    # Across the antimeridian the east is beyond 180: the original knew no other way.
+    return {"bounds": list(read_area(selection.cloudbuster.aoi).bounds), "selections": selections}
+
+
+def item_of_record(record: object, *, kind: Kind) -> Item:
+    """Make a STAC item of one record, as RasterFoundry sends it.
+
+    Parameters
+    ----------
+    record : JSON value
+        See this module's description.
+    kind : {"L1C", "L2A"}
+        Product level, whose files the item lists.
+
+    Returns
+    -------
+    dict
+        It keeps its record in `ORIGINAL_PROPERTY`.
+
+    Raises
+    ------
+    RequestError
+        Where the record cannot be used; says which field.
+    """
+    return _item(record, "record", kind)
+
+
+def _items(records: object, field: str, kind: Kind) -> list[Item]:
+    if not isinstance(records, list):
+        msg = f"{field}: must be a list"
+        raise RequestError(msg)
+    items: list[Item] = []
+    names: dict[str, int] = {}
+    for index, record in enumerate(records):
+        item = _item(record, f"{field}[{index}]", kind)
+        name = item["id"]
+        names[name] = names.get(name, 0) + 1
+        # The original tells records apart by their place; an item id must say it.
+        items.append({**item, "id": f"{name}#{names[name]}"} if names[name] > 1 else item)
+    return items
+
+
+def _same_record(items: Sequence[Item] | Any, item: Item) -> str | None:  # noqa: ANN401
+    """Id of the item made of the same record; None where there is none."""
+    record = item["properties"][ORIGINAL_PROPERTY]
+    same = (known for known in items if known["properties"][ORIGINAL_PROPERTY] == record)
+    return next((known["id"] for known in same), None)
+
+
+def _item(record: object, field: str, kind: Kind) -> Item:
+    """Make a STAC item of a record."""
+    if not isinstance(record, dict) or not isinstance(record.get("name"), str):
+        msg = f"{field}: must be an object with a name"
+        raise RequestError(msg)
+    metadata = record.get("sceneMetadata")
+    if not isinstance(metadata, dict):
+        msg = f"{field}.sceneMetadata: must be an object"
+        raise RequestError(msg)
+    footprint = record.get("dataFootprint")
+    # RasterFoundry's `createdAt` is when its database row was made; it keeps the acquisition in
+    # the metadata. Later versions of the original have the acquisition in `createdAt`.
+    acquired = metadata.get("timestamp") or record.get("createdAt")
+    path = TILE_PATH.fullmatch(str(metadata.get("path", "")).strip("/"))
+    properties: dict[str, Any] = {
+        "datetime": acquired if isinstance(acquired, str) else None,
+        "constellation": "sentinel-2",
+        "eo:cloud_cover": _cloud_cover(metadata, field),
+        "s2:product_type": PRODUCT_TYPES[kind],
+    }
+    if isinstance(metadata.get("productName"), str):
+        properties["s2:product_uri"] = metadata["productName"]
+    if path:
+        properties["grid:code"] = f"MGRS-{int(path[1]):02d}{path[2]}{path[3]}"
+    kept = {key: value for key, value in record.items() if key != "backstop"}
+    return {
+        "type": "Feature",
+        "stac_version": "1.0.0",
+        "stac_extensions": [],
+        "id": record["name"],
+        "geometry": footprint,
+        "bbox": _bounds(footprint, field),
+        "properties": {**properties, ORIGINAL_PROPERTY: kept},
+        "links": [],
+        "assets": _assets(path[0], kind, str(acquired)) if path else {},
+    }
+
+
+def _cloud_cover(metadata: Record, field: str) -> float:
+    """Percent; one importer of RasterFoundry wrote it as text, the other as a number."""
+    value = metadata.get("cloudyPixelPercentage")
+    try:
+        return float(value)  # type: ignore[arg-type]  # TypeError is what this is for
+    except (TypeError, ValueError) as error:
+        msg = f"{field}.sceneMetadata.cloudyPixelPercentage: {value!r} is not a number"
+        raise RequestError(msg) from error
+
+
+def _bounds(footprint: object, field: str) -> list[float]:
+    try:
+        bounds = shape(footprint).bounds if isinstance(footprint, dict) else ()
+    except (ShapelyError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        msg = f"{field}.dataFootprint: {error}"
+        raise RequestError(msg) from error
+    if len(bounds) == 4:
+        return [float(value) for value in bounds]
+    msg = f"{field}.dataFootprint: must be a GeoJSON polygon"
+    raise RequestError(msg)
+
+
+def _box(bounds: object) -> Geometry:
+    numbers = bounds if isinstance(bounds, list) else []
+    if len(numbers) != 4 or not all(isinstance(number, int | float) for number in numbers):
+        msg = "bounds: must be four numbers: west, south, east, north"
+        raise RequestError(msg)
+    return geometry_document(box(*numbers))
+
+
+def _assets(path: str, kind: Kind, acquired: str) -> dict[str, Any]:
+    """Bands and masks of a folder of the public buckets (facts of their layout)."""
+    hrefs = {"cloud": f"{L2A_BUCKET}/{path}/qi/CLD_20m.jp2"}
+    if kind == "L2A":
+        hrefs["scl"] = f"{L2A_BUCKET}/{path}/R20m/SCL.jp2"
+        folders = {name: f"{L2A_BUCKET}/{path}/R{BANDS[name].gsd_m}m" for name in BANDS}
+    else:
+        folders = dict.fromkeys(BANDS, f"{L1C_BUCKET}/{path}")
+        if acquired[:10] >= FIRST_RASTER_MASK_DAY.date().isoformat():
+            hrefs["msk_classi"] = f"{L1C_BUCKET}/{path}/qi/MSK_CLASSI_B00.jp2"
+        else:
+            hrefs["msk_clouds"] = f"{L1C_BUCKET}/{path}/qi/MSK_CLOUDS_B00.gml"
+    bands = {name: f"{folders[name]}/{name}.jp2" for name in BANDS_BY_KIND[kind]}
+    return {key: {"href": href, "roles": ["data"]} for key, href in {**bands, **hrefs}.items()}
+
+
+def _record(item: Item) -> dict[str, Any]:
+    """Make the original's record of an item: the one that it was made of, else a new one."""
+    properties = item["properties"]
+    kept = properties.get(ORIGINAL_PROPERTY)
+    if isinstance(kept, dict):
+        return dict(kept)
+    cloud_cover = properties.get("eo:cloud_cover")
+    return {
+        "name": item["id"],
+        "createdAt": properties.get("datetime") or properties.get("start_datetime"),
+        "dataFootprint": item.get("geometry"),
+        "sceneMetadata": {
+            "cloudyPixelPercentage": UNKNOWN_CLOUD_PERCENT if cloud_cover is None else cloud_cover,
+            "path": _path(item),
+        },
+    }
+
+
+def _path(item: Item) -> str:
+    """Folder in the public buckets where an href tells it, else the folder of the bands."""
+    links = [link for link in item.get("links") or [] if link.get("rel") == "self"]
+    hrefs = [str(entry.get("href", "")) for entry in [*item["assets"].values(), *links]]
+    matches = (TILE_PATH.search(href) for href in hrefs)
+    found = next((match[0] for match in matches if match), None)
+    s3_path = item["properties"].get("earthsearch:s3_path")
+    if found is not None:
+        return found
+    return str(s3_path) if s3_path else (hrefs[0].rpartition("/")[0] if hrefs else "")

@@ -1,0 +1,177 @@
+"""Read a scene block by block, mask it, and put each block on the mosaic's grid."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from cloudbuster.core.arrays import UInt8Raster, UInt16Raster
+from cloudbuster.core.grid import ALIGNMENT_TOLERANCE, Grid, GridWindow
+from cloudbuster.core.masks import PixelClass, valid_pixels
+from cloudbuster.core.regrid import Method, resampling_method, sample_nearest
+from cloudbuster.core.windows import any_in_cells
+from cloudbuster.source.scene_source import RasterSceneSource
+from cloudbuster.source.warp import bounds_in, place_classes, place_distance, place_reflectance
+
+# Side of a block in source pixels: 13 bands of it take 27 MB, and the tiles of the products (512)
+# and of Sentinel-2's JP2 files (1024) fit it.
+BLOCK_PIXELS = 1024
+# Target blocks are whole tiles of a scene's raster (512), or a power of two under it.
+MAX_TARGET_BLOCK = 1024
+# A cubic kernel looks two cells around its centre; one more for the half cell of a shifted grid.
+KERNEL_MARGIN = 3
+
+
+@dataclass(frozen=True)
+class ClassMap:
+    """Pixel classes and distances of a scene, before its pixels are known.
+
+    Attributes
+    ----------
+    grid : Grid
+        The mask's own, in the scene's CRS.
+    classes : ndarray of uint8, shape (y, x)
+        Codes of `PixelClass`.
+    distance_m : ndarray of uint16, shape (y, x)
+        Metres to the nearest cloud.
+    """
+
+    grid: Grid
+    classes: UInt8Raster
+    distance_m: UInt16Raster
+
+
+@dataclass(frozen=True)
+class PlacedBlock:
+    """A piece of a scene on the mosaic's grid.
+
+    Attributes
+    ----------
+    window : GridWindow
+        Where it lies in the target's grid.
+    clear : ndarray of uint16, shape (band, y, x)
+        Harmonised DN where the pixel is clear, else 0.
+    observed : ndarray of uint16, shape (band, y, x), or None
+        Harmonised DN wherever the scene has data, if that was asked for.
+    classes : ndarray of uint8, shape (y, x)
+        Codes of `PixelClass`.
+    distance_m : ndarray of uint16, shape (y, x)
+        Metres to the nearest cloud; 0 where nothing was observed.
+    """
+
+    window: GridWindow
+    clear: UInt16Raster
+    observed: UInt16Raster | None
+    classes: UInt8Raster
+    distance_m: UInt16Raster
+
+
+def placed_blocks(
+    source: RasterSceneSource,
+    class_map: ClassMap,
+    target: Grid,
+    bands: tuple[str, ...],
+    *,
+    keep_observed: bool,
+) -> Iterator[PlacedBlock]:
+    """Put a scene on ``target``, a block at a time.
+
+    Parameters
+    ----------
+    source : RasterSceneSource
+        The opened scene.
+    class_map : ClassMap
+        Its mask, grown.
+    target : Grid
+        The part of the mosaic's grid that the scene may fill.
+    bands : tuple of str
+        Bands to read.
+    keep_observed : bool
+        Whether the unmasked pixels are wanted too.
+
+    Yields
+    ------
+    PlacedBlock
+        In row order; together they tile ``target``.
+    """
+    scale = _scale(source.grid, target)
+    method = resampling_method(source.grid, target, scale=scale)
+    for window in target.blocks(_block_size(scale)):
+        part = target.crop(window)
+        grid = _source_grid(source.grid, part, method)
+        if grid is None:
+            yield _empty(window, len(bands), keep_observed=keep_observed)
+            continue
+        pixels = source.read(bands, grid)
+        valid = valid_pixels(pixels)
+        classes = _classes_on(class_map, grid)
+        classes = np.where(valid, classes, np.uint8(PixelClass.UNOBSERVED))
+        distance = sample_nearest(class_map.distance_m, class_map.grid, grid, fill=0)
+        placed_classes = place_classes(classes, grid, part, method=method)
+        clear = np.where(classes >= PixelClass.LOW_RANK, pixels, np.uint16(0))
+        clear = place_reflectance(clear, grid, part, method=method)
+        # Where rounding leaves a cell without the value its class promises, it promises none.
+        missing = (placed_classes >= PixelClass.LOW_RANK) & (clear == 0).any(axis=0)
+        placed_classes[missing] = PixelClass.MASKED
+        clear *= placed_classes >= PixelClass.LOW_RANK
+        observed = None
+        if keep_observed:
+            observed = np.where(valid, pixels, np.uint16(0))
+            observed = place_reflectance(observed, grid, part, method=method)
+        placed_distance = place_distance(distance, grid, part, method=method)
+        placed_distance *= placed_classes != PixelClass.UNOBSERVED
+        yield PlacedBlock(window, clear, observed, placed_classes, placed_distance)
+
+
+def _classes_on(class_map: ClassMap, grid: Grid) -> UInt8Raster:
+    """Look up a scene's pixels in its mask; one that touches several cells takes the worst."""
+    codes = sample_nearest(class_map.classes, class_map.grid, grid, fill=PixelClass.MASKED)
+    if not _nests(grid, class_map.grid):
+        worst = [
+            code
+            for code in (PixelClass.LOW_RANK, PixelClass.MASKED)
+            if (class_map.classes == code).any()
+        ]
+        for code in worst:
+            codes[
+                any_in_cells(class_map.classes == code, class_map.grid, grid) & (codes > code)
+            ] = code
+    return codes
+
+
+def _nests(fine: Grid, coarse: Grid) -> bool:
+    """Whether each cell of ``fine`` lies within one of ``coarse``."""
+    counts = (coarse.x_size / fine.x_size, coarse.y_size / fine.y_size)
+    shifts = ((coarse.west - fine.west) / fine.x_size, (fine.north - coarse.north) / fine.y_size)
+    return min(counts) > 1 - ALIGNMENT_TOLERANCE and all(
+        abs(value - round(value)) < ALIGNMENT_TOLERANCE for value in (*counts, *shifts)
+    )
+
+
+def _scale(source: Grid, target: Grid) -> float:
+    """Size of a target cell on the ground over that of a source cell."""
+    west, south, east, north = bounds_in(target.bounds, target.crs, source.crs)
+    source_cells = (east - west) * (north - south) / (source.x_size * source.y_size)
+    return math.sqrt(source_cells / (target.width * target.height))
+
+
+def _block_size(scale: float) -> int:
+    """Side of a target block that holds about `BLOCK_PIXELS` source pixels: a power of two."""
+    side = 1 << round(math.log2(max(1.0, BLOCK_PIXELS / scale)))
+    return min(MAX_TARGET_BLOCK, side)
+
+
+def _source_grid(source: Grid, part: Grid, method: Method) -> Grid | None:
+    """Part of the scene's grid that decides ``part``; None where they do not meet."""
+    window = source.window_of(bounds_in(part.bounds, part.crs, source.crs))
+    if method != "copy":
+        window = window.grown(KERNEL_MARGIN)
+    inside = window.intersection(source.window)
+    return None if inside.is_empty else source.crop(inside)
+
+
+def _empty(window: GridWindow, bands: int, *, keep_observed: bool) -> PlacedBlock:
+    nothing = np.zeros((bands, window.height, window.width), dtype=np.uint16)
+    classes = np.zeros(nothing.shape[1:], dtype=np.uint8)
+    return PlacedBlock(window, nothing, nothing if keep_observed else None, classes, nothing[0])

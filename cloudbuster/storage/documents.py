@@ -1,0 +1,236 @@
+"""Documents of the contract by URI, with errors that name the place and the remedy."""
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, get_args
+
+import orjson
+from pydantic import BaseModel, ValidationError
+
+import cloudbuster.models
+from cloudbuster.core.bands import Kind
+from cloudbuster.errors import AoiError, BadInputError, RequestError
+from cloudbuster.models import Candidates, Document, Geometry, Selection
+from cloudbuster.original.documents import (
+    candidates_of_original,
+    is_original_response,
+    is_original_selection,
+    selection_of_original,
+)
+from cloudbuster.storage.uri import read_bytes, write_bytes
+
+D = TypeVar("D", bound=Document)
+
+# What pydantic's error types are called here; any other keeps pydantic's words.
+PROBLEMS = {"extra_forbidden": "unknown field", "missing": "is required"}
+# Some editors on Windows put it before UTF-8 text; JSON (RFC 8259) lets a reader ignore it.
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+def read_document(uri: str, model: type[D]) -> D:
+    """Read a document of the contract.
+
+    Parameters
+    ----------
+    uri : str
+        Path or URI of a JSON file.
+    model : type of Document
+        What it must be.
+
+    Returns
+    -------
+    Document
+        An instance of ``model``.
+
+    Raises
+    ------
+    RequestError
+        Where it cannot be read, is not JSON (names line and column), or breaks the contract
+        (names every field).
+    TryAgainError
+        Where a remote one could not be reached.
+    """
+    return parse_document(_content(uri), model, source=uri)
+
+
+def parse_document(content: bytes, model: type[D], *, source: str) -> D:
+    """Like `read_document`, of bytes; ``source`` is what an error calls them."""
+    return _validated(parse_json(content, source=source), model, source)
+
+
+def write_document(uri: str, document: Document) -> None:
+    """Write a document whole or not at all; OutputError where it cannot be written."""
+    write_bytes(uri, document.to_json())
+
+
+@dataclass(frozen=True)
+class _Form(Generic[D]):
+    """A document between stages that the original writes in a form of its own."""
+
+    model: type[D]
+    name: str
+    written_by: str
+    is_original: Callable[[object], bool]
+    of_original: Callable[..., D]
+
+
+_CANDIDATES = _Form(
+    Candidates, "candidates", "cloudbuster query", is_original_response, candidates_of_original
+)
+_SELECTION = _Form(
+    Selection, "selection", "cloudbuster filter", is_original_selection, selection_of_original
+)
+
+
+def parse_candidates(content: bytes, *, source: str, kind: Kind = "L2A") -> Candidates:
+    """Read the result of a query, ours or the original's.
+
+    Parameters
+    ----------
+    content : bytes
+        JSON.
+    source : str
+        What an error calls it.
+    kind : {"L1C", "L2A"}
+        Product level of an original response, which does not tell it.
+
+    Returns
+    -------
+    Candidates
+        With every item that the document lists.
+
+    Raises
+    ------
+    RequestError
+        Where it is neither; says why.
+    """
+    return _parsed(content, _CANDIDATES, source, kind)
+
+
+def parse_selection(content: bytes, *, source: str, kind: Kind = "L2A") -> Selection:
+    """Read the result of a filter, ours or the original's, as `parse_candidates` does a query's."""
+    return _parsed(content, _SELECTION, source, kind)
+
+
+def _parsed(content: bytes, form: _Form[D], source: str, kind: Kind) -> D:
+    document = parse_json(content, source=source)
+    if not form.is_original(document):
+        _check_form(document, source, form)
+        return _validated(document, form.model, source)
+    try:
+        return form.of_original(document, kind=kind)
+    except RequestError as error:
+        msg = f"{source}: {error}"
+        raise RequestError(msg) from error
+
+
+def load_aoi(source: str | Geometry) -> Geometry:
+    """Read an area of interest: a GeoJSON object, ``{"uri": ...}``, or the URI of a file.
+
+    Parameters
+    ----------
+    source : str or dict
+        URI or path, or what a request has in ``aoi``.
+
+    Returns
+    -------
+    dict
+        The GeoJSON object, not checked further (`cloudbuster.core.aoi.parse_aoi` does).
+
+    Raises
+    ------
+    AoiError
+        Where a file cannot be read, is not JSON, or is no object.
+    """
+    if isinstance(source, dict) and "uri" not in source:
+        return source
+    uri = source["uri"] if isinstance(source, dict) else source
+    if not isinstance(uri, str):
+        msg = f"aoi.uri: {uri!r} is no text; give the URI of a GeoJSON file"
+        raise AoiError(msg)
+    try:
+        document = parse_json(read_bytes(uri), source=uri)
+    except BadInputError as error:
+        raise AoiError(str(error)) from error
+    if not isinstance(document, dict):
+        msg = f"{uri}: no GeoJSON object, but a {type(document).__name__}"
+        raise AoiError(msg)
+    return document
+
+
+def parse_json(content: bytes, *, source: str) -> Any:  # noqa: ANN401 -- any JSON value
+    """Parse JSON; RequestError names line and column of what is wrong."""
+    text = content.removeprefix(BYTE_ORDER_MARK)
+    if not text.strip():
+        msg = f"{source}: the file is empty; it must hold JSON"
+        raise RequestError(msg)
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        msg = f"{source}: not JSON at line {error.lineno}, column {error.colno}: {error.msg}"
+        raise RequestError(msg) from error
+
+
+def validation_message(error: ValidationError) -> str:
+    """Say in one line what breaks the contract: ``field: problem``, joined by ``; ``."""
+    model = getattr(cloudbuster.models, error.title, None)
+    return "; ".join(_problem(detail, model) for detail in error.errors(include_url=False))
+
+
+def _problem(detail: Mapping[str, Any], model: type[BaseModel] | None) -> str:
+    place: tuple[str | int, ...] = detail["loc"]
+    field = ".".join(str(part) for part in place)
+    text = PROBLEMS.get(detail["type"]) or detail["msg"].removeprefix("Value error, ")
+    if detail["type"] == "extra_forbidden" and model is not None:
+        known = _fields(model, place[:-1])
+        close = difflib.get_close_matches(str(place[-1]), known, n=1)
+        text += f"; did you mean {close[0]}?" if close else f"; known are {', '.join(known)}"
+    return f"{field}: {text}" if field else text
+
+
+def _fields(model: type[BaseModel], place: Sequence[str | int]) -> list[str]:
+    """JSON names of the fields of the model at ``place``; empty where it is no model."""
+    current: object = model
+    for part in place:
+        if isinstance(current, type) and issubclass(current, BaseModel):
+            found = [
+                field for name, field in current.model_fields.items() if part in (name, field.alias)
+            ]
+            current = _inner_model(found[0].annotation) if found else None
+    if not (isinstance(current, type) and issubclass(current, BaseModel)):
+        return []
+    return [field.alias or name for name, field in current.model_fields.items()]
+
+
+def _inner_model(annotation: object) -> object:
+    """Model in an annotation like ``Model | None`` or ``tuple[Model, ...]``."""
+    for member in (annotation, *get_args(annotation)):
+        if isinstance(member, type) and issubclass(member, BaseModel):
+            return member
+    return None
+
+
+def _content(uri: str) -> bytes:
+    try:
+        return read_bytes(uri)
+    except BadInputError as error:
+        raise RequestError(str(error)) from error
+
+
+def _validated(document: object, model: type[D], source: str) -> D:
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        msg = f"{source}: {validation_message(error)}"
+        raise RequestError(msg) from error
+
+
+def _check_form(document: object, source: str, form: _Form[D]) -> None:
+    """Refuse a document that is another one altogether, in fewer words than its every field."""
+    info = document.get("cloudbuster") if isinstance(document, dict) else None
+    schema = info.get("schema") if isinstance(info, dict) else None
+    if schema is None or not str(schema).startswith(f"cloudbuster.{form.name}/"):
+        found = f"it is {schema}" if schema else "it is neither ours nor the original's"
+        msg = f"{source}: no {form.name} document, {found}; give what `{form.written_by}` writes"
+        raise RequestError(msg)

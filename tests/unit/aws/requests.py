@@ -1,0 +1,18 @@
+"""Requests as the stack's tests make them."""
+
+from typing import Any
+
+from cloudbuster.aws.admission import admit
+from cloudbuster.aws.settings import StackSettings
+
+SQUARE = {"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]]]}
+QUERY = {"mindate": ["2020-05-01"], "maxdate": ["2020-10-01"]}
+REQUEST: dict[str, Any] = {"name": "denver-2020", "aoi": SQUARE, "query": QUERY}
+STACK = StackSettings(
+    root="s3://stack", output_roots=("s3://ours",), default_request={"query": QUERY}
+)
+
+
+def request(**changes: Any) -> Any:
+    """A request, admitted to a stack."""
+    return admit({**REQUEST, **changes}, source="test", settings=STACK)

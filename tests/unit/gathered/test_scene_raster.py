@@ -1,0 +1,87 @@
+"""What a raster says of itself is checked before anybody gets to see it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio.shutil
+from rasterio.errors import RasterioIOError
+
+from cloudbuster.core.grid import Grid
+from cloudbuster.errors import OutputError, RasterError
+from cloudbuster.gathered import scene_writer
+from cloudbuster.gathered.scene_raster import OpenScenes
+from cloudbuster.gathered.scene_writer import open_scene_writer
+from cloudbuster.products.cog import CogBand, open_cog_writer
+from cloudbuster.storage.tiled_raster import check_written
+
+GRID = Grid("EPSG:32633", 500_000.0, 5_000_000.0, 10.0, 10.0, 1500, 1100)
+NOISE = np.random.default_rng(5).integers(1, 9000, (1, *GRID.shape), dtype=np.uint16)
+
+
+def write_cog(path: Path) -> None:
+    with open_cog_writer(path, GRID, [CogBand("B02", "average")], nodata=0) as writer:
+        writer.write(GRID.window, NOISE)
+
+
+@pytest.mark.parametrize("missing", [5, 1000, 0.5, 0.999])
+def test_a_raster_that_lacks_its_end_is_found_out(tmp_path: Path, missing: float) -> None:
+    path = tmp_path / "m.tif"
+    write_cog(path)
+    check_written(path)
+    whole = path.read_bytes()
+    lost = int(missing if missing >= 1 else missing * len(whole))
+    path.write_bytes(whole[:-lost])
+    with pytest.raises(RasterioIOError):
+        check_written(path)
+
+
+def test_a_product_whose_end_was_lost_at_closing_is_not_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a full disk, of which GDAL's copy says nothing."""
+    copy = rasterio.shutil.copy
+
+    def losing_the_end(source: Path, target: Path, **options: object) -> None:
+        copy(source, target, **options)
+        target.write_bytes(target.read_bytes()[:-100_000])
+
+    monkeypatch.setattr(rasterio.shutil, "copy", losing_the_end)
+    with pytest.raises(OutputError, match=r"m\.tif: .* it ends before its tiles do"):
+        write_cog(tmp_path / "m.tif")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_scene_whose_end_was_lost_at_closing_is_not_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(path: Path) -> None:
+        path.write_bytes(path.read_bytes()[:-1000])
+        check_written(path)
+
+    monkeypatch.setattr(scene_writer, "check_written", lost)
+    classes = np.full(GRID.shape, 3)
+    with (
+        pytest.raises(OutputError, match=r"m-01\.tif"),
+        open_scene_writer(tmp_path / "m-01.tif", GRID, ("B02",), index=1) as writer,
+    ):
+        writer.write(GRID.window, NOISE, classes, classes)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_open_scenes_are_checked_and_few_are_open(tmp_path: Path) -> None:
+    paths = []
+    for index in (1, 2, 3):
+        path = tmp_path / f"m-{index:02d}.tif"
+        with open_scene_writer(path, GRID, ("B02",), index=index) as writer:
+            writer.write(GRID.window, NOISE, NOISE[0] * 0 + 3, NOISE[0])
+        paths.append(path)
+    with OpenScenes(paths, GRID, max_open=2) as scenes:
+        for position in (0, 1, 2, 0):
+            assert (scenes.use(position).read_classes(GRID.window) == 3).all()
+            assert len(scenes._open) == 2
+        assert scenes.meeting(GRID.window.shifted(0, 1400)) == [0, 1, 2]
+        assert scenes.meeting(GRID.window.shifted(0, 1500)) == []
+    paths[1].write_bytes(b"")
+    with pytest.raises(RasterError, match=r"m-02\.tif"):
+        OpenScenes(paths, GRID)

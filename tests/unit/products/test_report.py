@@ -1,0 +1,220 @@
+"""The page that explains a mosaic."""
+
+import base64
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rasterio.errors import NotGeoreferencedWarning
+from rasterio.io import MemoryFile
+
+from cloudbuster.core.composite import State
+from cloudbuster.merge import merge_scenes
+from cloudbuster.models import Assessment, LayerCoverage, MosaicRequest, SceneFailure
+from cloudbuster.products.report import STATES, area, percent, scene_colour
+from tests.hand_made import GRID, spec, write_gathered, write_original, write_three
+
+ASSESSMENT = Assessment(
+    area_km2=12.3456,
+    coverage=(
+        LayerCoverage(times=1, covered_fraction=0.75),
+        LayerCoverage(times=2, covered_fraction=0),
+    ),
+    never_observed_fraction=0.25,
+    never_clear_fraction=0,
+    backstop_fraction=0.125,
+    hole_fraction=0.25,
+    scenes_selected=4,
+    scenes_gathered=3,
+    failures=(SceneFailure(item_id="ITEM_9", index=9, error="RasterError", message="torn"),),
+    covered=False,
+    reasons=("0.2500 of the area has no value",),
+)
+
+
+class Page(HTMLParser):
+    """What a page holds: its text, the attributes of its images, and what it would fetch."""
+
+    def __init__(self, content: str) -> None:
+        super().__init__()
+        self.text = ""
+        self.images: list[dict[str, str | None]] = []
+        self.open: list[str] = []
+        self.feed(content)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "img":
+            self.images.append(dict(attrs))
+        if tag not in ("img", "meta"):
+            self.open.append(tag)
+        self.text += " " if tag in ("td", "th", "li", "p", "h1", "h2") else ""
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.text += data
+
+    @property
+    def words(self) -> str:
+        return re.sub(r"\s+", " ", self.text)
+
+
+def page_of(folder: Path, **options: object) -> tuple[Page, str]:
+    result = merge_scenes(str(folder / "scenes"), str(folder), name="m", **options)  # type: ignore[arg-type]
+    assert result.report is not None
+    content = Path(result.report).read_text()
+    page = Page(content)
+    assert page.open == []
+    return page, content
+
+
+def picture(page: Page, number: int) -> np.ndarray:
+    _, _, data = str(page.images[number]["src"]).partition("data:image/png;base64,")
+    with (
+        pytest.warns(NotGeoreferencedWarning),
+        MemoryFile(base64.b64decode(data)) as memory,
+        memory.open() as png,
+    ):
+        return np.asarray(png.read())
+
+
+def test_the_page_tells_shares_and_scenes(tmp_path: Path) -> None:
+    write_three(tmp_path)
+    page, _ = page_of(tmp_path)
+    for what, share in (
+        ("seen clear", "50.0 %"),
+        ("never clear; filled from the backstop", "25.0 %"),
+        ("seen, but never clear, and not filled", "0 %"),
+        ("never observed", "25.0 %"),
+    ):
+        assert f"{what}: {share}" in page.words
+    assert (
+        "2020-06-01 · 4 \u00d7 2 cells of 10 · EPSG:32633 · B02 B03 B04 · composite first"
+        in page.words
+    )
+    rows = [row.split() for row in re.findall(r"\d+ ITEM_\d .*? [\d.]+ %", page.words)]
+    assert [(row[0], row[1], row[-2], row[-3]) for row in rows] == [
+        ("1", "ITEM_1", "25.0", "look"),
+        ("2", "ITEM_2", "25.0", "look"),
+        ("3", "ITEM_1", "25.0", "backstop"),
+    ]
+
+
+def colours(picture: np.ndarray, cells: np.ndarray) -> set[tuple[int, ...]]:
+    return {tuple(int(value) for value in cell) for cell in picture[:, cells].T}
+
+
+def test_the_maps_show_codes_in_the_colours_of_the_legend(tmp_path: Path) -> None:
+    write_three(tmp_path)
+    page, content = page_of(tmp_path)
+    states, scenes = picture(page, 1), picture(page, 2)
+    codes = np.array([[3, 3, 3, 0], [2, 2, 3, 0]])
+    for code in (0, 2, 3):
+        colour = STATES[State(code)][1]
+        assert colour in content
+        assert colours(states, codes == code) == {(*bytes.fromhex(colour[1:]), 255)}
+    index = np.array([[1, 2, 1, 0], [3, 3, 2, 0]])
+    for number in (1, 2, 3):
+        assert colours(scenes[:3], index == number) == {scene_colour(number)}
+        assert "#{:02x}{:02x}{:02x}".format(*scene_colour(number)) in content
+    assert colours(scenes[3:], index == 0) == {(0,)}
+
+
+def test_the_page_needs_nothing_else(tmp_path: Path) -> None:
+    write_three(tmp_path)
+    page, content = page_of(tmp_path)
+    assert len(page.images) == 3
+    assert all(image["alt"] for image in page.images)
+    assert all(str(image["src"]).startswith("data:image/png;base64,") for image in page.images)
+    assert not re.search(r"<script|<link|https?://|url\(", content)
+
+
+def test_the_page_tells_what_the_area_lacks(tmp_path: Path) -> None:
+    write_three(tmp_path)
+    page, _ = page_of(tmp_path, assessment=ASSESSMENT)
+    assert "The area is not covered as asked: 0.2500 of the area has no value" in page.words
+    assert (
+        "12.35 km². Of its cells 12.5 % come from the backstop, 25.0 % have no value." in page.words
+    )
+    assert "1 time 75.0 % 2 times 0 %" in page.words
+    assert "ITEM_9: RasterError: torn" in page.words
+
+
+def test_text_of_a_catalog_is_shown_and_not_obeyed(tmp_path: Path) -> None:
+    write_gathered(tmp_path / "scenes", spec(1, [[3, 3, 3, 3], [3, 3, 3, 3]], item_id="<b>&x"))
+    page, content = page_of(tmp_path)
+    assert "<b>&x" in page.words
+    assert "<b>" not in content
+
+
+def test_the_page_holds_no_place_and_no_time(tmp_path: Path) -> None:
+    write_three(tmp_path)
+    request = MosaicRequest.model_validate(
+        {
+            "name": "m",
+            "aoi": {"type": "Point", "coordinates": [15, 46]},
+            "query": {"mindate": ["2020-01-01"], "maxdate": ["2020-02-01"]},
+            "output": "/somewhere/else",
+        }
+    )
+    page, first = page_of(tmp_path, request=request)
+    assert '"coverage_count": 3' in page.words
+    assert "somewhere" not in first
+    elsewhere = request.model_copy(update={"output": "/nowhere", "force": True})
+    assert page_of(tmp_path, request=elsewhere)[1] == first
+
+
+def test_keys_in_the_request_stay_out_of_what_is_handed_on(tmp_path: Path) -> None:
+    write_three(tmp_path)
+    request = MosaicRequest.model_validate(
+        {
+            "name": "m",
+            "aoi": {"type": "Point", "coordinates": [15, 46]},
+            "query": {
+                "mindate": ["2020-01-01"],
+                "maxdate": ["2020-02-01"],
+                "catalog": "https://user:secret@stac.example/v1?token=abc123&x=1",
+            },
+        }
+    )
+    page, content = page_of(tmp_path, request=request)
+    item = (tmp_path / "m.json").read_text()
+    for text in (content, item):
+        assert "secret" not in text
+        assert "abc123" not in text
+    assert "https://***@stac.example/v1?token=***&x=1" in page.words
+    assert "https://***@stac.example/v1?token=***&x=1" in item
+
+
+def test_scenes_without_documents_are_shown_too(tmp_path: Path) -> None:
+    folder = tmp_path / "scenes"
+    pixels = np.full((4, *GRID.shape), 7)
+    pixels[-1] = 1
+    write_original(folder, "m-01", pixels)
+    page, _ = page_of(tmp_path)
+    assert "1 no document beside the raster clear look 100 %" in page.words
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(0, "0 %"), (1, "100 %"), (0.5, "50.0 %"), (0.00123, "0.123 %"), (0.999999, "99.999 %")],
+)
+def test_a_share_that_is_not_all_is_not_called_all(share: float, text: str) -> None:
+    assert percent(share) == text
+
+
+@pytest.mark.parametrize(
+    ("km2", "text"), [(0.12345, "0.1235"), (154.32, "154.3"), (12056.4, "12,056")]
+)
+def test_an_area_is_written_without_a_power_of_ten(km2: float, text: str) -> None:
+    assert area(km2) == text
+
+
+def test_neighbouring_scenes_have_colours_apart() -> None:
+    colours = np.array([scene_colour(index) for index in range(1, 40)], dtype=int)
+    steps = np.abs(np.diff(colours, axis=0)).sum(axis=1)
+    assert steps.min() > 100
