@@ -124,7 +124,7 @@ def search(cache: Path) -> dict[str, float]:
     catalog = open_catalog(str(make_inputs(cache).catalog))
     aoi = shape(stac_item(TILE, 0)["geometry"]).buffer(-0.4)
     options = QueryOptions(mindate=(date(2023, 6, 1),), maxdate=(date(2023, 7, 1),), maxclouds=50)
-    wanted = SceneSearch.of(aoi, options)
+    wanted = SceneSearch.from_options(aoi, options)
     durations = []
     for _ in range(SEARCHES):
         started = time.perf_counter()
@@ -150,7 +150,7 @@ def search_parquet(cache: Path) -> dict[str, float]:
     options = QueryOptions(mindate=(date(2023, 6, 1),), maxdate=(date(2023, 10, 31),), maxclouds=20)
     before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started = time.perf_counter()
-    found = open_catalog(str(path)).search(SceneSearch.of(aoi, options))
+    found = open_catalog(str(path)).search(SceneSearch.from_options(aoi, options))
     return {
         "search_s": time.perf_counter() - started,
         "found": len(found.items),

@@ -134,7 +134,7 @@ def _seen(
 ) -> list[tuple[bool, UInt8Raster]]:
     """(backstop or not, pixel classes) of each scene in a window."""
     return [
-        (record.backstop, scenes.use(position).read_classes(window))
+        (record.backstop, scenes.open_raster(position).read_classes(window))
         for position, record in enumerate(records)
     ]
 

@@ -17,11 +17,11 @@ from cloudbuster.errors import NothingUsableError, RequestError
 from cloudbuster.events import Event, OnEvent, emit
 from cloudbuster.gathered.scene_files import (
     check_name,
-    files_of,
+    files_from_records,
     find_records,
     is_scene_file,
     scenes_in,
-    scenes_meeting,
+    scenes_in_window,
 )
 from cloudbuster.gathered.scene_raster import SCENE_INDEX_BAND
 from cloudbuster.models import Assessment, MergeResult, MosaicRequest, SceneRecord
@@ -139,16 +139,16 @@ def merge_part(
     """
     _check_composite(composite)
     records = find_records(input_path, part.name, wanted=wanted)
-    window = part.window(mosaic_grid(files_of(records)))
+    window = part.window(mosaic_grid(files_from_records(records)))
     with (
         gdal_env(),
-        scenes_meeting(input_path, records, window) as files,
+        scenes_in_window(input_path, records, window) as files,
         SceneBlocks(files, composite, window) as blocks,
         output_folder(output_path) as outputs,
     ):
         outputs.mkdir(parents=True, exist_ok=True)
         write_part(blocks, window, outputs, part, on_event=on_event)
-        document = part.described(records, blocks.bands, composite)
+        document = part.make_document(records, blocks.bands, composite)
         write_document(str(outputs / part.document), document)
 
 
@@ -201,7 +201,7 @@ def merge_parts(
     """
     _check_composite(composite)
     records = find_records(input_path, name, wanted=wanted)
-    mosaic_grid(files_of(records))
+    mosaic_grid(files_from_records(records))
     scenes = tuple(_Scene(record.index, record.backstop, record) for record in records)
     mosaic = _Mosaic(name, composite, scenes, request, assessment)
     blocks = PartBlocks(parts_path, name, cells, records, composite)
@@ -327,7 +327,7 @@ def _describe(
             MosaicScene(
                 scene.index,
                 scene.backstop,
-                tally.share_given(scene.index, backstop=scene.backstop),
+                tally.scene_share(scene.index, backstop=scene.backstop),
                 scene.record,
             )
             for scene in mosaic.scenes

@@ -152,12 +152,12 @@ def query_scenes(
     mirrors = [parse_mirror(text) for text in options.asset_mirror]
     check_catalog(options.catalog, ("L2A", "L1C") if with_twins else (options.kind,), mirrors)
     catalog = open_catalog(options.catalog, refresh_token=refresh_token)
-    search = SceneSearch.of(area, options)
+    search = SceneSearch.from_options(area, options)
     found = catalog.search(search, on_event=on_event)
     taken, dropped = _chosen(found, options, mirrors)
     items = [candidate.item for candidate in taken]
     if with_twins:
-        l1c = catalog.search(search.of_twins(), on_event=on_event)
+        l1c = catalog.search(search.for_twins(), on_event=on_event)
         items = _with_twins(taken, _usable(l1c, options.catalog, mirrors)[0])
     candidates = _candidates(items, dropped, area, options)
     _tell(candidates, on_event)

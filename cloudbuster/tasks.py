@@ -39,8 +39,8 @@ from cloudbuster.models import (
     SelectionEntry,
     SelectionInfo,
 )
+from cloudbuster.source.radiometry import decide_radiometry
 from cloudbuster.source.scene_source import RasterSceneSource
-from cloudbuster.source.thumbnails import decide_radiometry
 from cloudbuster.storage.gdal_env import gdal_env
 from cloudbuster.storage.local_files import Stamps, file_stamps
 

@@ -1,4 +1,8 @@
-"""Catalogs of scenes: named ones, STAC APIs, and local ones."""
+"""Catalogs of Sentinel-2 scenes (STAC APIs, local files, RasterFoundry) and their item dialects.
+
+Import `open_catalog`, `check_catalog` and `SceneSearch` from here. `schema`, `item_properties` and
+`item_hrefs` read STAC items and are used by the stages directly.
+"""
 
 import difflib
 from pathlib import PurePath
@@ -29,37 +33,34 @@ def open_catalog(name_or_path: str, *, refresh_token: str | None = None) -> Cata
         A name in `CATALOGS`, the URL of a STAC API, or the path of a local catalog (a folder, an
         ItemCollection, a ``catalog.json`` or a stac-geoparquet file).
     refresh_token : str or None
-        Of RasterFoundry, or the AWS secret that holds it; None for the environment's.
+        Refresh token of RasterFoundry, or ``secretsmanager:NAME``; None reads it from the
+        environment.
 
     Returns
     -------
     Catalog
-        Ready to search; a remote one is first contacted by its search.
+        Ready to search. A remote catalog is contacted when it is searched, not before.
 
     Raises
     ------
     CatalogError
-        Where there is none of that name or path, or it cannot be read.
+        If no catalog has that name or path, or it cannot be read.
     CredentialsError
-        Where RasterFoundry is named and no refresh token is given.
+        If the catalog is RasterFoundry and there is no refresh token.
     MissingExtraError
-        Where a stac-geoparquet file needs a package that is not installed.
+        If a stac-geoparquet file needs a package that is not installed.
     """
-    # Each kind of catalog brings its own heavy imports.
+    # Imported late: each kind of catalog has heavy dependencies of its own.
     if name_or_path == "rasterfoundry":
-        from cloudbuster.catalogs.rasterfoundry import RasterFoundryCatalog, refresh_token_of
+        from cloudbuster.catalogs.rasterfoundry import RasterFoundryCatalog, read_refresh_token
 
-        return RasterFoundryCatalog(refresh_token_of(refresh_token))
-    named = CATALOGS.get(name_or_path)
-    if named is not None:
-        from cloudbuster.catalogs.stac_api import StacApiCatalog
-
-        return StacApiCatalog(named.url, name=name_or_path, collections=named.collections)
+        return RasterFoundryCatalog(read_refresh_token(refresh_token))
     scheme = scheme_of(name_or_path)
-    if scheme in ("http", "https"):
+    if name_or_path in CATALOGS or scheme in ("http", "https"):
         from cloudbuster.catalogs.stac_api import StacApiCatalog
 
-        return StacApiCatalog(name_or_path)
+        named = CATALOGS.get(name_or_path, NamedCatalog(name_or_path))
+        return StacApiCatalog(named.url, name=name_or_path, collections=named.collections or None)
     if scheme != "file":
         msg = (
             f"catalog {name_or_path}: {scheme}:// is not supported; give a name "
@@ -67,18 +68,18 @@ def open_catalog(name_or_path: str, *, refresh_token: str | None = None) -> Cata
         )
         raise CatalogError(msg)
     if not local_path(name_or_path).exists():
-        raise _unknown(name_or_path)
+        raise _no_such_catalog(name_or_path)
     from cloudbuster.catalogs.local import LocalCatalog
 
     return LocalCatalog.open(name_or_path)
 
 
-def _unknown(name_or_path: str) -> CatalogError:
-    """Say that there is no such path, and which names there are: a mistyped one is a path."""
-    # A request's path is absolute by now, whatever was written.
+def _no_such_catalog(name_or_path: str) -> CatalogError:
+    """Make the error for a path that does not exist; it may be a misspelt catalog name."""
+    # Paths of a request are absolute by now, so only the last part can be a catalog name.
     close = difflib.get_close_matches(PurePath(name_or_path).name.lower(), CATALOGS, n=1)
-    meant = f"; did you mean {close[0]}?" if close else ""
+    suggestion = f"; did you mean {close[0]}?" if close else ""
     return CatalogError(
-        f"catalog {name_or_path}: No such file or directory; check the path, or take a name: "
-        f"{', '.join(CATALOGS)}{meant}"
+        f"catalog {name_or_path}: No such file or directory; check the path, or use one of the "
+        f"named catalogs: {', '.join(CATALOGS)}{suggestion}"
     )

@@ -1,13 +1,13 @@
-"""Catalogs in stac-geoparquet: the file is read as it is searched, and never all of it at once.
+"""Catalogs in stac-geoparquet, read piece by piece while they are searched.
 
-Parts of the file (row groups) whose own statistics say that nothing in them can match are not
-read. Of the others the columns that the filters ask for are; only rows that pass become items.
+A row group whose statistics rule out every match is skipped. In the others, the columns that the
+filters need are read first, and only the rows that pass are read whole and made STAC items.
 """
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Iterator, Sequence
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from cloudbuster.catalogs.search import (
     SceneSearch,
     sharing_area,
     sift,
+    utc_span,
 )
 from cloudbuster.core.aoi import geometry_document
 from cloudbuster.core.arrays import BoolRaster
@@ -39,17 +40,17 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PARQUET_SUFFIXES = (".parquet", ".geoparquet")
-# Columns of stac-geoparquet that are members of the item; every other is one of its properties
-# (stac-geoparquet specification 1.1).
+# Columns that are members of the item; all others are its properties (stac-geoparquet 1.1).
 ITEM_COLUMNS = (
     *("type", "stac_version", "stac_extensions", "id", "geometry", "bbox", "links", "assets"),
     "collection",
 )
 NEEDED_COLUMNS = ("id", "geometry", "assets")
 TIME, CLOUD = "datetime", "eo:cloud_cover"
-# Rows that are decoded together: 100 rows of Earth Search take about 3 MB.
+FILTER_COLUMNS = ("geometry", TIME, CLOUD)
+# Rows decoded at a time: 100 rows of Earth Search take about 3 MB.
 BATCH_ROWS = 2_000
-# East of this the box of an item may cross the antimeridian, and end west of where it begins.
+# Bounding boxes that start east of this longitude may cross the antimeridian, with xmax < xmin.
 LAST_PLAIN_WEST_DEG = 150.0
 
 
@@ -59,24 +60,25 @@ class ParquetCatalog:
     Attributes
     ----------
     name : str
-        What was given to open it.
+        Path or URI the catalog was opened with.
     """
 
     def __init__(self, name: str, path: Path, file: "ParquetFile") -> None:
+        """Wrap an open file; use `open`, which checks it first."""
         self.name = name
         self._folder = str(path.parent.absolute())
         self._file = file
 
     @classmethod
     def open(cls, uri: str, path: Path) -> "ParquetCatalog":
-        """Open a file; only its description is read.
+        """Open a file; only its metadata is read.
 
         Raises
         ------
         CatalogError
-            Where it is no stac-geoparquet file.
+            If it is not a stac-geoparquet file.
         MissingExtraError
-            Where pyarrow is not installed.
+            If pyarrow is not installed.
         """
         try:
             import pyarrow as pa
@@ -97,24 +99,9 @@ class ParquetCatalog:
         return cls(uri, path, file)
 
     def search(self, search: SceneSearch, *, on_event: OnEvent | None = None) -> Found:
-        """Find the items that ``search`` wants, in the order of the rows.
+        """Find the items of a search, in the order of the rows; see `Catalog.search`.
 
-        Parameters
-        ----------
-        search : SceneSearch
-            What is wanted.
-        on_event : callable or None
-            Told after each part of the file.
-
-        Returns
-        -------
-        Found
-            Exact; ``held`` is the number of rows in the file.
-
-        Raises
-        ------
-        CatalogError
-            Where the file is damaged.
+        ``held`` is the number of rows in the file. There is one event for each row group.
         """
         import pyarrow as pa
 
@@ -123,7 +110,7 @@ class ParquetCatalog:
         count = self._file.num_row_groups
         try:
             for group in range(count):
-                items += self._items_of(group, search, removed)
+                items += self._search_group(group, search, removed)
                 emit(on_event, Event("query", group + 1, count, "parts of the catalog searched"))
         except (OSError, pa.ArrowException) as error:
             msg = f"catalog {self.name}: {str(error).splitlines()[0]}; the file is damaged"
@@ -131,40 +118,42 @@ class ParquetCatalog:
         # Unary plus leaves the counts of 0 out.
         return Found(tuple(items), self._file.metadata.num_rows, +removed)
 
-    def _items_of(self, group: int, search: SceneSearch, removed: Counter[str]) -> Iterator[Item]:
-        """Yield the items of one row group that pass; count the others."""
+    def _search_group(
+        self, group: int, search: SceneSearch, removed: Counter[str]
+    ) -> Iterator[Item]:
+        """Yield the matching items of a row group; count the others in ``removed``."""
         reason = _group_rejection(self._file.metadata.row_group(group), search)
         if reason is not None:
             removed[reason] += self._file.metadata.row_group(group).num_rows
             return
-        passing = [_passing(batch, search, removed) for batch in self._batches(group, slim=True)]
-        if not any(mask.any() for mask in passing):
+        masks = [_passing(batch, search, removed) for batch in self._batches(group, FILTER_COLUMNS)]
+        if not any(mask.any() for mask in masks):
             return
-        for mask, batch in zip(passing, self._batches(group, slim=False), strict=True):
+        for mask, batch in zip(masks, self._batches(group), strict=True):
             rows = batch.take(np.flatnonzero(mask)).to_pylist() if mask.any() else []
-            kept, gone = sift([_item(row) for row in rows], search)
-            removed.update(gone)
+            kept, rejected = sift([_item_from_row(row) for row in rows], search)
+            removed.update(rejected)
             yield from (absolute_item(item, self._folder) for item in kept)
 
-    def _batches(self, group: int, *, slim: bool) -> Iterator["RecordBatch"]:
-        """Yield the rows of a group in order; slim ones have what the filters ask for alone."""
+    def _batches(self, group: int, wanted: Sequence[str] | None = None) -> Iterator["RecordBatch"]:
+        """Yield the rows of a row group in order: the ``wanted`` columns that exist, or all."""
         present = self._file.schema_arrow.names
-        columns = [name for name in ("geometry", TIME, CLOUD) if name in present] if slim else None
-        # Threads would decode many columns at once, and hold them all.
+        columns = None if wanted is None else [name for name in wanted if name in present]
+        # With threads, pyarrow would decode many columns at once and hold all of them in memory.
         yield from self._file.iter_batches(
             batch_size=BATCH_ROWS, row_groups=[group], columns=columns, use_threads=False
         )
 
 
 def _group_rejection(group: "RowGroupMetaData", search: SceneSearch) -> str | None:
-    """Name of a filter that no row of a group passes, by the statistics; None if one might."""
+    """Name of a filter that rejects every row of a group by its statistics, or None."""
     west, south, east, north = search.ground.bounds
     lowest: dict[str, Any] = {}
     highest: dict[str, Any] = {}
     for index in range(group.num_columns):
         column = group.column(index)
         statistics = column.statistics
-        # A row without a value is in no statistics, and would have to be looked at.
+        # Statistics ignore null values, so they decide nothing about a column that has some.
         if statistics is not None and statistics.has_min_max and statistics.null_count == 0:
             lowest[column.path_in_schema] = statistics.min
             highest[column.path_in_schema] = statistics.max
@@ -176,54 +165,51 @@ def _group_rejection(group: "RowGroupMetaData", search: SceneSearch) -> str | No
         return AREA
     first, last = lowest.get(TIME), highest.get(TIME)
     if isinstance(first, datetime) and isinstance(last, datetime):
-        spans = (_moments(search, index) for index in range(len(search.periods)))
-        if not any(_utc(last) >= begin and _utc(first) < end for begin, end in spans):
+        spans = (utc_span(period) for period in search.periods)
+        if not any(_as_utc(last) >= begin and _as_utc(first) < end for begin, end in spans):
             return DATES
     return None
 
 
-def _moments(search: SceneSearch, index: int) -> tuple[datetime, datetime]:
-    """First moment of a period, and the first one after it."""
-    first, last = (
-        datetime(day.year, day.month, day.day, tzinfo=UTC) for day in search.periods[index]
-    )
-    return first, last + timedelta(days=1)
-
-
-def _utc(moment: datetime) -> datetime:
+def _as_utc(moment: datetime) -> datetime:
+    """Take a time without a time zone as UTC."""
     return moment.replace(tzinfo=moment.tzinfo or UTC)
 
 
 def _passing(batch: "RecordBatch", search: SceneSearch, removed: Counter[str]) -> BoolRaster:
-    """Tell which rows may pass, and count the others; what is unknown here passes."""
+    """Mask of the rows that may match; the others are counted in ``removed``.
+
+    Rows of which a column says too little are kept: their items are checked later.
+    """
     kept = np.ones(batch.num_rows, dtype=bool)
     if TIME in batch.schema.names:
         outside = _outside_of_dates(batch.column(TIME), search)
-        kept = _without(kept, outside, DATES, removed)
+        kept = _remove(kept, outside, DATES, removed)
     if CLOUD in batch.schema.names:
         outside = _outside_of_cloud_cover(batch.column(CLOUD), search)
-        kept = _without(kept, outside, CLOUD_COVER, removed)
+        kept = _remove(kept, outside, CLOUD_COVER, removed)
     rows = np.flatnonzero(kept)
     wkb = np.array(batch.column("geometry").take(rows).to_pylist(), dtype=object)
     footprints = repaired_footprints(shapely.from_wkb(wkb, on_invalid="ignore"))
-    # Where there is no footprint, the item's box or its tile will tell.
+    # A row without a footprint is kept: its item's bounding box or tile decides later.
     apart = np.zeros(batch.num_rows, dtype=bool)
     apart[rows] = ~sharing_area(search.ground, footprints) & ~shapely.is_missing(footprints)
-    return _without(kept, apart, AREA, removed)
+    return _remove(kept, apart, AREA, removed)
 
 
-def _without(
+def _remove(
     kept: BoolRaster,
     rejected: BoolRaster,
     reason: str,
     removed: Counter[str],
 ) -> BoolRaster:
-    """Take the rejected rows out of those kept, and count them under their reason."""
+    """Remove the rejected rows from those kept, and count them under ``reason``."""
     removed[reason] += int(np.count_nonzero(kept & rejected))
     return kept & ~rejected
 
 
 def _outside_of_dates(times: "Array", search: SceneSearch) -> BoolRaster:
+    """Mask of the times outside every period of the search; nulls count as inside."""
     moments = times.to_numpy(zero_copy_only=False)
     if not np.issubdtype(moments.dtype, np.datetime64):
         return np.zeros(len(moments), dtype=bool)
@@ -236,15 +222,16 @@ def _outside_of_dates(times: "Array", search: SceneSearch) -> BoolRaster:
 
 
 def _outside_of_cloud_cover(clouds: "Array", search: SceneSearch) -> BoolRaster:
+    """Mask of the cloud covers outside the range of the search; nulls count as inside."""
     percent = clouds.to_numpy(zero_copy_only=False)
     if not np.issubdtype(percent.dtype, np.number):
         return np.zeros(len(percent), dtype=bool)
-    # Comparing with NaN, an unknown cover, is always false.
+    # Nulls become NaN, which compares False.
     return np.asarray((percent < search.minclouds) | (percent > search.maxclouds))
 
 
-def _item(row: dict[str, Any]) -> Item:
-    """STAC item of a row: properties back in their place, columns of other items left out."""
+def _item_from_row(row: dict[str, Any]) -> Item:
+    """Make the STAC item of a row; columns that are null in this row are left out."""
     item: Item = {"type": "Feature", "stac_version": "1.0.0", "links": []}
     properties: dict[str, Any] = {}
     for name, value in row.items():
@@ -253,7 +240,7 @@ def _item(row: dict[str, Any]) -> Item:
     geometry = row["geometry"]
     item["geometry"] = geometry_document(shapely.from_wkb(geometry)) if geometry else None
     assets = item.get("assets", {})
-    # Some mirrors keep the assets as JSON text, to keep the schema small.
+    # Some mirrors store the assets as JSON text, to keep the schema small.
     item["assets"] = orjson.loads(assets) if isinstance(assets, str) else assets
     box = item.get("bbox")
     if isinstance(box, dict):
@@ -263,7 +250,7 @@ def _item(row: dict[str, Any]) -> Item:
 
 
 def _without_nulls(value: object) -> Any:  # noqa: ANN401 -- any JSON value
-    """Drop the null members that a column's common schema adds; times become ISO 8601 text."""
+    """Drop the null members that the schema of a column adds; format times as ISO 8601."""
     if isinstance(value, dict):
         return {key: _without_nulls(part) for key, part in value.items() if part is not None}
     if isinstance(value, list):

@@ -1,18 +1,18 @@
-"""Which assets of a STAC item hold which bands and masks, through tables of aliases."""
+"""Find the bands and masks of a scene among the assets of a STAC item, by tables of aliases."""
 
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cloudbuster.catalogs.item_properties import first_number, told_epsg
+from cloudbuster.catalogs.item_properties import first_number, projection_epsg
 from cloudbuster.core.bands import BANDS, Kind
 from cloudbuster.core.scene import BandAsset
 from cloudbuster.original.documents import TILE_PATH
 
-# Band names as they occur in asset keys and in `eo:bands` or `bands`, in lower case: ESA's names
-# (Planetary Computer, Earth Search v0, Data Space), those without the zero, and the names of
-# Earth Search v1 and of the EO extension 2.0. `rededge` alone is three bands, so it is none.
+# Band names in asset keys, `eo:bands` and `bands`, in lower case: ESA's names (Planetary Computer,
+# Earth Search v0, Data Space), the same without the zero, and the common names of Earth Search v1
+# and of the EO extension 2.0. `rededge` is left out: it may be any of three bands.
 BAND_ALIASES: dict[str, str] = {
     **{name.lower(): name for name in BANDS},
     **{name.lower().replace("b0", "b"): name for name in BANDS},
@@ -20,7 +20,7 @@ BAND_ALIASES: dict[str, str] = {
     **{"rededge1": "B05", "rededge2": "B06", "rededge3": "B07"},
     **{"rededge071": "B05", "rededge075": "B06", "rededge078": "B07"},
 }
-# Masks that come with the product, by asset key in lower case.
+# Masks of the product by asset key, in lower case.
 MASK_ALIASES: dict[str, str] = {
     "scl": "scl",
     "scl_20m": "scl",
@@ -36,13 +36,13 @@ MASK_ALIASES: dict[str, str] = {
     "msk_clouds": "gml",
     "msk_clouds_b00": "gml",
 }
-# Assets that show bands without being them (true colour, previews), by role and by key.
+# Assets that are pictures of bands (true colour, previews), by role and by key.
 PICTURE_ROLES = frozenset({"visual", "overview", "thumbnail", "metadata", "tiles"})
 PICTURE_KEYS = frozenset({"visual", "tci", "overview", "preview", "thumbnail", "rendered_preview"})
-# Ending of the keys of Earth Search's second assets: the JPEG 2000 files that its COGs are made of.
+# Ending of Earth Search's keys for the JPEG 2000 files that its COGs are made from.
 JP2_ENDING = "-jp2"
-# First baseline whose cloud masks are rasters (MSK_CLASSI) instead of GML polygons; operational
-# from 2022-01-25 (Sentinel-2 Products Specification Document; sentinelhub-py#242).
+# First processing baseline with raster cloud masks (MSK_CLASSI) instead of GML polygons; in use
+# since 2022-01-25 (Sentinel-2 Products Specification Document; sentinelhub-py#242).
 FIRST_RASTER_MASK_BASELINE = (4, 0)
 
 _RESOLUTION = re.compile(r"^(.+)_(\d{2})m$")
@@ -50,20 +50,20 @@ _RESOLUTION = re.compile(r"^(.+)_(\d{2})m$")
 
 @dataclass(frozen=True)
 class SceneAssets:
-    """What the assets of an item tell of a scene.
+    """Bands and masks found among the assets of an item.
 
     Attributes
     ----------
     bands : dict of str to BandAsset
-        By name, in the order of `cloudbuster.core.bands.BANDS`.
+        Bands by name, in the order of `cloudbuster.core.bands.BANDS`.
     masks : dict of str to BandAsset
-        Masks of the product that the item lists, by name.
+        Masks of the product by name.
     epsg : int or None
-        Of the first band that tells one.
+        EPSG code of the first band that has one.
     declared_offset : float or None
-        Offset that the first reflectance band declares, in reflectance (-0.1 or 0).
+        Offset declared for the first reflectance band, in reflectance (-0.1 or 0).
     are_jp2 : bool
-        Whether these are the JPEG 2000 files of an item without COGs.
+        Whether the bands are the JPEG 2000 files of an item without COGs.
     """
 
     bands: dict[str, BandAsset]
@@ -79,13 +79,13 @@ def read_assets(assets: Mapping[str, Any]) -> SceneAssets:
     Parameters
     ----------
     assets : mapping
-        As the item has them, hrefs absolute. Not modified.
+        Assets of the item, with absolute hrefs. Not modified.
 
     Returns
     -------
     SceneAssets
-        JPEG 2000 files that stand beside COGs are taken where there is nothing else: their pixels
-        are ESA's own, whatever the item says of its COGs, so the two are never mixed.
+        COGs where the item has some. JPEG 2000 files are used only if it has no COG at all: they
+        hold ESA's original pixels, and the metadata of the item describes the COGs.
     """
     bands = _bands(assets)
     are_jp2 = not bands
@@ -98,10 +98,7 @@ def read_assets(assets: Mapping[str, Any]) -> SceneAssets:
 def bucket_masks(
     bands: Mapping[str, BandAsset], kind: Kind, baseline: str | None
 ) -> dict[str, BandAsset]:
-    """Masks of an L1C scene in the public bucket, whose items list none (facts of its layout).
-
-    A mirror of the bucket has its layout too.
-    """
+    """Masks of an L1C scene in the public bucket or a mirror of it, whose items list no masks."""
     href = next((band.href for band in bands.values()), "")
     match = TILE_PATH.search(href)
     if kind != "L1C" or match is None or baseline is None:
@@ -113,14 +110,14 @@ def bucket_masks(
 
 
 def _epsg(assets: Mapping[str, Any]) -> int | None:
-    """EPSG code of the first band that tells one."""
+    """EPSG code of the first band that has one."""
     bands = (asset for key, asset in assets.items() if _key_band(key) is not None)
-    codes = (told_epsg(asset) for asset in bands if isinstance(asset, Mapping))
+    codes = (projection_epsg(asset) for asset in bands if isinstance(asset, Mapping))
     return next((code for code in codes if code is not None), None)
 
 
 def _key_band(key: str) -> str | None:
-    """Band of an asset key; None for another asset, and for a band not at its native resolution."""
+    """Band that an asset key names; None for other assets and for resampled copies of a band."""
     name = key.lower()
     if name in BAND_ALIASES:
         return BAND_ALIASES[name]
@@ -135,12 +132,13 @@ def _asset_bands(asset: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _mappings(value: object) -> list[Mapping[str, Any]]:
-    """Members of a list, each in its place; empty ones for those that are no objects."""
+    """Members of a list; those that are not JSON objects are replaced by empty ones."""
     members = value if isinstance(value, list) else []
     return [member if isinstance(member, Mapping) else {} for member in members]
 
 
 def _described_band(band: Mapping[str, Any]) -> str | None:
+    """Band that a description of ``eo:bands`` or ``bands`` names; None if it is not known."""
     for key in ("name", "eo:common_name", "common_name"):
         known = BAND_ALIASES.get(str(band.get(key, "")).lower())
         if known:
@@ -149,14 +147,15 @@ def _described_band(band: Mapping[str, Any]) -> str | None:
 
 
 def _is_picture(key: str, asset: Mapping[str, Any]) -> bool:
+    """Whether an asset is a picture of bands, by its roles or its key."""
     roles = asset.get("roles")
-    shown = isinstance(roles, list) and any(role in PICTURE_ROLES for role in roles)
+    has_role = isinstance(roles, list) and any(role in PICTURE_ROLES for role in roles)
     stem = _RESOLUTION.match(key.lower())
-    return shown or (stem[1] if stem else key.lower()) in PICTURE_KEYS
+    return has_role or (stem[1] if stem else key.lower()) in PICTURE_KEYS
 
 
 def _usable_assets(assets: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield the assets that may hold bands; not ``-jp2``, of which a COG stands beside."""
+    """Yield the assets that may hold bands; JPEG 2000 copies of COGs are left out."""
     for key, asset in assets.items():
         if (
             isinstance(asset, Mapping)
@@ -168,24 +167,24 @@ def _usable_assets(assets: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str
 
 
 def _jp2_assets(assets: Mapping[str, Any]) -> dict[str, Any]:
-    """Assets with the JPEG 2000 ones by the keys of the COGs that are not there."""
-    second = {
+    """Copy of the assets with the JPEG 2000 files under the keys of the missing COGs."""
+    jp2 = {
         key.removesuffix(JP2_ENDING): asset
         for key, asset in assets.items()
         if key.endswith(JP2_ENDING)
     }
-    return {**second, **{key: asset for key, asset in assets.items() if key not in second}}
+    return {**jp2, **{key: asset for key, asset in assets.items() if key not in jp2}}
 
 
 def _bands(assets: Mapping[str, Any]) -> dict[str, BandAsset]:
-    """Find each band: by asset key, else by the description of the asset's bands."""
+    """Find each band by asset key, or else by the descriptions of the asset's bands."""
     found: dict[str, BandAsset] = {}
     described: dict[str, BandAsset] = {}
     for key, asset in _usable_assets(assets):
         stem = _RESOLUTION.match(key.lower())
         named = _key_band(key)
         if named is not None:
-            # A key without resolution is the native one; it goes before `B04_10m`.
+            # A key without a resolution, `B04`, is preferred to `B04_10m`.
             if named not in found or stem is None:
                 found[named] = BandAsset(asset["href"])
         elif not (stem and stem[1] in BAND_ALIASES) and key.lower() not in MASK_ALIASES:
@@ -193,12 +192,12 @@ def _bands(assets: Mapping[str, Any]) -> dict[str, BandAsset]:
                 name = _described_band(band)
                 if name is not None:
                     described.setdefault(name, BandAsset(asset["href"], index))
-    every = {**described, **found}
-    return {name: every[name] for name in BANDS if name in every}
+    bands = {**described, **found}
+    return {name: bands[name] for name in BANDS if name in bands}
 
 
 def _masks(assets: Mapping[str, Any]) -> dict[str, BandAsset]:
-    """Find the product's own masks by asset key, in the order of `MASK_ALIASES`."""
+    """Find the masks of the product by asset key, in the order of `MASK_ALIASES`."""
     by_key = {
         key.lower(): asset["href"]
         for key, asset in assets.items()
@@ -212,7 +211,7 @@ def _masks(assets: Mapping[str, Any]) -> dict[str, BandAsset]:
 
 
 def _declared_offset(assets: Mapping[str, Any]) -> float | None:
-    """Offset that the first reflectance band declares, in reflectance (-0.1 or 0)."""
+    """Offset declared for the first reflectance band, in reflectance (-0.1 or 0)."""
     for key, asset in _usable_assets(assets):
         described = _asset_bands(asset)
         if _key_band(key) is None and not any(_described_band(band) for band in described):

@@ -1,4 +1,4 @@
-"""Where the assets of a STAC item lie: hrefs made absolute, put right, led to mirrors."""
+"""Hrefs of a STAC item: make them absolute, correct known mistakes, redirect them to mirrors."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -11,27 +11,27 @@ from cloudbuster.models import Item
 from cloudbuster.original.documents import L1C_BUCKET, L2A_BUCKET, TILE_PATH
 from cloudbuster.storage.uri import is_remote, join, resolve
 
-# Files of the L2A bucket right under the folder of their tile, where none is: each lies in the
-# folder of its resolution (R10m, ...; layout of the bucket, cirrus-earth-search#33).
+# Wrong hrefs of the L2A bucket, directly in the folder of the tile: the files are in a subfolder
+# for their resolution (R10m, R20m, R60m; cirrus-earth-search#33).
 _UNFOLDED_L2A = re.compile(
     rf"({re.escape(L2A_BUCKET)}/{TILE_PATH.pattern})/(B\d[\dA]|SCL|AOT|WVP)\.jp2"
 )
-# Finest resolution at which the bucket has what is no band, metres.
+# Finest resolution in the bucket of the files that are not bands, metres.
 OTHER_GSD_M = {"SCL": 20, "AOT": 10, "WVP": 10}
-# Bands right under the folder of their tile: so they lie in the bucket of L1C.
+# L1C bands that are said to lie in the L2A bucket: directly in the folder of the tile.
 _L1C_BAND = re.compile(
     rf"{re.escape(L2A_BUCKET)}/(?P<key>{TILE_PATH.pattern}/(?:B\d[\dA]|TCI)\.jp2)"
 )
 
 
 def _l1c_bucket(href: str) -> str:
-    """Put an L1C band where it is: items before July 2023 name the L2A bucket (earth-search#72)."""
+    """Correct the bucket of an L1C band: items before July 2023 name L2A's (earth-search#72)."""
     match = _L1C_BAND.fullmatch(href)
     return f"{L1C_BUCKET}/{match['key']}" if match else href
 
 
 def _l2a_folder(href: str) -> str:
-    """Put a file of the L2A bucket into the folder of its resolution."""
+    """Add the folder of the resolution to the href of a file in the L2A bucket."""
     match = _UNFOLDED_L2A.fullmatch(href)
     if match is None:
         return href
@@ -40,7 +40,7 @@ def _l2a_folder(href: str) -> str:
     return f"{folder}/R{gsd_m:g}m/{name}.jp2"
 
 
-# What is known to be wrong with hrefs, by product level.
+# Corrections of known mistakes in hrefs, by product level.
 MENDED_HREFS: dict[Kind, Callable[[str], str]] = {"L1C": _l1c_bucket, "L2A": _l2a_folder}
 
 
@@ -52,12 +52,12 @@ def absolute_item(item: Item, base: str | None = None) -> Item:
     item : dict
         STAC item. Not modified.
     base : str or None
-        Folder or prefix of the item; None takes that of its self link, where it is absolute.
+        Folder or prefix of the item; None uses that of its self link if that is absolute.
 
     Returns
     -------
     dict
-        Equal to ``item`` but for the hrefs; without a base they stay as they are.
+        Equal to ``item`` but for the hrefs. Without a base they stay as they are.
     """
     folder = base if base is not None else self_folder(item)
     if folder is None:
@@ -70,54 +70,55 @@ def absolute_item(item: Item, base: str | None = None) -> Item:
 
 
 def mended_item(item: Item) -> Item:
-    """Copy of an item with what is known to be wrong with its assets' hrefs put right.
+    """Copy of an item with known mistakes in its asset hrefs corrected; see `MENDED_HREFS`.
 
     Parameters
     ----------
     item : dict
-        STAC item, hrefs absolute. Not modified.
+        STAC item with absolute hrefs. Not modified.
 
     Returns
     -------
     dict
-        Equal to ``item`` but for the hrefs of `MENDED_HREFS`; mending it again changes nothing.
+        Equal to ``item`` but for the hrefs. Correcting it twice changes nothing.
     """
     kind = kind_of(item)
     return item if kind is None else _with_asset_hrefs(item, MENDED_HREFS[kind])
 
 
 def mirrored_item(item: Item, mirrors: Sequence[Mirror]) -> Item:
-    """Copy of an item whose asset hrefs lead to mirrors.
+    """Copy of an item whose asset hrefs point to mirrors.
 
     Parameters
     ----------
     item : dict
-        STAC item, hrefs absolute. Not modified.
+        STAC item with absolute hrefs. Not modified.
     mirrors : sequence of (str, str)
-        As `cloudbuster.core.asset_mirror.mirrored_href` takes them.
+        Prefixes and their replacements; see `cloudbuster.core.asset_mirror.mirrored_href`.
 
     Returns
     -------
     dict
+        Equal to ``item`` but for the hrefs.
     """
     return _with_asset_hrefs(item, lambda href: mirrored_href(href, mirrors)) if mirrors else item
 
 
 def _with_asset_hrefs(item: Item, change: Callable[[str], str]) -> Item:
-    """Copy of an item with the href of each asset changed."""
+    """Copy of an item with ``change`` applied to the href of each asset."""
     assets = {key: _with_href(asset, change) for key, asset in item["assets"].items()}
     return {**item, "assets": assets}
 
 
 def _with_href(entry: object, change: Callable[[str], str]) -> object:
-    """Copy of an asset or a link with its href changed; one that has none stays as it is."""
+    """Copy of an asset or link with ``change`` applied to its href, if it has one."""
     if not isinstance(entry, dict) or not isinstance(entry.get("href"), str):
         return entry
     return {**entry, "href": change(entry["href"])}
 
 
 def self_folder(item: Item) -> str | None:
-    """Folder of the item's self link (or the canonical one), where that is absolute."""
+    """Folder of the self link of an item, else of its canonical link; None if not absolute."""
     links = item.get("links")
     for rel in ("self", "canonical"):
         for link in links if isinstance(links, list) else []:
@@ -128,7 +129,7 @@ def self_folder(item: Item) -> str | None:
 
 
 def _resolved(href: str, folder: str) -> str:
-    """Make ``href`` absolute; any scheme (``gs://`` too) and a path from the root already are."""
+    """Make a relative href absolute; one with any scheme, or from the root, already is."""
     if "://" in href or href.startswith("/"):
         return href
     return join(folder, href.removeprefix("./")) if is_remote(folder) else resolve(href, folder)

@@ -1,7 +1,7 @@
-"""What the properties of a STAC item say of a scene of Sentinel-2, in every catalog's dialect.
+"""Read the properties of Sentinel-2 STAC items in the dialect of any catalog.
 
-The dialects: Earth Search v0, v1 and c1, Planetary Computer, the Copernicus Data Space, stactools,
-and the original's responses. Each fact has a table of the keys that tell it.
+The dialects are those of Earth Search v0, v1 and c1, Planetary Computer, the Copernicus Data Space
+and stactools, and of the original's responses. For each fact there is a table of property names.
 """
 
 import re
@@ -14,7 +14,7 @@ from cloudbuster.models import Item
 
 Properties = Mapping[str, Any]
 
-# Where each property is told, the most trustworthy first. A value of another shape is passed over.
+# Property names of each fact, the most reliable first. A value of an unexpected form is skipped.
 KIND_KEYS = ("s2:product_type", "sentinel2:product_type", "product:type")
 PRODUCT_KEYS = ("s2:product_uri", "sentinel:product_id", "sentinel2:product_title")
 DATATAKE_KEYS = ("s2:datatake_id", "eopf:datatake_id", *PRODUCT_KEYS)
@@ -52,10 +52,10 @@ _ORBIT_IN_NAME = re.compile(r"_R(\d{3})(?=_|\.|$)")
 
 
 def kind_of(item: Item) -> Kind | None:
-    """Product level of an item; None where it does not tell."""
+    """Product level of an item; None if it has none."""
     properties = item["properties"]
-    told = [properties.get(key) for key in KIND_KEYS]
-    for text in (*told, item.get("collection"), *_names(item)):
+    types = [properties.get(key) for key in KIND_KEYS]
+    for text in (*types, item.get("collection"), *_names(item)):
         match = _KIND.search(text) if isinstance(text, str) else None
         if match:
             return "L1C" if match[1].upper() == "1C" else "L2A"
@@ -63,24 +63,24 @@ def kind_of(item: Item) -> Kind | None:
 
 
 def acquired_of(item: Item) -> datetime | None:
-    """Acquisition time of an item, UTC; None where it tells none."""
+    """Acquisition time of an item, UTC; None if it has none."""
     properties = item["properties"]
     return parse_time(properties.get("datetime")) or parse_time(properties.get("start_datetime"))
 
 
 def cloud_cover_of(item: Item) -> float | None:
-    """Cloud cover of an item, percent; None where it does not tell."""
+    """Cloud cover of an item, percent; None if it has none."""
     return first_number(item["properties"], ("eo:cloud_cover",))
 
 
 def generated_of(item: Item) -> datetime | None:
-    """When the product was made, UTC; None where the item does not tell."""
+    """Time at which the product was generated, UTC; None if the item has none."""
     times = (parse_time(item["properties"].get(key)) for key in GENERATED_KEYS)
     return next((time for time in times if time is not None), None)
 
 
 def platform_of(item: Item) -> str | None:
-    """Platform of an item, as ``sentinel-2a``; None where it does not tell."""
+    """Platform of an item, such as ``sentinel-2a``; None if it has none."""
     for text in (item["properties"].get("platform"), *_names(item)):
         match = _PLATFORM.search(text) if isinstance(text, str) else None
         if match:
@@ -89,7 +89,7 @@ def platform_of(item: Item) -> str | None:
 
 
 def mgrs_tile_of(item: Item) -> str | None:
-    """MGRS tile of an item, as ``01WCR``; None where it does not tell."""
+    """MGRS tile of an item, such as ``01WCR``; None if it has none."""
     properties = item["properties"]
     texts = [properties.get(key) for key in TILE_KEYS]
     texts += ["".join(str(properties.get(key, "")) for key in keys) for keys in TILE_PART_KEYS]
@@ -101,7 +101,7 @@ def mgrs_tile_of(item: Item) -> str | None:
 
 
 def datatake_of(item: Item) -> str | None:
-    """Platform and start of sensing of the datatake, ``S2A_20230818T100031``; None if untold."""
+    """Datatake of an item by platform and start, ``S2A_20230818T100031``; None if unknown."""
     texts = [item["properties"].get(key) for key in DATATAKE_KEYS]
     for text in (*texts, item["id"]):
         match = _DATATAKE.match(text) if isinstance(text, str) else None
@@ -111,7 +111,7 @@ def datatake_of(item: Item) -> str | None:
 
 
 def datastrip_start_of(item: Item) -> datetime | None:
-    """Start of sensing of the datastrip, UTC: the part of a datatake that one station received."""
+    """Start of the datastrip (the part of a datatake that one station received), UTC, or None."""
     for key in DATASTRIP_KEYS:
         text = item["properties"].get(key)
         match = _DATASTRIP.search(text) if isinstance(text, str) else None
@@ -121,7 +121,7 @@ def datastrip_start_of(item: Item) -> datetime | None:
 
 
 def baseline_of(item: Item) -> str | None:
-    """Baseline of an item's processing, as ``05.09``; None where it does not tell."""
+    """Baseline of the processing of an item, such as ``05.09``; None if it has none."""
     properties = item["properties"]
     for key in BASELINE_KEYS:
         match = _BASELINE.match(str(properties.get(key, "")))
@@ -136,50 +136,50 @@ def baseline_of(item: Item) -> str | None:
 
 
 def relative_orbit_of(item: Item) -> int | None:
-    """Relative orbit of an item, 1 to 143; None where it does not tell."""
-    told = first_number(item["properties"], ORBIT_KEYS)
-    if told is not None:
-        return int(told)
+    """Relative orbit of an item, 1 to 143; None if it has none."""
+    orbit = first_number(item["properties"], ORBIT_KEYS)
+    if orbit is not None:
+        return int(orbit)
     matches = (_ORBIT_IN_NAME.search(name) for name in _names(item))
     return next((int(match[1]) for match in matches if match), None)
 
 
 def nodata_percent_of(item: Item) -> float | None:
-    """Share of the tile without data, percent; None where the item does not tell."""
+    """Share of the tile without data, percent; None if the item does not state it."""
     properties = item["properties"]
-    told = first_number(properties, NODATA_KEYS)
+    nodata = first_number(properties, NODATA_KEYS)
     statistics = properties.get("statistics")
-    if told is None and isinstance(statistics, dict):
-        told = first_number(statistics, ("nodata",))
+    if nodata is None and isinstance(statistics, dict):
+        nodata = first_number(statistics, ("nodata",))
     covered = first_number(properties, COVERAGE_KEYS)
-    return 100 - covered if told is None and covered is not None else told
+    return 100 - covered if nodata is None and covered is not None else nodata
 
 
 def sun_azimuth_of(item: Item) -> float | None:
-    """Azimuth of the sun, degrees clockwise from north; None where the item does not tell."""
+    """Azimuth of the sun, degrees clockwise from north; None if the item has none."""
     return first_number(item["properties"], ("view:sun_azimuth", "s2:mean_solar_azimuth"))
 
 
 def sun_elevation_of(item: Item) -> float | None:
-    """Elevation of the sun, degrees above the horizon; None where the item does not tell."""
+    """Elevation of the sun, degrees above the horizon; None if the item has none."""
     zenith = first_number(item["properties"], ("s2:mean_solar_zenith",))
     elevation = first_number(item["properties"], ("view:sun_elevation",))
     return 90 - zenith if elevation is None and zenith is not None else elevation
 
 
 def offset_removed_flag_of(item: Item) -> bool | None:
-    """Whether the provider says that it removed the radiometric offset; None where it is mute."""
-    told = (item["properties"].get(key) for key in OFFSET_FLAG_KEYS)
-    return next((value for value in told if isinstance(value, bool)), None)
+    """Whether the provider states that it removed the radiometric offset; None if it does not."""
+    flags = (item["properties"].get(key) for key in OFFSET_FLAG_KEYS)
+    return next((flag for flag in flags if isinstance(flag, bool)), None)
 
 
 def epsg_of(item: Item) -> int | None:
-    """EPSG code of an item's rasters; None where its properties do not tell."""
-    return told_epsg(item["properties"])
+    """EPSG code of the rasters of an item; None if its properties have none."""
+    return projection_epsg(item["properties"])
 
 
 def footprint_of(item: Item) -> dict[str, Any] | None:
-    """GeoJSON geometry of an item, else its bounding box; None where it has neither."""
+    """GeoJSON geometry of an item, else its bounding box; None if it has neither."""
     geometry = item.get("geometry")
     if isinstance(geometry, dict) and geometry.get("coordinates"):
         return geometry
@@ -192,7 +192,7 @@ def footprint_of(item: Item) -> dict[str, Any] | None:
 
 
 def parse_time(value: object) -> datetime | None:
-    """ISO 8601 text (or a datetime or a date) as UTC; None where it is not one."""
+    """Parse ISO 8601 text, a datetime or a date as a time in UTC; None if it is neither."""
     if isinstance(value, str):
         try:
             value = datetime.fromisoformat(value.strip())
@@ -205,9 +205,9 @@ def parse_time(value: object) -> datetime | None:
     return None
 
 
-def told_epsg(holder: Properties) -> int | None:
-    """EPSG code that properties, or an asset, tell by the projection extension; else None."""
-    code, text = holder.get("proj:epsg"), holder.get("proj:code")
+def projection_epsg(fields: Properties) -> int | None:
+    """EPSG code in the projection extension's fields of an item or asset; None if there is none."""
+    code, text = fields.get("proj:epsg"), fields.get("proj:code")
     if isinstance(code, int):
         return code
     if isinstance(text, str) and text.upper().startswith("EPSG:") and text[5:].isdigit():
@@ -216,7 +216,7 @@ def told_epsg(holder: Properties) -> int | None:
 
 
 def first_number(properties: Properties, keys: Iterable[str]) -> float | None:
-    """Value of the first of ``keys`` that holds a number; None where none does."""
+    """Value of the first of ``keys`` that holds a number; None if none does."""
     for key in keys:
         value = properties.get(key)
         if isinstance(value, int | float) and not isinstance(value, bool):
@@ -225,7 +225,7 @@ def first_number(properties: Properties, keys: Iterable[str]) -> float | None:
 
 
 def _names(item: Item) -> Iterator[str]:
-    """Yield the product names of an item, then its id."""
+    """Yield the product names of an item and its id."""
     for key in PRODUCT_KEYS:
         if isinstance(item["properties"].get(key), str):
             yield item["properties"][key]

@@ -1,7 +1,7 @@
-"""Local STAC catalogs: a folder, an ItemCollection, or linked files; in process.
+"""Local STAC catalogs: a folder of items, an ItemCollection, or files linked by a catalog.
 
-The items are plain dicts; a search is decided on columns of numbers and a spatial index, so that
-nothing is done item by item but for those that are found.
+Items are kept as plain dicts. Searches use columns of numbers and a spatial index, so that only
+the items that are found are handled one by one.
 """
 
 import logging
@@ -46,8 +46,8 @@ from cloudbuster.storage.uri import is_remote, local_path, resolve
 logger = logging.getLogger(__name__)
 
 ITEM_SUFFIXES = (".json", ".geojson")
-# Masks that stand beside a scene in the layout of the public buckets, though its item may not list
-# them: file in the scene's folder, without suffix, and the asset key that it gets.
+# Masks in the folder of a scene, in the layout of the public buckets, that its item may not list:
+# path in the folder without suffix, and the asset key for it.
 NEIGHBOUR_MASKS = {
     "qi/CLD_20m": "cloud",
     "qi/MSK_CLASSI_B00": "msk_classi",
@@ -55,24 +55,24 @@ NEIGHBOUR_MASKS = {
 }
 MASK_SUFFIXES = (".tif", ".jp2", ".gml")
 _KINDS: tuple[Kind, ...] = tuple(BANDS_BY_KIND)
-# Day of an item without a date: before every other.
+# Day of an item without a date: before any real one.
 _NO_DAY = -(2**31)
 
 
 @dataclass(frozen=True)
 class _Columns:
-    """What the filters ask of each item, in the order of the items.
+    """Properties that the filters need, in the order of the items.
 
     Attributes
     ----------
-    footprint : ndarray of shapely geometry or None
-        Prepared.
-    kind : ndarray of int8
-        Index in `_KINDS`; -1 where unknown.
-    day : ndarray of int32
-        Proleptic ordinal of the UTC day; `_NO_DAY` where unknown.
-    cloud_cover : ndarray of float64
-        Percent; NaN where unknown.
+    footprint : ndarray of shapely geometry or None, shape (item,)
+        Prepared footprints.
+    kind : ndarray of int8, shape (item,)
+        Index in `_KINDS`; -1 if unknown.
+    day : ndarray of int32, shape (item,)
+        Proleptic ordinal of the UTC day; `_NO_DAY` if unknown.
+    cloud_cover : ndarray of float64, shape (item,)
+        Percent; NaN if unknown.
     """
 
     footprint: npt.NDArray[np.object_]
@@ -81,8 +81,8 @@ class _Columns:
     cloud_cover: npt.NDArray[np.float64]
 
     @classmethod
-    def of(cls, items: Sequence[Item]) -> "_Columns":
-        """Read what the filters ask for out of each item."""
+    def from_items(cls, items: Sequence[Item]) -> "_Columns":
+        """Read the columns from the items."""
         footprint = np.empty(len(items), dtype=object)
         footprint[:] = [footprint_geometry(item) for item in items]
         shapely.prepare(footprint)
@@ -96,15 +96,12 @@ class _Columns:
         )
 
     def rejections(self, search: SceneSearch, sharing: BoolRaster) -> dict[str, BoolRaster]:
-        """Tell for each filter, in their order, which items it would remove.
-
-        It is the order of `rejection`, and its decisions.
-        """
+        """For each filter, in the order of `rejection`, the mask of the items it rejects."""
         inside = np.zeros(len(self.day), dtype=bool)
         for first, last in search.periods:
             inside |= (self.day >= first.toordinal()) & (self.day <= last.toordinal())
         cloudy = (self.cloud_cover < search.minclouds) | (self.cloud_cover > search.maxclouds)
-        # An unknown cover lies in the full range, and in no narrower one for sure.
+        # An unknown cloud cover passes only the full range, 0 to 100.
         narrow = (search.minclouds, search.maxclouds) != (0, 100)
         return {
             NO_FOOTPRINT: shapely.is_missing(self.footprint),
@@ -119,45 +116,46 @@ class _Columns:
 
 
 class LocalCatalog:
-    """Items on this machine, behind a spatial index.
+    """STAC items on this machine, behind a spatial index.
 
     Attributes
     ----------
     name : str
-        What was given to open it.
+        Path or URI the catalog was opened with.
     unreadable : tuple of Dropped
-        Files that are no item though they might have been, with the reason.
+        Files or entries that should have been items and are not, with the reason.
 
     Parameters
     ----------
     name, unreadable
         As above.
     items : sequence of dict
-        STAC items, hrefs absolute.
+        STAC items with absolute hrefs.
     """
 
     def __init__(
         self, name: str, items: Sequence[Item], unreadable: tuple[Dropped, ...] = ()
     ) -> None:
+        """Read the columns of the items and build the index."""
         self.name = name
         self.unreadable = unreadable
         self._items = items
-        self._columns = _Columns.of(items)
+        self._columns = _Columns.from_items(items)
         self._tree = shapely.STRtree(self._columns.footprint)
-        # Items that were found before, with the masks beside them: looking for these takes longer
-        # than the search.
+        # Cache of found items with the masks beside them, which take longer to look up than a
+        # search takes.
         self._found: dict[int, Item] = {}
 
     @classmethod
     def open(cls, uri: str) -> "LocalCatalog | ParquetCatalog":
-        """Open what lies at a local path.
+        """Open the catalog at a local path.
 
         Raises
         ------
         CatalogError
-            Where there is nothing, or nothing that can be read as a catalog.
+            If nothing there can be read as a catalog.
         MissingExtraError
-            Where a stac-geoparquet file needs pyarrow.
+            If a stac-geoparquet file needs pyarrow.
         """
         path = local_path(uri)
         if path.suffix.lower() in PARQUET_SUFFIXES and path.is_file():
@@ -174,24 +172,14 @@ class LocalCatalog:
         return cls(uri, items, tuple(unreadable))
 
     def items(self) -> Iterator[Item]:
-        """Yield every item, in the order of the files; hrefs absolute. Not to be modified."""
+        """Yield every item, in the order of the files, with absolute hrefs; do not modify them."""
         yield from self._items
 
     def search(self, search: SceneSearch, *, on_event: OnEvent | None = None) -> Found:
-        """Find the items that ``search`` wants, in the order of the files.
+        """Find the items of a search, in the order of the files; see `Catalog.search`.
 
-        Parameters
-        ----------
-        search : SceneSearch
-            What is wanted.
-        on_event : callable or None
-            Told when the search is done.
-
-        Returns
-        -------
-        Found
-            Exact; ``held`` is the number of items in the catalog. The items are not to be
-            modified: a later search gives the same ones.
+        ``held`` is the number of items in the catalog. Do not modify the items: later searches
+        return the same objects. There is one event, at the end.
         """
         near = self._tree.query(search.ground)
         sharing = np.zeros(len(self._items), dtype=bool)
@@ -201,14 +189,15 @@ class LocalCatalog:
         for reason, rejected in self._columns.rejections(search, sharing).items():
             removed[reason] = int(np.count_nonzero(kept & rejected))
             kept &= ~rejected
-        items = tuple(self._finished(index) for index in np.flatnonzero(kept).tolist())
+        items = tuple(self._with_masks(index) for index in np.flatnonzero(kept).tolist())
         emit(on_event, Event("query", 1, 1, f"{len(self._items)} items searched"))
         # Unary plus leaves the counts of 0 out.
         return Found(items, len(self._items), +removed, self.unreadable)
 
-    def _finished(self, index: int) -> Item:
+    def _with_masks(self, index: int) -> Item:
+        """Item at ``index`` with the masks beside its files, cached."""
         if index not in self._found:
-            self._found[index] = _with_neighbours(self._items[index])
+            self._found[index] = _add_neighbour_masks(self._items[index])
         return self._found[index]
 
 
@@ -221,12 +210,13 @@ class _Entry:
 
 
 def _day(item: Item) -> int:
+    """Proleptic ordinal of the UTC day of an item; `_NO_DAY` if it has no date."""
     acquired = acquired_of(item)
     return _NO_DAY if acquired is None else acquired.astimezone(UTC).date().toordinal()
 
 
 def _entries(path: Path, unreadable: list[Dropped]) -> Iterator[_Entry]:
-    """Yield every item of a folder, or of a file and of what it links to."""
+    """Yield every item of a folder, or of a file and the files it links to."""
     if path.is_dir():
         yield from _in_folder(path, unreadable)
         return
@@ -244,14 +234,14 @@ def _entries(path: Path, unreadable: list[Dropped]) -> Iterator[_Entry]:
         yield _Entry(members, str(path.parent.absolute()))
     else:
         msg = (
-            f"catalog {path}: neither a STAC ItemCollection nor a catalog nor an item; give one, "
-            "or a folder that holds items"
+            f"catalog {path}: not a STAC ItemCollection, catalog or item; give one of these, or a "
+            "folder of items"
         )
         raise CatalogError(msg)
 
 
 def _in_folder(folder: Path, unreadable: list[Dropped]) -> Iterator[_Entry]:
-    """Yield the items below a folder; other JSON files are passed over."""
+    """Yield the items in a folder and its subfolders; other JSON files are skipped."""
     for file in sorted(folder.rglob("*")):
         if file.suffix.lower() in ITEM_SUFFIXES and file.is_file():
             document = _document(file, unreadable)
@@ -265,12 +255,12 @@ def _in_collection(path: Path, features: list[Any], unreadable: list[Dropped]) -
         if is_item(feature):
             yield _Entry(feature, str(path.parent.absolute()))
         else:
-            reason = f"feature {number} of {path} is no STAC item"
+            reason = f"feature {number} of {path} is not a STAC item"
             unreadable.append(Dropped(item_id=path.name, reason=reason))
 
 
 def _linked(root: Path, document: Item, unreadable: list[Dropped]) -> Iterator[_Entry]:
-    """Yield the items that a catalog's links lead to, in the order of the links."""
+    """Yield the items that a catalog links to, directly or not, in the order of the links."""
     seen = {root.resolve()}
     waiting = [(root, document)]
     while waiting:
@@ -294,6 +284,7 @@ def _linked(root: Path, document: Item, unreadable: list[Dropped]) -> Iterator[_
 
 
 def _child_hrefs(document: Item) -> list[str]:
+    """Hrefs of the links of a catalog to items and child catalogs."""
     links = document.get("links")
     return [
         link["href"]
@@ -305,7 +296,7 @@ def _child_hrefs(document: Item) -> list[str]:
 
 
 def _document(file: Path, unreadable: list[Dropped]) -> Any:  # noqa: ANN401 -- any JSON value
-    """Content of a JSON file; one that cannot be read is noted and left out."""
+    """Content of a JSON file; None, and an entry in ``unreadable``, if it cannot be read."""
     try:
         return orjson.loads(file.read_bytes())
     except orjson.JSONDecodeError as error:
@@ -316,8 +307,8 @@ def _document(file: Path, unreadable: list[Dropped]) -> Any:  # noqa: ANN401 -- 
     return None
 
 
-def _with_neighbours(item: Item) -> Item:
-    """Add the masks that stand beside the scene's files to the assets that the item lists."""
+def _add_neighbour_masks(item: Item) -> Item:
+    """Copy of an item with the masks found beside its files added to its assets."""
     hrefs = [asset.get("href", "") for asset in item["assets"].values() if isinstance(asset, dict)]
     folders = dict.fromkeys(str(Path(href).parent) for href in hrefs if href.startswith("/"))
     added: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""The catalogs that are known by name: where each is, what it holds, what it asks for."""
+"""Catalogs known by name: their addresses, collections and required credentials."""
 
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -20,30 +20,30 @@ from cloudbuster.storage.sas import SUBSCRIPTION_VARIABLE
 DEFAULT_CATALOG = "earth-search"
 KINDS: tuple[Kind, ...] = ("L2A", "L1C")
 BOTH = frozenset(KINDS)
-# Address of the instance metadata service, the same on every EC2 host, and how long it may take:
-# it answers within milliseconds where it is, and nobody answers elsewhere.
+# Instance metadata service of EC2 and its timeout: on EC2 it answers within milliseconds, and
+# elsewhere nothing listens at this address.
 INSTANCE_METADATA_URL = "http://169.254.169.254/latest/api/token"
 INSTANCE_METADATA_TIMEOUT_S = 0.5
 
 
 @dataclass(frozen=True)
 class Need:
-    """Something that a catalog asks for.
+    """Credentials or a package that a catalog needs.
 
     Attributes
     ----------
     what : str
-        In words, with the names of the variables that give it.
+        Description for messages, with the names of the environment variables.
     is_there : callable
-        Tells whether it is there now.
+        Function that returns whether the need is met now.
     kinds : set of {"L1C", "L2A"}
-        Levels that ask for it.
+        Levels that need it.
     assets : str or None
-        Prefix of the assets that need it; with all of them mirrored elsewhere it is not needed.
+        Prefix of the assets that need it; it is not needed if a mirror replaces that prefix.
     optional : bool
         Whether the catalog works without it.
     by_flag : bool
-        Whether a flag may give it instead, so that its absence here proves nothing.
+        Whether a command-line flag may provide it, so that it may be missing here.
     """
 
     what: str
@@ -54,7 +54,7 @@ class Need:
     by_flag: bool = False
 
     def applies(self, kind: Kind, mirrors: Iterable[Mirror]) -> bool:
-        """Whether a search of ``kind``, read through ``mirrors``, cannot do without it."""
+        """Whether reading scenes of ``kind`` through ``mirrors`` requires it."""
         if self.optional or self.by_flag or kind not in self.kinds:
             return False
         mirrored = self.assets and mirrored_href(f"{self.assets}/", list(mirrors))
@@ -68,15 +68,15 @@ class NamedCatalog:
     Attributes
     ----------
     url : str
-        Of its API.
+        URL of its API.
     collections : mapping of {"L1C", "L2A"} to tuple of str
         Collections of each product level it has, the preferred one first.
     needs : tuple of Need
-        What it asks for.
+        Credentials and packages it needs.
     requester_pays : set of {"L1C", "L2A"}
-        Levels whose files are paid for by who reads them.
+        Levels whose files are charged to the reader.
     note : str
-        What else there is to know.
+        Further remarks for users.
     """
 
     url: str
@@ -88,18 +88,18 @@ class NamedCatalog:
 
 @dataclass(frozen=True)
 class NeedStatus:
-    """A need, and whether it is met now.
+    """A need of a catalog, and whether it is met now.
 
     Attributes
     ----------
     what : str
-        In words, with the names of the variables that give it.
+        Description, with the names of the environment variables.
     levels : tuple of {"L1C", "L2A"}
-        Those that ask for it.
+        Levels that need it.
     optional : bool
         Whether the catalog works without it.
     is_there : bool
-        Whether it is there now.
+        Whether the need is met.
     """
 
     what: str
@@ -110,24 +110,24 @@ class NeedStatus:
 
 @dataclass(frozen=True)
 class CatalogStatus:
-    """What ``cloudbuster catalogs`` tells of one catalog.
+    """Status of one catalog, as ``cloudbuster catalogs`` reports it.
 
     Attributes
     ----------
     name, url : str
-        Of the catalog.
+        Name of the catalog and URL of its API.
     levels : tuple of {"L1C", "L2A"}
-        Product levels that it has.
+        Product levels it has.
     collections : mapping of {"L1C", "L2A"} to tuple of str
-        Of each level, where the catalog names some.
+        Collections of each level, if the catalog has collections.
     requester_pays : tuple of {"L1C", "L2A"}
-        Levels whose files are paid for by who reads them.
+        Levels whose files are charged to the reader.
     needs : tuple of NeedStatus
-        What it asks for.
+        Credentials and packages it needs.
     is_ready : mapping of {"L1C", "L2A"} to bool
-        Whether all that a level cannot do without is there now.
+        Whether everything that a level requires is available now.
     note : str
-        What else there is to know.
+        Further remarks for users.
     """
 
     name: str
@@ -141,22 +141,23 @@ class CatalogStatus:
 
 
 def _are_set(*variables: str) -> bool:
-    """Whether each of these environment variables has a value."""
+    """Whether all of these environment variables have a value."""
     return all(os.environ.get(variable) for variable in variables)
 
 
 def _has_aws() -> bool:
-    """Whether AWS can be asked as somebody: credentials in sight, or the role of an EC2 host."""
+    """Whether there are AWS credentials: configured ones, or the role of an EC2 instance."""
     return has_aws_credentials() or _has_instance_role()
 
 
 def _has_instance_role() -> bool:
+    """Whether this machine is an EC2 instance whose metadata service hands out tokens."""
     if os.environ.get("AWS_EC2_METADATA_DISABLED", "").lower() in ("true", "yes"):
         return False
     headers = {"X-aws-ec2-metadata-token-ttl-seconds": "60"}
     try:
         with requests.Session() as session:
-            session.trust_env = False  # a proxy does not lead to this host
+            session.trust_env = False  # a proxy cannot reach this link-local address
             answer = session.put(
                 INSTANCE_METADATA_URL, headers=headers, timeout=INSTANCE_METADATA_TIMEOUT_S
             )
@@ -166,14 +167,14 @@ def _has_instance_role() -> bool:
 
 
 AWS_FOR_L1C = Need(
-    "credentials of AWS (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or a role)",
+    "AWS credentials (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or a role)",
     _has_aws,
     kinds=frozenset({"L1C"}),
     assets=L1C_BUCKET,
 )
 
 CATALOGS: dict[str, NamedCatalog] = {
-    # C1 alone has holes (2022 above all), so the older collection completes it.
+    # C1 alone has gaps (2022 above all), which the older collection fills.
     "earth-search": NamedCatalog(
         "https://earth-search.aws.element84.com/v1",
         {"L2A": ("sentinel-2-c1-l2a", "sentinel-2-l2a"), "L1C": ("sentinel-2-l1c",)},
@@ -220,7 +221,7 @@ CATALOGS: dict[str, NamedCatalog] = {
         note=UNPROVEN,
     ),
 }
-# What `--catalog` takes beside a name.
+# Other values of `--catalog`: the URL of a STAC API and the path of a local catalog.
 GEOPARQUET_EXTRA = Need(
     "pyarrow, for stac-geoparquet (pip install 'cloudbuster[geoparquet]')",
     lambda: find_spec("pyarrow") is not None,
@@ -237,23 +238,24 @@ UNNAMED: dict[str, NamedCatalog] = {
 
 
 def check_catalog(catalog: str, kinds: Iterable[Kind], mirrors: Iterable[Mirror] = ()) -> None:
-    """Refuse a search whose scenes nobody here could read, before it is made.
+    """Check before a search that the scenes of a named catalog could be read.
 
     Parameters
     ----------
     catalog : str
-        As ``open_catalog`` takes it; only named ones are checked.
+        Argument of ``open_catalog``; URLs and paths are not checked.
     kinds : iterable of {"L1C", "L2A"}
-        Levels that will be read.
+        Levels to be read.
     mirrors : iterable of (str, str)
-        Prefixes of assets that are read elsewhere: what only they need is not asked for.
+        Prefixes of assets and their mirrors. Credentials that only mirrored assets need are not
+        required.
 
     Raises
     ------
     CatalogError
-        Where the catalog does not have a level.
+        If the catalog does not have one of the levels.
     CredentialsError
-        Where credentials are missing; names the variables.
+        If required credentials are missing; the message names the environment variables.
     """
     named = CATALOGS.get(catalog)
     if named is None:
@@ -262,7 +264,7 @@ def check_catalog(catalog: str, kinds: Iterable[Kind], mirrors: Iterable[Mirror]
     for kind in kinds:
         if kind not in named.collections:
             holders = [name for name, other in CATALOGS.items() if kind in other.collections]
-            msg = f"catalog {catalog} has no {kind}; take {' or '.join(holders)}"
+            msg = f"catalog {catalog} has no {kind}; use {' or '.join(holders)}"
             raise CatalogError(msg)
         for need in named.needs:
             if need.applies(kind, mirrors) and not need.is_there():
@@ -274,16 +276,17 @@ def check_catalog(catalog: str, kinds: Iterable[Kind], mirrors: Iterable[Mirror]
 
 
 def catalog_statuses() -> tuple[CatalogStatus, ...]:
-    """Tell of each catalog what it needs, and whether that is there now."""
+    """Status of every named catalog, and of catalogs given by URL or path."""
     return tuple(_status(name, named) for name, named in {**CATALOGS, **UNNAMED}.items())
 
 
 def _is_ready(kind: Kind, needs: Iterable[NeedStatus]) -> bool:
+    """Whether every required need of a level is met."""
     return all(need.is_there or need.optional for need in needs if kind in need.levels)
 
 
 def _status(name: str, named: NamedCatalog) -> CatalogStatus:
-    """Tell of one catalog; asks whether each need is met once."""
+    """Status of one catalog; each need is checked once."""
     levels = tuple(kind for kind in KINDS if kind in named.collections) or KINDS
     needs = tuple(
         NeedStatus(

@@ -1,8 +1,7 @@
-"""The pages of one search of a STAC API, each read until it is whole, and whether they were all.
+"""Read all pages of a search of a STAC API, and detect pages that the server leaves out.
 
-Servers fail on large pages, send a page twice, leave the link to the next one out, or cut the
-answer off without a word (facts: earth-search#17, #55; rustac). Their order is of no account here:
-nothing that is decided depends on it.
+Servers fail on large pages, send a page twice, omit the link to the next page, or silently cut the
+results off (earth-search#17, #55; rustac). The order of the items does not matter here.
 """
 
 import math
@@ -16,14 +15,14 @@ import orjson
 from cloudbuster.catalogs.transport import Call, RetryingIO, UnusableAnswerError
 from cloudbuster.errors import TryAgainError
 
-# Earth Search answers at most 6 MB, about 200 of its items; 100 is what every server allows.
+# Earth Search sends at most 6 MB, about 200 of its items; every known server allows 100.
 PAGE_SIZE = 100
-# A page size that was halved is doubled again after so many good pages: the trouble of a moment
-# does not slow down the rest, and a lasting one costs a fifth more requests.
+# Number of good pages after which a page size that was halved is doubled again: a brief fault does
+# not slow down the rest of the search, and a lasting one costs a fifth more requests.
 GROW_AFTER = 4
-# Pages in a row without a new item, each with another link to a next one, before it is a fault.
+# Number of pages in a row without a new item, each with a link to the next, before it is an error.
 MAX_BARREN_PAGES = 5
-# Server-side limits on the size of a page are round numbers: 10, 20, 25, 50, 100, 250, ...
+# Servers limit the size of a page to round numbers: 10, 20, 25, 50, 100, 250, ...
 ROUND_SIZES = (10, 25)
 
 
@@ -34,13 +33,13 @@ class Page:
     Attributes
     ----------
     features : list
-        JSON values, STAC items or not.
+        JSON values; not necessarily STAC items.
     new : int
-        How many of them had not been sent before.
+        Number of features that were not in an earlier page.
     matched : int or None
-        How many the server says there are in all.
+        Total number of items that the server states.
     following : Call or None
-        Request of the next page.
+        Request for the next page.
     """
 
     features: list[Any]
@@ -55,14 +54,15 @@ class Pages:
     Parameters
     ----------
     transport : RetryingIO
-        Asks the server.
+        Sends the requests.
     first : Call
-        Request of the first page.
+        Request for the first page.
     size : int
-        Items to ask for on a page, at the most.
+        Maximum number of items to request per page.
     """
 
     def __init__(self, transport: RetryingIO, first: Call, *, size: int = PAGE_SIZE) -> None:
+        """Prepare to read from the first page."""
         self._transport = transport
         self._first = first
         self._greatest = size
@@ -76,24 +76,24 @@ class Pages:
         self._cut_off = False
 
     def read(self) -> Generator[list[Any], None, bool]:
-        """Yield the features of each page; then tell whether those were all that there are.
+        """Yield the features of each page; return whether the pages were complete.
 
         Yields
         ------
         list
-            Features of a page; some may come again on a later one.
+            Features of a page; a later page may repeat some of them.
 
         Returns
         -------
         bool
-            False where the server holds more than it sent, and links to no next page.
+            False if the server has more items than it sent, and no link to a next page.
 
         Raises
         ------
         CatalogError
-            Where the server refuses the search.
+            If the server refuses the search.
         TryAgainError
-            Where a page fails, or comes for the second time, after every retry.
+            If a page fails or is repeated after all retries.
         """
         call: Call | None = self._first
         barren = 0
@@ -103,14 +103,16 @@ class Pages:
             yield page.features
             barren = 0 if page.new else barren + 1
             if barren > MAX_BARREN_PAGES:
-                msg = f"{self._transport.label}: {barren} pages in a row bring nothing; try again"
+                msg = (
+                    f"{self._transport.label}: {barren} pages in a row hold no new item; try again"
+                )
                 raise TryAgainError(msg)
             call = page.following or self._beyond(call, page)
             self._before = len(page.features)
         return len(self._seen) >= page.matched if page.matched is not None else not self._cut_off
 
     def _page(self, call: Call) -> Page:
-        """Read one page; a smaller one where the server cannot make it."""
+        """Read one page; request a smaller one if the server fails to produce it."""
         self._asked.add(call.identity)
         failures = 0
         while True:
@@ -131,7 +133,7 @@ class Pages:
                 return page
 
     def _once(self, call: Call) -> Page:
-        """Ask for a page once; an answer without anything new is unusable."""
+        """Request a page once; UnusableAnswerError if it holds nothing new."""
         sized = call if _is_numbered(call) else call.with_limit(self._size)
         document = self._transport.once(sized)
         features = document.get("features")
@@ -141,7 +143,7 @@ class Pages:
         keys = {feature_key(feature) for feature in features}
         new = keys - self._seen
         following = _following(document, sized)
-        # What follows half of a page brings the other half again, but nothing of the first one.
+        # The page after half of a page repeats the other half, but nothing of the first half.
         repeats = keys & self._half if call.identity == self._rest else keys and not new
         if repeats or (following is not None and following.identity in self._asked):
             msg = "sent a page for the second time"
@@ -150,11 +152,11 @@ class Pages:
         return Page(features, len(new), _matched(document), following)
 
     def _beyond(self, call: Call, page: Page) -> Call | None:
-        """Request of what lies beyond the last page, where it may not be the last.
+        """Request for the page after one without a link, if that page may not be the last.
 
-        A server that does not say how many items there are may cut its answer off. A page that
-        looks full, by what was asked for, by the page before or by a round number, is then asked
-        for again with half of its items: a server that pages links to the other half.
+        A server that does not state the number of items may cut the results off. If a page looks
+        full (as many items as requested or as on the page before, or a round number), it is
+        requested again at half the size: a server that supports paging then links to the rest.
         """
         count = len(page.features)
         full = count >= min(self._size, self._before) or not all(
@@ -162,8 +164,8 @@ class Pages:
         )
         if page.matched is not None or not page.new or not full or _is_numbered(call):
             return None
-        # One that sends as much as before takes no notice of the size: it sends all it has. But the
-        # answer may also be the page that went before, so it is heard twice.
+        # A server that sends as many items as before ignores the size and has sent all it has. The
+        # answer may also be a repeated page, so it is requested twice.
         for _ in range(2):
             half = Pages(self._transport, call, size=max(1, count // 2))
             probe = half._page(call)
@@ -177,22 +179,22 @@ class Pages:
 
 
 def feature_key(feature: object) -> tuple[str, str]:
-    """Identity of a feature within its catalog: ids repeat from one collection to another."""
+    """Identity of a feature in its catalog: collection and id, as ids repeat across collections."""
     if isinstance(feature, Mapping) and isinstance(feature.get("id"), str):
         return (str(feature.get("collection")), feature["id"])
     return ("", orjson.dumps(feature, option=orjson.OPT_SORT_KEYS).decode())
 
 
 def _matched(document: Mapping[str, Any]) -> int | None:
-    """How many items the server says there are, in today's member or in the older one."""
+    """Count of items that the server states, in ``numberMatched`` or the older ``context``."""
     context = document.get("context")
     older = context.get("matched") if isinstance(context, Mapping) else None
-    told = document.get("numberMatched", older)
-    return told if isinstance(told, int) and not isinstance(told, bool) else None
+    matched = document.get("numberMatched", older)
+    return matched if isinstance(matched, int) and not isinstance(matched, bool) else None
 
 
 def _following(document: Mapping[str, Any], call: Call) -> Call | None:
-    """Request that the page's link to the next one describes (STAC API, Paging)."""
+    """Request that the ``next`` link of a page describes (STAC API, Paging); None without one."""
     links = document.get("links")
     for link in links if isinstance(links, list) else []:
         if not isinstance(link, Mapping) or link.get("rel") != "next" or "href" not in link:
@@ -207,5 +209,5 @@ def _following(document: Mapping[str, Any], call: Call) -> Call | None:
 
 
 def _is_numbered(call: Call) -> bool:
-    """Whether a request names its page by a number, which holds for one size of page alone."""
+    """Whether a request names its page by a number, which depends on the page size."""
     return "page" in (call.body or {}) or "page" in parse_qs(urlsplit(call.url).query)

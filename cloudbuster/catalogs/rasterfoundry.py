@@ -1,7 +1,7 @@
-"""RasterFoundry, the catalog of the original: a refresh token, a shape, and pages of scenes.
+"""RasterFoundry, the catalog of the original: scenes within a shape, with a refresh token.
 
-Written after the API's published specification (raster-foundry-api-spec 1.18.0) and its source of
-2022; the service could not be reached when this was built.
+The client follows the published specification of the API (raster-foundry-api-spec 1.18.0) and its
+source of 2022. The service could not be reached to test it.
 """
 
 import logging
@@ -30,7 +30,7 @@ from cloudbuster.errors import (
 )
 from cloudbuster.events import Event, OnEvent, emit
 from cloudbuster.models import Dropped, Item
-from cloudbuster.original.documents import item_of_record
+from cloudbuster.original.documents import item_from_record
 from cloudbuster.storage.uri import HTTP_TIMEOUT_S
 
 logger = logging.getLogger(__name__)
@@ -39,14 +39,14 @@ URL = "https://app.rasterfoundry.com/api"
 URL_VARIABLE = "CLOUDBUSTER_RF_URL"
 TOKEN_VARIABLE = "CLOUDBUSTER_RF_REFRESH_TOKEN"  # noqa: S105 -- a variable's name
 SECRET_PREFIX = "secretsmanager:"  # noqa: S105 -- a prefix of a secret's name
-# Member of a secret that is a JSON object; a secret that is no object is the token itself.
+# Member of a secret that is a JSON object; any other secret is the token itself.
 SECRET_MEMBER = "refresh_token"  # noqa: S105 -- a member's name
-# Sentinel-2 among RasterFoundry's sources of data (its application.conf).
+# Id of the Sentinel-2 data source of RasterFoundry (its application.conf).
 SENTINEL_2_DATASOURCE = "4a50cb75-815d-4fe5-8bc1-144729ce5b42"
 PAGE_SIZE = 100
 RETRIES = 5
 RETRY_BACKOFF_S = 1.0
-# The service answers slow queries with 503 and 504.
+# The service sends 503 and 504 for slow queries.
 RETRY_STATUSES = (429, 500, 502, 503, 504)
 UNPROVEN = (
     "rasterfoundry could not be reached when this was built; its client follows the published "
@@ -54,27 +54,28 @@ UNPROVEN = (
 )
 
 
-def refresh_token_of(given: str | None) -> SecretStr:
-    """Find the refresh token: the one given, else the environment's; fetched where it is a secret.
+def read_refresh_token(given: str | None) -> SecretStr:
+    """Read the refresh token from the argument, the environment, or AWS Secrets Manager.
 
     Parameters
     ----------
     given : str or None
-        The token, or ``secretsmanager:NAME`` of a secret of AWS that holds it.
+        The token, or ``secretsmanager:NAME`` for a secret that holds it; None reads either from
+        the environment variable `TOKEN_VARIABLE`.
 
     Returns
     -------
     SecretStr
-        Shows itself to nobody who prints or logs it.
+        The token, hidden from prints and logs.
 
     Raises
     ------
     CredentialsError
-        Where there is none, or the secret may not be read.
+        If there is no token, or the secret may not be read.
     MissingExtraError
-        Where it is a secret and boto3 is not installed.
+        If it is in a secret and boto3 is not installed.
     TryAgainError
-        Where AWS could not be reached.
+        If AWS cannot be reached.
     """
     token = (given or os.environ.get(TOKEN_VARIABLE) or "").strip()
     if not token:
@@ -89,7 +90,7 @@ def refresh_token_of(given: str | None) -> SecretStr:
 
 
 def _secret(name: str) -> str:
-    """Read a secret of AWS: the token itself, or a JSON object that holds it."""
+    """Read a secret of AWS Secrets Manager: the token, or a JSON object that holds it."""
     try:
         import boto3
         from botocore.exceptions import BotoCoreError, ClientError
@@ -113,23 +114,26 @@ def _secret(name: str) -> str:
         document = None
     token = str(document.get(SECRET_MEMBER) or "") if isinstance(document, dict) else text
     if not token:
-        msg = f"secret {name} holds no token: make it the token, or JSON with {SECRET_MEMBER}"
+        msg = (
+            f"secret {name} holds no token; it must be the token itself, or a JSON object with "
+            f"{SECRET_MEMBER}"
+        )
         raise CredentialsError(msg)
     return token
 
 
 @dataclass(frozen=True)
 class RasterFoundryCatalog:
-    """RasterFoundry, by the refresh token of one of its users.
+    """RasterFoundry, with the refresh token of one of its users.
 
     Attributes
     ----------
     refresh_token : SecretStr
-        Exchanged for an id token when a search begins, and again when that has run out.
+        Token that is exchanged for an id token when a search begins, and when that has expired.
     url : str
-        Of its API.
+        URL of the API.
     backoff_s : float
-        Pause before the second retry, doubled with each further one.
+        Delay before the second retry, seconds; it doubles with each retry.
     """
 
     refresh_token: SecretStr
@@ -138,44 +142,26 @@ class RasterFoundryCatalog:
 
     @property
     def name(self) -> str:
-        """What was given to open it."""
+        """Name of the catalog."""
         return "rasterfoundry"
 
     def search(self, search: SceneSearch, *, on_event: OnEvent | None = None) -> Found:
-        """Find the scenes that ``search`` wants, as STAC items.
+        """Find the scenes of a search as STAC items; see `Catalog.search`.
 
-        Parameters
-        ----------
-        search : SceneSearch
-            What is wanted; the level decides which bucket's files an item lists.
-        on_event : callable or None
-            Told after each page.
-
-        Returns
-        -------
-        Found
-            Each scene once; ``held`` is the number that the service sent.
-
-        Raises
-        ------
-        CredentialsError
-            Where the token is refused.
-        CatalogError
-            Where the service refuses the search, or answers in another form.
-        TryAgainError
-            Where it fails, throttles, or repeats a page.
+        The items list the files of the public bucket of the level searched. ``held`` is the number
+        of scenes that the service sent. There is one event for each scene.
         """
         logger.warning("catalog_unproven", extra={"catalog": self.name, "note": UNPROVEN})
         items: dict[str, Item] = {}
         unreadable: list[Dropped] = []
         with _Connection(self) as connection:
-            shape = connection.shape(search)
+            shape = connection.create_shape(search)
             for period in search.periods:
                 for record in _records(connection, search, period, shape):
                     try:
-                        item = item_of_record(_completed(record), kind=search.kind)
+                        item = item_from_record(_completed(record), kind=search.kind)
                     except RequestError as error:
-                        unreadable.append(Dropped(item_id=_name(record), reason=str(error)))
+                        unreadable.append(Dropped(item_id=_record_id(record), reason=str(error)))
                         continue
                     items.setdefault(item["id"], item)
                     emit(on_event, Event("query", len(items), 0, "scenes received"))
@@ -186,20 +172,21 @@ class RasterFoundryCatalog:
 
 @dataclass(frozen=True)
 class _Bearer(AuthBase):
-    """Signs a request; given as ``auth``, so that no .netrc puts other credentials in its place."""
+    """Bearer authentication of a request; passed as ``auth``, it takes precedence over .netrc."""
 
     token: SecretStr
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Add the token to ``request``."""
+        """Add the token to the headers of ``request``."""
         request.headers["Authorization"] = f"Bearer {self.token.get_secret_value()}"
         return request
 
 
 class _Connection:
-    """Requests to the service: signed with an id token, repeated where that may help."""
+    """Authenticated requests to the service, with retries after temporary failures."""
 
     def __init__(self, catalog: RasterFoundryCatalog) -> None:
+        """Create the session; the id token is requested with the first call."""
         self._refresh_token = catalog.refresh_token
         self._url = catalog.url.rstrip("/")
         self.label = f"catalog {catalog.name} ({urlsplit(catalog.url).netloc.rpartition('@')[2]})"
@@ -208,7 +195,7 @@ class _Connection:
             total=RETRIES,
             backoff_factor=catalog.backoff_s,
             status_forcelist=RETRY_STATUSES,
-            allowed_methods=None,  # a shape made twice does no harm
+            allowed_methods=None,  # POST as well: creating a shape twice does no harm
             raise_on_status=False,
             respect_retry_after_header=False,  # it may ask for hours
         )
@@ -217,13 +204,15 @@ class _Connection:
             self._session.mount(scheme, HTTPAdapter(max_retries=retry))
 
     def __enter__(self) -> "_Connection":
+        """Return the connection itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Close the session."""
         self._session.close()
 
-    def shape(self, search: SceneSearch) -> str:
-        """Leave the area with the service; its id there."""
+    def create_shape(self, search: SceneSearch) -> str:
+        """Upload the area of a search as a shape, and return the id of the shape."""
         feature = {
             "type": "Feature",
             "geometry": geometry_document(search.aoi),
@@ -234,41 +223,43 @@ class _Connection:
         try:
             return str(answer[0]["id"])
         except (LookupError, TypeError) as error:
-            msg = f"{self.label}: gave no shape for the area; the service may have changed"
+            msg = f"{self.label}: sent no shape for the area; the service may have changed"
             raise CatalogError(msg) from error
 
     def call(self, method: str, path: str, **content: Any) -> Any:  # noqa: ANN401 -- JSON
-        """Ask with the id token; once more with a new one where that has run out."""
+        """Send a request with the id token, renewing an expired one, and return its JSON."""
         fresh = self._id_token is None
-        response = self._signed(method, path, content)
+        response = self._send_signed(method, path, content)
         if response.status_code == 401 and not fresh:
             self._id_token = None
-            response = self._signed(method, path, content)
+            response = self._send_signed(method, path, content)
         return self._document(response, path)
 
-    def _signed(self, method: str, path: str, content: dict[str, Any]) -> requests.Response:
+    def _send_signed(self, method: str, path: str, content: dict[str, Any]) -> requests.Response:
+        """Send a request with the id token; request that token if there is none yet."""
         if self._id_token is None:
-            self._id_token = self._exchanged()
-        return self._sent(method, path, {**content, "auth": _Bearer(self._id_token)})
+            self._id_token = self._request_id_token()
+        return self._send(method, path, {**content, "auth": _Bearer(self._id_token)})
 
-    def _exchanged(self) -> SecretStr:
+    def _request_id_token(self) -> SecretStr:
         """Exchange the refresh token for an id token."""
         body = {"refresh_token": self._refresh_token.get_secret_value()}
-        response = self._sent("POST", "/tokens/", {"json": body})
+        response = self._send("POST", "/tokens/", {"json": body})
         if response.status_code in (400, 401, 403):
             msg = (
                 f"{self.label}: refused the refresh token (HTTP status {response.status_code}); "
-                f"make a new one, give it as --refresh-token or in {TOKEN_VARIABLE}"
+                f"create a new one and pass it as --refresh-token or in {TOKEN_VARIABLE}"
             )
             raise CredentialsError(msg)
         document = self._document(response, "/tokens/")
         token = document.get("id_token") if isinstance(document, dict) else None
         if not isinstance(token, str):
-            msg = f"{self.label}: gave no id_token for the refresh token"
+            msg = f"{self.label}: sent no id_token for the refresh token"
             raise CatalogError(msg)
         return SecretStr(token)
 
-    def _sent(self, method: str, path: str, content: dict[str, Any]) -> requests.Response:
+    def _send(self, method: str, path: str, content: dict[str, Any]) -> requests.Response:
+        """Send one request; translate failures of the network and a malformed URL."""
         try:
             return self._session.request(
                 method, f"{self._url}{path}", timeout=HTTP_TIMEOUT_S, **content
@@ -278,15 +269,15 @@ class _Connection:
             requests.exceptions.InvalidSchema,
             requests.exceptions.InvalidURL,
         ) as error:
-            msg = f"{self.label}: {URL_VARIABLE} is no URL; give it as {URL}"
+            msg = f"{self.label}: {URL_VARIABLE} is not a URL; it should look like {URL}"
             raise CatalogError(msg) from error
         except requests.RequestException as error:
             msg = f"{self.label}: {path}: {type(error).__name__}; check the network, try again"
             raise TryAgainError(msg) from error
 
     def _document(self, response: requests.Response, path: str) -> Any:  # noqa: ANN401 -- JSON
-        """Read an answer; what its status means else."""
-        # The body of a refusal is not shown: a service may repeat what it was sent.
+        """Parse the JSON of an answer; raise the error that its status means."""
+        # The body of a refusal is not shown, as it may repeat the token that was sent.
         status = response.status_code
         if status in RETRY_STATUSES or status > 500:
             msg = f"{self.label}: {path}: HTTP status {status}; try again later"
@@ -300,22 +291,22 @@ class _Connection:
         try:
             return response.json()
         except ValueError as error:
-            msg = f"{self.label}: {path}: sent no JSON; try again"
+            msg = f"{self.label}: {path}: the answer is not JSON; try again"
             raise TryAgainError(msg) from error
 
 
 def _records(
     connection: _Connection, search: SceneSearch, period: Period, shape: str
 ) -> Iterator[Any]:
-    """Yield the records of every page."""
+    """Yield the records of all pages of scenes of a period within a shape."""
     first, last = period
-    wanted = {
+    parameters = {
         "datasource": SENTINEL_2_DATASOURCE,
         "shape": shape,
         "minCloudCover": search.minclouds,
         "maxCloudCover": search.maxclouds,
         "minAcquisitionDatetime": f"{first}T00:00:00Z",
-        # The end is the next midnight; what lies beyond the day is sifted out.
+        # The end is the next midnight; scenes of that day are filtered out later.
         "maxAcquisitionDatetime": f"{last + timedelta(days=1)}T00:00:00Z",
         "sort": "acquisitionDatetime,desc",
         "pageSize": PAGE_SIZE,
@@ -323,16 +314,16 @@ def _records(
     seen: set[str] = set()
     page = 0
     while True:
-        document = connection.call("GET", "/scenes/", params={**wanted, "page": page})
+        document = connection.call("GET", "/scenes/", params={**parameters, "page": page})
         records = document.get("results") if isinstance(document, dict) else None
         if not isinstance(records, list):
             msg = f"{connection.label}: sent a page without results; the service may have changed"
             raise CatalogError(msg)
-        names = {_name(record) for record in records}
-        if names and names <= seen:
+        ids = {_record_id(record) for record in records}
+        if ids and ids <= seen:
             msg = f"{connection.label}: sent a page for the second time; try again"
             raise TryAgainError(msg)
-        seen |= names
+        seen |= ids
         yield from records
         if not document.get("hasNext"):
             return
@@ -342,22 +333,23 @@ def _records(
         page += 1
 
 
-def _name(record: object) -> str:
-    known = record if isinstance(record, dict) else {}
-    return str(known.get("id") or known.get("name") or "(without id)")
+def _record_id(record: object) -> str:
+    """Id of a record, else its name."""
+    fields = record if isinstance(record, dict) else {}
+    return str(fields.get("id") or fields.get("name") or "(without id)")
 
 
 def _completed(record: object) -> object:
-    """Fill in what later importers left out of the metadata: it is told elsewhere in the record."""
+    """Copy metadata that later importers left out from other fields of the record."""
     if not isinstance(record, dict):
         return record
     metadata, filters = record.get("sceneMetadata"), record.get("filterFields")
     if not isinstance(metadata, dict) or not isinstance(filters, dict):
         return record
-    told = {
+    known = {
         "cloudyPixelPercentage": filters.get("cloudCover"),
         "timestamp": filters.get("acquisitionDate"),
     }
-    missing = {key: value for key, value in told.items() if metadata.get(key) is None}
+    missing = {key: value for key, value in known.items() if metadata.get(key) is None}
     footprint = record.get("dataFootprint") or record.get("tileFootprint")
     return {**record, "sceneMetadata": {**metadata, **missing}, "dataFootprint": footprint}

@@ -1,7 +1,7 @@
-"""STAC items of every dialect as a `Scene`. Nothing here opens a file.
+"""Make a `Scene` from a STAC item of any dialect, without opening a file.
 
-What an item says of the scene stands in `item_properties`, which of its assets hold what in
-`item_assets`, where these lie in `item_hrefs`.
+`item_properties` reads the properties of an item, `item_assets` finds bands and masks among its
+assets, and `item_hrefs` resolves their addresses.
 """
 
 import re
@@ -32,22 +32,22 @@ from cloudbuster.errors import CatalogError
 from cloudbuster.models import Item
 
 TWIN_PROPERTY = "cloudbuster:l1c_twin"
-"""Property that holds the L1C item of the same datatake and tile."""
+"""Item property that holds the L1C item of the same datatake and tile."""
 
 _SENTINEL_2 = re.compile(r"^S2[A-D]_|sentinel[-_ ]?(?:s)?2", re.IGNORECASE)
 
 
 def parse_scene(item: Item, *, catalog: str, base: str | None = None) -> Scene:
-    """Make a scene of a STAC item.
+    """Make a scene from a STAC item.
 
     Parameters
     ----------
     item : dict
         STAC item, version 1.0 or 1.1. Not modified.
     catalog : str
-        Where it came from, for the error.
+        Name of the catalog, shown in errors.
     base : str or None
-        Folder or prefix of the item, for its relative hrefs; None takes that of its self link.
+        Folder or prefix that relative hrefs start from; None uses that of the item's self link.
 
     Returns
     -------
@@ -57,7 +57,7 @@ def parse_scene(item: Item, *, catalog: str, base: str | None = None) -> Scene:
     Raises
     ------
     CatalogError
-        Where it is no item, not of Sentinel-2, or of unknown product level; says which.
+        If it is not a STAC item, not of Sentinel-2, or of unknown product level.
     """
     kind = _kind_of_scene(item, catalog)
     assets = read_assets(mended_item(absolute_item(item, base))["assets"])
@@ -77,7 +77,7 @@ def parse_scene(item: Item, *, catalog: str, base: str | None = None) -> Scene:
         nodata_percent=nodata_percent_of(item),
         sun_azimuth_deg=sun_azimuth_of(item),
         sun_elevation_deg=sun_elevation_of(item),
-        epsg=_epsg(item, assets.epsg),
+        epsg=_scene_epsg(item, assets.epsg),
         footprint=footprint_of(item),
         bands=assets.bands,
         masks=bucket_masks(assets.bands, kind, baseline) | assets.masks,
@@ -88,12 +88,12 @@ def parse_scene(item: Item, *, catalog: str, base: str | None = None) -> Scene:
 
 
 def missing_bands(scene: Scene, bands: Iterable[str]) -> tuple[str, ...]:
-    """Those of ``bands`` that ``scene`` does not have, in the order given."""
+    """Bands that the scene lacks, in the order given."""
     return tuple(name for name in bands if name not in scene.bands)
 
 
 def is_item(document: object) -> bool:
-    """Whether a JSON document is a STAC item (a GeoJSON Feature with assets)."""
+    """Whether a JSON document is a STAC item: a GeoJSON Feature with id, properties and assets."""
     return (
         isinstance(document, dict)
         and document.get("type") == "Feature"
@@ -104,33 +104,33 @@ def is_item(document: object) -> bool:
 
 
 def _kind_of_scene(item: Item, catalog: str) -> Kind:
-    """Product level of an item; CatalogError where it is no scene of Sentinel-2."""
-    reason = _unusable(item)
+    """Product level of an item; raise CatalogError if it is not a Sentinel-2 scene."""
+    reason = _reason_unusable(item)
     kind = kind_of(item) if reason is None else None
     if kind is None:
-        told = reason or "tells neither L1C nor L2A, in no property, collection or id"
-        msg = f"{catalog}: item {item.get('id', '(without id)')} {told}"
+        problem = reason or "names neither L1C nor L2A in its properties, collection or id"
+        msg = f"{catalog}: item {item.get('id', '(without id)')} {problem}"
         raise CatalogError(msg)
     return kind
 
 
-def _unusable(item: Item) -> str | None:
-    """Say why ``item`` is no scene of Sentinel-2; None where it is one."""
+def _reason_unusable(item: Item) -> str | None:
+    """Reason why an item is not a Sentinel-2 scene; None if it is one."""
     if not is_item(item):
-        return "is no STAC item (a Feature with id, properties and assets)"
+        return "is not a STAC item (a Feature with id, properties and assets)"
     properties = item["properties"]
-    told = (properties.get("platform"), properties.get("constellation"), item.get("collection"))
-    texts = [text for text in told if isinstance(text, str)]
+    names = (properties.get("platform"), properties.get("constellation"), item.get("collection"))
+    texts = [name for name in names if isinstance(name, str)]
     if not any(_SENTINEL_2.search(text) for text in (*texts, item["id"])):
         return f"is not of Sentinel-2 ({', '.join(texts) or 'no platform'})"
     return None
 
 
-def _epsg(item: Item, of_bands: int | None) -> int | None:
-    """EPSG code of the item, of its bands, else of the UTM zone of its tile."""
-    told = epsg_of(item)
-    if told is not None or of_bands is not None:
-        return told if told is not None else of_bands
+def _scene_epsg(item: Item, bands_epsg: int | None) -> int | None:
+    """EPSG code of the item, else of its bands, else of the UTM zone of its MGRS tile."""
+    epsg = epsg_of(item)
+    if epsg is not None or bands_epsg is not None:
+        return epsg if epsg is not None else bands_epsg
     tile = mgrs_tile_of(item)
     if tile is None:
         return None
@@ -139,7 +139,7 @@ def _epsg(item: Item, of_bands: int | None) -> int | None:
 
 
 def _twin(item: Item, catalog: str) -> Scene | None:
-    """Make a scene of the attached twin; an unusable one is as good as none."""
+    """Make a scene from the attached L1C twin; None if there is none or it is unusable."""
     twin = item["properties"].get(TWIN_PROPERTY)
     if not isinstance(twin, dict):
         return None

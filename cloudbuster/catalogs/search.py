@@ -1,9 +1,9 @@
-"""What is asked of a catalog and what it answers; the same filters for every catalog."""
+"""Searches of a catalog, their results, and the filters that every catalog applies alike."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -27,15 +27,15 @@ Period = tuple[date, date]
 
 @dataclass(frozen=True)
 class SceneSearch:
-    """Which items are wanted.
+    """The items to look for.
 
     Attributes
     ----------
     aoi : shapely geometry
-        Longitude (unwrapped) and latitude; an item must share area with it, not only an edge. The
-        area itself is searched, not its box: a scene that sees none of it is never picked.
+        Area of interest in longitude (unwrapped) and latitude. An item matches if its footprint
+        shares area with it; touching its edge or its bounding box is not enough.
     periods : tuple of (date, date)
-        UTC days, inclusive; sorted, apart from each other.
+        UTC days, inclusive; sorted and disjoint.
     kind : {"L1C", "L2A"}
         Product level.
     minclouds, maxclouds : float
@@ -50,36 +50,36 @@ class SceneSearch:
 
     @cached_property
     def ground(self) -> BaseGeometry:
-        """The area as footprints are: split at the antimeridian; prepared."""
+        """Area of interest split at the antimeridian, as footprints are; prepared."""
         area = split(self.aoi)
         shapely.prepare(area)
         return area
 
     @classmethod
-    def of(cls, aoi: BaseGeometry, options: QueryOptions) -> "SceneSearch":
-        """Make the search of a request's options."""
+    def from_options(cls, aoi: BaseGeometry, options: QueryOptions) -> "SceneSearch":
+        """Make the search that the query options of a request describe."""
         pairs = zip(options.mindate, options.maxdate, strict=True)
         return cls(aoi, merged_periods(pairs), options.kind, options.minclouds, options.maxclouds)
 
-    def of_twins(self) -> "SceneSearch":
-        """Make the search of the L1C twins: their cloud cover is another measurement, so any."""
+    def for_twins(self) -> "SceneSearch":
+        """Make the search for the L1C twins, of any cloud cover: L1C measures it differently."""
         return SceneSearch(self.aoi, self.periods, "L1C")
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a catalog answers.
+    """Result of a search.
 
     Attributes
     ----------
     items : tuple of dict
-        STAC items that pass every filter, hrefs absolute, in an order that is always the same.
+        STAC items that pass every filter, with absolute hrefs, in a reproducible order.
     held : int
-        Items looked at: all of a local catalog, those that a server sent.
+        Number of items examined: all of a local catalog, or those that a server sent.
     removed : mapping of str to int
-        How many of ``held`` each filter removed, by its name, in the order of the filters.
+        Number of items that each filter removed, by the name of the filter.
     unreadable : tuple of Dropped
-        Files or entries that are no item though they might have been, with the reason.
+        Files or entries that should have been items and are not, with the reason.
     """
 
     items: tuple[Item, ...]
@@ -89,25 +89,39 @@ class Found:
 
 
 class Catalog(Protocol):
-    """Where scenes are looked for."""
+    """Catalog of scenes that can be searched."""
 
     @property
     def name(self) -> str:
-        """What was given to open it."""
+        """Name, URL or path the catalog was opened with."""
 
     def search(self, search: SceneSearch, *, on_event: OnEvent | None = None) -> Found:
-        """Find the items that ``search`` wants.
+        """Find the items of a search.
+
+        Parameters
+        ----------
+        search : SceneSearch
+            The items to look for.
+        on_event : callable or None
+            Progress callback.
+
+        Returns
+        -------
+        Found
+            Matching items, and how many were removed by which filter.
 
         Raises
         ------
         CatalogError
-            Where the catalog cannot be used.
+            If the catalog cannot be used: not a catalog, damaged, or the search is refused.
+        CredentialsError
+            If a remote catalog refuses the credentials.
         TryAgainError
-            Where a remote one failed in a way that may pass.
+            If a remote catalog still fails, throttles or sends incomplete pages after retries.
         """
 
 
-# Names of the filters, as an error tells them: "3 outside of the area".
+# Names of the filters, worded to follow a count in messages: "3 outside of the area".
 NO_ITEM = "no STAC item"
 NO_FOOTPRINT = "without a footprint, a bounding box or a tile"
 AREA = "outside of the area"
@@ -120,7 +134,7 @@ CLOUD_COVER = "outside of the cloud cover"
 
 
 def merged_periods(periods: Iterable[Period]) -> tuple[Period, ...]:
-    """Union of periods: sorted, those that overlap or follow each other by a day made one."""
+    """Sort periods and join those that overlap or follow each other directly."""
     merged: list[Period] = []
     for first, last in sorted(periods):
         if merged and first <= merged[-1][1] + timedelta(days=1):
@@ -130,43 +144,50 @@ def merged_periods(periods: Iterable[Period]) -> tuple[Period, ...]:
     return tuple(merged)
 
 
+def utc_span(period: Period) -> tuple[datetime, datetime]:
+    """Start of a period and the midnight that ends it (exclusive), UTC."""
+    first, last = (datetime(day.year, day.month, day.day, tzinfo=UTC) for day in period)
+    return first, last + timedelta(days=1)
+
+
 def footprint_geometry(item: Item) -> BaseGeometry | None:
     """Footprint of an item, repaired and split at the antimeridian.
 
-    Else its bounding box, else the square of its tile; None where it has none of them. It decides
-    where a scene is looked for, never what was covered in the end: that is counted in pixels.
+    Falls back to the bounding box of the item, then to the square of its MGRS tile; None if it has
+    neither. Footprints only decide which scenes are searched: coverage is counted in pixels.
     """
     return read_footprint(item.get("geometry"), box=item.get("bbox"), tile=mgrs_tile_of(item))
 
 
 def shares_area(aoi: BaseGeometry, footprint: BaseGeometry | None) -> bool:
-    """Whether two polygons share area: they meet, and not only at their edges (DE-9IM)."""
+    """Whether two polygons share area, and not only an edge or a point (DE-9IM)."""
     return footprint is not None and bool(
         shapely.intersects(aoi, footprint) and not shapely.touches(aoi, footprint)
     )
 
 
 def sharing_area(area: BaseGeometry, footprints: npt.NDArray[np.object_]) -> BoolRaster:
-    """Tell which of many footprints share area with ``area``; None shares none. See `shares_area`.
+    """Mask of the footprints that share area with ``area``; see `shares_area`.
 
-    Faster where ``area`` is prepared, and the footprints as well.
+    A footprint that is None shares none. Preparing ``area`` and the footprints makes it faster.
     """
     sharing = np.asarray(shapely.intersects(area, footprints))
-    # `touches` is the dearest of the three: only those near the edge need it.
+    # `touches` is the slowest of the three predicates; only footprints near the edge need it.
     near_edge = np.flatnonzero(sharing)
     near_edge = near_edge[~shapely.contains_properly(area, footprints[near_edge])]
     sharing[near_edge] = ~shapely.touches(area, footprints[near_edge])
     return sharing
 
 
-def _misplaced(footprint: BaseGeometry | None, search: SceneSearch) -> str | None:
+def _area_rejection(footprint: BaseGeometry | None, search: SceneSearch) -> str | None:
+    """Name of the filter that rejects a footprint; None if it shares area with the search."""
     if footprint is None:
         return NO_FOOTPRINT
     return None if shares_area(search.ground, footprint) else AREA
 
 
 def rejection(item: Item, search: SceneSearch) -> str | None:
-    """Name of the first filter, after the area, that an item does not pass; None if it passes."""
+    """Name of the first filter but the area's that rejects an item; None if it passes all."""
     kind = kind_of(item)
     acquired = acquired_of(item)
     if kind is None or acquired is None:
@@ -180,8 +201,9 @@ def rejection(item: Item, search: SceneSearch) -> str | None:
 
 
 def _cloud_rejection(cloud_cover: float | None, search: SceneSearch) -> str | None:
+    """Name of the filter that rejects a cloud cover; None if it is in the range."""
     if cloud_cover is None:
-        # An unknown cover lies in the full range, and in no narrower one for sure.
+        # An unknown cloud cover passes only the full range, 0 to 100.
         return None if (search.minclouds, search.maxclouds) == (0, 100) else NO_CLOUD_COVER
     inside = search.minclouds <= cloud_cover <= search.maxclouds
     return None if inside else CLOUD_COVER
@@ -195,12 +217,12 @@ def sift(items: Iterable[Any], search: SceneSearch) -> tuple[list[Item], Counter
     items : iterable
         JSON values, STAC items or not.
     search : SceneSearch
-        What is wanted.
+        The items to look for.
 
     Returns
     -------
     list of dict, Counter
-        The items that pass, in the order given; how many each filter removed.
+        The items that pass, in the order given, and the number that each filter removed.
     """
     kept: list[Item] = []
     removed: Counter[str] = Counter()
@@ -208,7 +230,7 @@ def sift(items: Iterable[Any], search: SceneSearch) -> tuple[list[Item], Counter
         if not is_item(item):
             reason: str | None = NO_ITEM
         else:
-            reason = _misplaced(footprint_geometry(item), search) or rejection(item, search)
+            reason = _area_rejection(footprint_geometry(item), search) or rejection(item, search)
         if reason is None:
             kept.append(item)
         else:

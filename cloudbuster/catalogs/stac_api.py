@@ -1,4 +1,4 @@
-"""STAC APIs: whatever a server makes of a search, the answer is filtered again on this side."""
+"""STAC APIs. Items are filtered again after they arrive, as servers interpret searches loosely."""
 
 import logging
 import re
@@ -6,7 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,7 +20,7 @@ from shapely.geometry.base import BaseGeometry
 from cloudbuster.catalogs.item_hrefs import absolute_item
 from cloudbuster.catalogs.paging import PAGE_SIZE, Pages, feature_key
 from cloudbuster.catalogs.schema import is_item
-from cloudbuster.catalogs.search import Found, Period, SceneSearch, sift
+from cloudbuster.catalogs.search import Found, SceneSearch, sift, utc_span
 from cloudbuster.catalogs.transport import RETRY_BACKOFF_S, Call, RetryingIO
 from cloudbuster.core.aoi import geometry_document
 from cloudbuster.core.bands import Kind
@@ -30,10 +30,10 @@ from cloudbuster.models import Dropped, Item
 
 logger = logging.getLogger(__name__)
 
-# Sentinel-2A was launched on 2015-06-23; some servers refuse years far from now.
+# Sentinel-2A was launched on 2015-06-23; some servers refuse dates far from today.
 FIRST_DAY = date(2015, 6, 23)
 LAST_DAY = date(2100, 1, 1)
-# What pystac-client raises where an answer is not in the form of a STAC API.
+# Exceptions that pystac-client raises if an answer is not that of a STAC API.
 NOT_AN_API = (
     STACError,
     STACTypeError,
@@ -45,10 +45,9 @@ NOT_AN_API = (
     ValueError,
     OSError,
 )
-# Servers refuse or choke on larger areas; the convex hull is sent instead and the answer sifted.
+# Servers refuse larger polygons; the convex hull is sent instead, and the answer filtered here.
 MAX_SENT_VERTICES = 500
-# A period whose pages are incomplete is searched again in halves, at most so often: ten times make
-# a year nine hours.
+# Number of times a period with incomplete pages is halved; ten halvings turn a year into 9 hours.
 MAX_SPLITS = 10
 # Collections of Sentinel-2 as servers name them: sentinel-2-l2a, sentinel-s2-l2a-cogs, s2_l1c, ...
 _COLLECTION_OF_KIND: dict[Kind, re.Pattern[str]] = {
@@ -63,22 +62,22 @@ class StacApiCatalog:
     Attributes
     ----------
     name : str
-        What was given to open it.
+        Name or URL the catalog was opened with.
     url : str
-        Its landing page.
+        Landing page of the API.
 
     Parameters
     ----------
     url, name : str
-        As above; the name is the URL where none is given.
+        As above; the name defaults to the URL.
     collections : mapping of {"L1C", "L2A"} to tuple of str, or None
-        Collections to search; None takes those whose names tell of Sentinel-2 and of the level.
+        Collections to search; None selects those whose ids name Sentinel-2 and the level.
     page_size : int
-        Items to ask for on a page, at the most.
+        Maximum number of items to request per page.
     backoff_s : float
-        Wait before the first retry of a request, seconds; each later one waits twice as long.
+        Delay before the first retry of a request, seconds; it doubles with each retry.
     sleep : callable
-        Waits so many seconds.
+        Function that waits for a number of seconds.
     """
 
     def __init__(
@@ -91,6 +90,7 @@ class StacApiCatalog:
         backoff_s: float = RETRY_BACKOFF_S,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        """Keep the settings; the API is contacted by a search."""
         self.name = name or url
         self.url = url
         self._collections = collections
@@ -99,32 +99,14 @@ class StacApiCatalog:
         self._sleep = sleep
 
     def search(self, search: SceneSearch, *, on_event: OnEvent | None = None) -> Found:
-        """Find the items that ``search`` wants.
+        """Find the items of a search, sorted by collection and id; see `Catalog.search`.
 
-        Parameters
-        ----------
-        search : SceneSearch
-            What is wanted.
-        on_event : callable or None
-            Told after each page.
-
-        Returns
-        -------
-        Found
-            Each item once, by collection and id, sorted by these; ``held`` is the
-            number of items that the server sent.
-
-        Raises
-        ------
-        CatalogError
-            Where the URL is no STAC API, or refuses the search.
-        TryAgainError
-            Where the server fails, throttles, repeats a page or leaves some out, after retries.
+        ``held`` is the number of items that the server sent. There is one event for each page.
         """
         answered: dict[tuple[str, str], Item] = {}
         unreadable: dict[tuple[str, str], Dropped] = {}
         with warnings.catch_warnings(), closing(self._pages(search)) as pages:
-            # Servers that tell less than they should; the answers are checked on this side.
+            # pystac-client warns of metadata that servers leave out; the answers are checked here.
             warnings.simplefilter("ignore", PystacClientWarning)
             for page in pages:
                 for feature in page:
@@ -143,30 +125,33 @@ class StacApiCatalog:
         )
 
     @property
-    def _host(self) -> str:
+    def _label(self) -> str:
+        """Name and host of the catalog, for errors."""
         return f"catalog {self.name} ({urlsplit(self.url).netloc.rpartition('@')[2]})"
 
     def _pages(self, search: SceneSearch) -> Generator[list[Any], None, None]:
-        """Yield the features of each page; what fails on the way becomes an error of ours."""
-        transport = RetryingIO(self._host, backoff_s=self._backoff_s, sleep=self._sleep)
+        """Yield the features of each page; CatalogError if the server is not a STAC API."""
+        transport = RetryingIO(self._label, backoff_s=self._backoff_s, sleep=self._sleep)
         try:
             client = Client.open(self.url, stac_io=transport)
-            collections = self._collections_of(client, transport, search.kind)
+            collections = self._collection_ids(client, transport, search.kind)
             for period in search.periods:
                 first, last = max(period[0], FIRST_DAY), min(period[1], LAST_DAY)
                 if first <= last:
                     call = _search_call(client, search, collections)
-                    yield from self._pages_of(transport, call, *_moments((first, last)))
+                    # The end is the next midnight, as servers differ in their reading of fractions
+                    # of a second; items of that day are filtered out here.
+                    yield from self._pages_of_span(transport, call, *utc_span((first, last)))
         except NOT_AN_API as error:
-            msg = f"{self._host}: no STAC API ({type(error).__name__}); check the URL"
+            msg = f"{self._label}: not a STAC API ({type(error).__name__}); check the URL"
             raise CatalogError(msg) from error
         finally:
             transport.session.close()
 
-    def _pages_of(
+    def _pages_of_span(
         self, transport: RetryingIO, call: Call, first: datetime, last: datetime, splits: int = 0
     ) -> Iterator[list[Any]]:
-        """Yield the features of a period; where some stay away, those of its halves as well."""
+        """Yield the features of a time span; if pages are missing, search its halves as well."""
         interval = f"{first:%Y-%m-%dT%H:%M:%SZ}/{last:%Y-%m-%dT%H:%M:%SZ}"
         body = {**(call.body or {}), "datetime": interval}
         pages = Pages(transport, Call(call.url, call.method, body), size=self._page_size)
@@ -174,19 +159,19 @@ class StacApiCatalog:
             return
         if splits >= MAX_SPLITS:
             msg = (
-                f"{self._host}: holds more items for {interval} than it sends, and links to no "
-                "further page; try again, or take another catalog"
+                f"{self._label}: holds more items for {interval} than it sends, and links to no "
+                "further page; try again, or use another catalog"
             )
             raise TryAgainError(msg)
         logger.warning("pages_missing", extra={"catalog": self.url, "period": interval})
         middle = first + timedelta(seconds=(last - first).total_seconds() // 2)
-        yield from self._pages_of(transport, call, first, middle, splits + 1)
-        yield from self._pages_of(transport, call, middle, last, splits + 1)
+        yield from self._pages_of_span(transport, call, first, middle, splits + 1)
+        yield from self._pages_of_span(transport, call, middle, last, splits + 1)
 
-    def _collections_of(
+    def _collection_ids(
         self, client: Client, transport: RetryingIO, kind: Kind
     ) -> list[str] | None:
-        """Name the collections to search: known ones, else those so named; None for all."""
+        """Ids of the collections to search; None to search all of them."""
         if self._collections is not None:
             return list(self._collections.get(kind, ()))
         link = client.get_single_link("data")
@@ -198,7 +183,7 @@ class StacApiCatalog:
 
 
 def _search_call(client: Client, search: SceneSearch, collections: list[str] | None) -> Call:
-    """Request of a search, but for its dates."""
+    """First request of a search, without its dates."""
     found = client.search(
         method="POST",
         limit=PAGE_SIZE,
@@ -209,17 +194,8 @@ def _search_call(client: Client, search: SceneSearch, collections: list[str] | N
     return Call(found.url, "POST", found.get_parameters())
 
 
-def _moments(period: Period) -> tuple[datetime, datetime]:
-    """First and last moment to ask for; what lies beyond the last day is sifted out.
-
-    The end is the next midnight, as servers differ in what they make of fractions of a second.
-    """
-    first, last = (datetime(day.year, day.month, day.day, tzinfo=UTC) for day in period)
-    return first, last + timedelta(days=1)
-
-
 def _cloud_filter(client: Client, search: SceneSearch) -> dict[str, Any]:
-    """Ask for the cloud cover in the language that the server says it speaks."""
+    """Search arguments for the cloud cover, in a filter language that the server conforms to."""
     low, high = search.minclouds, search.maxclouds
     if (low, high) == (0, 100):
         return {}
@@ -233,16 +209,19 @@ def _cloud_filter(client: Client, search: SceneSearch) -> dict[str, Any]:
 
 
 def _sent_area(area: BaseGeometry) -> BaseGeometry:
-    """Area that a server is asked for: holds the AOI, with a bounded number of vertices."""
+    """Simplify an area for a request: it holds the area in at most `MAX_SENT_VERTICES` vertices."""
     simpler = area
     for simplify in (shapely.convex_hull, shapely.envelope):
         if shapely.get_num_coordinates(simpler) <= MAX_SENT_VERTICES:
             break
-        # Each part by itself: the hull of both sides of the antimeridian would be the whole Earth.
+        # Part by part: a hull across the antimeridian would span the globe.
         simpler = shapely.union_all(simplify(shapely.get_parts(area)))
     return simpler if shapely.get_num_coordinates(simpler) <= MAX_SENT_VERTICES else area.envelope
 
 
 def _not_an_item(feature: object, url: str) -> Dropped:
+    """Make the record of a feature that is not a STAC item."""
     name = feature.get("id") if isinstance(feature, dict) else None
-    return Dropped(item_id=str(name or "(without id)"), reason=f"{url} sent what is no STAC item")
+    return Dropped(
+        item_id=str(name or "(without id)"), reason=f"{url} sent a feature that is not a STAC item"
+    )

@@ -1,7 +1,7 @@
-"""Requests to a STAC API: what fails in a way that may pass is tried again, so many times.
+"""Requests to a STAC API, retried a limited number of times after temporary failures.
 
-An answer counts when it is whole: a status of success, a JSON object, and whatever else the caller
-expects of it. Nothing is left to urllib3, which waits as long as a server's ``Retry-After`` asks.
+An answer is usable if its status is a success, it is a JSON object, and it meets the caller's
+expectations. Retries of urllib3 are not used: they wait as long as ``Retry-After`` demands.
 """
 
 import json
@@ -24,15 +24,14 @@ from cloudbuster.storage.uri import HTTP_TIMEOUT_S
 
 logger = logging.getLogger(__name__)
 
-# Five retries with about 1, 2, 4, 8 and 16 seconds between them: half a minute of trouble passes.
+# Five retries after about 1, 2, 4, 8 and 16 seconds: they bridge an outage of half a minute.
 RETRIES = 5
 RETRY_BACKOFF_S = 1.0
-# Longest wait between two attempts, whatever the server asks for: a `Retry-After` of hours is an
-# outage, which the caller should hear of.
+# Longest delay between two attempts: a `Retry-After` of hours is an outage, and raises an error.
 MAX_WAIT_S = 60.0
-# 408 and 425 ask for another attempt; 413 is how load balancers call an answer over their limit.
+# 408 and 425 ask for another attempt; load balancers send 413 if an answer exceeds their limit.
 RETRY_STATUSES = (408, 413, 425, 429)
-# A page that a server cannot make, which a smaller one may mend; 501 and 505 never pass.
+# Server errors that never pass; after any other, a smaller page may succeed.
 LASTING_STATUSES = (501, 505)
 
 
@@ -43,13 +42,13 @@ class Call:
     Attributes
     ----------
     url : str
-        Absolute.
+        Absolute URL.
     method : str
         ``GET`` or ``POST``.
     body : dict or None
-        Sent as JSON with ``POST``.
+        JSON body of a ``POST`` request.
     headers : dict of str to str
-        Sent beside those of the session.
+        Headers in addition to those of the session.
     """
 
     url: str
@@ -58,7 +57,7 @@ class Call:
     headers: dict[str, str] = field(default_factory=dict)
 
     def with_limit(self, limit: int) -> "Call":
-        """Ask for at most ``limit`` items."""
+        """Copy of the request for at most ``limit`` items."""
         if self.method == "POST":
             return Call(self.url, self.method, {**(self.body or {}), "limit": limit}, self.headers)
         parts = urlsplit(self.url)
@@ -68,31 +67,32 @@ class Call:
 
     @property
     def identity(self) -> str:
-        """What tells two requests apart, but for the number of items asked for."""
+        """Text that is equal for requests that differ only in the number of items."""
         call = self.with_limit(0)
         return json.dumps([call.url, call.method, call.body], sort_keys=True)
 
 
 class UnusableAnswerError(Exception):
-    """An answer that may be better the next time; the message says what is wrong with it."""
+    """An answer that may be better at the next attempt; the message says what is wrong with it."""
 
     def __init__(self, message: str, *, too_large: bool = False, wait_s: float = 0.0) -> None:
+        """Keep whether a smaller page may help, and the delay that the server asks for."""
         super().__init__(message)
         self.too_large = too_large
         self.wait_s = wait_s
 
 
 class RetryingIO(StacApiIO):
-    """Transport of pystac-client, and of the pages of a search.
+    """Transport for pystac-client and for the pages of a search.
 
     Parameters
     ----------
     label : str
-        How errors call the catalog.
+        Name of the catalog in error messages.
     backoff_s : float
-        Wait before the first retry, seconds; each later one waits twice as long.
+        Delay before the first retry, seconds; it doubles with each retry.
     sleep : callable
-        Waits so many seconds.
+        Function that waits for a number of seconds.
     """
 
     def __init__(
@@ -102,6 +102,7 @@ class RetryingIO(StacApiIO):
         backoff_s: float = RETRY_BACKOFF_S,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        """Create the session, without retries of urllib3."""
         super().__init__(timeout=HTTP_TIMEOUT_S, max_retries=None)
         self.label = label
         self._backoff_s = backoff_s
@@ -114,7 +115,7 @@ class RetryingIO(StacApiIO):
         headers: dict[str, str] | None = None,
         parameters: dict[str, Any] | None = None,
     ) -> str:
-        """Answer of one request as text, for pystac-client; see `ask`."""
+        """Send a request of pystac-client and return the answer as text; see `ask`."""
         call = Call(href, (method or "GET").upper(), parameters, headers or {})
         if call.method == "GET" and parameters:
             join = "&" if urlsplit(href).query else "?"
@@ -122,14 +123,14 @@ class RetryingIO(StacApiIO):
         return json.dumps(self.ask(call))
 
     def ask(self, call: Call) -> dict[str, Any]:
-        """Answer of one request, tried again where it fails in a way that may pass.
+        """Send a request, with retries after temporary failures, and return the JSON object.
 
         Raises
         ------
         CatalogError
-            Where the server refuses it, or is none of JSON.
+            If the server refuses the request or does not send JSON objects.
         TryAgainError
-            Where it still fails after `RETRIES` retries.
+            If the request still fails after `RETRIES` retries.
         """
         failures = 0
         while True:
@@ -140,14 +141,14 @@ class RetryingIO(StacApiIO):
                 failures += 1
 
     def once(self, call: Call) -> dict[str, Any]:
-        """Answer of one request that is made once.
+        """Send a request once and return the JSON object.
 
         Raises
         ------
         UnusableAnswerError
-            Where it failed in a way that may pass.
+            If it fails temporarily.
         CatalogError
-            Where the server refuses it, or is none of JSON.
+            If the server refuses the request or does not send JSON objects.
         """
         try:
             response = self.session.request(
@@ -167,30 +168,31 @@ class RetryingIO(StacApiIO):
         return self._document(response)
 
     def wait(self, failures: int, error: UnusableAnswerError) -> None:
-        """Wait before another attempt.
+        """Wait before the next attempt.
 
         Parameters
         ----------
         failures : int
-            Retries made before, of the same request.
+            Number of retries of the same request so far.
         error : UnusableAnswerError
-            What is wrong this time.
+            Reason for the next one.
 
         Raises
         ------
         TryAgainError
-            Where ``failures`` are `RETRIES` or more.
+            If ``failures`` has reached `RETRIES`.
         """
         if failures >= RETRIES:
             msg = f"{self.label}: {error}; try again later ({failures + 1} attempts failed)"
             raise TryAgainError(msg) from error
-        # Between half and all of it, so that clients that failed together do not return together.
+        # Jitter: a random share of the delay, so that clients that failed together spread out.
         share = random.uniform(0.5, 1)  # noqa: S311 -- a wait, not a secret
         wait_s = min(max(self._backoff_s * 2**failures * share, error.wait_s), MAX_WAIT_S)
         logger.info("request_retried", extra={"reason": str(error), "wait_s": round(wait_s, 2)})
         self._sleep(wait_s)
 
     def _check_status(self, response: requests.Response) -> None:
+        """Raise UnusableAnswerError for a temporary failure, CatalogError for a refusal."""
         status = response.status_code
         passes = status >= 500 and status not in LASTING_STATUSES
         if status in RETRY_STATUSES or passes:
@@ -204,24 +206,26 @@ class RetryingIO(StacApiIO):
             raise CatalogError(msg)
 
     def _document(self, response: requests.Response) -> dict[str, Any]:
+        """Parse the JSON object of an answer."""
         if "html" in response.headers.get("Content-Type", ""):
-            msg = f"{self.label}: no STAC API (sent a web page); check the URL"
+            msg = f"{self.label}: not a STAC API (sent a web page); check the URL"
             raise CatalogError(msg)
         try:
             document = orjson.loads(response.content)
         except orjson.JSONDecodeError as error:
-            msg = f"sent no JSON ({_first_line(error)})"
+            msg = f"the answer is not JSON ({_first_line(error)})"
             raise UnusableAnswerError(msg) from error
         if not isinstance(document, dict):
             msg = (
-                f"{self.label}: no STAC API (sent a JSON {type(document).__name__}); check the URL"
+                f"{self.label}: not a STAC API (sent a JSON {type(document).__name__}); "
+                "check the URL"
             )
             raise CatalogError(msg)
         return document
 
 
 def _retry_after_s(value: str) -> float:
-    """Seconds that a ``Retry-After`` header asks for, a number or a date; 0 where it has none."""
+    """Delay that a ``Retry-After`` header asks for (a number or a date), seconds; 0 without one."""
     if value.strip().isdigit():
         return float(value)
     try:
@@ -232,7 +236,7 @@ def _retry_after_s(value: str) -> float:
     return max(0.0, (moment - datetime.now(UTC)).total_seconds())
 
 
-def _first_line(told: object) -> str:
-    """First line of an error, shortened: servers answer with whole pages."""
-    lines = str(told).strip().splitlines()
-    return lines[0][:200] if lines else type(told).__name__
+def _first_line(error: object) -> str:
+    """First line of an error or of the text of an answer, shortened to 200 characters."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__

@@ -1,122 +1,68 @@
-"""Cloud detectors: one Protocol, and a table of those that exist."""
+"""Cloud detectors, one module each, all with the interface `protocol.CloudDetector`.
+
+Import `make_detector` and `resolve_type` from here; the modules of the detectors are internal.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
-from cloudbuster.core.arrays import UInt8Raster, UInt16Raster
 from cloudbuster.core.bands import BANDS_BY_KIND, Kind
 from cloudbuster.core.grid import Grid
 from cloudbuster.core.masks import DetectedMask, combine
-from cloudbuster.core.scene import Scene
-from cloudbuster.detectors import s2cloudless
 from cloudbuster.detectors.donor import DonorDetector
+from cloudbuster.detectors.protocol import CloudDetector, SceneSource
 from cloudbuster.detectors.pytorch import PytorchDetector
+from cloudbuster.detectors.s2cloudless import S2CloudlessDetector
 from cloudbuster.detectors.stock import StockDetector
 from cloudbuster.models import DetectorOptions
 
-
-class SceneSource(Protocol):
-    """A scene opened for reading; pixels come harmonised, on any grid of the scene's own CRS."""
-
-    @property
-    def scene(self) -> Scene:
-        """What is known of the scene."""
-
-    @property
-    def grid(self) -> Grid:
-        """Grid of the scene's finest requested band, in the scene's CRS, whole tile."""
-
-    def read(self, bands: tuple[str, ...], grid: Grid) -> UInt16Raster:
-        """Harmonised DN (0 nodata), shape (band, y, x), on ``grid`` (same CRS, aligned corner).
-
-        Finer bands are averaged over valid pixels, coarser ones interpolated bilinearly. Cells
-        outside of the scene are 0. RasterError names a band that cannot be read.
-        """
-
-    def read_mask(self, name: str, grid: Grid, *, bands: int = 1) -> UInt8Raster:
-        """Read a mask asset (``scl``, ``cld``, ``classi``) at full resolution, nearest on ``grid``.
-
-        Shape (bands, y, x), 0 outside of the scene. MaskError where it is missing or unreadable.
-        """
-
-    def mask_grid(self, name: str) -> Grid:
-        """Native grid of a mask asset. MaskError where it is missing or unreadable."""
-
-    def twin(self) -> "SceneSource | None":
-        """Open the L1C twin of an L2A scene; None where none is known."""
-
-
-class CloudDetector(Protocol):
-    """Finds the clouds of one scene."""
-
-    def detect(self, source: SceneSource, area: Grid) -> DetectedMask:
-        """Find cloud in ``area``.
-
-        Parameters
-        ----------
-        source : SceneSource
-            The opened scene.
-        area : Grid
-            Part of the source's grid that is wanted (in the scene's CRS; already grown by what the
-            mask's growth and distances need, and clipped to the scene).
-
-        Returns
-        -------
-        DetectedMask
-            On a grid at the detector's own cell size that covers ``area``.
-
-        Raises
-        ------
-        MaskError
-            Where the mask cannot be made: the scene is then rejected, never taken as clear.
-        """
+__all__ = ["CloudDetector", "SceneSource", "make_detector", "resolve_type"]
 
 
 @dataclass(frozen=True)
 class WithStock:
-    """Another detector and the product's own masks together, as the original used them.
+    """A detector combined with the masks of the product, as in the original.
 
     Attributes
     ----------
     detector, stock : CloudDetector
-        Cloud is what either finds.
+        A cell is cloud if either of them finds cloud.
     """
 
     detector: CloudDetector
     stock: CloudDetector
 
     def detect(self, source: SceneSource, area: Grid) -> DetectedMask:
-        """Find cloud in ``area`` with both; on the finer of their two grids."""
+        """Find cloud in ``area`` with both detectors, on the finer of their grids."""
         return combine(self.detector.detect(source, area), self.stock.detect(source, area))
 
 
 def resolve_type(options: DetectorOptions, kind: Kind) -> str:
-    """Tell which detector ``auto`` is: s2cloudless for L1C, stock for L2A."""
+    """Type of the detector; ``auto`` becomes s2cloudless for L1C and stock for L2A."""
     return AUTO_TYPES[kind] if options.type == "auto" else options.type
 
 
 def make_detector(options: DetectorOptions, kind: Kind) -> CloudDetector:
-    """Make the detector that a request asks for.
+    """Make the detector of a request.
 
     Parameters
     ----------
     options : DetectorOptions
-        What the request says.
+        Detector options of the request.
     kind : {"L1C", "L2A"}
-        Level of the scenes it is for.
+        Level of the scenes.
 
     Returns
     -------
     CloudDetector
-        Picklable; it loads its model when it first detects.
+        Picklable detector; a model is loaded with the first detection.
 
     Raises
     ------
     MissingExtraError
-        Where an optional package is missing.
+        If an optional package is missing.
     UntrustedCodeError
-        Where a model's architecture may not run.
+        If the architecture of a model is not trusted.
     """
     name = resolve_type(options, kind)
     detector = DETECTORS[name](options, kind)
@@ -126,12 +72,13 @@ def make_detector(options: DetectorOptions, kind: Kind) -> CloudDetector:
 
 
 def _make_stock(options: DetectorOptions, kind: Kind) -> CloudDetector:
+    """Make the detector that uses the masks of the product."""
     return StockDetector(kind, options.preset, options.mask_gsd_m)
 
 
 def _make_s2cloudless(options: DetectorOptions, _kind: Kind) -> CloudDetector:
-    s2cloudless.check_installed()
-    return s2cloudless.S2CloudlessDetector(
+    """Make the s2cloudless detector; raise MissingExtraError without its package."""
+    return S2CloudlessDetector(
         threshold=options.threshold,
         average_over=options.average_over,
         dilation_size=options.dilation_size,
@@ -140,6 +87,7 @@ def _make_s2cloudless(options: DetectorOptions, _kind: Kind) -> CloudDetector:
 
 
 def _make_pytorch(options: DetectorOptions, kind: Kind) -> CloudDetector:
+    """Make the detector that runs a PyTorch model on every band of the level."""
     if options.weights is None:
         msg = "detector pytorch needs weights"
         raise ValueError(msg)
@@ -153,6 +101,7 @@ def _make_pytorch(options: DetectorOptions, kind: Kind) -> CloudDetector:
 
 
 def _make_donor(options: DetectorOptions, _kind: Kind) -> CloudDetector:
+    """Make the detector that uses a donated mask."""
     if options.donor_mask is None:
         msg = "detector donor needs donor_mask"
         raise ValueError(msg)

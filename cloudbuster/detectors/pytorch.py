@@ -1,4 +1,4 @@
-"""Detector ``pytorch``: a segmentation model of yours."""
+"""Detector ``pytorch``: a segmentation model provided by the user."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -8,9 +8,10 @@ from cloudbuster.core.arrays import BoolRaster
 from cloudbuster.core.grid import Grid, GridWindow
 from cloudbuster.core.masks import DetectedMask, valid_pixels
 from cloudbuster.core.windows import cells_of_size, context_windows, covering_grid, mirrored
+from cloudbuster.detectors.extras import require_package
+from cloudbuster.detectors.protocol import SceneSource
 from cloudbuster.detectors.torch_weights import (
     Model,
-    check_installed,
     fingerprint,
     first_line,
     load_model,
@@ -21,40 +22,38 @@ from cloudbuster.errors import BadInputError
 if TYPE_CHECKING:
     import torch
 
-    from cloudbuster.detectors import SceneSource
-
-# Rows and columns of every window; the original's.
+# Rows and columns of the windows given to the model, as in the original.
 WINDOW_CELLS = 512
-# Cells on each side that are predicted but not kept, so that no seam shows: more than the reach
-# of a few strided layers, at a third of the work.
+# Cells at each side of a window that are predicted but discarded, to avoid seams: more than the
+# receptive field of a few strided layers, at the cost of a third of the work.
 CONTEXT_CELLS = 64
-# Key of the segmentation in a model's answer, as the original's models give it.
+# Key of the segmentation in a model's output, as in the original's models.
 SEGMENTATION_KEY = "2seg"
 
 
 class PytorchDetector:
-    """Finds cloud where a model's logit is above 0.
+    """Finds cloud where the logit of a model is above 0.
 
     Parameters
     ----------
     bands : tuple of str
-        Input channels, in order: every band of the level.
+        Input channels in order: every band of the level.
     weights : str
-        URI of a state dict, a TorchScript archive or an exported program (which takes
-        1 x bands x 512 x 512).
+        URI of a state dict, a TorchScript archive or an exported program (whose input has the
+        shape 1 x bands x 512 x 512).
     architecture : str or None
-        URI of a Python file with ``make_model``; needed with a state dict, ignored without.
+        URI of a Python file with ``make_model``; required for a state dict, otherwise ignored.
     trust_architecture : bool
-        Whether that code may run.
+        Whether the code of the architecture may run.
     mask_gsd_m : float or None
-        Cell size of input and mask; None for the scene's own (its finest requested band).
+        Cell size of input and mask, metres; None uses that of the finest requested band.
 
     Raises
     ------
     MissingExtraError
-        Where torch is not installed.
+        If torch is not installed.
     UntrustedCodeError
-        Where there is an architecture and it may not run.
+        If there is an architecture and it is not trusted.
     """
 
     def __init__(
@@ -66,7 +65,8 @@ class PytorchDetector:
         trust_architecture: bool = False,
         mask_gsd_m: float | None = None,
     ) -> None:
-        check_installed()
+        """Check that torch is installed and the architecture trusted; nothing is loaded yet."""
+        require_package("torch", detector="pytorch", extra="torch")
         if architecture is not None:
             require_trust(architecture, trusted=trust_architecture)
         self.bands = bands
@@ -77,14 +77,14 @@ class PytorchDetector:
         self._loaded: tuple[Model, torch.device] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the model behind: another process loads its own."""
+        """Leave out the model, which each process loads for itself."""
         return {**self.__dict__, "_loaded": None}
 
-    def detect(self, source: "SceneSource", area: Grid) -> DetectedMask:
-        """Find cloud in ``area``; see `cloudbuster.detectors.CloudDetector`.
+    def detect(self, source: SceneSource, area: Grid) -> DetectedMask:
+        """Find the clouds in ``area``; see `CloudDetector.detect`.
 
-        The windows' places are counted from the scene's corner and the scene is mirrored at its
-        edges: what comes out of a cell depends neither on the area nor on a lack of surroundings.
+        Windows are laid out from the corner of the scene, which is mirrored at its edges, so that
+        the result for a cell does not depend on ``area``.
         """
         cells = source.grid
         if self.mask_gsd_m is not None:
@@ -107,9 +107,9 @@ class PytorchDetector:
         )
 
     def _detect_window(
-        self, source: "SceneSource", cells: Grid, read: GridWindow, keep: GridWindow
+        self, source: SceneSource, cells: Grid, read: GridWindow, keep: GridWindow
     ) -> tuple[BoolRaster, BoolRaster]:
-        """(cloud, defective) of the cells to keep of one window."""
+        """Cloud and defective masks of the cells ``keep`` of one window ``read``."""
         inside = read.intersection(cells.window)
         bands = source.read(self.bands, cells.crop(inside))
         valid = valid_pixels(bands)
@@ -124,44 +124,45 @@ class PytorchDetector:
         return cloud & valid[kept_inside], ~valid[kept_inside] | unknown
 
     def _predict(self, window: np.ndarray[Any, np.dtype[np.float32]]) -> tuple[BoolRaster, ...]:
-        """(logit above 0, logit not a number) of a window of shape (band, y, x)."""
+        """Masks of logits above 0, and of logits that are NaN, of a window (band, y, x)."""
         import torch
 
         model, device = self._model()
-        # Without these, the same input may give another answer on the same GPU.
+        # Without these flags, results on a GPU may differ from run to run.
         exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)
         try:
             with torch.inference_mode(), exact:
                 answer = model(torch.from_numpy(window[None]).to(device))
         except (RuntimeError, AssertionError, TypeError, ValueError, AttributeError) as error:
             shape = " x ".join(str(size) for size in (1, *window.shape))
-            msg = f"{self.weights} does not take a window of {shape}: {first_line(error)}"
+            msg = f"{self.weights} does not accept a window of {shape}: {first_line(error)}"
             raise BadInputError(msg) from error
         logits = self._logits(answer, window.shape[1:])
         return (logits > 0).cpu().numpy(), torch.isnan(logits).cpu().numpy()
 
     def _logits(self, answer: object, shape: tuple[int, ...]) -> "torch.Tensor":
-        """Check a model's answer; shape (y, x)."""
+        """Logits of shape (y, x) in the output of a model; BadInputError if it has none."""
         import torch
 
         if isinstance(answer, dict):
             if SEGMENTATION_KEY not in answer:
                 keys = ", ".join(str(key) for key in answer) or "nothing"
-                msg = f"{self.weights} answers a dict of {keys}, without {SEGMENTATION_KEY!r}"
+                msg = f"{self.weights} returns a dict of {keys}, without {SEGMENTATION_KEY!r}"
                 raise BadInputError(msg)
             answer = answer[SEGMENTATION_KEY]
         if not isinstance(answer, torch.Tensor):
-            msg = f"{self.weights} answers a {type(answer).__name__}, not a tensor of logits"
+            msg = f"{self.weights} returns a {type(answer).__name__}, not a tensor of logits"
             raise BadInputError(msg)
         if tuple(answer.shape) not in ((1, 1, *shape), (1, *shape)):
             msg = (
-                f"{self.weights} answers shape {tuple(answer.shape)}, not {(1, 1, *shape)}: "
-                "one logit for each cell is needed"
+                f"{self.weights} returns shape {tuple(answer.shape)}, not {(1, 1, *shape)}: "
+                "it must return one logit for each cell"
             )
             raise BadInputError(msg)
         return answer.reshape(shape)
 
     def _model(self) -> "tuple[Model, torch.device]":
+        """Model and its device (the GPU if there is one), loaded once."""
         if self._loaded is None:
             import torch
 

@@ -1,9 +1,8 @@
-"""Detector ``s2cloudless``: Sentinel Hub's pixel classifier, which reads ten bands of L1C."""
+"""Detector ``s2cloudless``: the pixel classifier of Sentinel Hub, which reads ten L1C bands."""
 
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,22 +11,21 @@ from cloudbuster.core.arrays import BoolRaster, UInt16Raster
 from cloudbuster.core.grid import Grid, GridWindow
 from cloudbuster.core.masks import DetectedMask, valid_pixels
 from cloudbuster.core.windows import cells_of_size, nearest_multiple, row_strips
-from cloudbuster.errors import MaskError, MissingExtraError
+from cloudbuster.detectors.extras import require_package
+from cloudbuster.detectors.protocol import SceneSource
+from cloudbuster.errors import MaskError
 
-if TYPE_CHECKING:
-    from cloudbuster.detectors import SceneSource
-
-# The bands that the model was trained on, in its order (MODEL_BANDS of s2cloudless 1.7.3).
+# Input bands of the model, in order (MODEL_BANDS of s2cloudless 1.7.3).
 MODEL_BANDS = ("B01", "B02", "B04", "B05", "B08", "B8A", "B09", "B10", "B11", "B12")
-# Reflectance is DN / 10000 in double precision; the original divided by 1e5 and saw no cloud.
+# Reflectance is DN / 10000 in double precision. (The original divided by 1e5 and found no cloud.)
 QUANTIFICATION_VALUE = 10_000.0
 # Sentinel Hub computes its own cloud masks (CLM, CLP) at 160 m.
 DEFAULT_GSD_M = 160.0
-# Cells in memory at once: ten bands of them take 80 MB; a tile at 160 m is one strip.
+# Cells read at a time: ten bands take 80 MB; a tile at 160 m is one strip.
 STRIP_CELLS = 4_000_000
-# Pixels that are classified at once: their reflectances take 21 MB in double precision.
+# Pixels classified at a time: their reflectances take 21 MB in double precision.
 CHUNK_PIXELS = 262_144
-# A window's weight this close to 1 holds no cell without data.
+# Weight of an averaging disk, up to rounding, if all its cells have data.
 WHOLE_WEIGHT = 1 - 1e-6
 
 Probability = npt.NDArray[np.float32]
@@ -35,18 +33,23 @@ Probability = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class S2CloudlessDetector:
-    """Finds cloud with s2cloudless; the L1C twin is read where the scene is L2A.
+    """Finds cloud with s2cloudless; for an L2A scene it reads the L1C twin.
 
     Attributes
     ----------
     threshold : float
         Averaged probability above which a cell is cloud.
     average_over : int
-        Radius of the averaging disk, cells; 0 for none.
+        Radius of the averaging disk, cells; 0 disables averaging.
     dilation_size : int
-        Radius of the package's own dilation, cells; 0 for none.
+        Radius of the package's own dilation, cells; 0 disables it.
     mask_gsd_m : float or None
-        Cell size; None for the multiple of the scene's pixels nearest to 160 m.
+        Cell size, metres; None uses the multiple of the scene's pixel size nearest to 160 m.
+
+    Raises
+    ------
+    MissingExtraError
+        If the package is not installed.
     """
 
     threshold: float = 0.4
@@ -54,9 +57,13 @@ class S2CloudlessDetector:
     dilation_size: int = 1
     mask_gsd_m: float | None = None
 
-    def detect(self, source: "SceneSource", area: Grid) -> DetectedMask:
-        """Find cloud in ``area``; see `cloudbuster.detectors.CloudDetector`."""
-        level1 = _level1(source)
+    def __post_init__(self) -> None:
+        """Check that the package is installed; it is imported with the first detection."""
+        require_package("s2cloudless", detector="s2cloudless", extra="s2cloudless")
+
+    def detect(self, source: SceneSource, area: Grid) -> DetectedMask:
+        """Find the clouds in ``area``; see `CloudDetector.detect`."""
+        level1 = _l1c_source(source)
         if level1.grid.crs != area.crs:
             msg = f"{level1.scene.id} is in {level1.grid.crs}, not in {area.crs}"
             raise MaskError(msg)
@@ -82,10 +89,10 @@ class S2CloudlessDetector:
         )
 
     def _detect_strip(
-        self, level1: "SceneSource", cells: Grid, strip: GridWindow
+        self, level1: SceneSource, cells: Grid, strip: GridWindow
     ) -> tuple[BoolRaster, BoolRaster]:
-        """(cloud, defective) of a part of the scene, as they come out of the whole scene."""
-        # What averaging and dilation see of the surroundings; the scene's own edge is mirrored.
+        """Cloud and defective masks of a strip, equal to those cut from the whole scene."""
+        # The margin that averaging and dilation need; the edge of the scene is mirrored.
         around = strip.grown(self.average_over + self.dilation_size).intersection(cells.window)
         bands = level1.read(MODEL_BANDS, cells.crop(around))
         probability = cloud_probability(bands)
@@ -99,15 +106,8 @@ class S2CloudlessDetector:
         return cloud[part], np.isnan(probability[part])
 
 
-def check_installed() -> None:
-    """Raise MissingExtraError where the package is missing, without importing it."""
-    if find_spec("s2cloudless") is None:
-        msg = "detector s2cloudless needs a package: pip install 'cloudbuster[s2cloudless]'"
-        raise MissingExtraError(msg)
-
-
 def cloud_probability(bands: UInt16Raster) -> Probability:
-    """Classify pixels, each by itself.
+    """Cloud probability of each pixel, by the classifier of s2cloudless.
 
     Parameters
     ----------
@@ -117,47 +117,41 @@ def cloud_probability(bands: UInt16Raster) -> Probability:
     Returns
     -------
     ndarray of float32, shape (y, x)
-        Probability of cloud, 0 to 1, as the package computes it; NaN where any band is 0 or
-        saturated.
-
-    Raises
-    ------
-    MissingExtraError
-        Where the package is not installed.
+        Probability, 0 to 1; NaN where any band is nodata or saturated.
     """
     valid = valid_pixels(bands)
     pixels = bands[:, valid].T
-    found = np.empty(len(pixels), dtype=np.float32)
+    probabilities = np.empty(len(pixels), dtype=np.float32)
     for start in range(0, len(pixels), CHUNK_PIXELS):
         part = slice(start, start + CHUNK_PIXELS)
         reflectance = pixels[part] / QUANTIFICATION_VALUE
-        # One thread: scenes are what runs side by side. The package asks for 4 dimensions.
+        # One thread, because several scenes are processed in parallel. The input must be 4-D.
         maps = _detector().get_cloud_probability_maps(reflectance[None, None], num_threads=1)
-        found[part] = maps[0, 0]
+        probabilities[part] = maps[0, 0]
     probability = np.full(valid.shape, np.nan, dtype=np.float32)
-    probability[valid] = found
+    probability[valid] = probabilities
     return probability
 
 
 def cloud_from_probability(
     probability: Probability, *, threshold: float, average_over: int, dilation_size: int
 ) -> BoolRaster:
-    """Average over a disk, apply the threshold, widen by a disk: as the package does.
+    """Average probabilities over a disk, apply the threshold and dilate the mask.
 
     Parameters
     ----------
     probability : ndarray of float32, shape (y, x)
-        NaN where there is no data; such a cell takes no part in its neighbours' averages.
-        Without one, the result is that of ``S2PixelCloudDetector.get_mask_from_prob``.
+        Cloud probability; NaN without data. Cells without data are left out of averages. If there
+        are none, the result equals that of ``S2PixelCloudDetector.get_mask_from_prob``.
     threshold : float
-        Averages above it are cloud.
+        Average above which a cell is cloud.
     average_over, dilation_size : int
-        Radius of the disk, cells; 0 for none.
+        Radius of the disk, cells; 0 disables the step.
 
     Returns
     -------
     ndarray of bool, shape (y, x)
-        True for cloud, never where there is no data.
+        True for cloud; False where there is no data.
     """
     detector = _detector(average_over, dilation_size)
     import cv2  # comes with s2cloudless
@@ -180,8 +174,7 @@ def cloud_from_probability(
 
 @lru_cache(maxsize=8)
 def _detector(average_over: int = 0, dilation_size: int = 0) -> Any:  # noqa: ANN401 -- untyped
-    """Make the package's detector; it loads its model when it first classifies."""
-    check_installed()
+    """Make the detector of the package, which loads its model with the first classification."""
     from s2cloudless.cloud_detector import S2PixelCloudDetector
 
     return S2PixelCloudDetector(
@@ -189,15 +182,15 @@ def _detector(average_over: int = 0, dilation_size: int = 0) -> Any:  # noqa: AN
     )
 
 
-def _level1(source: "SceneSource") -> "SceneSource":
-    """Give the scene itself where it is L1C, else its L1C twin."""
+def _l1c_source(source: SceneSource) -> SceneSource:
+    """Return the scene itself if it is L1C, else its L1C twin; MaskError if it has none."""
     if source.scene.kind == "L1C":
         return source
     twin = source.twin()
     if twin is None:
         msg = (
-            f"{source.scene.id} is {source.scene.kind} and s2cloudless reads L1C (band B10), but "
-            "no L1C twin is attached; give a mask made from L1C with --donor-mask, or use stock"
+            f"{source.scene.id} is {source.scene.kind}; s2cloudless needs L1C (band B10), and no "
+            "L1C twin is attached; give a mask made from L1C with --donor-mask, or use stock"
         )
         raise MaskError(msg)
     return twin

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import rasterio.features
 
+from cloudbuster.core.bands import Kind
 from cloudbuster.core.grid import Grid
 from cloudbuster.core.masks import (
     DetectedMask,
@@ -16,20 +16,17 @@ from cloudbuster.core.masks import (
     classification_to_mask,
     probability_to_mask,
 )
+from cloudbuster.core.scene import Scene
 from cloudbuster.core.windows import any_in_cells, cells_of_size, covering_grid, overhang_cells
+from cloudbuster.detectors.protocol import SceneSource
 from cloudbuster.errors import MaskError
 from cloudbuster.source.gml import read_cloud_polygons
 
-if TYPE_CHECKING:
-    from cloudbuster.core.arrays import BoolRaster
-    from cloudbuster.core.bands import Kind
-    from cloudbuster.core.scene import Scene
-    from cloudbuster.detectors import SceneSource
-
-# MSK_CLOUDS is drawn along the edges of 60 m cells (seen in the mask of T32TNM, 2017-02-26).
+# The polygons of MSK_CLOUDS follow the edges of 60 m cells (seen in T32TNM of 2017-02-26).
 GML_GSD_M = 60.0
 
-# The original knew nothing but CLD; L1C products rarely have it, so there the others follow.
+# Masks by level and by whether the preset is `original`, in order of preference. The original used
+# CLD alone, which L1C products rarely have.
 _ASSETS: dict[tuple[str, bool], tuple[str, ...]] = {
     ("L2A", False): ("scl",),
     ("L2A", True): ("cld",),
@@ -40,30 +37,30 @@ _ASSETS: dict[tuple[str, bool], tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class StockDetector:
-    """Takes cloud from the product's own masks.
+    """Reads cloud from the masks of the product.
 
-    On L2A the scene classification (SCL) by preset, or the cloud probability (CLD) with preset
-    ``original``. On L1C the first there is of MSK_CLASSI (from January 2022), the polygons of
-    MSK_CLOUDS (before), and CLD; preset ``original`` takes CLD first.
+    For L2A these are the scene classification (SCL), or the cloud probability (CLD) with the preset
+    ``original``. For L1C it is the first available of MSK_CLASSI (from January 2022), the polygons
+    of MSK_CLOUDS (before), and CLD; the preset ``original`` prefers CLD.
 
     Attributes
     ----------
     kind : {"L1C", "L2A"}
         Product level.
     preset : {"standard", "strict", "original"}
-        Which classes are cloud.
+        Selects the classes that count as cloud.
     mask_gsd_m : float or None
-        Cell size of the result: a cell that touches a cloudy one is cloudy. None, or anything
-        finer than the mask, for the mask's own cells.
+        Cell size of the result, metres; a cell is cloud if it touches a cloudy cell of the mask.
+        None, or a size finer than the mask's, keeps the cells of the mask.
     """
 
-    kind: "Kind"
+    kind: Kind
     preset: Preset = "standard"
     mask_gsd_m: float | None = None
 
-    def detect(self, source: "SceneSource", area: Grid) -> DetectedMask:
-        """Find cloud in ``area``; see `cloudbuster.detectors.CloudDetector`."""
-        name = self._asset(source.scene)
+    def detect(self, source: SceneSource, area: Grid) -> DetectedMask:
+        """Find the clouds in ``area``; see `CloudDetector.detect`."""
+        name = self._mask_name(source.scene)
         native = _native_grid(source, name, area)
         detector = f"stock {name} {self.preset}" if name == "scl" else f"stock {name}"
         target = covering_grid(native, area)
@@ -72,8 +69,8 @@ class StockDetector:
             detector = f"{detector} gsd_m={self.mask_gsd_m:g}"
         grid = covering_grid(native, target)
         layers = _LAYERS[name](source, grid, self.preset)
-        # Beyond the mask's end nothing is known: that is for whole cells of the result to say, lest
-        # a larger cell at the edge count as defective for the part that lies outside.
+        # Cells outside the mask are defective. This is decided for whole cells of the result, so
+        # that a larger cell at the edge is not defective for the part of it that lies outside.
         inside = ~overhang_cells(native, grid)
         cloud, defective, low_rank = (
             any_in_cells(layer & inside, grid, target) if target != grid else layer & inside
@@ -82,53 +79,57 @@ class StockDetector:
         defective |= overhang_cells(native, target)
         return DetectedMask(target, cloud, defective, low_rank, detector)
 
-    def _asset(self, scene: "Scene") -> str:
-        """Name of the mask to take; MaskError names the other ways where there is none."""
-        wanted = _ASSETS[self.kind, self.preset == "original"]
-        for name in wanted:
+    def _mask_name(self, scene: Scene) -> str:
+        """Name of the mask to read; raise MaskError if the scene has none that is suitable."""
+        names = _ASSETS[self.kind, self.preset == "original"]
+        for name in names:
             if name in scene.masks:
                 return name
-        has = ", ".join(sorted(scene.masks)) or "none"
+        available = ", ".join(sorted(scene.masks)) or "none"
         msg = (
-            f"{scene.id} has no mask {' or '.join(wanted)} (it has {has}); "
-            "find its cloud with --s2cloudless or give --donor-mask"
+            f"{scene.id} has no mask {' or '.join(names)} (it has {available}); "
+            "find its clouds with --s2cloudless or give --donor-mask"
         )
         raise MaskError(msg)
 
 
-def _native_grid(source: "SceneSource", name: str, area: Grid) -> Grid:
+def _native_grid(source: SceneSource, name: str, area: Grid) -> Grid:
+    """Grid of a mask; polygons get the cells of 60 m that they were drawn on."""
     if name == "gml":
         return cells_of_size(source.grid, source.grid, GML_GSD_M)
     native = source.mask_grid(name)
     if native.crs != area.crs:
         msg = (
-            f"{source.scene.id}: mask {name} is in {native.crs}, its pixels in {area.crs}; "
+            f"{source.scene.id}: mask {name} is in {native.crs}, but its bands in {area.crs}; "
             "choose another detector"
         )
         raise MaskError(msg)
     return native
 
 
-def _scl_layers(source: "SceneSource", grid: Grid, preset: Preset) -> MaskLayers:
+def _scl_layers(source: SceneSource, grid: Grid, preset: Preset) -> MaskLayers:
+    """Read the scene classification of L2A."""
     return classes_to_mask(source.read_mask("scl", grid)[0], preset)
 
 
-def _classi_layers(source: "SceneSource", grid: Grid, _preset: Preset) -> MaskLayers:
+def _classi_layers(source: SceneSource, grid: Grid, _preset: Preset) -> MaskLayers:
+    """Read MSK_CLASSI of L1C: opaque cloud, cirrus and snow, one band each."""
     return classification_to_mask(source.read_mask("classi", grid, bands=3))
 
 
-def _cld_layers(source: "SceneSource", grid: Grid, _preset: Preset) -> MaskLayers:
+def _cld_layers(source: SceneSource, grid: Grid, _preset: Preset) -> MaskLayers:
+    """Read the cloud probability."""
     return probability_to_mask(source.read_mask("cld", grid)[0])
 
 
-def _gml_layers(source: "SceneSource", grid: Grid, _preset: Preset) -> MaskLayers:
-    """Burn the cloud polygons of L1C; whatever they touch is cloud."""
+def _gml_layers(source: SceneSource, grid: Grid, _preset: Preset) -> MaskLayers:
+    """Rasterise the cloud polygons of L1C; every cell that they touch is cloud."""
     href = source.scene.masks["gml"].href
     clouds = read_cloud_polygons(href)
     if clouds.crs not in (None, grid.crs):
-        msg = f"{href} is in {clouds.crs}, the scene in {grid.crs}; choose another detector"
+        msg = f"{href} is in {clouds.crs}, but the scene in {grid.crs}; choose another detector"
         raise MaskError(msg)
-    cloud: BoolRaster = np.zeros(grid.shape, dtype=np.bool_)
+    cloud = np.zeros(grid.shape, dtype=np.bool_)
     if clouds.polygons:
         cloud = (
             rasterio.features.rasterize(
@@ -144,7 +145,7 @@ def _gml_layers(source: "SceneSource", grid: Grid, _preset: Preset) -> MaskLayer
     return MaskLayers(cloud, nothing, nothing.copy())
 
 
-_LAYERS: dict[str, Callable[["SceneSource", Grid, Preset], MaskLayers]] = {
+_LAYERS: dict[str, Callable[[SceneSource, Grid, Preset], MaskLayers]] = {
     "scl": _scl_layers,
     "cld": _cld_layers,
     "classi": _classi_layers,

@@ -1,4 +1,4 @@
-"""PyTorch models from files: a state dict with its architecture, TorchScript, torch.export."""
+"""Load PyTorch models: a state dict with its architecture, TorchScript, or torch.export."""
 
 import hashlib
 import io
@@ -9,10 +9,9 @@ import types
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from cloudbuster.errors import BadInputError, MissingExtraError, UntrustedCodeError
+from cloudbuster.errors import BadInputError, UntrustedCodeError
 from cloudbuster.storage.uri import read_bytes
 
 if TYPE_CHECKING:
@@ -20,31 +19,24 @@ if TYPE_CHECKING:
 
 Model = Callable[["torch.Tensor"], Any]
 
-# What the original's `make_model` is called with (its README, "architecture").
+# Arguments that the original passes to `make_model` (its README, "architecture").
 MODEL_ARGUMENTS: dict[str, Any] = {
     "input_stride": 1,
     "class_count": 1,
     "divisor": 1,
     "pretrained": False,
 }
-# Operators of an exported program that only compute with tensors.
+# Operators of an exported program that only compute tensors.
 PLAIN_TARGET = re.compile(r"(torch\.ops\.aten\.\w+\.\w+|_operator\.getitem)\Z")
 
 
-def check_installed() -> None:
-    """Raise MissingExtraError where torch is missing, without importing it."""
-    if find_spec("torch") is None:
-        msg = "detector pytorch needs a package: pip install 'cloudbuster[torch]'"
-        raise MissingExtraError(msg)
-
-
 def first_line(error: BaseException) -> str:
-    """First line of an error's message, or its name."""
+    """First line of the message of an error, or the name of its class."""
     return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 def fingerprint(uri: str) -> str:
-    """First 12 hexadecimal digits of the SHA-256 of a file, which say what no name can."""
+    """First 12 hexadecimal digits of the SHA-256 of a file, to identify its content."""
     return hashlib.sha256(read_bytes(uri)).hexdigest()[:12]
 
 
@@ -61,41 +53,39 @@ def load_model(
     Parameters
     ----------
     weights : str
-        URI of a state dict, a TorchScript archive or an exported program; the content tells which.
+        URI of a state dict, a TorchScript archive or an exported program; the format is recognised
+        by the content.
     architecture : str or None
-        URI of a Python file with ``make_model(num_channels, **kwargs)``; needed with a state dict.
+        URI of a Python file with ``make_model(num_channels, **kwargs)``; required for a state dict.
     trusted : bool
-        Whether code of these files may run.
+        Whether code in these files may run.
     num_channels : int
-        Bands of the input.
+        Number of input bands.
     device : torch.device
-        Where the model runs.
+        Device the model runs on.
 
     Returns
     -------
     callable
-        From float32 of shape (1, num_channels, y, x) to what the model says, in inference mode.
+        Model in inference mode; it takes float32 of shape (1, num_channels, y, x).
 
     Raises
     ------
-    MissingExtraError
-        Where torch is not installed.
     UntrustedCodeError
-        Where code would have to run that nobody trusted.
+        If the file contains code that is not trusted.
     BadInputError, TryAgainError
-        Where a file cannot be read, or is no model.
+        If a file cannot be read or is not a model.
     """
-    check_installed()
     content = read_bytes(weights)
-    form = _form_of(content)
-    if form == "torchscript":
+    file_format = _file_format(content)
+    if file_format == "torchscript":
         return _load_torchscript(weights, content, device)
-    if form == "exported":
+    if file_format == "exported":
         return _load_exported(weights, content, trusted=trusted, device=device)
     state = _load_state_dict(weights, content, device)
     if architecture is None:
         msg = (
-            f"{weights} holds weights alone; name the Python file of their model with "
+            f"{weights} holds only weights; name the Python file of their model with "
             "--architecture, or give a TorchScript or torch.export file"
         )
         raise BadInputError(msg)
@@ -108,8 +98,8 @@ def load_model(
     return model.to(device).eval()
 
 
-def _form_of(content: bytes) -> str:
-    """Tell what a weights file is by the names in its archive."""
+def _file_format(content: bytes) -> str:
+    """Format of a weights file, by the names in its archive."""
     if not zipfile.is_zipfile(io.BytesIO(content)):
         return "state_dict"
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -122,12 +112,13 @@ def _form_of(content: bytes) -> str:
 
 
 def _load_state_dict(uri: str, content: bytes, device: "torch.device") -> dict[str, Any]:
+    """Load a state dict without running code."""
     import torch
 
     try:
         state = torch.load(io.BytesIO(content), weights_only=True, map_location=device)
     except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
-        msg = f"{uri} is no state dict ({first_line(error)}); save one with torch.save"
+        msg = f"{uri} is not a state dict ({first_line(error)}); save one with torch.save"
         raise BadInputError(msg) from error
     if not isinstance(state, dict):
         msg = f"{uri} holds a {type(state).__name__}, not a state dict; save model.state_dict()"
@@ -136,33 +127,34 @@ def _load_state_dict(uri: str, content: bytes, device: "torch.device") -> dict[s
 
 
 def _load_torchscript(uri: str, content: bytes, device: "torch.device") -> Model:
+    """Load a TorchScript archive."""
     import torch
 
     try:
         with warnings.catch_warnings():
-            # Deprecated for making such files; those that exist are still to be read.
+            # torch deprecates TorchScript, but existing files must remain readable.
             warnings.filterwarnings("ignore", r".*torch\.jit.*", DeprecationWarning)
             model: Any = torch.jit.load(  # type: ignore[no-untyped-call]
                 io.BytesIO(content), map_location=device
             )
             return model.eval()  # type: ignore[no-any-return]
     except RuntimeError as error:
-        msg = f"{uri} is no TorchScript that this torch reads: {first_line(error)}"
+        msg = f"{uri} cannot be read as TorchScript by this torch: {first_line(error)}"
         raise BadInputError(msg) from error
 
 
 def _load_exported(uri: str, content: bytes, *, trusted: bool, device: "torch.device") -> Model:
     """Load a torch.export file.
 
-    torch.export.load unpickles and evaluates parts of the file. As a rule these parts are absent,
-    and the file is tensors and a list of operators; any other needs trust. This narrows what a
-    hostile file can do: it does not make files of unknown origin safe.
+    ``torch.export.load`` unpickles and evaluates some parts of a file. Most files have no such
+    parts, only tensors and a list of operators; those that have some must be trusted. This limits
+    what a malicious file can do, but does not make files of unknown origin safe.
     """
     if not trusted:
         part = next(_code_parts(content), None)
         if part is not None:
             msg = (
-                f"{uri} holds {part}, which can run code; if you trust who made it, say "
+                f"{uri} holds {part}, which can run code; if you trust its author, add "
                 "--trust-architecture"
             )
             raise UntrustedCodeError(msg)
@@ -172,7 +164,7 @@ def _load_exported(uri: str, content: bytes, *, trusted: bool, device: "torch.de
     try:
         program = torch.export.load(io.BytesIO(content))
     except (RuntimeError, AssertionError, ValueError, KeyError) as error:
-        msg = f"{uri} is no exported program that this torch reads: {first_line(error)}"
+        msg = f"{uri} cannot be read as an exported program by this torch: {first_line(error)}"
         raise BadInputError(msg) from error
     if device.type != "cpu":
         program = move_to_device_pass(program, device)
@@ -181,7 +173,7 @@ def _load_exported(uri: str, content: bytes, *, trusted: bool, device: "torch.de
 
 
 def _code_parts(content: bytes) -> Iterator[str]:
-    """Name what is more than tensors and operators in an exported program."""
+    """Yield descriptions of the parts of an exported program that can run code."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         names = archive.namelist()
         documents = {name: archive.read(name) for name in names if name.endswith(".json")}
@@ -197,6 +189,7 @@ def _code_parts(content: bytes) -> Iterator[str]:
 
 
 def _code_in_document(name: str, document: bytes) -> Iterator[str]:
+    """Yield descriptions of the entries of a JSON document that can run code."""
     try:
         content = json.loads(document)
     except ValueError:
@@ -214,6 +207,7 @@ def _code_in_document(name: str, document: bytes) -> Iterator[str]:
 
 
 def _entries(content: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 -- any JSON
+    """Yield the keys and values of all objects in a JSON value, at any depth."""
     if isinstance(content, dict):
         yield from content.items()
     children = content.values() if isinstance(content, dict) else content
@@ -223,6 +217,7 @@ def _entries(content: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 -- any 
 
 
 def _is_plain_pickle(content: bytes) -> bool:
+    """Whether a pickle holds only tensors and plain values."""
     import torch
 
     try:
@@ -233,11 +228,11 @@ def _is_plain_pickle(content: bytes) -> bool:
 
 
 def _make_model(uri: str, num_channels: int, *, trusted: bool) -> "torch.nn.Module":
-    """Run an architecture file and make its model."""
+    """Run an architecture file and create its model."""
     require_trust(uri, trusted=trusted)
     module = types.ModuleType("cloudbuster_architecture")
     source = read_bytes(uri)
-    # Anything can go wrong in a stranger's code, and whatever does is the file's fault.
+    # User code may raise any exception; all of them are errors of the file.
     try:
         exec(compile(source, uri, "exec"), module.__dict__)  # noqa: S102 -- trusted by the user
     except Exception as error:
@@ -259,19 +254,20 @@ def _make_model(uri: str, num_channels: int, *, trusted: bool) -> "torch.nn.Modu
 
 
 def _checked_module(uri: str, model: object) -> "torch.nn.Module":
+    """Raise BadInputError unless ``make_model`` returned a module."""
     import torch
 
     if not isinstance(model, torch.nn.Module):
-        msg = f"{uri}: make_model gave a {type(model).__name__}, not a torch.nn.Module"
+        msg = f"{uri}: make_model returned a {type(model).__name__}, not a torch.nn.Module"
         raise BadInputError(msg)
     return model
 
 
 def require_trust(architecture: str, *, trusted: bool) -> None:
-    """Raise UntrustedCodeError unless the user said that an architecture's code may run."""
+    """Raise UntrustedCodeError unless the user trusts the code of an architecture."""
     if not trusted:
         msg = (
-            f"{architecture} is code, and it would run with all your rights; read it, then say "
+            f"{architecture} is code that would run with all your permissions; read it, then add "
             "--trust-architecture"
         )
         raise UntrustedCodeError(msg)

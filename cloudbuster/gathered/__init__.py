@@ -1,4 +1,5 @@
-"""The rasters between gather and merge: written by one, read by the other, resumed by both.
+"""Gathered scenes: the rasters and records that gather writes, resumes and hands to merge.
 
-Gather and the pipeline ask here what an earlier call has finished; merge reads blocks from here.
+Gather imports `scene_writer` and `resume`; assess, merge and products import `scene_files` and
+`scene_raster`; merges on AWS import `scene_lists`.
 """

@@ -1,4 +1,4 @@
-"""What a gather task writes, and what an earlier call of it has finished."""
+"""Outputs of a gather task, and which of them an earlier run of the same task has finished."""
 
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -10,13 +10,23 @@ from cloudbuster.models import GatherTask, SceneRecord
 from cloudbuster.storage.documents import read_document
 from cloudbuster.storage.uri import exists, is_remote, join, local_path
 
-# What of a decision does not reach the pixels.
-_UNSAID: dict[str, object] = {"confidence": "low", "conflict": False, "evidence": ()}
+# Fields of the radiometric decision without influence on the pixels, made neutral.
+_NEUTRAL_RADIOMETRY: dict[str, object] = {"confidence": "low", "conflict": False, "evidence": ()}
 
 
 @dataclass(frozen=True)
 class TaskOutput:
-    """One raster to write: a role of the scene, and its index."""
+    """One raster that a gather task writes.
+
+    Attributes
+    ----------
+    index : int
+        Index of the scene.
+    backstop : bool
+        Whether the raster is the unmasked backstop of the scene.
+    stem : str
+        File name without its suffix.
+    """
 
     index: int
     backstop: bool
@@ -24,22 +34,30 @@ class TaskOutput:
 
 
 def split_task(task: GatherTask) -> tuple[list[SceneRecord], GatherTask | None]:
-    """Tell what an earlier call with this very task finished from what is left to do."""
-    known = [record for output in task_outputs(task) if (record := _finished(task, output))]
-    if not known:
+    """Split a task into what an earlier run of the same task has finished, and the rest.
+
+    Returns
+    -------
+    list of SceneRecord, GatherTask or None
+        Records of the finished rasters, and the task for the others; None if there are none.
+    """
+    records = [
+        record for output in task_outputs(task) if (record := _finished_record(task, output))
+    ]
+    if not records:
         return [], task
-    done = {record.backstop for record in known}
-    left = {
-        "index": None if False in done else task.index,
-        "backstop_index": None if True in done else task.backstop_index,
-        # What is finished has its mask, and that is the scene's only one.
+    finished = {record.backstop for record in records}
+    rest = {
+        "index": None if False in finished else task.index,
+        "backstop_index": None if True in finished else task.backstop_index,
+        # A scene has one donated mask, and it was written with the finished raster.
         "donate_mask": False,
     }
-    return known, task.model_copy(update=left) if any(left.values()) else None
+    return records, task.model_copy(update=rest) if any(rest.values()) else None
 
 
-def _finished(task: GatherTask, output: TaskOutput) -> SceneRecord | None:
-    """Find the record of a raster that an earlier call finished and that is still there, whole."""
+def _finished_record(task: GatherTask, output: TaskOutput) -> SceneRecord | None:
+    """Record of a raster that an earlier run of the same task finished; None if not intact."""
     document, raster = (join(task.output, f"{output.stem}.{end}") for end in ("json", "tif"))
     if not (exists(document) and exists(raster)):
         return None
@@ -55,10 +73,11 @@ def _finished(task: GatherTask, output: TaskOutput) -> SceneRecord | None:
 
 
 def raster_fingerprint(task: GatherTask, output: TaskOutput) -> str:
-    """Identify a raster: what decides its pixels, wherever it lies, and this package's version.
+    """Fingerprint of everything that decides the pixels of a raster, and of the package version.
 
-    A remote file counts by its name, under which a product of Sentinel-2 does not change; a local
-    one by its size and modification time too, as they were when the task was planned.
+    The folder of the raster is not part of it. Remote files are identified by their address, under
+    which a Sentinel-2 product does not change; local files also by the size and modification time
+    that they had when the task was planned.
     """
     content = task.model_copy(
         update={
@@ -66,15 +85,16 @@ def raster_fingerprint(task: GatherTask, output: TaskOutput) -> str:
             "donate_mask": False,
             "index": None if output.backstop else output.index,
             "backstop_index": output.index if output.backstop else None,
-            # The words may quote other scenes, whose change is none of this raster's.
-            "radiometry": task.radiometry and task.radiometry.model_copy(update=_UNSAID),
+            # Its evidence may name other scenes, which have no influence on this raster.
+            "radiometry": task.radiometry
+            and task.radiometry.model_copy(update=_NEUTRAL_RADIOMETRY),
         }
     )
     return f"{content.fingerprint()}-{version('cloudbuster')}"
 
 
 def task_outputs(task: GatherTask) -> list[TaskOutput]:
-    """List the rasters that a task writes: the cloud-free one first."""
+    """Rasters that a task writes, the cloud-free one first."""
     outputs = []
     if task.index is not None:
         outputs.append(TaskOutput(task.index, False, scene_stem(task.name, task.index)))
@@ -85,12 +105,12 @@ def task_outputs(task: GatherTask) -> list[TaskOutput]:
 
 
 def mask_name(task: GatherTask) -> str:
-    """Name the donated mask: by the scene's first index, whatever its role."""
+    """File name of the donated mask of a task; it has the index of the first raster."""
     index = task_outputs(task)[0].index
     return f"{scene_stem(task.name, index, prefix=MASK_PREFIX)}.tif"
 
 
 def output_stems(task: GatherTask) -> list[str]:
-    """Names, without ending, of the rasters that a task writes."""
+    """File names, without suffix, of all rasters that a task writes, masks included."""
     masks = [Path(mask_name(task)).stem] if task.donate_mask else []
     return [output.stem for output in task_outputs(task)] + masks

@@ -1,4 +1,4 @@
-"""The gathered scenes in a folder: which files are whose, and what is known of each."""
+"""Find the gathered scenes of a mosaic in a folder or S3 prefix, and read their records."""
 
 import re
 from collections.abc import Collection, Iterator
@@ -16,24 +16,24 @@ from cloudbuster.models import MAX_SCENE_INDEX, MosaicName, SceneRecord
 from cloudbuster.storage.folders import input_folder, names_in
 from cloudbuster.storage.uri import join, local_path, read_bytes
 
-# The pattern of a name looks ahead, which only Python's own engine can.
+# The pattern of a name has a lookahead, which pydantic's default engine does not support.
 _NAME: TypeAdapter[str] = TypeAdapter(MosaicName, config=ConfigDict(regex_engine="python-re"))
 
 
 @dataclass(frozen=True)
 class SceneFile:
-    """One gathered scene as it lies in a folder.
+    """Files of one gathered scene.
 
     Attributes
     ----------
     path : Path
-        Of its raster.
+        Path of the raster.
     index : int
-        From its file name.
+        Index of the scene, from the file name.
     backstop : bool
-        Whether it is an unmasked one.
+        Whether it is the unmasked backstop.
     record : SceneRecord or None
-        The document beside it, where there is one.
+        Record in the document beside the raster, if there is one.
     """
 
     path: Path
@@ -43,38 +43,38 @@ class SceneFile:
 
     @property
     def acquisition(self) -> str:
-        """Id of its item: the same for a cloud-free scene and the backstop of the same item."""
+        """Id of the item, which a cloud-free scene and its backstop share; else the file name."""
         if self.record is not None:
             return self.record.item_id
         return self.path.stem.removeprefix(BACKSTOP_PREFIX)
 
 
 def find_scenes(input_path: str, name: str) -> tuple[SceneFile, ...]:
-    """Find the gathered scenes of ``name``: the cloud-free ones by index, then the backstops.
+    """Find the gathered scenes of a mosaic in a local folder.
 
-    A file counts only if its whole name is ``{name}-{index:02d}.tif``, or that with the prefix
-    ``backstop-``; scenes of other names and donated masks may lie beside them.
+    The files are named ``{name}-{index:02d}.tif`` or ``backstop-{name}-{index:02d}.tif``. Other
+    files, such as donated masks and scenes of other mosaics, are ignored.
 
     Parameters
     ----------
     input_path : str
         Folder of the scenes, on this machine.
     name : str
-        Of the mosaic.
+        Name of the mosaic.
 
     Returns
     -------
     tuple of SceneFile
-        In order of preference.
+        Cloud-free scenes by index, then backstops by index: the order of preference.
 
     Raises
     ------
     NothingUsableError
-        Where there is none.
+        If there is no scene.
     RasterError
-        Where an index is out of range or two items share one.
+        If an index is out of range, or two items share one.
     RequestError
-        Where the name or a record breaks the contract.
+        If the name or a record is invalid.
     """
     check_name(name)
     return scenes_in(local_path(input_path), name, shown=input_path)
@@ -83,34 +83,34 @@ def find_scenes(input_path: str, name: str) -> tuple[SceneFile, ...]:
 def find_records(
     input_path: str, name: str, *, wanted: Collection[str] | None = None
 ) -> tuple[SceneRecord, ...]:
-    """Read the documents of the gathered scenes of ``name``, in order of preference.
+    """Read the records of the gathered scenes of a mosaic, in order of preference.
 
     Parameters
     ----------
     input_path : str
-        Folder or prefix of the scenes; of S3 the documents alone are fetched.
+        Folder or prefix of the scenes; only the records are fetched from S3.
     name : str
-        Of the mosaic.
+        Name of the mosaic.
     wanted : collection of str, optional
-        Stems of the scenes, all of which must be there; whatever else lies there is left alone.
+        Stems of the scenes to read, all of which must exist; None reads every scene of the mosaic.
 
     Raises
     ------
     NothingUsableError
-        Where there is none.
+        If there is no scene.
     RasterError
-        Where one that is wanted is missing, or a raster has no document.
+        If a wanted scene is missing, or a raster has no record.
     RequestError
-        Where one breaks the contract.
+        If the name or a record is invalid.
     """
     check_name(name)
-    ours = partial(is_scene_file, name=name, wanted=wanted)
-    names = {PurePosixPath(file_name) for file_name in names_in(input_path) if ours(file_name)}
-    documents = {path.name for path in names if path.suffix == ".json"}
-    check_all_there([PurePosixPath(document).stem for document in documents], wanted, input_path)
-    unknown = sorted(path.name for path in names if path.with_suffix(".json").name not in documents)
-    if unknown:
-        msg = f"{input_path}: {unknown[0]} has no document beside it; gather this scene again"
+    is_wanted = partial(is_scene_file, name=name, wanted=wanted)
+    paths = {PurePosixPath(file_name) for file_name in names_in(input_path) if is_wanted(file_name)}
+    documents = {path.name for path in paths if path.suffix == ".json"}
+    check_none_missing([PurePosixPath(document).stem for document in documents], wanted, input_path)
+    bare = sorted(path.name for path in paths if path.with_suffix(".json").name not in documents)
+    if bare:
+        msg = f"{input_path}: {bare[0]} has no document beside it; gather this scene again"
         raise RasterError(msg)
     if not documents:
         msg = f"{input_path} holds no scene {name}-NN.json; gather some, or check --name"
@@ -120,38 +120,38 @@ def find_records(
     return tuple(sorted(records, key=lambda record: (record.backstop, record.index)))
 
 
-def files_of(records: tuple[SceneRecord, ...]) -> tuple[SceneFile, ...]:
-    """Make scenes of their records alone, wherever their rasters lie, each index of one item."""
+def files_from_records(records: tuple[SceneRecord, ...]) -> tuple[SceneFile, ...]:
+    """Make scene files from records alone; raise RasterError if two items share an index."""
     files = [SceneFile(Path(each.raster), each.index, each.backstop, each) for each in records]
     _check_indices(files)
     return tuple(files)
 
 
 @contextmanager
-def scenes_meeting(
+def scenes_in_window(
     input_path: str, records: tuple[SceneRecord, ...], window: GridWindow
 ) -> Iterator[tuple[SceneFile, ...]]:
-    """Yield those scenes that hold a cell of ``window``, fetched from S3 where they lie there.
+    """Provide local files of the scenes that intersect a window of the mosaic's grid.
 
     Parameters
     ----------
     input_path : str
-        Folder or prefix of the scenes.
+        Folder or prefix of the scenes; files in S3 are fetched.
     records : tuple of SceneRecord
-        Of all scenes of one mosaic, in order of preference.
+        Records of all scenes of the mosaic, in order of preference.
     window : GridWindow
-        Cells of the mosaic's grid.
+        Window in cells of the mosaic's grid.
 
     Yields
     ------
     tuple of SceneFile
-        In order of preference. Where none meets the window, the first: it says which bands the
-        mosaic has.
+        Scenes in order of preference. If none intersects the window, the first scene, whose bands
+        are those of the mosaic.
     """
     grid, name = records[0].grid.grid(), records[0].name
     rasters = [record.raster for record in records]
     with OpenScenes([join(input_path, raster) for raster in rasters], grid) as scenes:
-        wanted = {rasters[position] for position in scenes.meeting(window) or [0]}
+        wanted = {rasters[position] for position in scenes.intersecting(window) or [0]}
     names = wanted | {str(Path(raster).with_suffix(".json")) for raster in wanted}
     with input_folder(input_path, names.__contains__) as folder:
         yield scenes_in(
@@ -159,8 +159,8 @@ def scenes_meeting(
         )
 
 
-def check_all_there(stems: Collection[str], wanted: Collection[str] | None, where: str) -> None:
-    """Raise RasterError where a scene that is wanted is not among ``stems``."""
+def check_none_missing(stems: Collection[str], wanted: Collection[str] | None, where: str) -> None:
+    """Raise RasterError if a wanted scene is not among ``stems``."""
     missing = sorted(set(wanted or ()) - set(stems))
     if missing:
         msg = (
@@ -170,15 +170,11 @@ def check_all_there(stems: Collection[str], wanted: Collection[str] | None, wher
         raise RasterError(msg)
 
 
-def _entries(folder: Path) -> list[Path]:
-    return list(folder.iterdir()) if folder.is_dir() else []
-
-
 def is_scene_file(file_name: str, *, name: str, wanted: Collection[str] | None = None) -> bool:
-    """Whether a file is a gathered scene of mosaic ``name``, or the document of one.
+    """Whether a file is the raster or the record of a gathered scene of mosaic ``name``.
 
-    Only as gather writes it: ``NAME-2020.tif`` may be one of ours, ``NAME-002020.tif`` is not. With
-    ``wanted``, only one of these stems.
+    The index must be written as gather writes it: ``NAME-02.tif`` is a scene, ``NAME-002.tif`` is
+    not. If ``wanted`` is given, only those stems count.
     """
     if wanted is not None and file_name.rpartition(".")[0] not in wanted:
         return False
@@ -186,7 +182,7 @@ def is_scene_file(file_name: str, *, name: str, wanted: Collection[str] | None =
 
 
 def _role(file_name: str, name: str) -> tuple[int, bool] | None:
-    """Index of a scene's file and whether it is a backstop; None where it is none of ``name``."""
+    """Index of the scene of a file, and whether it is a backstop; None if not of ``name``."""
     pattern = rf"({BACKSTOP_PREFIX})?{re.escape(name)}-([0-9]+)\.(tif|json)"
     match = re.fullmatch(pattern, file_name)
     if match is None:
@@ -197,24 +193,27 @@ def _role(file_name: str, name: str) -> tuple[int, bool] | None:
 
 
 def check_name(name: str) -> None:
-    """Raise RequestError where ``name`` cannot name a mosaic."""
+    """Raise RequestError if ``name`` cannot name a mosaic."""
     try:
         _NAME.validate_python(name)
     except ValidationError as error:
-        msg = f"{name!r} cannot name a mosaic: letters, digits, '.', '_' and '-' can"
+        msg = f"{name!r} cannot name a mosaic; use letters, digits, '.', '_' and '-'"
         raise RequestError(msg) from error
 
 
 def scenes_in(
     folder: Path, name: str, *, shown: str, wanted: Collection[str] | None = None
 ) -> tuple[SceneFile, ...]:
-    """Like `find_scenes`, of a folder that an error calls ``shown``; of the ``wanted`` stems."""
+    """Find scenes as `find_scenes` does, with the options of `find_records`.
+
+    Errors name the folder ``shown``, which differs from ``folder`` if the scenes come from S3.
+    """
     files = []
-    for path in _entries(folder):
+    for path in folder.iterdir() if folder.is_dir() else ():
         role = _role(path.name, name) if path.suffix == ".tif" else None
         if role is not None and (wanted is None or path.stem in wanted):
             files.append(_scene_file(path, name, role[0], backstop=role[1]))
-    check_all_there([file.path.stem for file in files], wanted, shown)
+    check_none_missing([file.path.stem for file in files], wanted, shown)
     if not files:
         msg = f"{shown} holds no scene {name}-NN.tif; gather some, or check --name"
         raise NothingUsableError(msg)
@@ -224,6 +223,7 @@ def scenes_in(
 
 
 def _scene_file(path: Path, name: str, index: int, *, backstop: bool) -> SceneFile:
+    """Make the scene file of a raster, with its record if there is one."""
     if not 1 <= index <= MAX_SCENE_INDEX:
         msg = f"{path}: index {index} is not in 1 to {MAX_SCENE_INDEX}; gather this scene again"
         raise RasterError(msg)
@@ -234,7 +234,7 @@ def _scene_file(path: Path, name: str, index: int, *, backstop: bool) -> SceneFi
 
 
 def _record(document: Path, name: str) -> SceneRecord:
-    """Read the document of a scene of ``name``, which must be the one that its file name says."""
+    """Read the record of a scene; raise RequestError if it is invalid or does not fit its name."""
     try:
         record = SceneRecord.model_validate_json(read_bytes(str(document)))
     except ValidationError as error:
@@ -243,19 +243,22 @@ def _record(document: Path, name: str) -> SceneRecord:
         msg = f"{document}: {place}: {first['msg']}; gather this scene again"
         raise RequestError(msg) from error
     if (record.name, (record.index, record.backstop)) != (name, _role(document.name, name)):
-        msg = f"{document} is of scene {record.index} of {record.name}; gather this scene again"
+        msg = (
+            f"{document} is the record of scene {record.index} of {record.name}; "
+            "gather this scene again"
+        )
         raise RequestError(msg)
     return record
 
 
 def _check_indices(files: list[SceneFile]) -> None:
-    """`scene_index` must tell items apart: a backstop shares an index with its own item only."""
+    """Raise RasterError if two items share an index: ``scene_index`` could not separate them."""
     known: dict[int, SceneFile] = {}
     for file in files:
         other = known.setdefault(file.index, file)
         if other.acquisition != file.acquisition:
             msg = (
-                f"{other.path.name} and {file.path.name} share index {file.index} and are of "
+                f"{other.path.name} and {file.path.name} share index {file.index} but belong to "
                 "different items; gather one of them with another --index-start"
             )
             raise RasterError(msg)

@@ -1,9 +1,9 @@
-"""A gathered scene on disk: the layout of its raster, and its reader.
+"""Layout and reader of the raster of a gathered scene.
 
-A scene's raster covers a window of the mosaic's grid and is aligned to it. Its bands are the
-requested reflectance bands (described ``B02``, ...), then ``pixel_class``, ``cloud_distance_m``
-and, last, ``scene_index``; all uint16, 0 is nodata. A raster of the original's layout (reflectance
-bands, then the index) can be read as well: what it holds counts as clear.
+The raster covers a window of the mosaic's grid. Its bands are the requested reflectance bands
+(described ``B02``, ...), then ``pixel_class``, ``cloud_distance_m`` and ``scene_index``; all are
+uint16, and 0 is nodata. Rasters of the original (reflectance bands, then the index) can be read
+too; all their pixels count as clear.
 """
 
 from collections import OrderedDict
@@ -27,82 +27,83 @@ from cloudbuster.storage.uri import is_remote
 CLASS_BAND = "pixel_class"
 CLOUD_DISTANCE_BAND = "cloud_distance_m"
 SCENE_INDEX_BAND = "scene_index"
-# Distances saturate here: FORCE's and WASP's cloud weights are flat from 3 km on.
+# Distances are capped here, metres: the cloud weights of FORCE and WASP are flat beyond 3 km.
 MAX_CLOUD_DISTANCE_M = 3000
 
-# Rasters open at once: far below the 1024 files that a process may usually hold.
+# Rasters open at a time: well below 1024, the usual limit of open files of a process.
 MAX_OPEN_SCENES = 128
 
 BACKSTOP_PREFIX = "backstop-"
 MASK_PREFIX = "mask-"
 
-UInt16Raster = UInt16Raster
-
 
 def scene_stem(name: str, index: int, *, prefix: str = "") -> str:
-    """File name, without its ending, of scene ``index`` of mosaic ``name``."""
+    """File name, without suffix, of scene ``index`` of mosaic ``name``."""
     return f"{prefix}{name}-{index:02d}"
 
 
 def scene_bands(bands: tuple[str, ...]) -> tuple[str, ...]:
-    """Descriptions of all bands of a scene's raster, in order."""
+    """Descriptions of all bands of the raster of a scene, in order."""
     return (*bands, CLASS_BAND, CLOUD_DISTANCE_BAND, SCENE_INDEX_BAND)
 
 
 class SceneRaster:
-    """The raster of a gathered scene, open for reading.
+    """Raster of a gathered scene, open for reading.
 
-    Windows count in the cells of the mosaic's grid. What lies outside of the scene reads as 0.
+    Windows are in cells of the mosaic's grid. Cells outside the scene read as 0.
 
     Parameters
     ----------
     path : Path or str
-        Of the raster; an ``s3://`` URI reads no more of it than is asked for.
+        Path of the raster, or ``s3://`` URI, of which only the blocks needed are read.
     mosaic : Grid or None
-        Grid of the mosaic, in whose cells windows count; None for the scene's own grid.
+        Grid of the mosaic; None uses the scene's own grid.
 
     Attributes
     ----------
     path : Path or str
-        Of the raster.
+        Path or URI of the raster.
     grid : Grid
-        Of the scene's own window.
+        Grid of the scene's own window.
     bands : tuple of str
         Reflectance bands.
     has_classes : bool
-        Whether it holds ``pixel_class`` and ``cloud_distance_m``; the original's layout does not.
+        Whether it has ``pixel_class`` and ``cloud_distance_m``; rasters of the original do not.
     window : GridWindow
-        The scene's cells in the mosaic's grid; may reach outside of it.
+        Cells of the scene in the mosaic's grid; it may extend beyond that grid.
 
     Raises
     ------
     RasterError
-        Where the file is missing, truncated, of another layout, or not aligned to ``mosaic``.
+        If the file is missing, truncated, of another layout, or not aligned to ``mosaic``.
     TryAgainError, AccessError
-        Where its place fails or refuses.
+        If the storage fails or refuses access.
     """
 
     def __init__(self, path: Path | str, mosaic: Grid | None = None) -> None:
+        """Open the raster and check its layout, length and alignment."""
         self.path = path
         self._dataset: Any = None
         dataset = self._open()
         try:
-            self.grid = _grid_of(path, dataset, mosaic)
-            self.bands, self.has_classes = _bands_of(path, dataset)
-            self.window = _window_of(path, self.grid, mosaic)
+            self.grid = _scene_grid(path, dataset, mosaic)
+            self.bands, self.has_classes = _reflectance_bands(path, dataset)
+            self.window = _mosaic_window(path, self.grid, mosaic)
             check_length(path, dataset)
         except RasterError:
             self.close()
             raise
 
     def __enter__(self) -> Self:
+        """Return the raster itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Close the file."""
         self.close()
 
     def close(self) -> None:
-        """Let go of the file; the next read opens it again."""
+        """Close the file; the next read opens it again."""
         if self._dataset is not None:
             self._dataset.close()
             self._dataset = None
@@ -110,12 +111,12 @@ class SceneRaster:
     def read_classes(self, window: GridWindow) -> UInt8Raster:
         """Read codes of `PixelClass`, uint8, shape (y, x).
 
-        A file without them is clear where it has values.
+        In a raster of the original, pixels with a value are clear and others unobserved.
 
         Raises
         ------
         RasterError
-            Where the file is truncated or broken.
+            If the file is truncated or damaged.
         """
         if self.has_classes:
             return self._read_band(CLASS_BAND, window).astype(np.uint8)
@@ -123,44 +124,48 @@ class SceneRaster:
         return np.where(present, np.uint8(PixelClass.CLEAR), np.uint8(PixelClass.UNOBSERVED))
 
     def read_cloud_distance(self, window: GridWindow) -> UInt16Raster:
-        """Read metres to the nearest masked cloud, uint16, shape (y, x); 0 where nobody knows.
+        """Read the distance to the nearest masked cloud, metres, uint16, shape (y, x).
+
+        It is 0 where the scene was not observed, and everywhere in a raster of the original.
 
         Raises
         ------
         RasterError
-            Where the file is truncated or broken.
+            If the file is truncated or damaged.
         """
         if self.has_classes:
             return self._read_band(CLOUD_DISTANCE_BAND, window)
         return np.zeros((window.height, window.width), dtype=np.uint16)
 
     def read_present(self, window: GridWindow) -> BoolRaster:
-        """Read where the scene holds reflectance, masked or not; bool, shape (y, x).
+        """Read the mask of the cells that hold reflectance, bool, shape (y, x).
 
         Raises
         ------
         RasterError
-            Where the file is truncated or broken.
+            If the file is truncated or damaged.
         """
         if self.has_classes:
             return np.asarray(self._read_band(SCENE_INDEX_BAND, window) != NODATA)
         return np.asarray(self.read_classes(window) != PixelClass.UNOBSERVED)
 
     def read_reflectance(self, window: GridWindow) -> UInt16Raster:
-        """Read harmonised digital numbers, uint16, shape (band, y, x); 0 is nodata.
+        """Read harmonised DN, uint16, shape (band, y, x); 0 is nodata.
 
         Raises
         ------
         RasterError
-            Where the file is truncated or broken.
+            If the file is truncated or damaged.
         """
         return self._read(list(range(1, len(self.bands) + 1)), window)
 
     def _read_band(self, band: str, window: GridWindow) -> UInt16Raster:
+        """Read one band by its description, shape (y, x)."""
         number = scene_bands(self.bands).index(band) + 1
         return np.asarray(self._read([number], window)[0], dtype=np.uint16)
 
     def _read(self, numbers: list[int], window: GridWindow) -> UInt16Raster:
+        """Read bands by their 1-based numbers, shape (band, y, x); 0 outside the scene."""
         pixels = np.zeros((len(numbers), window.height, window.width), dtype=np.uint16)
         inside = window.intersection(self.window)
         if inside.is_empty:
@@ -171,11 +176,12 @@ class SceneRaster:
         try:
             pixels[:, rows, cols] = dataset.read(numbers, window=own)
         except RASTER_ERRORS as error:
-            msg = f"{self.path}: truncated or broken ({error}); gather this scene again"
+            msg = f"{self.path}: truncated or damaged ({error}); gather this scene again"
             raise RasterError(msg) from error
         return pixels
 
     def _open(self) -> Any:  # noqa: ANN401 -- rasterio is untyped
+        """Open dataset; it is opened again if it was closed."""
         if self._dataset is None:
             try:
                 self._dataset = (
@@ -184,50 +190,53 @@ class SceneRaster:
                     else rasterio.open(self.path, driver="GTiff")
                 )
             except RASTER_ERRORS as error:
-                msg = f"{self.path}: missing, truncated or no GeoTIFF; gather this scene again"
+                msg = f"{self.path}: missing, truncated or not a GeoTIFF; gather this scene again"
                 raise RasterError(msg) from error
         return self._dataset
 
 
 class OpenScenes:
-    """Rasters of gathered scenes on one grid, of which only so many are open at a time.
+    """Rasters of gathered scenes on one grid, with a limited number of open files.
 
-    Use it as a context manager: it closes them.
+    Use it as a context manager, which closes the files.
 
     Parameters
     ----------
     paths : sequence of Path or str
-        Of the rasters; each is opened once, and so checked.
+        Paths of the rasters; each is opened once at the start, to check it.
     mosaic : Grid
-        Grid of the mosaic, in whose cells windows count.
+        Grid of the mosaic; windows are in its cells.
     max_open : int
-        Greatest number of open files.
+        Maximum number of open files.
 
     Raises
     ------
     RasterError
-        As `SceneRaster` does.
+        If a raster cannot be read; see `SceneRaster`.
     """
 
     def __init__(
         self, paths: Sequence[Path | str], mosaic: Grid, *, max_open: int = MAX_OPEN_SCENES
     ) -> None:
+        """Open every raster once, and keep up to ``max_open`` of them open."""
         self._max_open = max_open
         self._open: OrderedDict[int, SceneRaster] = OrderedDict()
         self._rasters: list[SceneRaster] = []
         for position, path in enumerate(paths):
             self._rasters.append(SceneRaster(path, mosaic))
-            self.use(position)
+            self.open_raster(position)
 
     def __enter__(self) -> Self:
+        """Return the rasters themselves."""
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Close the open files."""
         for raster in self._open.values():
             raster.close()
 
-    def use(self, position: int) -> SceneRaster:
-        """Scene at ``position``; the one unused for longest is closed when there are too many."""
+    def open_raster(self, position: int) -> SceneRaster:
+        """Raster at ``position``; the least recently used one is closed above the limit."""
         raster = self._open[position] = self._rasters[position]
         self._open.move_to_end(position)
         if len(self._open) > self._max_open:
@@ -235,8 +244,8 @@ class OpenScenes:
             oldest.close()
         return raster
 
-    def meeting(self, window: GridWindow) -> list[int]:
-        """Positions of the scenes that hold any cell of ``window``."""
+    def intersecting(self, window: GridWindow) -> list[int]:
+        """Positions of the rasters that intersect ``window``."""
         return [
             position
             for position, raster in enumerate(self._rasters)
@@ -244,8 +253,8 @@ class OpenScenes:
         ]
 
 
-def _window_of(path: Path | str, grid: Grid, mosaic: Grid | None) -> GridWindow:
-    """Cells of a scene's grid in those of the mosaic."""
+def _mosaic_window(path: Path | str, grid: Grid, mosaic: Grid | None) -> GridWindow:
+    """Window of a scene in the mosaic's grid; raise RasterError if it is not aligned."""
     if mosaic is None:
         return grid.window
     if not mosaic.is_aligned(grid):
@@ -259,9 +268,10 @@ def _window_of(path: Path | str, grid: Grid, mosaic: Grid | None) -> GridWindow:
     return grid.window.shifted(*mosaic.offset_of(grid))
 
 
-def _grid_of(path: Path | str, dataset: Any, mosaic: Grid | None) -> Grid:  # noqa: ANN401 -- rasterio is untyped
+def _scene_grid(path: Path | str, dataset: Any, mosaic: Grid | None) -> Grid:  # noqa: ANN401 -- rasterio is untyped
+    """Grid of a raster; its CRS is spelt as in ``mosaic`` if they are the same."""
     if dataset.crs is None:
-        msg = f"{path}: it has no coordinate reference system; gather this scene again"
+        msg = f"{path}: no coordinate reference system; gather this scene again"
         raise RasterError(msg)
     if mosaic is not None and raster_crs(mosaic.crs) == dataset.crs:
         crs = mosaic.crs
@@ -277,8 +287,8 @@ def _grid_of(path: Path | str, dataset: Any, mosaic: Grid | None) -> Grid:  # no
         raise RasterError(msg) from error
 
 
-def _bands_of(path: Path | str, dataset: Any) -> tuple[tuple[str, ...], bool]:  # noqa: ANN401 -- rasterio is untyped
-    """Reflectance bands of a raster, and whether it holds classes."""
+def _reflectance_bands(path: Path | str, dataset: Any) -> tuple[tuple[str, ...], bool]:  # noqa: ANN401 -- rasterio is untyped
+    """Reflectance bands of a raster, and whether it has the band of pixel classes."""
     described = tuple(dataset.descriptions)
     if set(dataset.dtypes) != {"uint16"} or dataset.count < 2:
         msg = f"{path}: {dataset.count} bands of {dataset.dtypes[0]}; a scene has uint16 bands"
@@ -297,7 +307,8 @@ def _bands_of(path: Path | str, dataset: Any) -> tuple[tuple[str, ...], bool]:  
 
 
 def _bands_by_count(count: int) -> tuple[str, ...]:
-    # The original describes no band: it writes all of a level, in the order of `BANDS_BY_KIND`.
+    """Names of the bands of a raster of the original, which has no descriptions."""
+    # The original writes all bands of a level, in the order of `BANDS_BY_KIND`.
     for bands in BANDS_BY_KIND.values():
         if len(bands) == count:
             return bands

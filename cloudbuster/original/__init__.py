@@ -1,4 +1,4 @@
-"""The documents of the original cloud-buster, read and written in their own form.
+"""Documents of the original cloud-buster: conversion from and to its JSON formats.
 
-Imported by `storage.documents`, the filter and the command line.
+Everything is in `documents`, which `storage`, `catalogs`, the stages and the adapters import.
 """

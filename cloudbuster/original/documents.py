@@ -1,9 +1,9 @@
-"""The original cloud-buster's documents: its query response and its filter output.
+"""Convert the query response and the filter output of the original cloud-buster.
 
-Response: ``{"aoi": geometry, "results": [record, ...]}``. Filter output: ``{"bounds": [west, south,
-east, north], "selections": [record, ...]}``, where a backstop's record has ``"backstop": true``.
-A record has ``name``, ``createdAt``, ``dataFootprint`` and ``sceneMetadata`` with ``path`` (folder
-in the public buckets) and ``cloudyPixelPercentage``.
+A query response is ``{"aoi": geometry, "results": [record, ...]}``. A filter output is
+``{"bounds": [west, south, east, north], "selections": [record, ...]}``, in which the record of a
+backstop has ``"backstop": true``. A record has ``name``, ``createdAt``, ``dataFootprint`` and
+``sceneMetadata`` with ``path`` (folder in the public buckets) and ``cloudyPixelPercentage``.
 """
 
 import re
@@ -28,18 +28,18 @@ from cloudbuster.models import (
 )
 
 ORIGINAL_PROPERTY = "cloudbuster:original"
-"""Property that keeps an original record whole, so that it can be written back without loss."""
+"""Item property that holds the original record, so that it can be written without loss."""
 CATALOG_NAME = "original"
-"""What a document made of the original's says in ``catalog``."""
+"""Value of ``catalog`` in documents that were converted from the original's."""
 L1C_BUCKET = "s3://sentinel-s2-l1c"
 L2A_BUCKET = "s3://sentinel-s2-l2a"
-# Layout of both buckets: tiles/zone/band/square/year/month/day/sequence, without leading zeros.
+# Folders in both buckets: tiles/zone/band/square/year/month/day/sequence, without leading zeros.
 TILE_PATH = re.compile(r"tiles/(\d{1,2})/([A-Z])/([A-Z]{2})/\d{4}/\d{1,2}/\d{1,2}/\d+")
-# From this day products carry raster masks (MSK_CLASSI) instead of polygons: processing baseline
+# Since this day products have raster masks (MSK_CLASSI) instead of polygons: processing baseline
 # 04.00 (Sentinel-2 Products Specification Document; sentinelhub-py#242).
 FIRST_RASTER_MASK_DAY = datetime(2022, 1, 25, tzinfo=UTC)
 PRODUCT_TYPES: dict[Kind, str] = {"L1C": "S2MSI1C", "L2A": "S2MSI2A"}
-# An unknown cloud cover is written as the worst, so that the scene is picked last.
+# An unknown cloud cover is written as the highest, so that the scene is picked last.
 UNKNOWN_CLOUD_PERCENT = 100.0
 
 Record = Mapping[str, Any]
@@ -55,25 +55,25 @@ def is_original_selection(document: object) -> bool:
     return isinstance(document, dict) and {"bounds", "selections"} <= document.keys()
 
 
-def candidates_of_original(document: Mapping[str, Any], *, kind: Kind) -> Candidates:
-    """Read a query response of the original.
+def candidates_from_original(document: Mapping[str, Any], *, kind: Kind) -> Candidates:
+    """Convert a query response of the original.
 
     Parameters
     ----------
     document : mapping
-        As `is_original_response` tells.
+        Document for which `is_original_response` is True.
     kind : {"L1C", "L2A"}
-        Product level to read: the original decides it only when it gathers.
+        Product level of the scenes; the original chooses it only in its gather.
 
     Returns
     -------
     Candidates
-        Items in the order of the records; each keeps its record in `ORIGINAL_PROPERTY`.
+        Items in the order of the records; each holds its record in `ORIGINAL_PROPERTY`.
 
     Raises
     ------
     RequestError
-        Where a record cannot be used; says which field of which.
+        If a record is invalid; the message names the record and the field.
     """
     if not isinstance(document["aoi"], dict):
         msg = "aoi: must be a GeoJSON geometry"
@@ -85,25 +85,25 @@ def candidates_of_original(document: Mapping[str, Any], *, kind: Kind) -> Candid
     )
 
 
-def selection_of_original(document: Mapping[str, Any], *, kind: Kind) -> Selection:
-    """Read a filter output of the original; its area is the box of its bounds.
+def selection_from_original(document: Mapping[str, Any], *, kind: Kind) -> Selection:
+    """Convert a filter output of the original; the area of interest is the box of its bounds.
 
     Parameters
     ----------
     document : mapping
-        As `is_original_selection` tells.
+        Document for which `is_original_selection` is True.
     kind : {"L1C", "L2A"}
-        Product level to read.
+        Product level of the scenes.
 
     Returns
     -------
     Selection
-        Covered, as the original writes no other; how well is not known (``uncovered`` 0).
+        Selection marked as covered, because the original writes no other; ``uncovered`` is 0.
 
     Raises
     ------
     RequestError
-        Where the bounds or a record cannot be used; says which field of which.
+        If the bounds or a record are invalid; the message names the record and the field.
     """
     records = document["selections"]
     items = _items(records, "selections", kind)
@@ -132,7 +132,7 @@ def selection_of_original(document: Mapping[str, Any], *, kind: Kind) -> Selecti
 
 
 def original_response(candidates: Candidates) -> dict[str, Any]:
-    """Write candidates as a query response of the original."""
+    """Convert candidates to a query response of the original."""
     return {
         "aoi": candidates.cloudbuster.aoi,
         "results": [_record(item) for item in candidates.features],
@@ -140,63 +140,38 @@ def original_response(candidates: Candidates) -> dict[str, Any]:
 
 
 def original_selection(selection: Selection) -> dict[str, Any]:
-    """Write a selection as a filter output of the original."""
+    """Convert a selection to a filter output of the original."""
     items = {item["id"]: item for item in selection.features}
     selections = [
         _record(items[entry.item_id]) | ({"backstop": True} if entry.backstop else {})
         for entry in selection.cloudbuster.entries
     ]
-    # Across the antimeridian the east is beyond 180: the original knew no other way.
+    # Across the antimeridian the east is over 180, the only notation that the original can read.
     return {"bounds": list(read_area(selection.cloudbuster.aoi).bounds), "selections": selections}
 
 
-def item_of_record(record: object, *, kind: Kind) -> Item:
-    """Make a STAC item of one record, as RasterFoundry sends it.
+def item_from_record(record: object, *, kind: Kind, field: str = "record") -> Item:
+    """Make a STAC item from a record of the original or of RasterFoundry.
 
     Parameters
     ----------
     record : JSON value
-        See this module's description.
+        Record as described for this module.
     kind : {"L1C", "L2A"}
-        Product level, whose files the item lists.
+        Product level whose files the item lists.
+    field : str
+        Name of the record in errors.
 
     Returns
     -------
     dict
-        It keeps its record in `ORIGINAL_PROPERTY`.
+        STAC item; it holds the record in `ORIGINAL_PROPERTY`.
 
     Raises
     ------
     RequestError
-        Where the record cannot be used; says which field.
+        If the record is invalid; the message names the field.
     """
-    return _item(record, "record", kind)
-
-
-def _items(records: object, field: str, kind: Kind) -> list[Item]:
-    if not isinstance(records, list):
-        msg = f"{field}: must be a list"
-        raise RequestError(msg)
-    items: list[Item] = []
-    names: dict[str, int] = {}
-    for index, record in enumerate(records):
-        item = _item(record, f"{field}[{index}]", kind)
-        name = item["id"]
-        names[name] = names.get(name, 0) + 1
-        # The original tells records apart by their place; an item id must say it.
-        items.append({**item, "id": f"{name}#{names[name]}"} if names[name] > 1 else item)
-    return items
-
-
-def _same_record(items: Sequence[Item] | Any, item: Item) -> str | None:  # noqa: ANN401
-    """Id of the item made of the same record; None where there is none."""
-    record = item["properties"][ORIGINAL_PROPERTY]
-    same = (known for known in items if known["properties"][ORIGINAL_PROPERTY] == record)
-    return next((known["id"] for known in same), None)
-
-
-def _item(record: object, field: str, kind: Kind) -> Item:
-    """Make a STAC item of a record."""
     if not isinstance(record, dict) or not isinstance(record.get("name"), str):
         msg = f"{field}: must be an object with a name"
         raise RequestError(msg)
@@ -205,21 +180,10 @@ def _item(record: object, field: str, kind: Kind) -> Item:
         msg = f"{field}.sceneMetadata: must be an object"
         raise RequestError(msg)
     footprint = record.get("dataFootprint")
-    # RasterFoundry's `createdAt` is when its database row was made; it keeps the acquisition in
-    # the metadata. Later versions of the original have the acquisition in `createdAt`.
+    # In records of RasterFoundry `createdAt` is the creation of the database row, and the metadata
+    # have the acquisition time. Later versions of the original have it in `createdAt`.
     acquired = metadata.get("timestamp") or record.get("createdAt")
     path = TILE_PATH.fullmatch(str(metadata.get("path", "")).strip("/"))
-    properties: dict[str, Any] = {
-        "datetime": acquired if isinstance(acquired, str) else None,
-        "constellation": "sentinel-2",
-        "eo:cloud_cover": _cloud_cover(metadata, field),
-        "s2:product_type": PRODUCT_TYPES[kind],
-    }
-    if isinstance(metadata.get("productName"), str):
-        properties["s2:product_uri"] = metadata["productName"]
-    if path:
-        properties["grid:code"] = f"MGRS-{int(path[1]):02d}{path[2]}{path[3]}"
-    kept = {key: value for key, value in record.items() if key != "backstop"}
     return {
         "type": "Feature",
         "stac_version": "1.0.0",
@@ -227,14 +191,54 @@ def _item(record: object, field: str, kind: Kind) -> Item:
         "id": record["name"],
         "geometry": footprint,
         "bbox": _bounds(footprint, field),
-        "properties": {**properties, ORIGINAL_PROPERTY: kept},
+        "properties": {
+            "datetime": acquired if isinstance(acquired, str) else None,
+            "constellation": "sentinel-2",
+            "eo:cloud_cover": _cloud_cover(metadata, field),
+            "s2:product_type": PRODUCT_TYPES[kind],
+            **_names(metadata, path),
+            ORIGINAL_PROPERTY: {key: record[key] for key in record if key != "backstop"},
+        },
         "links": [],
         "assets": _assets(path[0], kind, str(acquired)) if path else {},
     }
 
 
+def _items(records: object, field: str, kind: Kind) -> list[Item]:
+    """Make STAC items from a list of records; repeated names get a number."""
+    if not isinstance(records, list):
+        msg = f"{field}: must be a list"
+        raise RequestError(msg)
+    items: list[Item] = []
+    names: dict[str, int] = {}
+    for index, record in enumerate(records):
+        item = item_from_record(record, kind=kind, field=f"{field}[{index}]")
+        name = item["id"]
+        names[name] = names.get(name, 0) + 1
+        # The original identifies records by position, but item ids must be unique.
+        items.append({**item, "id": f"{name}#{names[name]}"} if names[name] > 1 else item)
+    return items
+
+
+def _same_record(items: Sequence[Item] | Any, item: Item) -> str | None:  # noqa: ANN401
+    """Id of the item that was made from the same record; None if there is none."""
+    record = item["properties"][ORIGINAL_PROPERTY]
+    same = (known for known in items if known["properties"][ORIGINAL_PROPERTY] == record)
+    return next((known["id"] for known in same), None)
+
+
+def _names(metadata: Record, path: re.Match[str] | None) -> dict[str, str]:
+    """Properties with the names of the product and of the tile, as far as they are known."""
+    names: dict[str, str] = {}
+    if isinstance(metadata.get("productName"), str):
+        names["s2:product_uri"] = metadata["productName"]
+    if path:
+        names["grid:code"] = f"MGRS-{int(path[1]):02d}{path[2]}{path[3]}"
+    return names
+
+
 def _cloud_cover(metadata: Record, field: str) -> float:
-    """Percent; one importer of RasterFoundry wrote it as text, the other as a number."""
+    """Cloud cover, percent; importers of RasterFoundry wrote it as text or as a number."""
     value = metadata.get("cloudyPixelPercentage")
     try:
         return float(value)  # type: ignore[arg-type]  # TypeError is what this is for
@@ -244,6 +248,7 @@ def _cloud_cover(metadata: Record, field: str) -> float:
 
 
 def _bounds(footprint: object, field: str) -> list[float]:
+    """Bounding box of a GeoJSON footprint."""
     try:
         bounds = shape(footprint).bounds if isinstance(footprint, dict) else ()
     except (ShapelyError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
@@ -256,6 +261,7 @@ def _bounds(footprint: object, field: str) -> list[float]:
 
 
 def _box(bounds: object) -> Geometry:
+    """GeoJSON polygon of the bounds of a filter output."""
     numbers = bounds if isinstance(bounds, list) else []
     if len(numbers) != 4 or not all(isinstance(number, int | float) for number in numbers):
         msg = "bounds: must be four numbers: west, south, east, north"
@@ -264,7 +270,7 @@ def _box(bounds: object) -> Geometry:
 
 
 def _assets(path: str, kind: Kind, acquired: str) -> dict[str, Any]:
-    """Bands and masks of a folder of the public buckets (facts of their layout)."""
+    """Assets of the bands and masks in a folder of the public buckets."""
     hrefs = {"cloud": f"{L2A_BUCKET}/{path}/qi/CLD_20m.jp2"}
     if kind == "L2A":
         hrefs["scl"] = f"{L2A_BUCKET}/{path}/R20m/SCL.jp2"
@@ -280,11 +286,11 @@ def _assets(path: str, kind: Kind, acquired: str) -> dict[str, Any]:
 
 
 def _record(item: Item) -> dict[str, Any]:
-    """Make the original's record of an item: the one that it was made of, else a new one."""
+    """Make a record from an item: the record it was made from, if there is one, or a new one."""
     properties = item["properties"]
-    kept = properties.get(ORIGINAL_PROPERTY)
-    if isinstance(kept, dict):
-        return dict(kept)
+    original = properties.get(ORIGINAL_PROPERTY)
+    if isinstance(original, dict):
+        return dict(original)
     cloud_cover = properties.get("eo:cloud_cover")
     return {
         "name": item["id"],
@@ -298,7 +304,7 @@ def _record(item: Item) -> dict[str, Any]:
 
 
 def _path(item: Item) -> str:
-    """Folder in the public buckets where an href tells it, else the folder of the bands."""
+    """Folder of an item in the public buckets, if an href contains it, else of its first asset."""
     links = [link for link in item.get("links") or [] if link.get("rel") == "self"]
     hrefs = [str(entry.get("href", "")) for entry in [*item["assets"].values(), *links]]
     matches = (TILE_PATH.search(href) for href in hrefs)

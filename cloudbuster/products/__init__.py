@@ -1,4 +1,4 @@
-"""What a merge writes: COGs, blocks and parts, preview, report and STAC item.
+"""Products of a merge: the blocks of a mosaic, its parts, COGs, preview, report and STAC item.
 
-Imported by merge; nothing here decides which scene gives a pixel.
+`merge` imports every module; the planning of merges on AWS imports `parts`.
 """

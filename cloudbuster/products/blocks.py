@@ -1,7 +1,7 @@
-"""The blocks of a mosaic: composed of gathered scenes, or read from parts that were merged before.
+"""Compose the blocks of a mosaic from gathered scenes.
 
-The classes of all scenes of a block are read first; they decide which scene gives which cell. Only
-then is reflectance read, and only of the scenes, and of the part of the block, that give something.
+For each block, the pixel classes of all scenes are read first and decide which scene provides each
+cell. Reflectance is then read only from the scenes that provide some, and only for those cells.
 """
 
 from collections import Counter
@@ -27,19 +27,18 @@ from cloudbuster.gathered.scene_raster import MAX_OPEN_SCENES, OpenScenes, Scene
 from cloudbuster.products.cog import BLOCK_SIZE
 from cloudbuster.storage.tiled_raster import NODATA
 
-UInt16Raster = UInt16Raster
 Pixels = Mapping[str, UInt16Raster]
-"""All bands of one block, uint16, shape (band, y, x), by raster: ``cloudless``, ``cloudy`` (both
-reflectance, then ``scene_index``) and ``quality``."""
+"""Pixels of one block by product, uint16, shape (band, y, x): ``cloudless`` and ``cloudy``
+(reflectance bands, then ``scene_index``) and ``quality``."""
 
 
 class MosaicBlocks(Protocol):
-    """Where the blocks of a mosaic, or of a window of one, come from.
+    """Source of the blocks of a mosaic, or of a window of one.
 
     Attributes
     ----------
     grid : Grid
-        Of the whole mosaic.
+        Grid of the whole mosaic.
     bands : tuple of str
         Reflectance bands.
     """
@@ -55,69 +54,63 @@ class MosaicBlocks(Protocol):
 
 
 class Tally:
-    """Counts cells while the blocks go by."""
+    """Counts the cells of a mosaic by state and by scene, block by block."""
 
     def __init__(self) -> None:
+        """Start with no cells."""
         self._states = np.zeros(len(State), dtype=np.int64)
-        self._given = np.zeros((2, np.iinfo(np.uint16).max + 1), dtype=np.int64)
+        # Cells by scene index: of clear cells, and of cells from the backstop.
+        self._scene_cells = np.zeros((2, np.iinfo(np.uint16).max + 1), dtype=np.int64)
 
     def add(self, pixels: Pixels) -> None:
-        """Count one block: the states of its cells, and the scenes that give them."""
+        """Count the cells of one block."""
         index, state = pixels["cloudless"][-1], pixels["quality"][-1]
         self._states += np.bincount(state.ravel(), minlength=len(State))
-        for backstop, wanted in ((False, State.CLEAR), (True, State.BACKSTOP)):
-            given = np.bincount(index[state == wanted], minlength=self._given.shape[1])
-            self._given[int(backstop)] += given
+        for backstop, counted in ((False, State.CLEAR), (True, State.BACKSTOP)):
+            cells = np.bincount(index[state == counted], minlength=self._scene_cells.shape[1])
+            self._scene_cells[int(backstop)] += cells
 
     def share(self, *states: State) -> float:
         """Share of all cells that are in one of ``states``."""
         return float(self._states[list(states)].sum() / self._states.sum())
 
-    def share_given(self, index: int, *, backstop: bool) -> float:
-        """Share of all cells that come from one scene, in the cloud-free mosaic."""
-        return float(self._given[int(backstop), index] / self._states.sum())
+    def scene_share(self, index: int, *, backstop: bool) -> float:
+        """Share of all cells of the cloud-free mosaic that one scene provides."""
+        return float(self._scene_cells[int(backstop), index] / self._states.sum())
 
 
 class SceneBlocks(OpenScenes):
-    """Blocks composed of gathered scenes, which have the same bands and one grid.
+    """Blocks composed from gathered scenes of one mosaic; see `MosaicBlocks`.
 
-    Use it as a context manager: it closes the scenes.
+    Use it as a context manager, which closes the scenes.
 
     Parameters
     ----------
     files : tuple of SceneFile
-        In order of preference.
+        Scenes in order of preference, also available as an attribute.
     composite : str
-        One of `COMPOSITES`.
+        Name of a composite in `COMPOSITES`.
     window : GridWindow or None
-        The part of the mosaic's grid that is wanted; None for all of it.
-
-    Attributes
-    ----------
-    files : tuple of SceneFile
-        As given.
-    grid : Grid
-        Of the whole mosaic.
-    bands : tuple of str
-        Reflectance bands.
+        Window of the mosaic's grid to compose; None composes all of it.
 
     Raises
     ------
     RasterError, GridError
-        Where a raster cannot be read, or the scenes are not of one mosaic.
+        If a raster cannot be read, or the scenes differ in their bands or grid.
     """
 
     def __init__(
         self, files: tuple[SceneFile, ...], composite: str, window: GridWindow | None = None
     ) -> None:
+        """Open the scenes and check that they have the same bands."""
         self.files = files
         self.grid = mosaic_grid(files)
         self._composite = composite
         self._window = window or self.grid.window
         super().__init__([file.path for file in files], self.grid, max_open=MAX_OPEN_SCENES)
-        self.bands = self.use(0).bands
+        self.bands = self.open_raster(0).bands
         for position, file in enumerate(files):
-            bands = self.use(position).bands
+            bands = self.open_raster(position).bands
             if bands != self.bands:
                 msg = (
                     f"{file.path}: bands {', '.join(bands)}, but {files[0].path.name} has "
@@ -136,13 +129,14 @@ class SceneBlocks(OpenScenes):
             yield window, self._compose(window)
 
     def _compose(self, window: GridWindow) -> Pixels:
+        """Compose one block."""
         shape = (window.height, window.width)
-        meeting = self.meeting(window)
+        positions = self.intersecting(window)
         best, backstop = COMPOSITES[self._composite](shape), COMPOSITES["first"](shape)
-        offers = Counter(self.files[position].acquisition for position in meeting)
-        counter = ObservationCounter(shape, dict(offers))
-        for position in meeting:
-            file, raster = self.files[position], self.use(position)
+        scene_counts = Counter(self.files[position].acquisition for position in positions)
+        counter = ObservationCounter(shape, dict(scene_counts))
+        for position in positions:
+            file, raster = self.files[position], self.open_raster(position)
             classes = raster.read_classes(window)
             counter.feed(file.acquisition, classes, counts_clear=not file.backstop)
             if file.backstop:
@@ -160,7 +154,21 @@ class SceneBlocks(OpenScenes):
     def _read_winners(
         self, window: GridWindow, best: BlockComposite, backstop: BlockComposite
     ) -> tuple[dict[str, UInt16Raster], UInt16Raster]:
-        """Reflectance and index of both mosaics, and the winners' distance to cloud."""
+        """Read the winning pixels of a block.
+
+        Parameters
+        ----------
+        window : GridWindow
+            Block in the mosaic's grid.
+        best, backstop : BlockComposite
+            Decide the scene of each cell of the cloud-free mosaic and of the backstop.
+
+        Returns
+        -------
+        dict of str to ndarray, ndarray
+            Reflectance and scene index of both mosaics, by product; and the distance of the
+            cloud-free mosaic's pixels to cloud in their scenes, metres, shape (y, x).
+        """
         shape = (len(self.bands) + 1, window.height, window.width)
         composites = {"cloudless": best, "cloudy": backstop}
         pixels = {key: np.zeros(shape, dtype=np.uint16) for key in composites}
@@ -168,22 +176,29 @@ class SceneBlocks(OpenScenes):
         for position in np.union1d(best.winner, backstop.winner):
             if position < 0:
                 continue
-            wanted = {key: chosen.winner == position for key, chosen in composites.items()}
-            part = _extent(wanted["cloudless"] | wanted["cloudy"])
+            won = {key: composite.winner == position for key, composite in composites.items()}
+            part = _extent(won["cloudless"] | won["cloudy"])
             rows, cols = part.slices
-            where_in_mosaic = part.shifted(window.row, window.col)
-            file, raster = self.files[position], self.use(position)
-            reflectance = raster.read_reflectance(where_in_mosaic)
-            for key, cells in wanted.items():
+            part_in_mosaic = part.shifted(window.row, window.col)
+            file, raster = self.files[position], self.open_raster(position)
+            reflectance = raster.read_reflectance(part_in_mosaic)
+            for key, cells in won.items():
                 _fill(pixels[key][:, rows, cols], reflectance, cells[rows, cols], file)
             if not file.backstop:
-                own = raster.read_cloud_distance(where_in_mosaic)
-                np.copyto(distance[rows, cols], own, where=wanted["cloudless"][rows, cols])
+                scene_distance = raster.read_cloud_distance(part_in_mosaic)
+                cells = won["cloudless"][rows, cols]
+                np.copyto(distance[rows, cols], scene_distance, where=cells)
         return pixels, distance
 
 
 def mosaic_grid(files: tuple[SceneFile, ...]) -> Grid:
-    """Grid that the records agree on; without records the union of the rasters."""
+    """Grid of a mosaic: that of the records, or the union of the rasters if there are none.
+
+    Raises
+    ------
+    GridError
+        If the records name different grids.
+    """
     known = [(file, file.record.grid) for file in files if file.record is not None]
     if not known:
         return _union_grid(files)
@@ -200,6 +215,7 @@ def mosaic_grid(files: tuple[SceneFile, ...]) -> Grid:
 
 
 def _union_grid(files: tuple[SceneFile, ...]) -> Grid:
+    """Smallest grid that holds all rasters, aligned to the first one."""
     with SceneRaster(files[0].path) as first:
         anchor = first.grid
     windows = []
@@ -213,7 +229,7 @@ def _union_grid(files: tuple[SceneFile, ...]) -> Grid:
 
 
 def _extent(cells: BoolRaster) -> GridWindow:
-    """Smallest window that holds all True cells; there is at least one."""
+    """Smallest window that holds all True cells, of which there must be one."""
     rows, cols = np.flatnonzero(cells.any(axis=1)), np.flatnonzero(cells.any(axis=0))
     return GridWindow(
         int(rows[0]), int(cols[0]), int(rows[-1] - rows[0] + 1), int(cols[-1] - cols[0] + 1)
@@ -223,9 +239,9 @@ def _extent(cells: BoolRaster) -> GridWindow:
 def _fill(
     target: UInt16Raster, reflectance: UInt16Raster, cells: BoolRaster, file: SceneFile
 ) -> None:
-    """Copy the cells of one scene, and its index, into a mosaic's block."""
+    """Copy the reflectance and the index of a scene into the cells of a block."""
     if (reflectance[:, cells] == NODATA).any():
-        msg = f"{file.path}: cells that count as seen hold no value; gather this scene again"
+        msg = f"{file.path}: observed cells have no value; gather this scene again"
         raise RasterError(msg)
     np.copyto(target[:-1], reflectance, where=cells)
     target[-1][cells] = file.index

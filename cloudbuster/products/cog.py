@@ -1,9 +1,9 @@
-"""Cloud-optimised GeoTIFFs, written block by block.
+"""Write cloud-optimised GeoTIFFs (COGs) block by block.
 
-GDAL's COG driver copies a finished raster and resamples the overviews of all bands alike. A mosaic
-needs two ways: reflectance is averaged, codes and scene indices are not. So the bands go into one
-scratch file for each way, overviews are built there, a VRT stacks the bands (and offers the
-overviews that all of them have), and the driver copies it with the overviews it finds.
+GDAL's COG driver copies a finished raster and resamples the overviews of all bands in the same way.
+A mosaic needs two ways: reflectance is averaged, codes and scene indices are not. The bands are
+therefore written to one scratch file for each way, with overviews. A VRT stacks the bands and their
+overviews, and the COG driver copies the VRT.
 """
 
 from collections.abc import Iterator, Sequence
@@ -32,10 +32,11 @@ from cloudbuster.storage.uri import output_error, replacing
 
 Overview = Literal["average", "nearest"]
 
-# Blocks of this many cells hold whole tiles: each tile is compressed once.
+# Side of the blocks in which mosaics are written, cells: whole tiles, so that each is compressed
+# once.
 BLOCK_SIZE = 2 * TILE_SIZE
 
-# Of what is written once and read once: fast beats small. Its size is not known, so BigTIFF.
+# Compression of scratch files, fast rather than small. Their size is unknown, hence BigTIFF.
 SCRATCH_COMPRESSION = {"compress": "ZSTD", "zstd_level": 1, "bigtiff": "YES"}
 
 _COG_OPTIONS: dict[str, str | int] = {
@@ -47,21 +48,21 @@ _COG_OPTIONS: dict[str, str | int] = {
     "BLOCKSIZE": TILE_SIZE,
     "BIGTIFF": "IF_SAFER",
     "SPARSE_OK": "YES",
-    # The bytes are the same with any number of threads.
+    # The number of threads does not change the bytes.
     "NUM_THREADS": "ALL_CPUS",
 }
 
 
 @dataclass(frozen=True)
 class CogBand:
-    """One band of a product.
+    """One band of a COG.
 
     Attributes
     ----------
     name : str
-        Its description in the file.
+        Description of the band in the file.
     overview : {"average", "nearest"}
-        How its overviews are made; ``average`` leaves nodata out, ``nearest`` invents no value.
+        Resampling of the overviews; ``average`` ignores nodata, ``nearest`` is for codes.
     """
 
     name: str
@@ -69,26 +70,27 @@ class CogBand:
 
 
 class CogWriter:
-    """Takes the blocks of a raster that becomes a COG; made by `open_cog_writer`."""
+    """Writes the blocks of a raster that becomes a COG; created by `open_cog_writer`."""
 
     def __init__(self, path: Path, parts: dict[Overview, tuple[list[int], Any]]) -> None:
+        """Keep the scratch datasets and the positions of their bands, by overview resampling."""
         self._path = path
         self._parts = parts
 
     def write(self, window: GridWindow, pixels: Raster) -> None:
-        """Write one block; one without any value is left out of the file.
+        """Write one block; empty blocks are left out of the file.
 
         Parameters
         ----------
         window : GridWindow
-            Of the raster's grid; best one of ``grid.blocks(BLOCK_SIZE)``.
+            Window in the grid of the raster, preferably one of ``grid.blocks(BLOCK_SIZE)``.
         pixels : ndarray of uint16, shape (band, y, x)
-            All bands. Not modified.
+            Pixels of all bands. Not modified.
 
         Raises
         ------
         OutputError, TryAgainError
-            Where the file cannot be written, or the disk is full.
+            If the file cannot be written, or the disk is full.
         """
         for positions, dataset in self._parts.values():
             part = pixels[positions]
@@ -101,29 +103,34 @@ class CogWriter:
 def open_cog_writer(
     path: Path, grid: Grid, bands: Sequence[CogBand], *, nodata: int | None
 ) -> Iterator[CogWriter]:
-    """Open a uint16 COG for writing; it appears whole, when the body succeeds, or not at all.
+    """Open a uint16 COG for writing; it replaces ``path`` once the body succeeds.
 
-    Tiles of 512 cells, DEFLATE with the horizontal predictor, overviews down to one tile, sparse.
-    The bytes depend on grid, bands and pixels alone. Scratch files lie beside ``path`` until the
-    end.
+    The COG has tiles of 512 cells, DEFLATE with the horizontal predictor, overviews down to one
+    tile, and no empty tiles. Its bytes depend only on the grid, bands and pixels. Scratch files are
+    kept beside ``path`` until the end.
 
     Parameters
     ----------
     path : Path
-        Where the COG will be.
+        Path of the COG.
     grid : Grid
-        Of the whole raster.
+        Grid of the raster.
     bands : sequence of CogBand
-        In order.
+        Bands in order.
     nodata : int or None
-        Value that means no data; None where 0 is a value like any other.
+        Nodata value; None if every value is valid.
+
+    Yields
+    ------
+    CogWriter
+        Takes the blocks.
 
     Raises
     ------
     OutputError
-        Where the folder or the file cannot be written.
+        If the folder or the file cannot be written.
     TryAgainError
-        Where the disk is full.
+        If the disk is full.
     """
     groups: dict[Overview, list[int]] = {}
     for position, band in enumerate(bands):
@@ -149,14 +156,14 @@ def open_cog_writer(
 
 @contextmanager
 def scratch_folder(target: Path) -> Iterator[Path]:
-    """Make a folder beside ``target`` that is gone, with all it holds, when the body ends.
+    """Create a temporary folder beside ``target``; it is deleted when the body ends.
 
     Raises
     ------
     OutputError
-        Where the folder cannot be made.
+        If the folder cannot be made.
     TryAgainError
-        Where the disk is full.
+        If the disk is full.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -173,11 +180,15 @@ def scratch_folder(target: Path) -> Iterator[Path]:
 
 
 def _scratch_profile(grid: Grid, band_count: int, nodata: int | None) -> dict[str, Any]:
+    """Creation options of a scratch file."""
     return {**raster_profile(grid, band_count), **SCRATCH_COMPRESSION, "nodata": nodata}
 
 
 def overview_factors(grid: Grid) -> list[int]:
-    """Powers of two by which a raster is reduced until it fits one tile (as GDAL's COG driver)."""
+    """Reduction factors of the overviews, as GDAL's COG driver has them.
+
+    They are the powers of two until the raster fits into one tile.
+    """
     factors = []
     factor = 2
     while max(grid.shape) * 2 / factor > TILE_SIZE:
@@ -187,6 +198,7 @@ def overview_factors(grid: Grid) -> list[int]:
 
 
 def _build_overviews(path: Path, grid: Grid, overview: Overview) -> None:
+    """Build the overviews of a scratch file in place."""
     factors = overview_factors(grid)
     if factors:
         with rasterio.open(path, "r+") as dataset:
@@ -196,7 +208,7 @@ def _build_overviews(path: Path, grid: Grid, overview: Overview) -> None:
 def _stacked_vrt(
     scratch: Path, grid: Grid, bands: Sequence[CogBand], groups: dict[Overview, list[int]]
 ) -> str:
-    """VRT of all bands in order; GDAL documents the format, rasterio has no writer for it."""
+    """VRT that stacks the bands of the scratch files in order (rasterio cannot write VRTs)."""
     with rasterio.open(scratch / f"{bands[0].overview}.tif") as first:
         wkt, nodata = first.crs.to_wkt(), first.nodata
     size = f'xSize="{grid.width}" ySize="{grid.height}"'
@@ -222,7 +234,7 @@ def _stacked_vrt(
 
 
 def _overview_elements(path: Path, grid: Grid, number: str) -> str:
-    """Name each overview: of itself a VRT leaves out those under 128 cells in either direction."""
+    """VRT elements of the overviews; without them GDAL ignores overviews of under 128 cells."""
     return "".join(
         f'<Overview><SourceFilename relativeToVRT="0">GTIFF_DIR:{directory}:'
         f"{escape(str(path.absolute()))}</SourceFilename>{number}</Overview>"

@@ -1,8 +1,8 @@
-"""Parts of a mosaic that were merged on different machines, on their way to one product.
+"""Parts of a mosaic that are merged on different machines and then joined into one product.
 
-A part is a rectangle of whole blocks of the mosaic's grid: three rasters with the bands of the
-three products, and a document that says of which scenes they were made. They are written once and
-read once, block by block; overviews and the layout of a COG come with the products.
+A part is a rectangle of whole blocks of the mosaic's grid. It consists of three rasters, with the
+bands of the three products, and of a document that lists the scenes they were merged from. Parts
+are plain GeoTIFFs without overviews, written once and read once, block by block.
 """
 
 from collections.abc import Iterator
@@ -23,15 +23,14 @@ from cloudbuster.products.cog import BLOCK_SIZE, SCRATCH_COMPRESSION
 from cloudbuster.products.stac_item import QUALITY_BANDS
 from cloudbuster.storage.documents import read_document
 from cloudbuster.storage.folders import input_folder
-from cloudbuster.storage.gdal_env import RASTER_ERRORS, writing
-from cloudbuster.storage.tiled_raster import check_written, raster_profile, rasterio_window
-from cloudbuster.storage.uri import replacing
+from cloudbuster.storage.gdal_env import RASTER_ERRORS
+from cloudbuster.storage.tiled_raster import open_raster_writer, raster_profile, rasterio_window
 
 KEYS = ("cloudless", "cloudy", "quality")
 
 
 class MergedPart(Document):
-    """What a part was made of: the ``.json`` beside its rasters."""
+    """Scenes and settings that a part was merged from: the ``.json`` beside its rasters."""
 
     schema_: Literal["cloudbuster.merged-part/1"] = Field(
         "cloudbuster.merged-part/1", alias="schema"
@@ -51,11 +50,11 @@ class Part:
     Attributes
     ----------
     name : str
-        Of the mosaic.
+        Name of the mosaic.
     number : int
-        From 1.
+        Number of the part, from 1.
     cells : int
-        Side of a part, a multiple of the blocks that a mosaic is merged in.
+        Side of a part in cells, a multiple of `BLOCK_SIZE`.
     """
 
     name: str
@@ -63,32 +62,33 @@ class Part:
     cells: int
 
     def __post_init__(self) -> None:
+        """Raise RequestError unless the parts are whole blocks."""
         if self.cells < 1 or self.cells % BLOCK_SIZE:
             msg = f"parts of {self.cells} cells; their side must be a multiple of {BLOCK_SIZE}"
             raise RequestError(msg)
 
     @property
     def document(self) -> str:
-        """File name of its document."""
+        """File name of the document."""
         return f"{self.name}-part-{self.number}.json"
 
     @property
     def rasters(self) -> dict[str, str]:
-        """File names of its rasters, by product."""
+        """File names of the rasters, by product."""
         return {key: f"{self.name}-part-{self.number}-{key}.tif" for key in KEYS}
 
     def window(self, grid: Grid) -> GridWindow:
-        """Its cells of the mosaic's grid; RequestError where there is no such part."""
+        """Window of the part in the mosaic's grid; raise RequestError if there is no such part."""
         windows = part_windows(grid, self.cells)
         if not 1 <= self.number <= len(windows):
             msg = f"part {self.number}; a mosaic of {grid.shape} cells has {len(windows)} parts"
             raise RequestError(msg)
         return windows[self.number - 1]
 
-    def described(
+    def make_document(
         self, records: tuple[SceneRecord, ...], bands: tuple[str, ...], composite: str
     ) -> MergedPart:
-        """Make the document of a part that was made of ``records``."""
+        """Make the document of the part, merged from the scenes of ``records``."""
         return MergedPart(
             number=self.number,
             cells=self.cells,
@@ -100,7 +100,7 @@ class Part:
 
 
 def part_windows(grid: Grid, cells: int) -> list[GridWindow]:
-    """Windows of the parts of ``cells`` by ``cells`` that tile a grid, row by row."""
+    """Windows of the parts of ``cells`` by ``cells`` cells that tile a grid, row by row."""
     return list(grid.blocks(cells))
 
 
@@ -117,73 +117,60 @@ def write_part(
     Parameters
     ----------
     source : MosaicBlocks
-        Gives the blocks of ``window``.
+        Source of the blocks of ``window``.
     window : GridWindow
-        The part's cells of the mosaic's grid.
+        Window of the part in the mosaic's grid.
     folder : Path
-        Where to.
+        Folder of the rasters.
     part : Part
-        Names the files.
+        The part, which names the files.
     on_event : callable, optional
-        Told of each block.
+        Progress callback; there is one event for each block.
 
     Raises
     ------
     OutputError, TryAgainError
-        Where a raster cannot be written, or the disk is full.
+        If a raster cannot be written, or the disk is full.
     """
     grid = source.grid.crop(window)
-    counts = {key: _band_count(key, source.bands) for key in KEYS}
-    # Until all rasters are new, no document says what they were made of.
+    # The document of an earlier merge must not describe a mixture of old and new rasters.
     (folder / part.document).unlink(missing_ok=True)
-    paths = {key: folder / name for key, name in part.rasters.items()}
-    with ExitStack() as finished, ExitStack() as stack:
+    with ExitStack() as stack:
         datasets: dict[str, Any] = {}
-        partials: list[Path] = []
-        for key, path in paths.items():
-            partials.append(finished.enter_context(replacing(path)))
-            stack.enter_context(writing(path))
-            profile = {**raster_profile(grid, counts[key]), **SCRATCH_COMPRESSION, "nodata": None}
-            datasets[key] = stack.enter_context(rasterio.open(partials[-1], "w", **profile))
+        for key, file_name in part.rasters.items():
+            profile = raster_profile(grid, _band_count(key, source.bands))
+            profile |= {**SCRATCH_COMPRESSION, "nodata": None}
+            writer = open_raster_writer(folder / file_name, profile)
+            datasets[key] = stack.enter_context(writer)
         for done, (block, pixels) in enumerate(source.blocks(), start=1):
-            own = rasterio_window(block.shifted(-window.row, -window.col))
+            block_in_part = rasterio_window(block.shifted(-window.row, -window.col))
             for key, dataset in datasets.items():
                 if pixels[key].any():
-                    dataset.write(pixels[key], window=own)
+                    dataset.write(pixels[key], window=block_in_part)
             emit(on_event, Event("merge", done, len(source), f"part {part.number}"))
-        stack.close()
-        for partial in partials:
-            with writing(partial):
-                check_written(partial)
 
 
 class PartBlocks:
-    """Blocks read from the parts of a mosaic, one part after the other.
+    """Blocks read from the parts of a mosaic, one part after the other; see `MosaicBlocks`.
 
     Parameters
     ----------
     uri : str
         Folder or prefix of the parts.
     name : str
-        Of the mosaic.
+        Name of the mosaic.
     cells : int
         Side of a part.
     records : tuple of SceneRecord
-        Of every scene, in order of preference.
+        Records of every scene, in order of preference.
     composite : str
-        How the parts must have been merged.
-
-    Attributes
-    ----------
-    grid : Grid
-        Of the whole mosaic.
-    bands : tuple of str
-        Reflectance bands.
+        Composite that the parts must have been merged with.
     """
 
     def __init__(
         self, uri: str, name: str, cells: int, records: tuple[SceneRecord, ...], composite: str
     ) -> None:
+        """Lay out the parts; they are opened one by one in `blocks`."""
         self.grid = records[0].grid.grid()
         self.bands = records[0].bands
         self._uri = uri
@@ -202,7 +189,7 @@ class PartBlocks:
         Raises
         ------
         RasterError
-            Where a part is missing, broken, or was made of other scenes.
+            If a part is missing, damaged, or was merged from other scenes.
         """
         for part in self._parts:
             wanted = {part.document, *part.rasters.values()}
@@ -211,47 +198,51 @@ class PartBlocks:
                 yield from self._read(folder, part)
 
     def _check(self, path: Path, part: Part) -> None:
+        """Raise RasterError unless the document of a part fits the scenes and settings."""
         if not path.is_file():
             msg = f"{path.name}: missing; merge this part again"
             raise RasterError(msg)
         known = read_document(str(path), MergedPart)
         if known.cells != part.cells:
-            msg = f"{path.name} is of parts of {known.cells} cells, not {part.cells}; merge again"
+            msg = f"{path.name}: parts of {known.cells} cells, not {part.cells}; merge again"
             raise RasterError(msg)
-        if known != part.described(self._records, self.bands, self._composite):
-            msg = f"{path.name} was merged of other scenes than these; merge this part again"
+        if known != part.make_document(self._records, self.bands, self._composite):
+            msg = f"{path.name} was merged from other scenes than these; merge this part again"
             raise RasterError(msg)
 
     def _read(self, folder: Path, part: Part) -> Iterator[tuple[GridWindow, Pixels]]:
+        """Yield the blocks of one part, with their windows in the mosaic's grid."""
         window = part.window(self.grid)
         with ExitStack() as stack:
             grid = self.grid.crop(window)
             datasets = {
-                key: stack.enter_context(_opened(folder / file, grid, _band_count(key, self.bands)))
+                key: stack.enter_context(_open(folder / file, grid, _band_count(key, self.bands)))
                 for key, file in part.rasters.items()
             }
             for block in self.grid.crop(window).blocks(BLOCK_SIZE):
-                own = rasterio_window(block)
+                cells = rasterio_window(block)
                 try:
-                    pixels = {key: dataset.read(window=own) for key, dataset in datasets.items()}
+                    pixels = {key: dataset.read(window=cells) for key, dataset in datasets.items()}
                 except RASTER_ERRORS as error:
-                    msg = f"part {part.number}: a raster is broken; merge this part again"
+                    msg = f"part {part.number}: a raster is damaged; merge this part again"
                     raise RasterError(msg) from error
                 yield block.shifted(window.row, window.col), pixels
 
 
 def _band_count(key: str, bands: tuple[str, ...]) -> int:
+    """Count of the bands of a product; mosaics have the reflectance bands and the scene index."""
     return len(QUALITY_BANDS) if key == "quality" else len(bands) + 1
 
 
-def _opened(path: Path, grid: Grid, count: int) -> Any:  # noqa: ANN401 -- rasterio is untyped
+def _open(path: Path, grid: Grid, count: int) -> Any:  # noqa: ANN401 -- rasterio is untyped
+    """Open a raster of a part, and check its grid and number of bands."""
     try:
         dataset = rasterio.open(path, driver="GTiff")
     except RASTER_ERRORS as error:
-        msg = f"{path.name}: missing or broken; merge this part again"
+        msg = f"{path.name}: missing or damaged; merge this part again"
         raise RasterError(msg) from error
     if (dataset.shape, dataset.count) != (grid.shape, count) or dataset.transform != grid.transform:
         dataset.close()
-        msg = f"{path.name} is no raster of this part; merge this part again"
+        msg = f"{path.name} is not a raster of this part; merge this part again"
         raise RasterError(msg)
     return dataset

@@ -1,4 +1,4 @@
-"""A mosaic as a small picture."""
+"""Make the preview of a mosaic: a small true-colour PNG."""
 
 import warnings
 from pathlib import Path
@@ -13,31 +13,29 @@ from cloudbuster.core.arrays import Raster, UInt8Raster
 from cloudbuster.storage.gdal_env import writing
 from cloudbuster.storage.uri import write_bytes
 
-# Pixels of the longest side.
+# Longest side of the preview, pixels.
 MAX_SIZE = 1024
 TRUE_COLOUR = ("B04", "B03", "B02")
-# Shares of the valid pixels that become black and white: haze and a few bright roofs do not decide.
+# Percentiles of the valid pixels that become black and white, so that haze and a few bright roofs
+# do not determine the contrast.
 DARK_PERCENTILE = 1.0
 BRIGHT_PERCENTILE = 98.0
-# Land is dark in reflectance: the mid tones are lifted as a screen shows them.
+# Land reflects little, so the mid tones are brightened.
 GAMMA = 1.6
-# DN. A scene without contrast (open water, snow) keeps at least this range: it stays flat.
+# Minimum range between black and white, DN, so that open water and snow are not exaggerated.
 MIN_RANGE_DN = 500.0
-
-UInt8Raster = UInt8Raster
 
 
 def stretch(reflectance: Raster) -> UInt8Raster:
     """Stretch three bands of reflectance into a picture.
 
-    Each band's first percentile becomes black (which removes the haze that differs by band); the
-    98th percentile of all three together becomes white, the same for all, so that the balance of
-    the colours stays; then gamma 1.6.
+    The first percentile of each band becomes black, which removes haze, and the 98th percentile of
+    the three bands together becomes white, which keeps the colour balance. Then gamma is applied.
 
     Parameters
     ----------
     reflectance : ndarray of uint16, shape (3, y, x)
-        Harmonised digital numbers, red, green, blue; 0 is nodata. Not modified.
+        Harmonised DN of red, green and blue; 0 is nodata. Not modified.
 
     Returns
     -------
@@ -58,21 +56,21 @@ def stretch(reflectance: Raster) -> UInt8Raster:
 
 
 def preview_shape(height: int, width: int) -> tuple[int, int]:
-    """Shape of the preview of a raster: its own, or the longest side `MAX_SIZE`."""
+    """(rows, columns) of the preview of a raster, reduced to `MAX_SIZE` on its longest side."""
     scale = min(1.0, MAX_SIZE / max(height, width))
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
 def write_preview(mosaic: Path, target: Path) -> tuple[int, int]:
-    """Write the true colour preview of a mosaic.
+    """Write the true-colour preview of a mosaic.
 
     Parameters
     ----------
     mosaic : Path
-        Raster with described bands; read reduced, through its overviews. Without B04, B03 and B02
-        its first band is shown in grey.
+        Raster with band descriptions, of which an overview is read. Without B04, B03 and B02 its
+        first band is shown in grey.
     target : Path
-        PNG to write, 8 bit, transparent where there is no data.
+        Path of the PNG: 8 bit, transparent where there is no data.
 
     Returns
     -------
@@ -82,7 +80,7 @@ def write_preview(mosaic: Path, target: Path) -> tuple[int, int]:
     Raises
     ------
     OutputError, TryAgainError
-        Where the file cannot be written, or the disk is full.
+        If the file cannot be written, or the disk is full.
     """
     with rasterio.open(mosaic) as dataset:
         named = {name: number for number, name in enumerate(dataset.descriptions, start=1)}
@@ -93,13 +91,13 @@ def write_preview(mosaic: Path, target: Path) -> tuple[int, int]:
             numbers, out_shape=(3, *shape), resampling=Resampling.average, masked=False
         )
     with writing(target):
-        content = png_of(stretch(reflectance))
+        content = encode_png(stretch(reflectance))
     write_bytes(str(target), content)
     return shape
 
 
-def png_of(picture: UInt8Raster) -> bytes:
-    """Make a PNG of a picture.
+def encode_png(picture: UInt8Raster) -> bytes:
+    """Encode a picture as PNG.
 
     Parameters
     ----------
@@ -109,12 +107,12 @@ def png_of(picture: UInt8Raster) -> bytes:
     Returns
     -------
     bytes
-        Content of the file.
+        Content of the PNG file.
     """
     count, height, width = picture.shape
     size = {"width": width, "height": height, "count": count}
     with warnings.catch_warnings(), MemoryFile() as memory:
-        # A picture has no place on the ground, on purpose.
+        # The picture is not georeferenced, on purpose.
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         with memory.open(driver="PNG", dtype="uint8", **size) as png:
             png.write(picture)

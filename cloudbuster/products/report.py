@@ -1,7 +1,7 @@
-"""A mosaic explained on one page: what it covers, and which scene gave what.
+"""Write the report of a mosaic: an HTML page with its coverage, maps and scenes.
 
-The page is one HTML file that needs nothing else: the pictures lie in it, there is no script. The
-same mosaic gives the same bytes.
+The page embeds its pictures, and has no scripts and no links to other files. The same mosaic gives
+the same bytes.
 """
 
 import base64
@@ -21,18 +21,18 @@ from cloudbuster.core.arrays import Raster
 from cloudbuster.core.composite import State
 from cloudbuster.errors import redacted
 from cloudbuster.models import Assessment
-from cloudbuster.products.preview import png_of, preview_shape
+from cloudbuster.products.preview import encode_png, preview_shape
 from cloudbuster.products.stac_item import QUALITY_BANDS, MosaicDescription, MosaicScene
 from cloudbuster.storage.uri import write_bytes
 
-# Colours that people with any colour vision tell apart (Okabe and Ito 2008).
+# Colours that can be distinguished with any colour vision (Okabe and Ito 2008).
 STATES: dict[State, tuple[str, str]] = {
     State.CLEAR: ("seen clear", "#56b4e9"),
     State.BACKSTOP: ("never clear; filled from the backstop", "#e69f00"),
     State.NEVER_CLEAR: ("seen, but never clear, and not filled", "#d55e00"),
     State.NEVER_OBSERVED: ("never observed", "#999999"),
 }
-# Neighbours among the indices get hues far apart: the golden section of the circle.
+# Step of the hue from one scene index to the next: the golden ratio spreads neighbours apart.
 HUE_STEP = 0.618034
 LIGHTNESS = (0.45, 0.65, 0.55)
 SATURATION = 0.6
@@ -42,12 +42,14 @@ Colour = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class ReportFiles:
-    """The products that the page shows.
+    """Products that the report shows.
 
     Attributes
     ----------
-    cloudless, quality, preview : Path
-        Rasters of the mosaic, and its picture.
+    cloudless, quality : Path
+        Rasters of the mosaic.
+    preview : Path
+        PNG of the mosaic.
     """
 
     cloudless: Path
@@ -62,23 +64,23 @@ def write_report(
     *,
     assessment: Assessment | None = None,
 ) -> None:
-    """Write the page of a mosaic, whole or not at all.
+    """Write the report of a mosaic, whole or not at all.
 
     Parameters
     ----------
     mosaic : MosaicDescription
-        What its item says.
+        Description of the mosaic, as in its STAC item.
     files : ReportFiles
-        Its products.
+        Products of the mosaic.
     uri : str
-        Where to.
+        Path or URI of the report.
     assessment : Assessment, optional
-        What the scenes cover of the area that was asked for.
+        Coverage of the requested area by the scenes.
 
     Raises
     ------
     OutputError, TryAgainError
-        Where the file cannot be written, or the disk is full.
+        If the file cannot be written, or the disk is full.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("cloudbuster.products", "templates"),
@@ -87,35 +89,35 @@ def write_report(
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters["percent"] = percent
-    environment.filters["area"] = area
+    environment.filters["percent"] = format_percent
+    environment.filters["area"] = format_area
     page = environment.get_template("report.html").render(
         mosaic=mosaic,
         assessment=assessment,
         pictures=_pictures(files),
         states=_state_rows(mosaic),
-        scenes=[_scene_row(scene) for scene in mosaic.scenes],
-        period=_period(mosaic),
-        request=_request(mosaic),
+        scenes=[_table_row(scene) for scene in mosaic.scenes],
+        period=_days(mosaic),
+        request=_request_text(mosaic),
     )
     write_bytes(uri, page.encode())
 
 
 def scene_colour(index: int) -> Colour:
-    """Colour of a scene on the map and in the table: red, green, blue, 0 to 255."""
+    """Colour of a scene on the map and in the table: red, green and blue, 0 to 255."""
     hue = (index * HUE_STEP) % 1
     rgb = colorsys.hls_to_rgb(hue, LIGHTNESS[index % len(LIGHTNESS)], SATURATION)
     red, green, blue = (round(255 * part) for part in rgb)
     return red, green, blue
 
 
-def area(km2: float) -> str:
-    """Write an area: four digits that mean something, and no power of ten."""
+def format_area(km2: float) -> str:
+    """Format an area with four significant digits or as whole km², never with an exponent."""
     return f"{km2:.4g}" if km2 < 1000 else f"{km2:,.0f}"
 
 
-def percent(share: float) -> str:
-    """Write a share in percent; 0 and 100 only where it is exactly that."""
+def format_percent(share: float) -> str:
+    """Format a share as a percentage; only exact shares are shown as 0 % and 100 %."""
     value = 100 * share
     if value in (0, 100):
         return f"{value:.0f} %"
@@ -125,6 +127,7 @@ def percent(share: float) -> str:
 
 
 def _state_rows(mosaic: MosaicDescription) -> list[dict[str, Any]]:
+    """Rows of the legend: the share and colour of each state of a cell."""
     shares = {
         State.CLEAR: mosaic.clear_fraction,
         State.BACKSTOP: mosaic.backstop_fraction,
@@ -137,7 +140,8 @@ def _state_rows(mosaic: MosaicDescription) -> list[dict[str, Any]]:
     ]
 
 
-def _scene_row(scene: MosaicScene) -> dict[str, Any]:
+def _table_row(scene: MosaicScene) -> dict[str, Any]:
+    """Row of the scene table."""
     return {
         "index": scene.index,
         "colour": "#{:02x}{:02x}{:02x}".format(*scene_colour(scene.index)),
@@ -147,16 +151,14 @@ def _scene_row(scene: MosaicScene) -> dict[str, Any]:
     }
 
 
-def _period(mosaic: MosaicDescription) -> tuple[str, str] | None:
-    """First and last day of the scenes; None where no document tells."""
-    times = [
-        scene.record.acquired for scene in mosaic.scenes if scene.record and scene.record.acquired
-    ]
-    return (f"{min(times):%Y-%m-%d}", f"{max(times):%Y-%m-%d}") if times else None
+def _days(mosaic: MosaicDescription) -> tuple[str, str] | None:
+    """First and last day of the scenes; None if no acquisition time is known."""
+    times = mosaic.acquisition_times
+    return (f"{times[0]:%Y-%m-%d}", f"{times[-1]:%Y-%m-%d}") if times else None
 
 
-def _request(mosaic: MosaicDescription) -> str | None:
-    """Give the request as text, without what changes no pixel."""
+def _request_text(mosaic: MosaicDescription) -> str | None:
+    """Request as JSON text, redacted, without the fields that have no influence on pixels."""
     if mosaic.request is None:
         return None
     content = mosaic.request.model_dump(
@@ -166,20 +168,20 @@ def _request(mosaic: MosaicDescription) -> str | None:
 
 
 def _pictures(files: ReportFiles) -> dict[str, str]:
-    """Pictures as data URIs: the preview, the states, the scenes."""
-    state = _reduced(files.quality, list(QUALITY_BANDS).index("state") + 1)
-    index = _reduced(files.cloudless, -1)
-    known = {int(code): _rgb(colour) for code, (_, colour) in STATES.items()}
-    scenes = {int(number): scene_colour(int(number)) for number in np.unique(index) if number}
+    """Make data URIs of the pictures: the preview, and the maps of states and of scenes."""
+    states = _read_reduced(files.quality, list(QUALITY_BANDS).index("state") + 1)
+    indices = _read_reduced(files.cloudless, -1)
+    state_colours = {int(code): _rgb(colour) for code, (_, colour) in STATES.items()}
+    scene_colours = {int(code): scene_colour(int(code)) for code in np.unique(indices) if code}
     return {
         "preview": _data_uri(files.preview.read_bytes()),
-        "states": _data_uri(_png(state, known)),
-        "scenes": _data_uri(_png(index, scenes)),
+        "states": _data_uri(_paint(states, state_colours)),
+        "scenes": _data_uri(_paint(indices, scene_colours)),
     }
 
 
-def _reduced(path: Path, band: int) -> Raster:
-    """Read a band of codes as large as the preview: the nearest ones, none invented."""
+def _read_reduced(path: Path, band: int) -> Raster:
+    """Read a band of codes at the size of the preview, by nearest neighbour; -1 is the last."""
     with rasterio.open(path) as dataset:
         number = dataset.count if band < 0 else band
         shape = preview_shape(dataset.height, dataset.width)
@@ -188,19 +190,21 @@ def _reduced(path: Path, band: int) -> Raster:
 
 
 def _rgb(colour: str) -> Colour:
+    """Parse a colour such as ``#56b4e9``."""
     red, green, blue = bytes.fromhex(colour.removeprefix("#"))
     return red, green, blue
 
 
-def _png(codes: Raster, colours: Mapping[int, Colour]) -> bytes:
-    """Paint codes; those without a colour are transparent."""
+def _paint(codes: Raster, colours: Mapping[int, Colour]) -> bytes:
+    """Make a PNG of codes by their colours; codes without a colour are transparent."""
     picture = np.zeros((4, *codes.shape), dtype=np.uint8)
     for code, colour in colours.items():
         cells = codes == code
         for channel, value in enumerate((*colour, 255)):
             picture[channel][cells] = value
-    return png_of(picture)
+    return encode_png(picture)
 
 
 def _data_uri(png: bytes) -> str:
+    """Make the data URI of a PNG."""
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"

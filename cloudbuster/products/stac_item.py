@@ -1,7 +1,8 @@
-"""The STAC item of a mosaic: what it is made of, and how to read it.
+"""Make the STAC item of a mosaic.
 
-Bands are told by ``eo:bands`` and ``raster:bands`` v1.1 (odc-stac misreads the ``bands`` of STAC
-1.1 in an asset of several bands). Nothing in an item depends on when or where it was made.
+Bands are described by ``eo:bands`` and ``raster:bands`` v1.1, because odc-stac misreads the
+``bands`` of STAC 1.1 in assets of several bands. The content of an item does not depend on when or
+where it is made.
 """
 
 import math
@@ -41,13 +42,14 @@ QUALITY_BANDS = {
     "as 3000; 0 for a backstop, for none and where unknown",
     "state": "0 never observed, 1 never clear and no backstop, 2 backstop, 3 clear",
 }
-# Life of the mission, for scenes that nobody dated: launch of Sentinel-2A, and no end in sight.
+# Period of a mosaic without any date: from the launch of Sentinel-2A to a distant future.
 MISSION = (datetime(2015, 6, 23, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
-# Of the longest edge of a footprint: that of a 110 km tile bends by less than 1 m in between.
+# Segments of the longest edge of a footprint: between them the projected edge of a 110 km tile is
+# off by less than 1 m.
 SEGMENTS_PER_EDGE = 16
-# Decimals of longitude and latitude: a centimetre.
+# Decimals of longitude and latitude: about a centimetre.
 DEGREE_DECIMALS = 7
-# Metres of one radian on the ground (semi-major axis of WGS 84).
+# Length of one radian on the ground, metres (semi-major axis of WGS 84).
 EARTH_RADIUS_M = 6_378_137.0
 
 
@@ -58,13 +60,13 @@ class MosaicScene:
     Attributes
     ----------
     index : int
-        As in the band ``scene_index``.
+        Value of the band ``scene_index`` for this scene.
     backstop : bool
         Whether its pixels are unmasked.
     share : float
-        Share of the mosaic's cells that it gives.
+        Share of the mosaic's cells that it provides.
     record : SceneRecord or None
-        What is known of it.
+        Record of the scene, if there is one.
     """
 
     index: int
@@ -75,30 +77,30 @@ class MosaicScene:
 
 @dataclass(frozen=True)
 class MosaicDescription:
-    """Everything that the item of a mosaic says.
+    """Description of a mosaic for its STAC item and its report.
 
     Attributes
     ----------
     name : str
-        Of the mosaic, and id of the item.
+        Name of the mosaic and id of the item.
     grid : Grid
-        Of its rasters.
+        Grid of the rasters.
     bands : tuple of str
         Reflectance bands.
     composite : str
-        How a pixel was chosen.
+        Name of the composite.
     scenes : tuple of MosaicScene
-        All scenes that were merged, whether or not they give a pixel.
+        All merged scenes, including those that provide no pixel.
     clear_fraction, backstop_fraction, hole_fraction : float
         Shares of the grid's cells; they add up to 1.
     never_observed_fraction : float
-        The part of the holes that no scene saw.
+        Share of the grid's cells that no scene observed; part of the holes.
     cloudless, cloudy, quality, preview, report : str
-        File names, beside the item.
+        File names of the products, in the folder of the item.
     preview_shape : tuple of int
         (rows, columns) of the preview.
     request : MosaicRequest or None
-        What was asked for.
+        Request that the mosaic was made for.
     """
 
     name: str
@@ -118,19 +120,25 @@ class MosaicDescription:
     preview_shape: tuple[int, int]
     request: MosaicRequest | None = None
 
+    @property
+    def acquisition_times(self) -> list[datetime]:
+        """Known acquisition times of the scenes, ascending."""
+        records = (scene.record for scene in self.scenes)
+        return sorted(record.acquired for record in records if record and record.acquired)
+
 
 def mosaic_item(mosaic: MosaicDescription) -> pystac.Item:
-    """Make the STAC item of a mosaic; hrefs are relative to the item.
+    """Make the STAC item of a mosaic, with hrefs relative to the item.
 
     Parameters
     ----------
     mosaic : MosaicDescription
-        What to say.
+        Description of the mosaic.
 
     Returns
     -------
     pystac.Item
-        With extensions eo 1.1, projection 1.1, raster 1.1 and processing 1.2.
+        Item with the extensions eo 1.1, projection 1.1, raster 1.1 and processing 1.2.
     """
     geometry, bbox = lonlat_footprint(mosaic.grid)
     start, end = _period(mosaic)
@@ -152,12 +160,12 @@ def mosaic_item(mosaic: MosaicDescription) -> pystac.Item:
 
 
 def write_item(item: pystac.Item, uri: str) -> None:
-    """Write an item as indented JSON, whole or not at all, without a link to itself.
+    """Write an item as indented JSON without a self link, whole or not at all.
 
     Raises
     ------
     OutputError, TryAgainError
-        Where the file cannot be written, or the disk is full.
+        If the file cannot be written, or the disk is full.
     """
     content = item.to_dict(include_self_link=False, transform_hrefs=False)
     write_bytes(uri, orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
@@ -169,28 +177,17 @@ def lonlat_footprint(grid: Grid) -> tuple[dict[str, Any], list[float]]:
     Parameters
     ----------
     grid : Grid
-        In any CRS.
+        Grid in any CRS.
 
     Returns
     -------
     geometry : dict
-        GeoJSON polygon, counter-clockwise; two polygons where it crosses the antimeridian
-        (RFC 7946, section 3.1.9); round a pole it reaches up to it.
+        GeoJSON polygon, counter-clockwise; two polygons if it crosses the antimeridian (RFC 7946,
+        section 3.1.9). Around a pole it extends to the pole.
     bbox : list of float
         (west, south, east, north); west is greater than east across the antimeridian.
     """
-    outline = shapely.box(*grid.bounds)
-    step = max(grid.x_size * grid.width, grid.y_size * grid.height) / SEGMENTS_PER_EDGE
-    x, y = shapely.get_coordinates(shapely.segmentize(outline, step)).T
-    lon, lat = pyproj.Transformer.from_crs(grid.crs, "OGC:CRS84", always_xy=True).transform(x, y)
-    # Neighbours on the outline are close: a jump of 360 degrees is the antimeridian.
-    lon = np.unwrap(lon, period=360)
-    if abs(lon[-1] - lon[0]) > 180:
-        # The outline goes round a pole: the area reaches up to it along the last meridian.
-        pole = math.copysign(90.0, lat.mean())
-        lon, lat = np.append(lon, [lon[-1], lon[0]]), np.append(lat, [pole, pole])
-    lon -= 360 * np.floor((lon.min() + 180) / 360)
-    polygon = shapely.Polygon(np.round(np.column_stack([lon, lat]), DEGREE_DECIMALS))
+    polygon = _unwrapped_outline(grid)
     bbox = [float(value) for value in polygon.bounds]
     halves = [orient(polygon)]
     if bbox[2] > 180:
@@ -204,17 +201,31 @@ def lonlat_footprint(grid: Grid) -> tuple[dict[str, Any], list[float]]:
         ]
     footprint = halves[0] if len(halves) == 1 else shapely.MultiPolygon(halves)
     if bbox[2] - bbox[0] == 360:
-        # Round a pole the halves meet at the meridian of the outline's first point as well.
+        # Around a pole, the halves also meet at the meridian of the outline's first point.
         footprint = orient(shapely.union_all(halves, grid_size=10**-DEGREE_DECIMALS))
     geometry: dict[str, Any] = orjson.loads(shapely.to_geojson(footprint))
     return geometry, bbox
 
 
+def _unwrapped_outline(grid: Grid) -> shapely.Polygon:
+    """Outline of a grid in degrees, with continuous longitudes that start in -180 to 180."""
+    outline = shapely.box(*grid.bounds)
+    step = max(grid.x_size * grid.width, grid.y_size * grid.height) / SEGMENTS_PER_EDGE
+    x, y = shapely.get_coordinates(shapely.segmentize(outline, step)).T
+    lon, lat = pyproj.Transformer.from_crs(grid.crs, "OGC:CRS84", always_xy=True).transform(x, y)
+    # Consecutive points are close to each other, so a jump of 360 degrees is the antimeridian.
+    lon = np.unwrap(lon, period=360)
+    if abs(lon[-1] - lon[0]) > 180:
+        # The outline encloses a pole: extend it to the pole along the last meridian.
+        pole = math.copysign(90.0, lat.mean())
+        lon, lat = np.append(lon, [lon[-1], lon[0]]), np.append(lat, [pole, pole])
+    lon -= 360 * np.floor((lon.min() + 180) / 360)
+    return shapely.Polygon(np.round(np.column_stack([lon, lat]), DEGREE_DECIMALS))
+
+
 def _period(mosaic: MosaicDescription) -> tuple[datetime, datetime]:
-    """First and last acquisition; without any date the period asked for, else the mission's."""
-    times = sorted(
-        scene.record.acquired for scene in mosaic.scenes if scene.record and scene.record.acquired
-    )
+    """Period of the scenes; without dates that of the request, or else that of the mission."""
+    times = mosaic.acquisition_times
     if times:
         return times[0], times[-1]
     if mosaic.request is None:
@@ -228,7 +239,7 @@ def _period(mosaic: MosaicDescription) -> tuple[datetime, datetime]:
 
 
 def _properties(mosaic: MosaicDescription) -> dict[str, Any]:
-    """Properties of the mosaic's item: what it is, how it was made, and of which scenes."""
+    """Properties of the item: the mosaic, its processing, its scenes and its request."""
     properties = {
         "title": f"Cloud-free Sentinel-2 mosaic {mosaic.name}",
         "constellation": "sentinel-2",
@@ -247,20 +258,21 @@ def _properties(mosaic: MosaicDescription) -> dict[str, Any]:
         "cloudbuster:scenes": [_scene_row(scene) for scene in mosaic.scenes],
     }
     if mosaic.request is not None:
-        # Whoever gets the mosaic gets the item: keys that the request was read with stay here.
+        # Items are passed on with the mosaic, so signatures and keys in addresses are removed.
         text = redacted(mosaic.request.model_dump_json(by_alias=True))
         properties["cloudbuster:request"] = orjson.loads(text)
     return properties
 
 
 def gsd_m(grid: Grid) -> float:
-    """Size of a cell in y, metres."""
+    """Height of a cell, metres; degrees are converted along a meridian."""
     crs = pyproj.CRS.from_user_input(grid.crs)
     factor = crs.axis_info[0].unit_conversion_factor
     return round(grid.y_size * factor * (EARTH_RADIUS_M if crs.is_geographic else 1.0), 3)
 
 
 def _projection(crs: str) -> dict[str, Any]:
+    """Fields of the projection extension for a CRS: its EPSG code, or else its WKT."""
     parsed = pyproj.CRS.from_user_input(crs)
     authority = parsed.to_authority(min_confidence=100)
     if authority and authority[0] == "EPSG":
@@ -269,7 +281,7 @@ def _projection(crs: str) -> dict[str, Any]:
 
 
 def _placing(grid: Grid, shape: tuple[int, int] | None = None) -> dict[str, Any]:
-    """Shape and transform of the grid, or of a picture of it."""
+    """Fields of the projection extension for a grid, or for a picture of it of another shape."""
     rows, cols = shape or grid.shape
     x_size, y_size = grid.x_size * grid.width / cols, grid.y_size * grid.height / rows
     return {
@@ -279,7 +291,7 @@ def _placing(grid: Grid, shape: tuple[int, int] | None = None) -> dict[str, Any]
 
 
 def _scene_row(scene: MosaicScene) -> dict[str, Any]:
-    """Row of the scene table; short where the scene came without a record."""
+    """Row of the scene table; a scene without a record has only the first three fields."""
     record = scene.record
     row: dict[str, Any] = {
         "index": scene.index,
@@ -307,8 +319,8 @@ def _scene_row(scene: MosaicScene) -> dict[str, Any]:
 
 
 def _assets(mosaic: MosaicDescription) -> dict[str, pystac.Asset]:
-    """Describe each product by its bands."""
-    # The cloudless asset comes first: readers that look a band up by its name take the first one.
+    """Assets of the products, with the descriptions of their bands."""
+    # The cloudless asset comes first: some readers use the first asset that has a band's name.
     spectral = [*(_eo_band(name) for name in mosaic.bands), _index_band()]
     gsd = gsd_m(mosaic.grid)
     reflectance = {
@@ -351,6 +363,7 @@ def _assets(mosaic: MosaicDescription) -> dict[str, pystac.Asset]:
 def _cog(
     name: str, title: str, eo_bands: list[dict[str, Any]], raster_bands: list[dict[str, Any]]
 ) -> pystac.Asset:
+    """Make the asset of a COG."""
     return pystac.Asset(
         f"./{name}",
         title=title,
@@ -361,6 +374,7 @@ def _cog(
 
 
 def _eo_band(name: str) -> dict[str, Any]:
+    """Entry of ``eo:bands`` for a reflectance band; a band of the original may be unknown."""
     band = BANDS.get(name)
     if band is None:
         return {"name": name}
@@ -373,6 +387,7 @@ def _eo_band(name: str) -> dict[str, Any]:
 
 
 def _index_band() -> dict[str, Any]:
+    """Entry of ``eo:bands`` for the band of scene indices."""
     return {
         "name": SCENE_INDEX_BAND,
         "description": "index of the pixel's scene in cloudbuster:scenes, 0 for none",
@@ -380,7 +395,7 @@ def _index_band() -> dict[str, Any]:
 
 
 def _source_links(scenes: Sequence[MosaicScene]) -> list[pystac.Link]:
-    """One ``derived_from`` for each item, in order of its first index."""
+    """One ``derived_from`` link for each source item, ordered by its first index."""
     records = {scene.record.item_id: scene.record for scene in reversed(scenes) if scene.record}
     return [
         pystac.Link(
@@ -391,7 +406,7 @@ def _source_links(scenes: Sequence[MosaicScene]) -> list[pystac.Link]:
 
 
 def _source_href(record: SceneRecord) -> str:
-    """Where the item says it is, else where its catalog would have it."""
+    """Href of a source item: its self or canonical link, or else its address in the catalog."""
     by_rel = {link.get("rel"): link.get("href") for link in record.item.get("links", ())}
     for rel in ("self", "canonical"):
         if by_rel.get(rel):

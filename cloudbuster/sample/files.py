@@ -1,4 +1,4 @@
-"""Files of the sample world: JSON, and rasters written block by block, then made COG or JP2."""
+"""Write the files of the sample world: JSON documents, and COG or JP2 rasters, block by block."""
 
 import contextlib
 import json
@@ -16,9 +16,9 @@ from cloudbuster.sample import plan
 from cloudbuster.sample.product import Block
 from cloudbuster.storage.gdal_env import CACHE_BYTES
 
-# Side of the blocks that are in memory at once, pixels of 10 m: a multiple of 6, a sixth of a tile.
+# Side of the blocks, pixels of 10 m: a sixth of a tile, and a multiple of 6.
 BLOCK_PIXELS = 1830
-# Earth Search's COGs have overviews 2 to 16; a small raster gets those with 32 pixels or more.
+# COGs of Earth Search have the overviews 2 to 16; small rasters have those of 32 pixels or more.
 MAX_OVERVIEWS = 4
 MIN_OVERVIEW_PIXELS = 32
 GDAL_OPTIONS = {"GDAL_PAM_ENABLED": "NO", "GDAL_CACHEMAX": CACHE_BYTES, "GDAL_NUM_THREADS": "1"}
@@ -26,26 +26,26 @@ GDAL_OPTIONS = {"GDAL_PAM_ENABLED": "NO", "GDAL_CACHEMAX": CACHE_BYTES, "GDAL_NU
 
 @dataclass(frozen=True)
 class Target:
-    """One raster to be written.
+    """One raster to write.
 
     Attributes
     ----------
     path : Path
-        Of the finished file; its ending says which format.
+        Path of the raster; its suffix, ``.tif`` or ``.jp2``, determines the format.
     gsd_m : int
         Side of a pixel, metres.
     dtype : str
-        As rasterio takes it.
+        Name of the dtype.
     west_m, north_m : int
-        Corner in the CRS of the world, metres.
+        Upper left corner in the CRS of the world, metres.
     width, height : int
-        Pixels.
+        Size in pixels.
     bands : tuple of str
-        Descriptions of the bands; empty for one band without a name.
+        Descriptions of the bands; empty for one band without a description.
     resampling : str
-        Of the overviews, as GDAL's COG driver takes it.
+        Resampling of the overviews, as a name of GDAL's COG driver.
     nodata : int or None
-        Tag of a COG.
+        Nodata value of a COG.
     """
 
     path: Path
@@ -61,39 +61,45 @@ class Target:
 
 
 class Rasters:
-    """Rasters written window by window to plain GeoTIFFs, then made COG or JP2 on leaving.
+    """Rasters that are written block by block to plain GeoTIFFs, then converted to COG or JP2.
+
+    Use it as a context manager, which converts the rasters at the end.
 
     Parameters
     ----------
-    targets : mapping
-        Target by a key of the caller's.
+    targets : mapping of (str, str) to Target
+        Rasters by keys of the caller's choice.
     """
 
     def __init__(self, targets: Mapping[tuple[str, str], Target]) -> None:
+        """Keep the targets; files are created by entering the context."""
         self._targets = targets
         self._open: dict[tuple[str, str], Any] = {}
         self._stack = contextlib.ExitStack()
 
     def __contains__(self, key: tuple[str, str]) -> bool:
+        """Whether there is a raster of that key."""
         return key in self._targets
 
     def __enter__(self) -> "Rasters":
+        """Create the scratch files."""
         for key, target in self._targets.items():
             target.path.parent.mkdir(parents=True, exist_ok=True)
             self._open[key] = self._stack.enter_context(_open_scratch(target))
         return self
 
     def __exit__(self, failed: type[BaseException] | None, *_rest: object) -> None:
+        """Convert the scratch files, unless the body failed, and delete them."""
         self._stack.close()
         for target in self._targets.values():
             if failed is None:
-                _finish(target)
-            _scratch(target).unlink(missing_ok=True)
+                _convert(target)
+            _scratch_path(target).unlink(missing_ok=True)
 
     def put(
         self, key: tuple[str, str], block: Block, pixels: npt.NDArray[Any]
     ) -> tuple[slice, slice]:
-        """Write a block, shape (band, y, x); return the part of it that is inside the raster."""
+        """Write a block of shape (band, y, x); return the part of it that is in the raster."""
         target = self._targets[key]
         column = (block.west_m - target.west_m) // target.gsd_m
         row = (target.north_m - block.north_m) // target.gsd_m
@@ -104,8 +110,8 @@ class Rasters:
         return slice(0, rows), slice(0, columns)
 
 
-def blocks_of(west_m: int, north_m: int, *, columns: int, rows: int) -> Iterator[Block]:
-    """Cut a raster (pixels of 10 m) into blocks; the last may reach over its edge."""
+def split_blocks(west_m: int, north_m: int, *, columns: int, rows: int) -> Iterator[Block]:
+    """Split a raster with pixels of 10 m into blocks; the last ones may extend beyond it."""
     for row in range(0, rows, BLOCK_PIXELS):
         for column in range(0, columns, BLOCK_PIXELS):
             high, wide = (
@@ -115,14 +121,15 @@ def blocks_of(west_m: int, north_m: int, *, columns: int, rows: int) -> Iterator
             yield Block(west_m + column * 10, north_m - row * 10, high, wide)
 
 
-def _scratch(target: Target) -> Path:
+def _scratch_path(target: Target) -> Path:
+    """Path of the plain GeoTIFF beside a raster."""
     return target.path.with_name(f"{target.path.name}.scratch.tif")
 
 
 def _open_scratch(target: Target) -> Any:  # noqa: ANN401 -- rasterio has no types
-    """Open the plain GeoTIFF that blocks are written to."""
+    """Create the plain GeoTIFF that blocks are written to."""
     dataset = rasterio.open(
-        _scratch(target),
+        _scratch_path(target),
         "w",
         driver="GTiff",
         width=target.width,
@@ -142,8 +149,8 @@ def _open_scratch(target: Target) -> Any:  # noqa: ANN401 -- rasterio has no typ
     return dataset
 
 
-def _finish(target: Target) -> None:
-    """Copy the scratch file to its final format."""
+def _convert(target: Target) -> None:
+    """Convert a scratch file to the format of the raster."""
     if target.path.suffix == ".jp2":
         options = {"driver": "JP2OpenJPEG", "quality": "100", "reversible": "YES", "ycc": "NO"}
         if target.dtype == "uint16":
@@ -159,10 +166,10 @@ def _finish(target: Target) -> None:
             "overview_resampling": target.resampling,
             "overview_count": str(min(MAX_OVERVIEWS, max(smaller.bit_length() - 1, 0))),
         }
-    rasterio.shutil.copy(_scratch(target), target.path, **options)
+    rasterio.shutil.copy(_scratch_path(target), target.path, **options)
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
-    """Write a document, and the folders that lead to it."""
+    """Write a JSON document, and create its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")

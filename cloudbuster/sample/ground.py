@@ -1,7 +1,7 @@
-"""The ground of the sample world: what lies at (x, y), a pure function of absolute coordinates.
+"""Ground of the sample world, a pure function of absolute coordinates.
 
-Every cell of `CELL_M` holds a lake with a beach, a hill with a snow patch, a town and a sand pit,
-so that every surface is in the small world whatever the seed; woods and fields fill the rest.
+Every cell of `CELL_M` has a lake with a beach, a hill with a snow patch, a town and a sand pit, so
+that even the small world has every surface, whatever the seed. Woods and fields fill the rest.
 """
 
 from dataclasses import dataclass
@@ -19,19 +19,19 @@ from cloudbuster.sample.noise import (
     stable_key,
 )
 
-# Side of a cell and where the lattice starts (EPSG:32633, metres): the small world holds two cells.
+# Side of a cell and origin of the lattice (EPSG:32633, metres). The small world has two cells.
 CELL_M = 9000.0
 CELL_ORIGIN = (500_600.0, 5_090_400.0)
 # Centres of the four quarters of a cell, metres from its corner.
 QUARTERS = ((2300.0, 2300.0), (6700.0, 2300.0), (2300.0, 6700.0), (6700.0, 6700.0))
-# Radii, metres: with their wobble all stay inside a quarter.
+# Radii, metres. Even with irregular outlines, all features stay inside a quarter.
 LAKE_M, BEACH_M, SNOW_M, TOWN_M, PIT_M = 1050.0, 130.0, 720.0, 900.0, 420.0
 RIVER_HALF_WIDTH_M = 45.0
-# Standard deviation of the relief's difference over 28 m towards the south-east, where light comes
-# from (measured over 20 km).
+# Standard deviation of the difference in height over 28 m towards the south-east, where the light
+# comes from (measured over 20 km).
 SLOPE_STD = 0.0432
 
-# Names of the noise fields, see `stable_key`.
+# Numbers of the noise fields, see `stable_key`.
 (_QUARTER, _WOBBLE, _WOOD, _RELIEF, _FINE, _PARCEL, _TURN, _ROOF, _RIVER, _VIGOUR) = range(10)
 
 
@@ -44,9 +44,9 @@ class Ground:
     surface : ndarray of uint8, shape (y, x)
         Surface class, an index into `spectra.surface_table`.
     light : ndarray of float32, shape (y, x)
-        Relief and texture: factor on the reflectance of every band, about 1.
+        Factor about 1 on the reflectance of every band, from relief and texture.
     vigour : ndarray of float32, shape (y, x)
-        Further factor on the near infrared, about 1.
+        Factor about 1 on the near-infrared bands, from the vigour of plants.
     """
 
     surface: npt.NDArray[np.uint8]
@@ -55,13 +55,13 @@ class Ground:
 
 
 def _feature_distance(x: Axis, y: Axis, which: int, seed: int) -> Field:
-    """Distance in metres to the centre of the cell's feature ``which`` (0 to 3), shape (y, x)."""
+    """Distance to the centre of feature ``which`` (0 to 3) of each cell, metres, shape (y, x)."""
     column = np.floor((x - CELL_ORIGIN[0]) / CELL_M).astype(np.int64)
     row = np.floor((y - CELL_ORIGIN[1]) / CELL_M).astype(np.int64)
     columns = np.arange(column.min(), column.max() + 1)[np.newaxis, :]
     rows = np.arange(row.min(), row.max() + 1)[:, np.newaxis]
     key = stable_key(seed, (_QUARTER,))
-    # Neighbours in a column differ in their layout.
+    # Neighbouring cells of a column have different layouts.
     turn = (hash_unit(columns, 0 * rows, key) * 4).astype(np.int64) + rows
     quarter = np.array(QUARTERS)[(which + turn) % 4]
     moved_x = (hash_unit(columns, rows, key + 1 + which) - 0.5) * 700
@@ -76,14 +76,14 @@ def _feature_distance(x: Axis, y: Axis, which: int, seed: int) -> Field:
 
 
 def _fields(x: Axis, y: Axis, seed: int) -> npt.NDArray[np.uint8]:
-    """Lay out fields in two directions; return the class of the crop, shape (y, x)."""
+    """Surface class of the fields, which run in two directions, shape (y, x)."""
     turned = spline_noise(x, y, cell_m=(1700, 1700), key=stable_key(seed, (_TURN,))) > 0
     cos = np.where(turned, 0.9455, 0.7071)
     sin = np.where(turned, 0.3256, -0.7071)
-    # Offsets keep the products small; any constant would do.
+    # Coordinates relative to a constant origin, to keep the products small.
     east, north = (x - CELL_ORIGIN[0])[np.newaxis, :], (y - CELL_ORIGIN[1])[:, np.newaxis]
     along, across = east * cos + north * sin, north * cos - east * sin
-    # Strips of the two directions are numbered apart.
+    # Strips of the two directions get different numbers.
     strip = np.floor(across / 130).astype(np.int64) + np.where(turned, 1_000_000, 0)
     key = stable_key(seed, (_PARCEL,))
     zero = np.zeros((1, 1), np.int64)
@@ -96,12 +96,12 @@ def _fields(x: Axis, y: Axis, seed: int) -> npt.NDArray[np.uint8]:
 
 
 def _paint_town(surface: npt.NDArray[np.uint8], away: Field, x: Axis, y: Axis, seed: int) -> None:
-    """Put blocks of houses, greens and bright roofs where ``away`` (metres) is inside a town."""
+    """Paint houses, greens and bright roofs where the distance ``away``, metres, is in a town."""
     key = stable_key(seed, (_ROOF,))
     column = np.floor(x / 60).astype(np.int64)[np.newaxis, :]
     row = np.floor(y / 50).astype(np.int64)[:, np.newaxis]
     lot = hash_unit(column, row, key)
-    # Halls of 180 m x 100 m: large enough to fill a 160 m pixel of a coarse cloud mask.
+    # Halls of 180 m x 100 m, large enough to fill most of a 160 m pixel of a coarse cloud mask.
     hall_column = np.floor(x / 180).astype(np.int64)[np.newaxis, :]
     hall_row = np.floor(y / 100).astype(np.int64)[:, np.newaxis]
     hall = hash_unit(hall_column, hall_row, key + 1)
@@ -112,7 +112,7 @@ def _paint_town(surface: npt.NDArray[np.uint8], away: Field, x: Axis, y: Axis, s
 
 
 def _river(x: Axis, y: Axis, seed: int) -> npt.NDArray[np.bool_]:
-    """Where the river of the cell's column flows, shape (y, x)."""
+    """Mask of the rivers, one in each column of cells, shape (y, x)."""
     key = stable_key(seed, (_RIVER,))
     origin = np.zeros(1)
     bend = fractal_noise(origin, y, cell_m=(1.0, 2600.0), octaves=3, gain=0.45, key=key)[:, 0]
@@ -123,7 +123,7 @@ def _river(x: Axis, y: Axis, seed: int) -> npt.NDArray[np.bool_]:
 
 
 def _surface(x: Axis, y: Axis, wobble: Field, slope: Field, seed: int) -> npt.NDArray[np.uint8]:
-    """Class of the surface, shape (y, x); the later paints over the earlier."""
+    """Surface class, shape (y, x); later features are painted over earlier ones."""
     wood = fractal_noise(
         x, y, cell_m=(2200, 2200), octaves=5, gain=0.55, key=stable_key(seed, (_WOOD,))
     )
@@ -146,7 +146,7 @@ def _surface(x: Axis, y: Axis, wobble: Field, slope: Field, seed: int) -> npt.ND
 
 
 def _relief(x: Axis, y: Axis, key: int) -> Field:
-    """Height of the terrain, standard normal about."""
+    """Height of the terrain, approximately standard normal, shape (y, x)."""
     return fractal_noise(x, y, cell_m=(1900.0, 1900.0), octaves=4, gain=0.5, key=key)
 
 
@@ -160,11 +160,12 @@ def make_ground(x: Axis, y: Axis, *, seed: int) -> Ground:
     y : ndarray of float64, shape (y,)
         Northings of the pixel centres, metres.
     seed : int
-        The sample's seed.
+        Seed of the sample.
 
     Returns
     -------
     Ground
+        Surface classes and factors, shape (y, x).
     """
     relief_key, fine_key = stable_key(seed, (_RELIEF,)), stable_key(seed, (_FINE,))
     slope = _relief(x, y, relief_key) - _relief(x + 28, y - 28, relief_key)

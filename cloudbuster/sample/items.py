@@ -1,4 +1,4 @@
-"""STAC documents of the sample world, in the dialect of Earth Search v1."""
+"""Make the STAC documents of the sample world, in the dialect of Earth Search v1."""
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from cloudbuster.sample.plan import EPSG, MISSING_NIR, PLAN, Datatake, Size, Til
 from cloudbuster.sample.sky import swath_edge
 
 COLLECTIONS: dict[Kind, str] = {"L1C": "sentinel-2-l1c", "L2A": "sentinel-2-l2a"}
-# Folders under the catalog, named as the buckets' keys.
+# Folders of the catalog, named after the public buckets.
 ROOTS: dict[Kind, str] = {"L1C": "sentinel-s2-l1c", "L2A": "sentinel-s2-l2a-cogs"}
 # Asset keys and titles of Earth Search v1.
 ASSETS = {
@@ -33,12 +33,12 @@ ASSETS = {
     "B11": ("swir16", "SWIR 1 (band 11) - 20m"),
     "B12": ("swir22", "SWIR 2 (band 12) - 20m"),
 }
-# The L2A masks: file stem, asset key and title.
+# Masks of L2A: asset key and title by file stem.
 MASKS = {
     "SCL": ("scl", "Scene classification map (SCL)"),
     "CLD": ("cloud", "Cloud Probabilities"),
 }
-# Item properties that are shares of scene classes, as sen2cor reports them.
+# Item properties with the share of each scene class, as sen2cor reports them.
 CLASS_SHARES = {
     "s2:dark_features_percentage": 2,
     "s2:cloud_shadow_percentage": 3,
@@ -62,25 +62,25 @@ MEDIA_TYPES = {
     "tif": "image/tiff; application=geotiff; profile=cloud-optimized",
     "jp2": "image/jp2",
 }
-# Seconds from the start of the datatake to the tile (as in real items: the north is seen first).
+# Time from the start of the datatake to each tile, seconds; the northern one is imaged first.
 TILE_DELAY_S = {"33TWL": 457.248, "33TWM": 442.871}
-# Ground segment: hours from sensing to the product; Collection 1 was made later.
+# Time from sensing to the product in the ground segment, and date of the reprocessing.
 GENERATION_DELAY = dt.timedelta(hours=4, minutes=32, seconds=29)
 REPROCESSED_AT = dt.datetime(2024, 2, 11, 7, 12, 5, tzinfo=dt.UTC)
 SAFE_TIME = "%Y%m%dT%H%M%S"
 DEGREE_DIGITS = 7
-# Edges of footprints are cut into pieces of this length before they are projected.
+# Longest segment of the edges of footprints before they are projected, metres.
 SEGMENT_M = 5000.0
 
 
 def item_id(datatake: Datatake, tile: Tile, kind: Kind) -> str:
-    """Id as Earth Search forms it: ``S2A_33TWL_20230510_0_L2A``."""
+    """Id of an item in the form of Earth Search, ``S2A_33TWL_20230510_0_L2A``."""
     day = datatake.sensing.strftime("%Y%m%d")
     return f"{datatake.platform}_{tile.name}_{day}_{datatake.sequence}_{kind}"
 
 
 def item_folder(datatake: Datatake, tile: Tile, kind: Kind) -> str:
-    """Folder of an item under the catalog: the real keys of the two buckets."""
+    """Folder of an item in the catalog, with the layout of the public buckets."""
     zone, band, square = tile.name[:2], tile.name[2], tile.name[3:]
     date = datatake.sensing
     if kind == "L2A":
@@ -91,7 +91,7 @@ def item_folder(datatake: Datatake, tile: Tile, kind: Kind) -> str:
 
 
 def to_degrees(polygon: shapely.Polygon) -> dict[str, Any]:
-    """GeoJSON geometry in longitude and latitude of a polygon in the tiles' UTM zone."""
+    """GeoJSON geometry in degrees of a polygon in the UTM zone of the world."""
     transformer = Transformer.from_crs(EPSG, 4326, always_xy=True)
     ring = shapely.segmentize(orient(polygon), SEGMENT_M).exterior.coords
     east, north = transformer.transform([p[0] for p in ring], [p[1] for p in ring])
@@ -103,12 +103,13 @@ def to_degrees(polygon: shapely.Polygon) -> dict[str, Any]:
 
 
 def _bbox(geometry: Mapping[str, Any]) -> list[float]:
+    """Bounding box of a GeoJSON polygon."""
     lon, lat = ([float(corner[axis]) for corner in geometry["coordinates"][0]] for axis in (0, 1))
     return [min(lon), min(lat), max(lon), max(lat)]
 
 
 def footprint(datatake: Datatake, tile: Tile, size: Size) -> shapely.Polygon:
-    """Outline of the valid pixels in metres: the tile, cut by the swath's edge."""
+    """Outline of the valid pixels of a scene, metres: the tile, cut at the edge of the swath."""
     whole = shapely.box(*tile.bounds)
     edge = swath_edge(datatake, world_bounds(size))
     if edge is None:
@@ -124,7 +125,7 @@ def footprint(datatake: Datatake, tile: Tile, size: Size) -> shapely.Polygon:
 def _band_asset(
     band: str, datatake: Datatake, tile: Tile, kind: Kind, suffix: str
 ) -> dict[str, Any]:
-    """Asset of a band, flags as wrong as the plan wants them."""
+    """Make the asset of a band, with the offset that the plan states, right or wrong."""
     facts = BANDS[band]
     eo_band = {
         "name": ASSETS[band][0],
@@ -154,28 +155,29 @@ def _band_asset(
 
 
 def asset_offset(datatake: Datatake, kind: Kind) -> float:
-    """Give the offset that ``raster:bands`` states: the plan's for L2A, the right one for L1C."""
+    """Offset in ``raster:bands``: as planned for L2A, and the right one for L1C."""
     if kind == "L2A":
         return datatake.offset
     return 0.0 if datatake.convention == "none" else -0.1
 
 
 def _grid(tile: Tile, gsd_m: int) -> dict[str, Any]:
+    """Fields of the projection extension for a raster of a tile."""
     side = tile.side(gsd_m)
     transform = [gsd_m, 0, tile.west_m, 0, -gsd_m, tile.north_m]
     return {"proj:shape": [side, side], "proj:transform": transform}
 
 
 def _mask_asset(name: str, tile: Tile, suffix: str) -> dict[str, Any]:
-    key_title = MASKS[name][1]
+    """Make the asset of a mask."""
     raster: dict[str, Any] = {"nodata": 0, "data_type": "uint8", "spatial_resolution": 20}
     if name == "CLD":
-        # Zero is a probability there, not a missing value.
+        # 0 is a valid probability, not nodata.
         raster = {"data_type": "uint8", "spatial_resolution": 20, "unit": "percent"}
     return {
         "href": f"./{name}.{suffix}",
         "type": MEDIA_TYPES[suffix],
-        "title": key_title,
+        "title": MASKS[name][1],
         "gsd": 20,
         **_grid(tile, 20),
         "raster:bands": [raster],
@@ -184,6 +186,7 @@ def _mask_asset(name: str, tile: Tile, suffix: str) -> dict[str, Any]:
 
 
 def _assets(datatake: Datatake, tile: Tile, kind: Kind, suffix: str) -> dict[str, Any]:
+    """Make all assets of an item; the plan leaves one of them out."""
     assets = {
         ASSETS[band][0]: _band_asset(band, datatake, tile, kind, suffix)
         for band in BANDS_BY_KIND[kind]
@@ -196,19 +199,20 @@ def _assets(datatake: Datatake, tile: Tile, kind: Kind, suffix: str) -> dict[str
 
 
 def _zulu(time: dt.datetime, digits: int) -> str:
+    """Format a time in UTC as ISO 8601 with so many digits of the second's fraction."""
     text = time.strftime("%Y-%m-%dT%H:%M:%S.%f")
     return f"{text[: len(text) - 6 + digits]}Z"
 
 
 def _esa_names(datatake: Datatake, tile: Tile, kind: Kind) -> dict[str, Any]:
-    """Properties in which ESA's names of product, datatake, datastrip and granule stand."""
+    """Properties with ESA's names of the product, datatake, datastrip and granule."""
     generated = REPROCESSED_AT if datatake.sequence else datatake.sensing + GENERATION_DELAY
     if kind == "L1C":
         generated -= dt.timedelta(hours=1)
     start, made = datatake.sensing.strftime(SAFE_TIME), generated.strftime(SAFE_TIME)
     strip = (datatake.sensing + dt.timedelta(seconds=1)).strftime(SAFE_TIME)
     platform, baseline = datatake.platform, datatake.baseline
-    # Absolute orbits grow by 143 in 10 days (the repeat cycle).
+    # There are 143 orbits in the repeat cycle of 10 days.
     orbit = f"{41000 + datatake.day * 143 // 10:06d}"
     station = f"{platform}_OPER_MSI_{kind}"
     number = baseline.replace(".", "")
@@ -232,7 +236,7 @@ def _properties(
     affected: npt.NDArray[np.int64],
     classes: npt.NDArray[np.int64],
 ) -> dict[str, Any]:
-    """Properties of an item; shares are counted, not planned."""
+    """Properties of an item; the shares of cloud and of classes are those counted in the pixels."""
     valid, total = int(affected[1:].sum()), int(affected.sum())
     sensed = datatake.sensing + dt.timedelta(seconds=TILE_DELAY_S[tile.name])
     properties: dict[str, Any] = {
@@ -263,6 +267,7 @@ def _properties(
 
 
 def _links(datatake: Datatake, tile: Tile, kind: Kind) -> list[dict[str, Any]]:
+    """Links of an item to the catalog and its collection; an L2A item also links to its twin."""
     up = "../" * (item_folder(datatake, tile, kind).count("/") + 1)
     links = [
         {"rel": "root", "href": f"{up}catalog.json", "type": "application/json"},
@@ -294,24 +299,24 @@ def make_item(
     Parameters
     ----------
     datatake : Datatake
-        From the plan.
+        Datatake of the plan.
     tile : Tile
-        Which tile.
+        Tile of the scene.
     kind : {"L1C", "L2A"}
         Product level.
     size : {"small", "full"}
-        Which world.
+        Size of the world.
     suffix : {"tif", "jp2"}
-        Format of the files beside the item.
+        Suffix of the rasters beside the item.
     affected : ndarray of int64, shape (4,)
-        Pixels by truth: nodata, clear, cloud, shadow.
+        Number of 20 m pixels that are nodata, clear, cloud and shadow in the truth.
     classes : ndarray of int64, shape (12,)
-        Pixels of 20 m by scene class.
+        Number of 20 m pixels of each scene class.
 
     Returns
     -------
     dict
-        Hrefs are relative to the item's folder (`item_folder`).
+        STAC item with hrefs relative to its folder (`item_folder`).
     """
     geometry = to_degrees(footprint(datatake, tile, size))
     return {
@@ -329,7 +334,7 @@ def make_item(
 
 
 def make_catalog(item_hrefs: Sequence[str]) -> dict[str, Any]:
-    """Make the catalog that links every item."""
+    """Make the catalog, with a link to every item."""
     return {
         "type": "Catalog",
         "stac_version": "1.0.0",
@@ -347,7 +352,7 @@ def make_catalog(item_hrefs: Sequence[str]) -> dict[str, Any]:
 
 
 def make_collection(kind: Kind, *, bbox: Sequence[float]) -> dict[str, Any]:
-    """Make the collection document of a level; ``bbox`` in degrees."""
+    """Make the collection of a product level; ``bbox`` is in degrees."""
     first, last = (PLAN[i].sensing.strftime("%Y-%m-%dT00:00:00Z") for i in (0, -1))
     return {
         "type": "Collection",
@@ -368,7 +373,7 @@ def make_collection(kind: Kind, *, bbox: Sequence[float]) -> dict[str, Any]:
 
 
 def make_aoi(size: Size) -> dict[str, Any]:
-    """Make the area of interest: over both tiles, a margin inside their union, one corner cut."""
+    """Make the area of interest: the world without a margin of 7 % and without one corner."""
     west, south, east, north = (float(edge) for edge in world_bounds(size))
     margin, cut = 0.07 * (east - west), 0.3 * (east - west)
     west, south, east, north = west + margin, south + margin, east - margin, north - margin
@@ -383,12 +388,12 @@ def make_aoi(size: Size) -> dict[str, Any]:
 
 
 def world_bbox_deg(size: Size) -> list[float]:
-    """West, south, east, north of the world in degrees."""
+    """Bounding box (west, south, east, north) of the world, degrees."""
     return _bbox(to_degrees(shapely.box(*world_bounds(size))))
 
 
 def make_request(aoi: Mapping[str, Any]) -> dict[str, Any]:
-    """Make the request that mosaics the whole season; its paths are relative to its file."""
+    """Make the request for a mosaic of the whole season; its paths are relative to its file."""
     return {
         "schema": "cloudbuster.request/1",
         "name": "sample",

@@ -1,7 +1,7 @@
 """Hashed lattice noise: smooth random fields that are functions of absolute coordinates.
 
-No random generator and no state: any window of a field equals the same window cut from a larger
-one, bit for bit, because every value is made by the same operations on the same lattice nodes.
+There is no random generator and no state. A window of a field equals the same window cut from a
+larger one, bit for bit, because each value is computed from the same lattice nodes in the same way.
 """
 
 from collections.abc import Sequence
@@ -19,13 +19,13 @@ MIX_2 = np.uint32(0x846CA68B)
 # Odd constants that spread the lattice indices over 32 bits (golden ratio and a prime of xxHash32).
 SPREAD_I = np.uint32(0x9E3779B1)
 SPREAD_J = np.uint32(0x85EBCA77)
-# Standard deviation of uniform values smoothed by the cubic B-spline in both directions: the mean
-# over the phase of the sum of squared weights is 151/315, hence sqrt((1 / 12) * (151 / 315) ** 2).
+# Standard deviation of uniform values smoothed by a cubic B-spline in both directions. The sum of
+# squared weights is 151/315, averaged over the phase, hence sqrt((1 / 12) * (151 / 315) ** 2).
 SPLINE_STD = 0.13838
 
 
 def mix(value: Hash) -> Hash:
-    """Scramble 32-bit integers (a bijection).
+    """Mix the bits of 32-bit integers; the mapping is a bijection.
 
     Parameters
     ----------
@@ -35,6 +35,7 @@ def mix(value: Hash) -> Hash:
     Returns
     -------
     ndarray of uint32, same shape
+        Mixed integers.
     """
     h = value ^ (value >> np.uint32(16))
     h = h * MIX_1
@@ -50,13 +51,14 @@ def hash_lattice(i: npt.NDArray[np.int64], j: npt.NDArray[np.int64], key: int) -
     Parameters
     ----------
     i, j : ndarray of int64, broadcastable
-        Node indices (column, row); may be negative.
+        Columns and rows of the nodes; they may be negative.
     key : int
-        Which field; different keys are independent.
+        Key of the noise field; fields of different keys are independent.
 
     Returns
     -------
     ndarray of uint32, broadcast shape
+        Hash of each node.
     """
     salt = np.atleast_1d(np.asarray(key & 0xFFFFFFFF, dtype=np.uint32))
     column = i.astype(np.uint32) * SPREAD_I
@@ -70,7 +72,7 @@ def hash_unit(i: npt.NDArray[np.int64], j: npt.NDArray[np.int64], key: int) -> F
 
 
 def _taps(axis: Axis, cell_m: float) -> tuple[npt.NDArray[np.int64], Field]:
-    """Return the first of each coordinate's four nodes, and their B-spline weights (4, n)."""
+    """First of the four lattice nodes of each coordinate, and B-spline weights, shape (4, n)."""
     position = axis / cell_m
     first = np.floor(position).astype(np.int64) - 1
     t = position - (first + 1)
@@ -86,18 +88,16 @@ def _taps(axis: Axis, cell_m: float) -> tuple[npt.NDArray[np.int64], Field]:
 
 
 def spline_noise(x: Axis, y: Axis, *, cell_m: tuple[float, float], key: int) -> Field:
-    """Smooth noise of one scale: random lattice nodes under a cubic B-spline.
+    """Smooth noise of one scale: random values at lattice nodes under a cubic B-spline.
 
     Parameters
     ----------
-    x : ndarray of float64, shape (x,)
-        Eastings, metres.
-    y : ndarray of float64, shape (y,)
-        Northings, metres.
+    x, y : ndarray of float64, shapes (x,) and (y,)
+        Eastings and northings, metres.
     cell_m : tuple of float
-        Lattice spacing along x and y, metres.
+        Lattice spacing in x and y, metres.
     key : int
-        Which field.
+        Key of the noise field; see `stable_key`.
 
     Returns
     -------
@@ -123,32 +123,30 @@ def spline_noise(x: Axis, y: Axis, *, cell_m: tuple[float, float], key: int) -> 
 def fractal_noise(
     x: Axis, y: Axis, *, cell_m: tuple[float, float], octaves: int, gain: float, key: int
 ) -> Field:
-    """Sum `spline_noise` over octaves, each of half the cell and ``gain`` times the weight.
+    """Sum of `spline_noise` over octaves with ever smaller cells.
 
     Parameters
     ----------
-    x, y : ndarray of float64, shapes (x,) and (y,)
-        Metres.
+    x, y, key
+        See `spline_noise`.
     cell_m : tuple of float
-        Lattice spacing of the coarsest octave, metres.
+        Lattice spacing of the coarsest octave, metres; it is halved with each octave.
     octaves : int
         Number of octaves, at least 1.
     gain : float
-        Weight of an octave relative to the one before it.
-    key : int
-        Which field.
+        Ratio of the weights of consecutive octaves.
 
     Returns
     -------
     ndarray of float32, shape (y, x)
-        Mean about 0, standard deviation about 1.
+        Noise with mean 0 and standard deviation 1, approximately.
     """
     total = np.zeros((len(y), len(x)), np.float32)
     power = 0.0
     for octave in range(octaves):
         weight = gain**octave
         cell = (cell_m[0] / 2**octave, cell_m[1] / 2**octave)
-        # Each octave's lattice is moved, so that nodes of the octaves do not line up.
+        # The lattice of each octave is shifted, so that the nodes of the octaves do not coincide.
         moved = (x + 0.37 * cell[0] * octave, y + 0.61 * cell[1] * octave)
         noise = spline_noise(*moved, cell_m=cell, key=key + 101 * octave)
         total += np.float32(weight) * noise
@@ -157,19 +155,19 @@ def fractal_noise(
 
 
 def stable_key(seed: int, names: Sequence[int]) -> int:
-    """Derive the key of a field from the seed and small integers.
+    """Derive the key of a noise field from the seed and the numbers that identify the field.
 
     Parameters
     ----------
     seed : int
-        The sample's seed.
+        Seed of the sample.
     names : sequence of int
-        What the field is for.
+        Small integers that identify the field.
 
     Returns
     -------
     int
-        In [0, 2**31).
+        Key in [0, 2**31).
     """
     key = seed
     for name in names:

@@ -1,4 +1,4 @@
-"""Products of the sample world: what the instrument records of ground and sky, window by window."""
+"""Products of the sample world: bands and masks that the instrument would record of its ground."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,20 +12,21 @@ from cloudbuster.sample import spectra
 from cloudbuster.sample.ground import Ground, make_ground
 from cloudbuster.sample.noise import Axis, Field, hash_lattice, spline_noise, stable_key
 from cloudbuster.sample.plan import Datatake
-from cloudbuster.sample.sky import Sky, SkyFields, seen, sky_fields
+from cloudbuster.sample.sky import Sky, SkyFields, in_swath, sky_fields
 
 Digital = npt.NDArray[np.uint16]
 Bytes = npt.NDArray[np.uint8]
 Gsd = Literal[10, 20, 60]
 
-# Reflectance 1 is DN 10000; since baseline 04.00 ESA's DN have 1000 added (facts: radiometry).
+# A reflectance of 1 is DN 10000; since baseline 04.00 ESA adds 1000 to the DN.
 QUANTIFICATION = 10_000
 OFFSET_DN = 1000
-# JP2 of 15 bits hold no more.
+# Largest value of a JP2 with 15 bits.
 MAX_DN = 32_767
-# Amplitude of the sensor's noise: uniform in +-4 DN, as dark targets have.
+# Amplitude of the sensor noise: uniform in +-4 DN, as over dark targets.
 NOISE_DN = 4.0
-# Affected: clouds change one of B02, B03, B04, B08 by more than 0.02, or darken B08 by over 15 %.
+# A pixel is affected if clouds change its reflectance in one of the bands VISIBLE by more than
+# VEIL_LIMIT, or if a shadow darkens B08 by a share of more than SHADE_LIMIT.
 VEIL_LIMIT = 0.02
 SHADE_LIMIT = 0.15
 VISIBLE = ("B02", "B03", "B04", "B08")
@@ -40,7 +41,7 @@ class Block:
     Attributes
     ----------
     west_m, north_m : int
-        Upper left corner, metres; multiples of 60 apart from the tile's.
+        Upper left corner, metres; a multiple of 60 away from that of the tile.
     rows, columns : int
         Size in pixels of 10 m; multiples of 6.
     """
@@ -51,12 +52,13 @@ class Block:
     columns: int
 
     def __post_init__(self) -> None:
+        """Raise ValueError unless the block holds whole pixels of 60 m."""
         if self.rows % 6 or self.columns % 6:
             msg = f"block of {self.rows} x {self.columns} pixels: sides must be multiples of 6"
             raise ValueError(msg)
 
     def axes(self, gsd_m: int, *, halo: int = 0) -> tuple[Axis, Axis]:
-        """Eastings and northings of the pixel centres, with ``halo`` more on each side."""
+        """Eastings and northings of the pixel centres, with ``halo`` more pixels on each side."""
         step = gsd_m / 10
         columns, rows = int(self.columns / step), int(self.rows / step)
         x: Axis = self.west_m + (np.arange(-halo, columns + halo, dtype=np.float64) + 0.5) * gsd_m
@@ -65,10 +67,10 @@ class Block:
 
 
 def pool(field: Field, factor: int) -> Field:
-    """Mean of each ``factor`` x ``factor`` group; (y, x) to (y / factor, x / factor)."""
+    """Average groups of ``factor`` x ``factor`` pixels; shape (y / factor, x / factor)."""
     if factor == 1:
         return field
-    # Slices are added in a fixed order: the same sum in every window.
+    # Slices are added in a fixed order, so that the rounding is the same in every window.
     rows = field[0::factor]
     for row in range(1, factor):
         rows = rows + field[row::factor]
@@ -79,7 +81,7 @@ def pool(field: Field, factor: int) -> Field:
 
 
 def pool_any(flags: npt.NDArray[np.bool_], factor: int) -> npt.NDArray[np.bool_]:
-    """Whether any of each ``factor`` x ``factor`` group is set."""
+    """Whether any pixel in groups of ``factor`` x ``factor`` is set; shape (y / f, x / f)."""
     rows, columns = flags.shape
     groups = flags.reshape(rows // factor, factor, columns // factor, factor)
     pooled: npt.NDArray[np.bool_] = np.any(groups, axis=(1, 3))
@@ -87,7 +89,7 @@ def pool_any(flags: npt.NDArray[np.bool_], factor: int) -> npt.NDArray[np.bool_]
 
 
 def blur(field: Field) -> Field:
-    """Spread over the neighbours (1 2 1 both ways), as optics do; the result is 2 smaller."""
+    """Blur with the kernel (1 2 1) in both directions, as optics do; shape (y - 2, x - 2)."""
     rows = field[:-2] + 2 * field[1:-1] + field[2:]
     spread: Field = rows[:, :-2] + 2 * rows[:, 1:-1] + rows[:, 2:]
     spread *= np.float32(1 / 16)
@@ -95,43 +97,44 @@ def blur(field: Field) -> Field:
 
 
 def shift_dn(reflectance: Field, valid: npt.NDArray[np.bool_], *, offset_dn: int) -> Digital:
-    """Turn reflectance into digital numbers.
+    """Convert reflectance to digital numbers (DN).
 
     Parameters
     ----------
-    reflectance : ndarray of float32, shape (y, x)
-        Not modified.
-    valid : ndarray of bool, shape (y, x)
-        Where the swath is.
+    reflectance : ndarray of float32, shape (..., y, x)
+        Reflectance. Not modified.
+    valid : ndarray of bool, same shape
+        True within the swath.
     offset_dn : int
-        Added after clamping to at least 1.
+        Offset, added after the DN are clamped to at least 1.
 
     Returns
     -------
-    ndarray of uint16, shape (y, x)
-        0 where not valid.
+    ndarray of uint16, same shape
+        DN; 0 where not valid.
     """
     dn = np.clip(np.rint(reflectance * QUANTIFICATION), 1, MAX_DN - OFFSET_DN) + offset_dn
     return np.where(valid, dn, 0).astype(np.uint16)
 
 
 def has_offset(datatake: Datatake, kind: Kind) -> bool:
-    """Whether the pixels of a product hold the offset; L1C is always as ESA made it."""
+    """Whether the pixels of a product have the radiometric offset; only L2A can have it removed."""
     return datatake.convention == "present" if kind == "L2A" else datatake.convention != "none"
 
 
 class SceneBlock:
-    """One window of one datatake: fields are made once and shared by bands and levels.
+    """A window of a datatake; bands and levels share its ground and sky.
 
     Parameters
     ----------
     sky : Sky
-        The datatake and its clouds.
+        Sky of the datatake.
     block : Block
-        The window.
+        Window.
     """
 
     def __init__(self, sky: Sky, block: Block) -> None:
+        """Start with empty caches; fields are computed when a product needs them."""
         self.sky = sky
         self.block = block
         self.datatake: Datatake = sky.datatake
@@ -142,7 +145,7 @@ class SceneBlock:
 
     @cached_property
     def ground(self) -> Ground:
-        """Ground with one pixel more on each side, where the jitter puts it."""
+        """Ground shifted by the geolocation error, with one more pixel on each side."""
         x, y = self.block.axes(10, halo=1)
         east, north = self.datatake.jitter_m
         return make_ground(x - east, y - north, seed=self.sky.seed)
@@ -165,20 +168,20 @@ class SceneBlock:
         return self._sky[gsd_m]
 
     def valid(self, gsd_m: int) -> npt.NDArray[np.bool_]:
-        """Where the whole pixel of ``gsd_m`` is inside the swath."""
+        """Mask of the pixels of ``gsd_m`` that lie wholly in the swath, shape (y, x)."""
         if gsd_m not in self._valid:
-            fine = seen(self.sky.edge, *self.block.axes(10))
+            fine = in_swath(self.sky.edge, *self.block.axes(10))
             self._valid[gsd_m] = ~pool_any(~fine, gsd_m // 10)
         return self._valid[gsd_m]
 
     def surface(self, band: str) -> Field:
-        """Reflectance of the ground in a band at its resolution, float32 (y, x)."""
+        """Reflectance of the ground in a band at its resolution, float32, shape (y, x)."""
         fine = surface_reflectance(self.ground, self.table, band)
         factor = BANDS[band].gsd_m // 10
         return blur(fine) if factor == 1 else pool(fine[1:-1, 1:-1], factor)
 
     def reflectance(self, band: str, kind: Kind) -> Field:
-        """Reflectance of a product's band, noise not included, float32 (y, x)."""
+        """Reflectance of a band of a product without noise, float32, shape (y, x)."""
         number = spectra.BAND_NAMES.index(band)
         sky = self.sky_at(BANDS[band].gsd_m)
         seen_ground = self.surface(band) * (1 - np.float32(spectra.SHADOW[number]) * sky.shadow)
@@ -189,7 +192,7 @@ class SceneBlock:
         return veil(seen_ground, sky, number, kind)
 
     def digital(self, band: str, kind: Kind) -> Digital:
-        """Digital numbers of a product's band, uint16 (y, x), 0 outside the swath."""
+        """DN of a band of a product, uint16, shape (y, x); 0 outside the swath."""
         number = spectra.BAND_NAMES.index(band)
         gsd_m = BANDS[band].gsd_m
         noisy = self.reflectance(band, kind) + self._sensor_noise(number, gsd_m)
@@ -197,37 +200,37 @@ class SceneBlock:
         return shift_dn(noisy, self.valid(gsd_m), offset_dn=offset_dn)
 
     def _sensor_noise(self, number: int, gsd_m: int) -> Field:
-        """Four bits of a hash for each band: uniform noise, reflectance."""
+        """Uniform noise of a band, from four bits of a hash, reflectance, shape (y, x)."""
         word = number // 8
         if (gsd_m, word) not in self._noise:
             x, y = self.block.axes(gsd_m)
             column = np.floor(x / gsd_m).astype(np.int64)[np.newaxis, :]
             row = np.floor(y / gsd_m).astype(np.int64)[:, np.newaxis]
-            take = self.datatake.index + 100 * self.datatake.sequence
-            key = stable_key(self.sky.seed, (take, _NOISE, word))
+            product = self.datatake.index + 100 * self.datatake.sequence
+            key = stable_key(self.sky.seed, (product, _NOISE, word))
             self._noise[gsd_m, word] = hash_lattice(column, row, key)
         bits = (self._noise[gsd_m, word] >> np.uint32(4 * (number % 8))) & np.uint32(15)
-        # Both levels come from one measurement; B10 is far below the others' noise.
+        # Both levels share one measurement. The noise of B10 is far lower than that of the others.
         scale = 0.15 if number == spectra.BAND_NAMES.index("B10") else 1.0
         step = np.float32(scale * NOISE_DN / QUANTIFICATION / 7.5)
         return (bits.astype(np.float32) - np.float32(7.5)) * step
 
-    def _guess(self, what: int, cell_m: float) -> Field:
-        """Noise at 20 m by which the classification errs, standard normal about."""
-        key = stable_key(self.sky.seed, (self.datatake.index, what))
+    def _error_noise(self, number: int, cell_m: float) -> Field:
+        """Noise at 20 m for the errors of a classification, about standard normal, (y, x)."""
+        key = stable_key(self.sky.seed, (self.datatake.index, number))
         return spline_noise(*self.block.axes(20), cell_m=(cell_m, cell_m), key=key)
 
     def scene_classes(self) -> Bytes:
-        """Scene classification (SCL) at 20 m, uint8 (y, x): believable, and wrong at the edges."""
+        """Scene classification (SCL) at 20 m, uint8, shape (y, x), with errors at cloud edges."""
         sky = self.sky_at(20)
         surface = self.ground.surface[1:-1, 1:-1][::2, ::2]
         classes = spectra.scene_classes(self.datatake.day)[surface]
-        ragged = np.clip(self._guess(_RAGGED, 70), -2, 2)
+        ragged = np.clip(self._error_noise(_RAGGED, 70), -2, 2)
         classes[sky.shadow > 0.16 + 0.03 * ragged] = 3
         classes[sky.cirrus > 0.026] = 10
-        # Edges: a coin of 150 m decides between 7 and nothing (the land shows through).
+        # At the edges of clouds, noise decides between class 7 and the class of the land.
         edge = sky.cloud > 0.05 + 0.02 * ragged
-        classes[edge & (self._guess(_GUESS, 60) > 0)] = 7
+        classes[edge & (self._error_noise(_GUESS, 60) > 0)] = 7
         medium = sky.cloud > 0.12 + 0.03 * ragged
         classes[medium] = 8
         classes[sky.cloud > 0.50 + 0.08 * ragged] = 9
@@ -235,18 +238,18 @@ class SceneBlock:
         return classes
 
     def cloud_probability(self) -> Bytes:
-        """Cloud probability (CLD) at 20 m in percent, uint8 (y, x)."""
+        """Cloud probability (CLD) at 20 m, percent, uint8, shape (y, x)."""
         sky = self.sky_at(20)
         opaque = 1 - (1 - sky.cloud) * (1 - sky.cirrus)
-        doubt = self._guess(_DOUBT, 90) * np.float32(6)
+        doubt = self._error_noise(_DOUBT, 90) * np.float32(6)
         percent = np.float32(130) * np.sqrt(opaque) - 12 + doubt
         percent = np.where(opaque > 0.01, percent, doubt - 8)
         return np.where(self.valid(20), np.clip(np.rint(percent), 0, 100), 0).astype(np.uint8)
 
     def affected(self) -> Bytes:
-        """Truth at 20 m: 0 nodata, 1 clear, 2 behind cloud or cirrus, 3 in shadow; uint8 (y, x).
+        """Truth at 20 m, uint8, shape (y, x): 0 nodata, 1 clear, 2 cloud or cirrus, 3 shadow.
 
-        A pixel of 20 m counts when any of its four pixels of 10 m does.
+        A pixel of 20 m is affected if any of its four pixels of 10 m is.
         """
         sky = self.sky_at(10)
         veiled = np.zeros(sky.cloud.shape, bool)
@@ -262,63 +265,64 @@ class SceneBlock:
 
 
 def surface_reflectance(ground: Ground, table: Field, band: str) -> Field:
-    """Reflectance of the ground at the ground's own resolution, float32 (y, x)."""
+    """Reflectance of the ground in a band at the resolution of the ground, float32, (y, x)."""
     number = spectra.BAND_NAMES.index(band)
     fine = table[:, number][ground.surface] * ground.light
     return fine * ground.vigour if band in ("B06", "B07", "B08", "B8A", "B09") else fine
 
 
 def veil(ground: Field, sky: SkyFields, number: int, kind: Kind) -> Field:
-    """Put haze, water cloud and cirrus before the ground.
+    """Add haze, water cloud and cirrus above the ground.
 
     Parameters
     ----------
     ground : ndarray of float32, shape (y, x)
-        Reflectance of the shadowed ground (with the clear atmosphere for L1C). Not modified.
+        Reflectance of the ground with shadows (and a clear atmosphere for L1C). Not modified.
     sky : SkyFields
-        At the same resolution.
+        Sky at the same resolution.
     number : int
         Index of the band in `spectra.BAND_NAMES`.
     kind : {"L1C", "L2A"}
-        Which colours clouds have.
+        Product level, which determines the reflectance of clouds.
 
     Returns
     -------
     ndarray of float32, shape (y, x)
+        Reflectance that the product measures.
     """
-    first = kind == "L1C"
-    haze = np.float32((spectra.HAZE_L1C if first else spectra.HAZE_L2A)[number])
-    cloud = np.float32((spectra.CLOUD_L1C if first else spectra.CLOUD_L2A)[number])
-    cirrus = np.float32((spectra.CIRRUS_L1C if first else spectra.CIRRUS_L2A)[number])
-    through: Field = ground + haze * sky.haze
-    # Thick parts are brighter than thin ones.
+    is_l1c = kind == "L1C"
+    haze = np.float32((spectra.HAZE_L1C if is_l1c else spectra.HAZE_L2A)[number])
+    cloud = np.float32((spectra.CLOUD_L1C if is_l1c else spectra.CLOUD_L2A)[number])
+    cirrus = np.float32((spectra.CIRRUS_L1C if is_l1c else spectra.CIRRUS_L2A)[number])
+    hazy: Field = ground + haze * sky.haze
+    # Thick parts of a cloud are brighter than thin ones.
     white = cloud * sky.top * (np.float32(0.82) + np.float32(0.3) * sky.cloud)
-    return _cover(_cover(through, white, sky.cloud), cirrus, sky.cirrus)
+    return _blend(_blend(hazy, white, sky.cloud), cirrus, sky.cirrus)
 
 
-def _cover(below: Field, color: Field | np.float32, opacity: Field) -> Field:
-    """Mix what is below with the colour of what lies over it."""
+def _blend(below: Field, color: Field | np.float32, opacity: Field) -> Field:
+    """Blend a layer of a colour and opacity over what is below it."""
     mixed: Field = below + opacity * (color - below)
     return mixed
 
 
 def truth_reflectance(block: Block, *, day: int, seed: int) -> Field:
-    """Cloud-free surface reflectance of every L2A band at 10 m, float32 (band, y, x).
+    """Cloud-free surface reflectance of every L2A band at 10 m.
 
     Parameters
     ----------
     block : Block
-        The window.
+        Window.
     day : int
         Day of the year.
     seed : int
-        The sample's seed.
+        Seed of the sample.
 
     Returns
     -------
     ndarray of float32, shape (band, y, x)
-        In the order of an L2A product. Bands of 20 and 60 m are the ground itself, not its mean
-        over their pixels.
+        Reflectance in the order of an L2A product. Bands of 20 and 60 m also show the ground at
+        10 m, not averaged over their pixels.
     """
     ground = make_ground(*block.axes(10, halo=1), seed=seed)
     table = spectra.surface_table(day)

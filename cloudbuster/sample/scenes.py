@@ -1,4 +1,4 @@
-"""One datatake of the sample world on one tile: the rasters and the items of both levels."""
+"""Write the scenes of the sample world: the rasters and items of both product levels."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ import rasterio
 
 from cloudbuster.core.bands import BANDS, BANDS_BY_KIND, Kind
 from cloudbuster.sample import items, plan
-from cloudbuster.sample.files import GDAL_OPTIONS, Rasters, Target, blocks_of, write_json
+from cloudbuster.sample.files import GDAL_OPTIONS, Rasters, Target, split_blocks, write_json
 from cloudbuster.sample.plan import Datatake, Size, Tile
 from cloudbuster.sample.product import OFFSET_DN, SceneBlock, has_offset
 from cloudbuster.sample.sky import make_sky
@@ -20,22 +20,22 @@ KINDS: tuple[Kind, ...] = ("L1C", "L2A")
 
 @dataclass(frozen=True)
 class SceneJob:
-    """All that a worker process needs to write a datatake on a tile.
+    """Everything a worker process needs to write a datatake on a tile.
 
     Attributes
     ----------
     folder : Path
-        Of the sample.
+        Folder of the sample.
     datatake : Datatake
-        What the satellite saw, and when.
+        Datatake of the plan.
     tile : Tile
-        The part of it.
+        Tile to write.
     size : {"small", "full"}
-        Of the sample's tiles.
+        Size of the world.
     seed : int
-        Of the sample.
+        Seed of the sample.
     suffix : {"tif", "jp2"}
-        Ending of the rasters.
+        Suffix of the rasters.
     """
 
     folder: Path
@@ -47,11 +47,11 @@ class SceneJob:
 
 
 def write_scene(job: SceneJob) -> list[dict[str, Any]]:
-    """Write both levels of one datatake on one tile; return what is true of each."""
+    """Write both levels of a datatake on a tile; return the truth document of each."""
     sky = make_sky(job.datatake, seed=job.seed, bounds=plan.world_bounds(job.size))
     tile, counts = job.tile, np.zeros((2, 12), np.int64)
     with rasterio.Env(**GDAL_OPTIONS), Rasters(_targets(job)) as rasters:
-        for block in blocks_of(tile.west_m, tile.north_m, columns=tile.pixels, rows=tile.pixels):
+        for block in split_blocks(tile.west_m, tile.north_m, columns=tile.pixels, rows=tile.pixels):
             scene = SceneBlock(sky, block)
             for kind in KINDS:
                 for band in BANDS_BY_KIND[kind]:
@@ -67,7 +67,11 @@ def write_scene(job: SceneJob) -> list[dict[str, Any]]:
 
 
 def _write_item(job: SceneJob, kind: Kind, counts: npt.NDArray[np.int64]) -> dict[str, Any]:
-    """Write the item of a level; return what is true of the scene."""
+    """Write the item of a level; return the truth document of the scene.
+
+    ``counts`` are 20 m pixels by truth (row 0: nodata, clear, cloud, shadow) and by scene class
+    (row 1).
+    """
     datatake, tile = job.datatake, job.tile
     item = items.make_item(
         datatake,
@@ -107,9 +111,8 @@ def _write_item(job: SceneJob, kind: Kind, counts: npt.NDArray[np.int64]) -> dic
 
 
 def _targets(job: SceneJob) -> dict[tuple[str, str], Target]:
-    """Every raster of a datatake on a tile."""
+    """Rasters of a datatake on a tile, by level and name."""
     tile = job.tile
-
     targets: dict[tuple[str, str], Target] = {}
     for kind in KINDS:
         folder = job.folder / "catalog" / items.item_folder(job.datatake, tile, kind)
@@ -127,6 +130,6 @@ def _targets(job: SceneJob) -> dict[tuple[str, str], Target]:
 
 
 def _target(tile: Tile, path: Path, gsd_m: int, dtype: str, **more: Any) -> Target:  # noqa: ANN401
-    """Make the target of a raster over the whole of a tile."""
+    """Make the target of a raster that covers a whole tile."""
     side = tile.side(gsd_m)
     return Target(path, gsd_m, dtype, tile.west_m, tile.north_m, side, side, **more)

@@ -1,7 +1,7 @@
-"""The sky of one datatake: clouds at two heights, cirrus, haze and the shadows that clouds cast.
+"""Sky of a datatake: clouds at two heights, cirrus, haze, and the shadows of the clouds.
 
-Every field is a function of absolute coordinates. A `Sky` holds thresholds which make the wanted
-share of the seen area cloudy; they are measured once, on a coarse lattice over the whole world.
+Every field is a function of absolute coordinates. The thresholds of a `Sky` give the planned cloud
+cover; they are calibrated once, on a coarse lattice over the whole world.
 """
 
 import math
@@ -17,16 +17,17 @@ from cloudbuster.sample.plan import EDGE_ORBIT, Datatake
 
 # Points along the longer side of the world at which the cover is measured.
 CALIBRATION_POINTS = 360
-# Opacity above which a point counts as covered: 0.02 on dark ground under a cloud of 0.7.
+# Opacity above which a point counts as covered: it changes the reflectance of dark ground under a
+# cloud of reflectance 0.7 by 0.02.
 COVERED_OPACITY = 0.03
-# Steepness of the edges, per standard deviation of the noise: low, middle, cirrus.
+# Steepness of the edges of low cloud, middle cloud and cirrus, per standard deviation of the noise.
 STEEPNESS = (7.0, 6.0, 1.6)
-# Cirrus stays thin: its largest opacity.
+# Maximum opacity of cirrus.
 CIRRUS_OPACITY = 0.26
-# Eastward run of the swath's edge per metre north at 46 degrees north (as in the footprint of a
-# real 33TWL of relative orbit 122: 0.39 degrees of longitude over 0.94 of latitude).
+# Metres east per metre north along the edge of the swath at 46 degrees north, as in the footprint
+# of a real 33TWL of relative orbit 122 (0.39 degrees of longitude over 0.94 of latitude).
 EDGE_SLOPE = 0.29
-# Where the edge crosses the middle of the world, as a share of its width.
+# Position at which the edge crosses the middle of the world, as a share of its width.
 EDGE_POSITION = 0.58
 
 (_LOW, _MIDDLE, _CIRRUS, _HAZE, _TOP) = range(20, 25)
@@ -39,14 +40,13 @@ class Sky:
     Attributes
     ----------
     datatake : Datatake
-        From the plan.
+        Datatake of the plan.
     seed : int
-        The sample's seed.
+        Seed of the sample.
     thresholds : tuple of float
-        Noise above which there is low cloud, middle cloud, cirrus.
+        Noise above which there is low cloud, middle cloud and cirrus.
     edge : tuple of float or None
-        Easting of the swath's edge at northing 0, and its slope; the image lies west of it. None
-        where the swath covers the world.
+        Edge of the swath, see `swath_edge`; the swath lies west of it.
     """
 
     datatake: Datatake
@@ -57,18 +57,18 @@ class Sky:
 
 @dataclass(frozen=True)
 class SkyFields:
-    """Sky over a window, float32 (y, x) each.
+    """Sky over a window, in arrays of float32 of shape (y, x).
 
     Attributes
     ----------
     cloud, cirrus : ndarray
-        Opacity of water cloud and of cirrus, 0 to 1.
+        Opacity of water clouds and of cirrus, 0 to 1.
     shadow : ndarray
-        Share of the direct beam that clouds take away from the ground, 0 to 1.
+        Share of the direct sunlight that clouds block, 0 to 1.
     haze : ndarray
         Strength of the haze, 0 to 1.
     top : ndarray
-        Brightness of the tops of water clouds, factor about 1.
+        Factor about 1 on the brightness of water clouds.
     """
 
     cloud: Field
@@ -79,8 +79,8 @@ class SkyFields:
 
 
 def _layer_noise(sky_seed: int, datatake: Datatake, layer: int, x: Axis, y: Axis) -> Field:
-    """Noise of a layer: 0 low, 1 middle, 2 cirrus."""
-    # A reprocessed product has the sky of its datatake: the key does not know the sequence.
+    """Noise of low cloud (layer 0), middle cloud (1) or cirrus (2), shape (y, x)."""
+    # The sequence is not part of the key, as a reprocessed product shows the same sky.
     key = stable_key(sky_seed, (datatake.index, (_LOW, _MIDDLE, _CIRRUS)[layer]))
     if layer == 2:
         return fractal_noise(x, y, cell_m=(5200, 1700), octaves=4, gain=0.42, key=key)
@@ -100,37 +100,38 @@ def _opacity(noise: Field, threshold: float, layer: int) -> Field:
 def swath_edge(
     datatake: Datatake, bounds: tuple[float, float, float, float]
 ) -> tuple[float, float] | None:
-    """Easting of the swath's edge at northing 0, and eastward metres per metre north.
+    """Eastern edge of the swath of a datatake.
 
     Parameters
     ----------
     datatake : Datatake
-        From the plan.
+        Datatake of the plan.
     bounds : tuple of float
-        West, south, east, north of the world, metres.
+        Bounds (west, south, east, north) of the world, metres.
 
     Returns
     -------
     tuple of float or None
-        None where the swath covers the world.
+        Easting of the edge at northing 0, and metres east per metre north; None if the swath covers
+        the world.
     """
     if datatake.orbit != EDGE_ORBIT:
         return None
     west, south, east, north = bounds
-    # The edge wanders by some hundred metres from pass to pass.
+    # The edge shifts by some hundred metres from pass to pass.
     at_middle = west + (EDGE_POSITION + 0.02 * (datatake.index - 3)) * (east - west)
     return at_middle - EDGE_SLOPE * (south + north) / 2, EDGE_SLOPE
 
 
-def seen(edge: tuple[float, float] | None, x: Axis, y: Axis) -> npt.NDArray[np.bool_]:
-    """Whether the swath covers each point, shape (y, x)."""
+def in_swath(edge: tuple[float, float] | None, x: Axis, y: Axis) -> npt.NDArray[np.bool_]:
+    """Mask of the points in the swath, shape (y, x)."""
     if edge is None:
         return np.ones((len(y), len(x)), bool)
     return x[np.newaxis, :] < (edge[0] + edge[1] * y)[:, np.newaxis]
 
 
 def _bisect(below: Callable[[float], bool]) -> float:
-    """Largest value in (0, 1) for which ``below`` still holds, to 1e-4."""
+    """Largest value in (0, 1) for which ``below`` is True, to 1e-4, by bisection."""
     low, high = 0.0, 1.0
     for _ in range(14):
         middle = (low + high) / 2
@@ -139,29 +140,30 @@ def _bisect(below: Callable[[float], bool]) -> float:
 
 
 def make_sky(datatake: Datatake, *, seed: int, bounds: tuple[float, float, float, float]) -> Sky:
-    """Fix the thresholds of a datatake's clouds so that its cover comes true.
+    """Make the sky of a datatake, with thresholds that give the planned cloud cover.
 
     Parameters
     ----------
     datatake : Datatake
-        From the plan.
+        Datatake of the plan.
     seed : int
-        The sample's seed.
+        Seed of the sample.
     bounds : tuple of float
-        West, south, east, north of the world, metres.
+        Bounds (west, south, east, north) of the world, metres.
 
     Returns
     -------
     Sky
+        Sky of the datatake.
     """
     west, south, east, north = bounds
     step = max(east - west, north - south) / CALIBRATION_POINTS
     x, y = np.arange(west + step / 2, east, step), np.arange(north - step / 2, south, -step)
     edge = swath_edge(datatake, bounds)
-    inside = seen(edge, x, y)
+    inside = in_swath(edge, x, y)
     fields = [_layer_noise(seed, datatake, layer, x, y)[inside] for layer in range(3)]
     ranked = [np.sort(field) for field in fields]
-    thresholds = partial(_thresholds, ranked, datatake.low_share)
+    thresholds = partial(_thresholds, ranked, datatake.layer_weights)
     strength = _bisect(lambda tried: _cover(fields, thresholds(tried)) < datatake.cover)
     return Sky(datatake, seed, thresholds(strength), edge)
 
@@ -169,18 +171,23 @@ def make_sky(datatake: Datatake, *, seed: int, bounds: tuple[float, float, float
 def _thresholds(
     ranked: Sequence[Field], weights: Sequence[float], strength: float
 ) -> tuple[float, float, float]:
-    """Value of each layer's sorted noise above which there is cloud, for a strength of 0 to 1."""
+    """Thresholds of the layers for a strength of the cloud cover between 0 and 1.
+
+    ``ranked`` is the sorted noise of each layer.
+    """
     shares = [1 - (1 - strength) ** weight for weight in weights]
-    at = [
+    ranks_at_threshold = [
         min(int((1 - share) * len(ranks)), len(ranks) - 1)
         for share, ranks in zip(shares, ranked, strict=True)
     ]
-    low, middle, cirrus = (float(ranks[i]) for ranks, i in zip(ranked, at, strict=True))
+    low, middle, cirrus = (
+        float(ranks[rank]) for ranks, rank in zip(ranked, ranks_at_threshold, strict=True)
+    )
     return low, middle, cirrus
 
 
 def _cover(fields: Sequence[Field], thresholds: Sequence[float]) -> float:
-    """Share of the points that the layers together cover."""
+    """Share of the points that are covered by any layer."""
     covered = np.zeros(fields[0].shape, bool)
     for layer, (field, limit) in enumerate(zip(fields, thresholds, strict=True)):
         covered |= _opacity(field, limit, layer) > COVERED_OPACITY
@@ -188,6 +195,7 @@ def _cover(fields: Sequence[Field], thresholds: Sequence[float]) -> float:
 
 
 def _water_cloud(sky: Sky, x: Axis, y: Axis, layer: int) -> Field:
+    """Opacity of low cloud (layer 0) or middle cloud (1), shape (y, x)."""
     noise = _layer_noise(sky.seed, sky.datatake, layer, x, y)
     return _opacity(noise, sky.thresholds[layer], layer)
 
@@ -198,15 +206,15 @@ def sky_fields(sky: Sky, x: Axis, y: Axis) -> SkyFields:
     Parameters
     ----------
     sky : Sky
-        From `make_sky`.
+        Sky of the datatake.
     x, y : ndarray of float64, shapes (x,) and (y,)
-        Pixel centres, metres.
+        Eastings and northings of the pixel centres, metres.
 
     Returns
     -------
     SkyFields
-        The view is from the zenith. A shadow lies away from the sun by height / tan(elevation), so
-        that clouds outside the window (and outside the swath) cast theirs into it.
+        Sky as seen from the zenith. Shadows are shifted away from the sun by height divided by
+        tan(elevation); clouds outside the window or the swath also cast shadows into it.
     """
     azimuth, elevation = (math.radians(angle) for angle in sky.datatake.sun)
     clear = np.ones((len(y), len(x)), np.float32)
@@ -214,8 +222,8 @@ def sky_fields(sky: Sky, x: Axis, y: Axis) -> SkyFields:
     for layer, height in enumerate(sky.datatake.heights_m):
         clear *= 1 - _water_cloud(sky, x, y, layer)
         run = height / math.tan(elevation)
-        towards = (x + run * math.sin(azimuth), y + run * math.cos(azimuth))
-        lit *= 1 - _water_cloud(sky, *towards, layer)
+        sunward = (x + run * math.sin(azimuth), y + run * math.cos(azimuth))
+        lit *= 1 - _water_cloud(sky, *sunward, layer)
     cirrus = _opacity(_layer_noise(sky.seed, sky.datatake, 2, x, y), sky.thresholds[2], 2)
     key = stable_key(sky.seed, (sky.datatake.index, _HAZE))
     haze = spline_noise(x, y, cell_m=(4300, 4300), key=key)

@@ -1,4 +1,4 @@
-"""Write the sample world: scenes, truth and documents; the folder appears whole."""
+"""Write the sample world: scenes, truth and documents, in one complete folder."""
 
 import json
 import multiprocessing
@@ -17,19 +17,19 @@ from cloudbuster.core.bands import BANDS_BY_KIND
 from cloudbuster.errors import BadInputError
 from cloudbuster.events import Event, OnEvent, emit
 from cloudbuster.sample import items, plan
-from cloudbuster.sample.files import GDAL_OPTIONS, Rasters, Target, blocks_of, write_json
+from cloudbuster.sample.files import GDAL_OPTIONS, Rasters, Target, split_blocks, write_json
 from cloudbuster.sample.plan import Size
 from cloudbuster.sample.product import shift_dn, truth_reflectance
 from cloudbuster.sample.scenes import KINDS, SceneJob, write_scene
 from cloudbuster.storage.uri import output_error
 
-# Raised whenever the bytes of a sample change: an older sample is then made anew.
+# Version of the generator. Increase it if the bytes of a sample change: older samples are replaced.
 GENERATOR_VERSION = 1
 SCHEMA = "cloudbuster.sample/1"
 
 
 class _Marker(TypedDict):
-    """Content of ``sample.json``: what makes one sample differ from another."""
+    """Content of ``sample.json``, which identifies a sample."""
 
     schema: str
     generator: int
@@ -40,24 +40,24 @@ class _Marker(TypedDict):
 
 @dataclass(frozen=True)
 class SampleWorld:
-    """Where a sample lies.
+    """Paths of a sample.
 
     Attributes
     ----------
     folder : Path
-        The sample.
+        Folder of the sample.
     catalog : Path
         Folder of the STAC catalog (``catalog.json`` and the items).
     aoi : Path
         Area of interest, GeoJSON.
     request : Path
-        A request over the whole season; its paths are relative to it.
+        Request for a mosaic of the whole season; paths in it are relative to its folder.
     truth : Path
         Cloud-free truth, 12 bands at 10 m.
     truth_document : Path
-        What is true of each scene, JSON.
+        Truth about each scene, JSON.
     scene_count : int
-        Items in the catalog, both levels.
+        Number of items in the catalog, of both levels.
     """
 
     folder: Path
@@ -83,29 +83,29 @@ def write_sample(
     Parameters
     ----------
     folder : Path
-        Where; made anew where it is absent, empty or another sample.
+        Folder of the sample. It may be missing, empty or another sample, which is replaced.
     size : {"small", "full"}
         Tiles of 1024 or of 10980 pixels.
     seed : int
-        Same seed and versions, same bytes.
+        Seed; the same seed and versions give the same bytes.
     jp2 : bool
-        Lossless JP2 instead of COG.
+        Whether to write lossless JP2 instead of COG.
     on_event : callable or None
-        Told after each scene.
+        Progress callback; there is one event for each scene.
     workers : int
-        Processes; 1 works in this one.
+        Number of processes; 1 uses the calling process.
 
     Returns
     -------
     SampleWorld
-        An existing folder that holds this very sample is returned as it is.
+        Paths of the sample. If the folder already holds this sample, nothing is written.
 
     Raises
     ------
     BadInputError
-        Where the folder holds something that is not a sample.
+        If the folder holds something that is not a sample.
     OutputError, TryAgainError
-        Where the folder cannot be written, or the disk is full.
+        If the folder cannot be written, or the disk is full.
     """
     folder = Path(folder).absolute()
     marker: _Marker = {
@@ -115,9 +115,9 @@ def write_sample(
         "seed": seed,
         "jp2": jp2,
     }
-    if _marker_of(folder) == marker:
+    if _read_marker(folder) == marker:
         return _world(folder, size)
-    _refuse_foreign(folder)
+    _check_replaceable(folder)
     try:
         _write_all(folder, marker, on_event=on_event, workers=workers)
     except OSError as error:
@@ -126,11 +126,11 @@ def write_sample(
 
 
 def _write_all(folder: Path, marker: _Marker, *, on_event: OnEvent | None, workers: int) -> None:
-    """Write the sample beside ``folder``, then put it in place."""
+    """Write the sample to a folder beside ``folder``, then rename it."""
     size, seed = marker["size"], marker["seed"]
     partial = folder.with_name(f"{folder.name}.partial")
     if partial.exists():
-        _refuse_foreign(partial)
+        _check_replaceable(partial)
         shutil.rmtree(partial)
     partial.mkdir(parents=True)
     write_json(partial / "sample.json", marker)
@@ -147,6 +147,7 @@ def _write_all(folder: Path, marker: _Marker, *, on_event: OnEvent | None, worke
 
 
 def _world(folder: Path, size: Size) -> SampleWorld:
+    """Paths of the sample in a folder."""
     return SampleWorld(
         folder=folder,
         catalog=folder / "catalog",
@@ -158,8 +159,8 @@ def _world(folder: Path, size: Size) -> SampleWorld:
     )
 
 
-def _marker_of(folder: Path) -> dict[str, Any] | None:
-    """Content of the folder's ``sample.json``; None where it is not a sample."""
+def _read_marker(folder: Path) -> dict[str, Any] | None:
+    """Content of ``sample.json`` in a folder; None if it is not a sample."""
     try:
         marker = json.loads((folder / "sample.json").read_text())
     except (OSError, ValueError):
@@ -167,9 +168,9 @@ def _marker_of(folder: Path) -> dict[str, Any] | None:
     return marker if isinstance(marker, dict) and marker.get("schema") == SCHEMA else None
 
 
-def _refuse_foreign(folder: Path) -> None:
-    """Raise unless the folder is absent, empty or a sample."""
-    if not folder.exists() or _marker_of(folder) is not None:
+def _check_replaceable(folder: Path) -> None:
+    """Raise BadInputError unless the folder is missing, empty or a sample."""
+    if not folder.exists() or _read_marker(folder) is not None:
         return
     if not folder.is_dir():
         msg = f"{folder} is a file; name a folder for the sample"
@@ -180,10 +181,10 @@ def _refuse_foreign(folder: Path) -> None:
 
 
 def _put_in_place(partial: Path, folder: Path) -> None:
-    """Rename the finished folder; an older sample goes away only then."""
+    """Rename the finished folder, and delete the older sample it replaces."""
     old = folder.with_name(f"{folder.name}.old")
     if old.exists():
-        _refuse_foreign(old)
+        _check_replaceable(old)
         shutil.rmtree(old)
     if folder.exists():
         folder.rename(old)
@@ -195,7 +196,7 @@ def _put_in_place(partial: Path, folder: Path) -> None:
 def _write_scenes(
     jobs: list[SceneJob], on_event: OnEvent | None, workers: int
 ) -> list[dict[str, Any]]:
-    """Write every scene; return their truth documents in the plan's order."""
+    """Write every scene; return their truth documents in the order of the plan."""
     truths: list[list[dict[str, Any]]] = [[] for _ in jobs]
     for done, (number, scene) in enumerate(_written(jobs, workers), start=1):
         truths[number] = scene
@@ -204,7 +205,7 @@ def _write_scenes(
 
 
 def _written(jobs: list[SceneJob], workers: int) -> Iterator[tuple[int, list[dict[str, Any]]]]:
-    """Write every scene; yield its number and its truth documents when it is finished."""
+    """Write every scene; yield its number and its truth documents once it is finished."""
     if workers <= 1:
         yield from enumerate(map(write_scene, jobs))
         return
@@ -216,7 +217,7 @@ def _written(jobs: list[SceneJob], workers: int) -> Iterator[tuple[int, list[dic
 
 
 def _write_truth(folder: Path, size: Size, seed: int) -> None:
-    """Write the cloud-free surface of the season's middle over all tiles."""
+    """Write the cloud-free surface reflectance of the middle of the season over all tiles."""
     west, south, east, north = plan.world_bounds(size)
     columns, rows = (east - west) // 10, (north - south) // 10
     path = folder / "truth" / "truth.tif"
@@ -224,14 +225,14 @@ def _write_truth(folder: Path, size: Size, seed: int) -> None:
     day = plan.SEASON_MIDDLE.timetuple().tm_yday
     key = ("L2A", "truth")
     with rasterio.Env(**GDAL_OPTIONS), Rasters({key: target}) as rasters:
-        for block in blocks_of(west, north, columns=columns, rows=rows):
+        for block in split_blocks(west, north, columns=columns, rows=rows):
             reflectance = truth_reflectance(block, day=day, seed=seed)
             valid = np.ones(reflectance.shape, bool)
             rasters.put(key, block, shift_dn(reflectance, valid, offset_dn=0))
 
 
 def _write_documents(folder: Path, size: Size, scenes: list[dict[str, Any]]) -> None:
-    """Write catalog, collections, area, request and the truth's document."""
+    """Write the catalog, the collections, the area, the request and the truth document."""
     aoi = items.make_aoi(size)
     feature = {"type": "Feature", "properties": {"name": "sample"}, "geometry": aoi}
     hrefs = [scene.pop("href") for scene in scenes]

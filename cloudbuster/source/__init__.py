@@ -1,4 +1,5 @@
-"""One Sentinel-2 scene, opened for reading: bands, masks, thumbnails, and its place on a grid.
+"""Reading of one Sentinel-2 scene: its bands, masks, radiometric offset, and warping to a grid.
 
-`RasterSceneSource` is the front door; detectors and gather read scenes through it.
+Detectors and the stages open scenes with `scene_source.RasterSceneSource`; gather also uses
+`placing` and `donor_mask`, and the planning of tasks uses `radiometry`.
 """

@@ -1,4 +1,4 @@
-"""One band of an open raster: its pixels as delivered, and harmonised on any grid of its CRS."""
+"""Read one band of a scene: its pixels as delivered, or harmonised on any grid of its CRS."""
 
 import math
 from collections.abc import Iterator
@@ -6,7 +6,6 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 from rasterio.enums import Resampling
-from rasterio.warp import reproject
 from rasterio.windows import Window
 
 from cloudbuster.core.arrays import BoolRaster, Raster, UInt16Raster
@@ -14,34 +13,38 @@ from cloudbuster.core.digital_numbers import NODATA, harmonise
 from cloudbuster.core.grid import Grid, GridWindow
 from cloudbuster.core.masks import ISOLATED_ZERO_PIXELS, repair_isolated_zeros
 from cloudbuster.core.regrid import valid_means
+from cloudbuster.source.warp import warp
 from cloudbuster.storage.raster_file import RasterFile
+from cloudbuster.storage.tiled_raster import rasterio_window
 
-# A group of fewer zeros than this can reach this far from a block and still be enclosed.
+# Pixels read around a block to repair isolated zeros: a group that is small enough to be repaired
+# cannot reach further.
 ZERO_REPAIR_MARGIN = 16
-# Bilinear interpolation looks one cell further; one more for the half cell of a misaligned corner.
+# Cells read around a window for bilinear interpolation: one for the kernel, one for misalignment.
 INTERPOLATION_MARGIN = 2
-# Pixels a side that are averaged at once: 32 MB in double precision.
+# Side of a block of pixels that are averaged at a time: 32 MB in double precision.
 MEAN_PIXELS = 2048
-# A group of cells at the edge of the data is averaged from full resolution; cells a side.
+# Side, in cells, of the groups at the edge of the data that are averaged from full resolution.
 EDGE_GROUP_CELLS = 32
-# Pixels of an overview, beside those without data, into which resampling mixed their zeros.
+# Distance, in overview pixels, to which resampling mixes zeros into pixels beside nodata.
 EDGE_PIXELS = 2
 
 
 class BandRaster:
-    """A band, by the file that holds it.
+    """One band of an open raster file.
 
     Parameters
     ----------
     dataset : RasterFile
-        Open; whoever opened it closes it.
+        Open file; the caller closes it.
     band_index : int
-        1-based.
+        1-based index of the band in the file.
     grid : Grid
-        Of the whole raster.
+        Grid of the whole raster.
     """
 
     def __init__(self, dataset: RasterFile, band_index: int, grid: Grid) -> None:
+        """Keep the file and the band; nothing is read yet."""
         self._dataset = dataset
         self._index = band_index
         self.grid = grid
@@ -52,73 +55,73 @@ class BandRaster:
         Parameters
         ----------
         window : GridWindow
-            In cells of `grid`; it may reach over its edges.
+            Window in cells of `grid`; it may extend beyond the raster.
 
         Returns
         -------
         ndarray, shape (y, x)
-            DN as delivered, of the raster's own dtype; 0 outside of it.
+            DN as delivered, of the dtype of the raster; 0 outside the raster.
 
         Raises
         ------
         RasterError, TryAgainError
-            Naming the file that cannot be read.
+            If the file cannot be read.
         """
         inside = window.intersection(self.grid.window)
         dtype = self._dataset.dtypes[self._index - 1]
         pixels = np.zeros((window.height, window.width), dtype=dtype)
         if not inside.is_empty:
             target = inside.shifted(-window.row, -window.col)
-            pixels[target.slices] = self._dataset.read(self._index, window=_window(inside))
+            pixels[target.slices] = self._dataset.read(self._index, window=rasterio_window(inside))
         return pixels
 
     def read_harmonised(self, grid: Grid, *, offset_dn: int) -> UInt16Raster:
-        """Read reflectance times 10 000 on any grid.
+        """Read reflectance times 10 000 on a grid.
 
         Parameters
         ----------
         grid : Grid
-            In the raster's CRS; its lines need not be those of the raster.
+            Target grid in the CRS of the raster; it need not be aligned to the raster.
         offset_dn : int
-            What is added to each valid DN, -1000 or 0.
+            Offset added to each valid DN, -1000 or 0.
 
         Returns
         -------
         ndarray of uint16, shape (y, x)
-            0 where the raster has no data, is saturated, or ends. A finer raster is averaged over
-            its valid pixels, a coarser or shifted one interpolated bilinearly, an aligned one
-            copied.
+            Harmonised DN; 0 where the raster has no data, is saturated, or does not reach. A finer
+            raster is averaged over its valid pixels, a coarser or shifted one is interpolated
+            bilinearly, and an aligned one is copied.
 
         Raises
         ------
         RasterError, TryAgainError
-            Naming the file that cannot be read.
+            If the file cannot be read.
         """
         if self.grid.is_aligned(grid):
             row, col = self.grid.offset_of(grid)
             return self._repaired(GridWindow(row, col, *grid.shape), offset_dn)
         if grid.x_size > self.grid.x_size * (1 + 1e-9):
-            return self._coarse(grid, offset_dn)
+            return self._read_coarser(grid, offset_dn)
         window = self.grid.window_of(grid.bounds).grown(INTERPOLATION_MARGIN)
         return _interpolate(self._repaired(window, offset_dn), self.grid.crop(window), grid)
 
     def _repaired(self, window: GridWindow, offset_dn: int) -> UInt16Raster:
-        """Harmonised DN of a native window, isolated zeros repaired."""
+        """Harmonised DN of a native window, with isolated zeros repaired."""
         pixels = self.read_native(window)
         zeros = pixels == NODATA
-        # A block of nothing but zeros is not looked at twice, unless they are few enough to be
-        # enclosed by what lies around it.
+        # The surroundings of an empty block need not be read, unless it is so small that it may be
+        # an isolated group of zeros itself.
         if zeros.any() and not (zeros.all() and zeros.size >= ISOLATED_ZERO_PIXELS):
             wide = window.grown(ZERO_REPAIR_MARGIN)
             repaired = repair_isolated_zeros(self.read_native(wide))
             pixels = repaired[window.shifted(-wide.row, -wide.col).slices]
         return harmonise(pixels, offset_dn)
 
-    def _coarse(self, grid: Grid, offset_dn: int) -> UInt16Raster:
-        """Harmonised means of the valid pixels, from the overviews where there are some.
+    def _read_coarser(self, grid: Grid, offset_dn: int) -> UInt16Raster:
+        """Harmonised means of the valid pixels on a coarser grid, read from overviews if possible.
 
-        Where the raster does not say which pixels hold no data (JPEG 2000 cannot), cells at the
-        edge of the data are averaged from full resolution: overviews mix its zeros in.
+        The overviews of a raster without a nodata tag (JPEG 2000 has none) mix zeros into the edge
+        of the data, so that cells there are averaged from full resolution instead.
         """
         factors = self._dataset.overviews(self._index)
         tagged = self._dataset.nodatavals[self._index - 1] == NODATA
@@ -126,7 +129,7 @@ class BandRaster:
         usable = [factor for factor in factors if factor <= min(ratio, max(2.0, ratio / 2))]
         if not factors or not (tagged or usable):
             return self._means(grid, grid.window, offset_dn)
-        means = harmonise(self._averages(grid), offset_dn)
+        means = harmonise(self._gdal_averages(grid), offset_dn)
         if tagged:
             return means
         mixed = self._edge_cells(grid, max(usable))
@@ -137,7 +140,7 @@ class BandRaster:
         return means
 
     def _means(self, grid: Grid, cells: GridWindow, offset_dn: int) -> UInt16Raster:
-        """Harmonised means of the valid pixels of some cells, from full resolution."""
+        """Harmonised means of the valid pixels in the window ``cells``, from full resolution."""
         part = grid.crop(cells)
         means = np.zeros(part.shape, dtype=np.uint16)
         for block in part.blocks(max(1, int(MEAN_PIXELS * self.grid.x_size / grid.x_size))):
@@ -149,33 +152,33 @@ class BandRaster:
         return means
 
     def _edge_cells(self, grid: Grid, factor: int) -> BoolRaster:
-        """Cells that hold pixels without data and others, or are beside those; shape of ``grid``.
+        """Mask of the cells at the edge of the data, shape of ``grid``.
 
-        They are looked for in the overview of ``factor``. A hole that is smaller than one of its
-        pixels, half a cell, goes unseen.
+        These are the cells whose surroundings in the overview of ``factor`` hold pixels with and
+        without data. A hole smaller than a pixel of that overview, half a cell, is not found.
         """
         inside = self.grid.window_of(grid.bounds).intersection(self.grid.window)
         if inside.is_empty:
             return np.zeros(grid.shape, dtype=np.bool_)
         shape = (-(-inside.height // factor), -(-inside.width // factor))
-        empty = self._resampled(_window(inside), shape, Resampling.nearest) == NODATA
+        empty = self._resampled(rasterio_window(inside), shape, Resampling.nearest) == NODATA
         counts = np.pad(empty.astype(np.int64).cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
         part = self.grid.crop(inside)
         top, bottom = _reach(part.north - grid.north, grid.y_size, part.y_size, grid.height, factor)
         left, right = _reach(grid.west - part.west, grid.x_size, part.x_size, grid.width, factor)
         top, bottom = (np.clip(edge, 0, shape[0])[:, None] for edge in (top, bottom))
         left, right = (np.clip(edge, 0, shape[1])[None, :] for edge in (left, right))
-        found = (
+        empty_count = (
             counts[bottom, right] - counts[top, right] - counts[bottom, left] + counts[top, left]
         )
-        mixed: BoolRaster = (found > 0) & (found < (bottom - top) * (right - left))
+        mixed: BoolRaster = (empty_count > 0) & (empty_count < (bottom - top) * (right - left))
         return mixed
 
-    def _averages(self, grid: Grid) -> UInt16Raster:
-        """GDAL's averages, DN as delivered.
+    def _gdal_averages(self, grid: Grid) -> UInt16Raster:
+        """DN as delivered, averaged by GDAL, which reads overviews.
 
-        The raster's last cells are rarely a whole cell of ``grid``: whole cells are read in one go
-        and the rest by itself, so that nothing is stretched.
+        The edge of the raster rarely ends with a cell of ``grid``. Cells that it cuts are read
+        separately, because GDAL would stretch them with the others.
         """
         pixels = np.zeros(grid.shape, dtype=np.uint16)
         for rows in _spans(grid.north, -grid.y_size, grid.height, self.grid, axis="y"):
@@ -188,21 +191,33 @@ class BandRaster:
     def _resampled(
         self, area: Window, shape: tuple[int, int], resampling: Resampling
     ) -> UInt16Raster:
-        """DN as delivered of a window inside of the raster, at another resolution."""
+        """DN as delivered in a window inside the raster, resampled to ``shape``."""
         pixels: UInt16Raster = self._dataset.read(
             self._index, window=area, out_shape=shape, resampling=resampling
         )
         return pixels
 
 
-def _window(window: GridWindow) -> Window:
-    return Window(window.col, window.row, window.width, window.height)
-
-
 def _reach(
     start: float, step: float, size: float, count: int, factor: int
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """First and last overview pixel (exclusive) that each cell of an axis may be mixed from."""
+    """First and last (exclusive) overview pixel that may contribute to each cell of an axis.
+
+    Parameters
+    ----------
+    start : float
+        Distance from the first overview pixel to the first cell, CRS units.
+    step, size : float
+        Size of a cell and of a full-resolution pixel, CRS units.
+    count : int
+        Number of cells.
+    factor : int
+        Reduction factor of the overview.
+
+    Returns
+    -------
+    first, last : ndarray of int, shape (count,)
+    """
     first = (start + np.arange(count) * step) / (size * factor)
     last = first + step / (size * factor)
     return (
@@ -214,9 +229,13 @@ def _reach(
 def _spans(
     origin: float, step: float, count: int, native: Grid, *, axis: str
 ) -> Iterator[tuple[slice, float, float]]:
-    """Split target cells into runs: (cells, first and last native coordinate, clipped).
+    """Split the cells of an axis into runs that are read separately.
 
-    One run of the cells that lie wholly in the raster, and one for each cell that its edge cuts.
+    Yields
+    ------
+    tuple of (slice, float, float)
+        Cells of a run, and where it begins and ends in pixels of the raster, clipped to the raster:
+        first the cells that lie wholly in the raster, then each cell that its edge cuts.
     """
     first, size, length = (
         (native.west, native.x_size, native.width)
@@ -238,22 +257,8 @@ def _spans(
 
 
 def _interpolate(pixels: UInt16Raster, native: Grid, grid: Grid) -> UInt16Raster:
-    """Put harmonised pixels on a finer or shifted grid of the same CRS, bilinear, aware of 0."""
+    """Interpolate harmonised pixels bilinearly on another grid of the same CRS; 0 is nodata."""
     result = np.zeros(grid.shape, dtype=np.uint16)
-    if not pixels.any():
-        return result
-    reproject(
-        pixels,
-        result,
-        src_transform=native.transform,
-        src_crs=native.crs,
-        src_nodata=NODATA,
-        dst_transform=grid.transform,
-        dst_crs=grid.crs,
-        dst_nodata=NODATA,
-        resampling=Resampling.bilinear,
-        tolerance=0,
-        XSCALE=1,
-        YSCALE=1,
-    )
+    if pixels.any():
+        warp(pixels, native, result, grid, Resampling.bilinear, tolerance=0, XSCALE=1, YSCALE=1)
     return result

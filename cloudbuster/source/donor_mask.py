@@ -1,4 +1,4 @@
-"""A mask on its own, to be used for another gathering of the same scene."""
+"""Write the mask of a scene to a file, and read it back for another gather of the same scene."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +14,7 @@ from cloudbuster.errors import DonorError, RasterError
 from cloudbuster.storage.raster_file import RasterFile
 from cloudbuster.storage.uri import is_remote, local_path, write_bytes
 
-# Each cell is the sum of what holds of it, so that the detector's answer comes back as it was,
-# before any growth.
+# Bits of a cell. They keep the result of the detector exactly, before the mask is grown.
 CLOUD_BIT = 1
 DEFECTIVE_BIT = 2
 LOW_RANK_BIT = 4
@@ -28,88 +27,88 @@ BLOCK_PIXELS = 256
 
 @dataclass(frozen=True)
 class SceneIdentity:
-    """What makes two rasters the same look at the same place, whatever the product level.
+    """Identity of an acquisition of a tile, the same at both product levels.
 
     Attributes
     ----------
     mgrs_tile : str
-        As ``33TWL``.
+        MGRS tile, such as ``33TWL``.
     datatake : str
-        As ``S2A_20230818T100031``.
+        Platform and start of the datatake, such as ``S2A_20230818T100031``.
     """
 
     mgrs_tile: str
     datatake: str
 
     def __str__(self) -> str:
-        """Tile and datatake, for a message."""
+        """Tile and datatake in words, for messages."""
         return f"tile {self.mgrs_tile} of datatake {self.datatake}"
 
 
 @dataclass(frozen=True, eq=False)
 class DonatedMask:
-    """A mask that was read, and whose it is.
+    """A mask that was read from a file, and the scene it belongs to.
 
     Attributes
     ----------
     mask : DetectedMask
-        As the detector made it.
+        Mask as the detector made it.
     identity : SceneIdentity
-        Of its scene.
+        Identity of the scene.
     """
 
     mask: DetectedMask
     identity: SceneIdentity
 
 
-def identity_of(scene: Scene) -> SceneIdentity:
+def scene_identity(scene: Scene) -> SceneIdentity:
     """Tile and datatake of a scene.
 
     Raises
     ------
     DonorError
-        Where the catalog does not tell both.
+        If the item of the scene lacks one of them.
     """
     if scene.mgrs_tile is None or scene.datatake is None:
         missing = "datatake" if scene.mgrs_tile else "MGRS tile"
         msg = (
-            f"{scene.id} has no {missing} in its item, so its mask can be told from no other; "
-            "gather it without --donate-mask and --donor-mask"
+            f"{scene.id} has no {missing} in its item, which would identify its mask; gather it "
+            "without --donate-mask and --donor-mask"
         )
         raise DonorError(msg)
     return SceneIdentity(scene.mgrs_tile, scene.datatake)
 
 
 def write_donor_mask(path: Path, mask: DetectedMask, scene: Scene) -> None:
-    """Write a mask with its scene's identity: whole, or not at all.
+    """Write a mask and the identity of its scene to a GeoTIFF, whole or not at all.
 
     Parameters
     ----------
     path : Path
-        Of the GeoTIFF (one uint8 band, tiled, DEFLATE; nothing in it depends on the time or place
-        of writing).
+        Path of the GeoTIFF: one uint8 band, tiled, DEFLATE. Its bytes depend on neither the time
+        nor the place of writing.
     mask : DetectedMask
-        What the detector found, not grown.
+        Mask from the detector, not grown.
     scene : Scene
-        Whose mask it is.
+        Scene of the mask.
 
     Raises
     ------
     DonorError
-        Where the scene has no tile or no datatake.
+        If the scene has no tile or no datatake.
     OutputError, TryAgainError
-        Where the file cannot be written.
+        If the file cannot be written.
     """
-    identity = identity_of(scene)
+    identity = scene_identity(scene)
     codes = mask.cloud * np.uint8(CLOUD_BIT)
     codes |= mask.defective * np.uint8(DEFECTIVE_BIT)
     codes |= mask.low_rank * np.uint8(LOW_RANK_BIT)
-    # Made in memory first: GDAL may not tell that a disk was full.
+    # Encoded in memory first, because GDAL may not report that a disk is full.
     write_bytes(str(path), _encoded(codes, mask, identity))
 
 
 def _encoded(codes: UInt8Raster, mask: DetectedMask, identity: SceneIdentity) -> bytes:
-    """Make the GeoTIFF of a mask, tagged with the scene that it is of."""
+    """Encode a mask as a GeoTIFF, tagged with the identity of its scene."""
     with MemoryFile() as memory:
         with memory.open(
             driver="GTiff",
@@ -137,7 +136,7 @@ def _encoded(codes: UInt8Raster, mask: DetectedMask, identity: SceneIdentity) ->
 
 
 def read_donor_mask(uri: str) -> DonatedMask:
-    """Read a donated mask.
+    """Read a mask that `write_donor_mask` wrote.
 
     Parameters
     ----------
@@ -147,35 +146,41 @@ def read_donor_mask(uri: str) -> DonatedMask:
     Returns
     -------
     DonatedMask
+        The mask and the identity of its scene.
 
     Raises
     ------
     DonorError
-        Where it cannot be read, is no mask, or does not say whose it is.
+        If it cannot be read, is not such a mask, or does not name its scene.
     TryAgainError
-        Where a remote one could not be reached.
+        If a remote file cannot be reached.
     """
     try:
         with RasterFile(uri if is_remote(uri) else str(local_path(uri))) as dataset:
-            tags = dataset.tags()
-            described = dataset.count == 1 and dataset.descriptions[0] == BAND_DESCRIPTION
-            codes = dataset.read(1) if described else None
-            epsg = dataset.crs.to_epsg() if dataset.crs else None
-            transform, width, height = dataset.transform, dataset.width, dataset.height
+            return _decoded(uri, dataset)
     except RasterError as error:
         msg = f"the mask cannot be read: {error}, or make it again with --donate-mask"
         raise DonorError(msg) from error
+
+
+def _decoded(uri: str, dataset: RasterFile) -> DonatedMask:
+    """Decode the mask of an open GeoTIFF."""
+    tags = dataset.tags()
     if not (tags.get(TILE_TAG) and tags.get(DATATAKE_TAG)):
         msg = (
-            f"{uri} does not say whose mask it is (no tags {TILE_TAG} and {DATATAKE_TAG}); "
+            f"{uri} does not name the scene of its mask (tags {TILE_TAG} and {DATATAKE_TAG}); "
             "make it with --donate-mask"
         )
         raise DonorError(msg)
-    if codes is None or epsg is None:
+    epsg = dataset.crs.to_epsg() if dataset.crs else None
+    if epsg is None or dataset.count != 1 or dataset.descriptions[0] != BAND_DESCRIPTION:
         msg = f"{uri} is not a mask as --donate-mask makes it; make it again"
         raise DonorError(msg)
+    codes = dataset.read(1)
     try:
-        grid = Grid.from_transform(f"EPSG:{epsg}", transform, width=width, height=height)
+        grid = Grid.from_transform(
+            f"EPSG:{epsg}", dataset.transform, width=dataset.width, height=dataset.height
+        )
     except ValueError as error:
         msg = f"{uri}: {error}; make it again with --donate-mask"
         raise DonorError(msg) from error

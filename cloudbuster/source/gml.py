@@ -1,4 +1,4 @@
-"""The cloud polygons of L1C products before January 2022 (MSK_CLOUDS, GML)."""
+"""Read the cloud polygons of L1C products from before January 2022 (MSK_CLOUDS, in GML)."""
 
 import re
 from collections.abc import Iterator
@@ -17,16 +17,18 @@ if TYPE_CHECKING:
 
 # Mask types of MSK_CLOUDS (Sentinel-2 Products Specification Document, L1C quality indicators).
 CLOUD_TYPES = ("OPAQUE", "CIRRUS")
+# GML element that holds the coordinates of a ring.
+RING = "posList"
 
 
 @dataclass(frozen=True)
 class CloudPolygons:
-    """The polygons of one MSK_CLOUDS file.
+    """Polygons of one MSK_CLOUDS file.
 
     Attributes
     ----------
     crs : str or None
-        ``EPSG:<code>``; None where the file names none, as one without polygons does.
+        ``EPSG:<code>``; None if the file names none, as files without polygons do.
     polygons : tuple of shapely.Polygon
         Opaque cloud and cirrus, in ``crs``.
     """
@@ -41,19 +43,19 @@ def read_cloud_polygons(uri: str) -> CloudPolygons:
     Parameters
     ----------
     uri : str
-        Path or URI of the GML.
+        Path or URI of the GML file.
 
     Returns
     -------
     CloudPolygons
-        None at all where the file holds no feature: the scene then has no cloud.
+        Empty if the file has no features: the scene then has no clouds.
 
     Raises
     ------
     MaskError
-        Where it cannot be read, or is not a mask of that kind.
+        If the file cannot be read or is not an MSK_CLOUDS mask.
     TryAgainError
-        Where a remote one could not be reached.
+        If a remote file cannot be reached.
     """
     try:
         content = read_file(uri)
@@ -62,10 +64,10 @@ def read_cloud_polygons(uri: str) -> CloudPolygons:
     try:
         root = fromstring(content)
     except (ParseError, DefusedXmlException) as error:
-        msg = f"{uri} is not a readable GML ({error}); fetch it again or choose another detector"
+        msg = f"{uri} is not readable as GML ({error}); fetch it again or choose another detector"
         raise MaskError(msg) from error
-    if _local(root.tag) != "Mask":
-        msg = f"{uri} is a {_local(root.tag)}, not a MSK_CLOUDS mask; fetch it again"
+    if _local_name(root.tag) != "Mask":
+        msg = f"{uri} is a {_local_name(root.tag)}, not an MSK_CLOUDS mask; fetch it again"
         raise MaskError(msg)
     try:
         polygons = tuple(_cloud_polygons(root))
@@ -75,16 +77,18 @@ def read_cloud_polygons(uri: str) -> CloudPolygons:
     return CloudPolygons(_crs(root), polygons)
 
 
-def _local(tag: str) -> str:
+def _local_name(tag: str) -> str:
+    """Name of an element without its namespace."""
     return tag.rpartition("}")[2]
 
 
-def _named(element: "Element", name: str) -> "Iterator[Element]":
-    return (child for child in element.iter() if _local(child.tag) == name)
+def _descendants(element: "Element", name: str) -> "Iterator[Element]":
+    """Elements of a local name, at any depth."""
+    return (child for child in element.iter() if _local_name(child.tag) == name)
 
 
 def _crs(root: "Element") -> str | None:
-    """CRS of the first ``srsName``; ``urn:ogc:def:crs:EPSG:8.7:32632`` is EPSG:32632."""
+    """CRS of the first ``srsName``: EPSG:32632 for ``urn:ogc:def:crs:EPSG:8.7:32632``."""
     for element in root.iter():
         code = re.search(r"EPSG.*?(\d+)$", element.get("srsName", ""))
         if code:
@@ -93,27 +97,28 @@ def _crs(root: "Element") -> str | None:
 
 
 def _cloud_polygons(root: "Element") -> Iterator[shapely.Polygon]:
-    for feature in _named(root, "MaskFeature"):
-        kinds = [(kind.text or "").strip().upper() for kind in _named(feature, "maskType")]
+    """Yield the polygons of all features of a cloud type."""
+    for feature in _descendants(root, "MaskFeature"):
+        kinds = [(kind.text or "").strip().upper() for kind in _descendants(feature, "maskType")]
         if not set(kinds).isdisjoint(CLOUD_TYPES):
-            for polygon in _named(feature, "Polygon"):
+            for polygon in _descendants(feature, "Polygon"):
                 yield _polygon(polygon)
 
 
 def _polygon(element: "Element") -> shapely.Polygon:
-    shells = [_ring(ring) for part in _named(element, "exterior") for ring in _rings(part)]
-    holes = [_ring(ring) for part in _named(element, "interior") for ring in _rings(part)]
+    """Parse a GML polygon; raise ValueError unless it has one exterior ring."""
+    shells, holes = (
+        [_ring(ring) for part in _descendants(element, role) for ring in _descendants(part, RING)]
+        for role in ("exterior", "interior")
+    )
     if len(shells) != 1:
         msg = f"{len(shells)} exterior rings"
         raise ValueError(msg)
     return shapely.Polygon(shells[0], holes)
 
 
-def _rings(element: "Element") -> "Iterator[Element]":
-    return _named(element, "posList")
-
-
 def _ring(positions: "Element") -> list[tuple[float, float]]:
+    """Parse the (x, y) coordinates of a ``posList``; a third coordinate is ignored."""
     dimension = int(positions.get("srsDimension", "2"))
     numbers = [float(number) for number in (positions.text or "").split()]
     if dimension not in (2, 3) or len(numbers) % dimension:

@@ -1,4 +1,4 @@
-"""Read a scene block by block, mask it, and put each block on the mosaic's grid."""
+"""Read a scene block by block, apply its mask, and warp each block to the grid of the mosaic."""
 
 import math
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cloudbuster.core.arrays import UInt8Raster, UInt16Raster
+from cloudbuster.core.arrays import BoolRaster, UInt8Raster, UInt16Raster
 from cloudbuster.core.grid import ALIGNMENT_TOLERANCE, Grid, GridWindow
 from cloudbuster.core.masks import PixelClass, valid_pixels
 from cloudbuster.core.regrid import Method, resampling_method, sample_nearest
@@ -14,27 +14,27 @@ from cloudbuster.core.windows import any_in_cells
 from cloudbuster.source.scene_source import RasterSceneSource
 from cloudbuster.source.warp import bounds_in, place_classes, place_distance, place_reflectance
 
-# Side of a block in source pixels: 13 bands of it take 27 MB, and the tiles of the products (512)
-# and of Sentinel-2's JP2 files (1024) fit it.
+# Side of a block in source pixels: 13 bands take 27 MB, and it is a multiple of the tiles of the
+# products (512) and of Sentinel-2's JP2 files (1024).
 BLOCK_PIXELS = 1024
-# Target blocks are whole tiles of a scene's raster (512), or a power of two under it.
+# Largest side of a target block: a power of two, so that blocks are whole tiles (512) or nest.
 MAX_TARGET_BLOCK = 1024
-# A cubic kernel looks two cells around its centre; one more for the half cell of a shifted grid.
+# Pixels read around a block for cubic resampling: two for the kernel, one for misalignment.
 KERNEL_MARGIN = 3
 
 
 @dataclass(frozen=True)
 class ClassMap:
-    """Pixel classes and distances of a scene, before its pixels are known.
+    """Pixel classes and distances to cloud from the mask of a scene, before its bands are read.
 
     Attributes
     ----------
     grid : Grid
-        The mask's own, in the scene's CRS.
+        Grid of the mask, in the CRS of the scene.
     classes : ndarray of uint8, shape (y, x)
         Codes of `PixelClass`.
     distance_m : ndarray of uint16, shape (y, x)
-        Metres to the nearest cloud.
+        Distance to the nearest cloud, metres.
     """
 
     grid: Grid
@@ -44,20 +44,20 @@ class ClassMap:
 
 @dataclass(frozen=True)
 class PlacedBlock:
-    """A piece of a scene on the mosaic's grid.
+    """A block of a scene on the grid of the mosaic.
 
     Attributes
     ----------
     window : GridWindow
-        Where it lies in the target's grid.
+        Cells of the target grid.
     clear : ndarray of uint16, shape (band, y, x)
         Harmonised DN where the pixel is clear, else 0.
     observed : ndarray of uint16, shape (band, y, x), or None
-        Harmonised DN wherever the scene has data, if that was asked for.
+        Harmonised DN wherever the scene has data; None unless requested.
     classes : ndarray of uint8, shape (y, x)
         Codes of `PixelClass`.
     distance_m : ndarray of uint16, shape (y, x)
-        Metres to the nearest cloud; 0 where nothing was observed.
+        Distance to the nearest cloud, metres; 0 where nothing was observed.
     """
 
     window: GridWindow
@@ -75,25 +75,25 @@ def placed_blocks(
     *,
     keep_observed: bool,
 ) -> Iterator[PlacedBlock]:
-    """Put a scene on ``target``, a block at a time.
+    """Read a scene and place it on a grid, block by block.
 
     Parameters
     ----------
     source : RasterSceneSource
-        The opened scene.
+        Open scene.
     class_map : ClassMap
-        Its mask, grown.
+        Mask of the scene, already grown.
     target : Grid
-        The part of the mosaic's grid that the scene may fill.
+        Part of the mosaic's grid that the scene may fill.
     bands : tuple of str
         Bands to read.
     keep_observed : bool
-        Whether the unmasked pixels are wanted too.
+        Whether to return the unmasked pixels as well.
 
     Yields
     ------
     PlacedBlock
-        In row order; together they tile ``target``.
+        Blocks in row order, which tile ``target``.
     """
     scale = _scale(source.grid, target)
     method = resampling_method(source.grid, target, scale=scale)
@@ -101,31 +101,63 @@ def placed_blocks(
         part = target.crop(window)
         grid = _source_grid(source.grid, part, method)
         if grid is None:
-            yield _empty(window, len(bands), keep_observed=keep_observed)
+            yield _empty_block(window, len(bands), keep_observed=keep_observed)
             continue
         pixels = source.read(bands, grid)
         valid = valid_pixels(pixels)
-        classes = _classes_on(class_map, grid)
-        classes = np.where(valid, classes, np.uint8(PixelClass.UNOBSERVED))
-        distance = sample_nearest(class_map.distance_m, class_map.grid, grid, fill=0)
-        placed_classes = place_classes(classes, grid, part, method=method)
-        clear = np.where(classes >= PixelClass.LOW_RANK, pixels, np.uint16(0))
-        clear = place_reflectance(clear, grid, part, method=method)
-        # Where rounding leaves a cell without the value its class promises, it promises none.
-        missing = (placed_classes >= PixelClass.LOW_RANK) & (clear == 0).any(axis=0)
-        placed_classes[missing] = PixelClass.MASKED
-        clear *= placed_classes >= PixelClass.LOW_RANK
+        clear, classes, distance_m = _place_clear(pixels, valid, class_map, grid, part, method)
         observed = None
         if keep_observed:
             observed = np.where(valid, pixels, np.uint16(0))
             observed = place_reflectance(observed, grid, part, method=method)
-        placed_distance = place_distance(distance, grid, part, method=method)
-        placed_distance *= placed_classes != PixelClass.UNOBSERVED
-        yield PlacedBlock(window, clear, observed, placed_classes, placed_distance)
+        yield PlacedBlock(window, clear, observed, classes, distance_m)
+
+
+def _place_clear(
+    pixels: UInt16Raster,
+    valid: BoolRaster,
+    class_map: ClassMap,
+    grid: Grid,
+    part: Grid,
+    method: Method,
+) -> tuple[UInt16Raster, UInt8Raster, UInt16Raster]:
+    """Mask the pixels of a block, and place them with their classes and distances.
+
+    Parameters
+    ----------
+    pixels : ndarray of uint16, shape (band, y, x)
+        Harmonised DN on ``grid``. Not modified.
+    valid : ndarray of bool, shape (y, x)
+        Pixels with a value in every band.
+    class_map : ClassMap
+        Mask of the scene.
+    grid, part : Grid
+        Grid of the pixels, and grid of the block.
+    method : {"copy", "mean", "cubic"}
+        Resampling method.
+
+    Returns
+    -------
+    clear, classes, distance_m : ndarray
+        Arrays of a `PlacedBlock`.
+    """
+    classes = _classes_on(class_map, grid)
+    classes = np.where(valid, classes, np.uint8(PixelClass.UNOBSERVED))
+    distance = sample_nearest(class_map.distance_m, class_map.grid, grid, fill=0)
+    placed_classes = place_classes(classes, grid, part, method=method)
+    clear = np.where(classes >= PixelClass.LOW_RANK, pixels, np.uint16(0))
+    clear = place_reflectance(clear, grid, part, method=method)
+    # Rounding at the edge of the data can leave a clear cell without a value: mask such cells.
+    missing = (placed_classes >= PixelClass.LOW_RANK) & (clear == 0).any(axis=0)
+    placed_classes[missing] = PixelClass.MASKED
+    clear *= placed_classes >= PixelClass.LOW_RANK
+    placed_distance = place_distance(distance, grid, part, method=method)
+    placed_distance *= placed_classes != PixelClass.UNOBSERVED
+    return clear, placed_classes, placed_distance
 
 
 def _classes_on(class_map: ClassMap, grid: Grid) -> UInt8Raster:
-    """Look up a scene's pixels in its mask; one that touches several cells takes the worst."""
+    """Sample the pixel classes on a grid; a pixel that touches several cells gets the worst."""
     codes = sample_nearest(class_map.classes, class_map.grid, grid, fill=PixelClass.MASKED)
     if not _nests(grid, class_map.grid):
         worst = [
@@ -150,20 +182,20 @@ def _nests(fine: Grid, coarse: Grid) -> bool:
 
 
 def _scale(source: Grid, target: Grid) -> float:
-    """Size of a target cell on the ground over that of a source cell."""
+    """Ratio of the size of a target cell to that of a source cell, on the ground."""
     west, south, east, north = bounds_in(target.bounds, target.crs, source.crs)
     source_cells = (east - west) * (north - south) / (source.x_size * source.y_size)
     return math.sqrt(source_cells / (target.width * target.height))
 
 
 def _block_size(scale: float) -> int:
-    """Side of a target block that holds about `BLOCK_PIXELS` source pixels: a power of two."""
+    """Side of a target block of about `BLOCK_PIXELS` source pixels: a power of two, in cells."""
     side = 1 << round(math.log2(max(1.0, BLOCK_PIXELS / scale)))
     return min(MAX_TARGET_BLOCK, side)
 
 
 def _source_grid(source: Grid, part: Grid, method: Method) -> Grid | None:
-    """Part of the scene's grid that decides ``part``; None where they do not meet."""
+    """Part of the scene's grid that ``part`` is resampled from; None if they do not overlap."""
     window = source.window_of(bounds_in(part.bounds, part.crs, source.crs))
     if method != "copy":
         window = window.grown(KERNEL_MARGIN)
@@ -171,7 +203,8 @@ def _source_grid(source: Grid, part: Grid, method: Method) -> Grid | None:
     return None if inside.is_empty else source.crop(inside)
 
 
-def _empty(window: GridWindow, bands: int, *, keep_observed: bool) -> PlacedBlock:
+def _empty_block(window: GridWindow, bands: int, *, keep_observed: bool) -> PlacedBlock:
+    """Make the block of a window outside the scene."""
     nothing = np.zeros((bands, window.height, window.width), dtype=np.uint16)
     classes = np.zeros(nothing.shape[1:], dtype=np.uint8)
     return PlacedBlock(window, nothing, nothing if keep_observed else None, classes, nothing[0])

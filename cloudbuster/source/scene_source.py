@@ -1,8 +1,7 @@
-"""A scene opened for reading: harmonised pixels and the product's own masks, on any grid."""
+"""Read the files of a scene: harmonised pixels and the masks of the product, on any grid."""
 
 from contextlib import ExitStack
 from functools import cached_property
-from types import TracebackType
 from typing import Self
 
 import numpy as np
@@ -25,42 +24,43 @@ from cloudbuster.errors import (
 from cloudbuster.source.band_raster import BandRaster
 from cloudbuster.storage.raster_file import RasterFile
 
-# Longest side of the thumbnail that the radiometric decision is taken from, pixels.
+# Longest side of the thumbnail that the radiometric decision is based on, pixels.
 EVIDENCE_PIXELS = 256
-# Bands of a thumbnail, at least, where the scene has as many.
+# Minimum number of bands of a thumbnail, if the scene has as many.
 MIN_THUMBNAIL_BANDS = 3
-# Classes of SCL that are clear ground or water, whose brightness two dates share (not snow).
+# SCL classes whose brightness is about the same on two dates: clear ground and water, not snow.
 STEADY_CLASSES = (4, 5, 6)
 
 
 class RasterSceneSource:
-    """The files of one scene, opened as they are needed.
+    """Files of one scene, opened when they are needed.
 
-    Use it as a context manager: it closes what it opened.
+    Use it as a context manager, which closes the files.
 
     Parameters
     ----------
     scene : Scene
-        What the catalog said.
+        Description of the scene by its catalog.
     bands : tuple of str
-        Bands of the mosaic; the finest of them gives the scene's grid.
+        Bands of the mosaic; the finest of them defines the grid of the scene.
     radiometry : OffsetDecision or None
-        What was decided of the scene's offset; None to decide it from this scene alone, at the
-        first read.
+        Decision on the radiometric offset of the scene; None makes it from this scene alone, at
+        the first read.
 
     Raises
     ------
     RasterError, TryAgainError
-        Where a band is missing or cannot be read.
+        If a band is missing or cannot be read.
     GridError
-        Where a raster has no CRS or is not north-up.
+        If a raster has no CRS or is not north-up.
     """
 
     def __init__(
         self, scene: Scene, bands: tuple[str, ...], *, radiometry: OffsetDecision | None = None
     ) -> None:
+        """Open the bands of the mosaic to find the grid of the scene."""
         self._scene = scene
-        self._decided = radiometry
+        self._given_radiometry = radiometry
         self._stack = ExitStack()
         self._open: dict[str, RasterFile] = {}
         self._rasters: dict[BandAsset, BandRaster] = {}
@@ -82,51 +82,48 @@ class RasterSceneSource:
             raise
 
     def __enter__(self) -> Self:
+        """Return the source itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
+        """Close the files."""
         self._stack.close()
 
     @property
     def scene(self) -> Scene:
-        """What is known of the scene."""
+        """Description of the scene by its catalog."""
         return self._scene
 
     @property
     def grid(self) -> Grid:
-        """Grid of the finest requested band, whole raster, in the scene's CRS."""
+        """Grid of the finest requested band: the whole raster, in the CRS of the scene."""
         return self._grid
 
     @property
     def metadata(self) -> OffsetMetadata:
-        """What is said of the scene's offset."""
+        """Statements of the metadata about the radiometric offset."""
         return offset_metadata(self._scene)
 
     @cached_property
     def radiometry(self) -> OffsetDecision:
-        """The offset of the scene: as it was given, else decided from the scene alone."""
-        return self._decided or decide_offset(self.metadata, pixels=self.pixels)
+        """Decision on the radiometric offset: the given one, or made from this scene alone."""
+        return self._given_radiometry or decide_offset(self.metadata, pixels=self.pixels)
 
     @cached_property
     def pixels(self) -> PixelEvidence:
-        """What the thumbnail says of the offset."""
-        names, dn = self._thumbnails
+        """Evidence of the thumbnail's pixels about the radiometric offset."""
+        names, dn = self._thumbnail_pixels
         return pixel_evidence(dn, names)
 
     def thumbnail(self) -> SceneThumbnail:
-        """Read the scene in low resolution, to compare it with others.
+        """Read the scene at low resolution, to compare it with others.
 
         Raises
         ------
         RasterError, TryAgainError
-            Naming the file that cannot be read.
+            If a file cannot be read.
         """
-        names, dn = self._thumbnails
+        names, dn = self._thumbnail_pixels
         rows, cols = dn.shape[1:]
         whole = self._grid
         grid = Grid(
@@ -138,28 +135,27 @@ class RasterSceneSource:
             cols,
             rows,
         )
-        return SceneThumbnail(grid, names, dn, self._steady(dn.shape[1:]))
+        return SceneThumbnail(grid, names, dn, self._steady_cells(dn.shape[1:]))
 
     def read(self, bands: tuple[str, ...], grid: Grid) -> UInt16Raster:
-        """Read harmonised DN on ``grid``.
+        """Read harmonised DN on a grid; see `BandRaster.read_harmonised`.
 
         Parameters
         ----------
         bands : tuple of str
-            Names as in `cloudbuster.core.bands.BANDS`.
+            Names in `cloudbuster.core.bands.BANDS`.
         grid : Grid
-            In the scene's CRS; its lines need not be those of the rasters.
+            Grid in the CRS of the scene; it need not be aligned to the rasters.
 
         Returns
         -------
         ndarray of uint16, shape (band, y, x)
-            Reflectance times 10 000, 0 where the raster has no data, is saturated, or ends.
-            Finer rasters are averaged, coarser ones interpolated bilinearly.
+            Reflectance times 10 000; 0 is nodata.
 
         Raises
         ------
         RasterError, TryAgainError
-            Naming the file that cannot be read.
+            If a band is missing or cannot be read.
         """
         missing = [name for name in bands if name not in self._scene.bands]
         if missing:
@@ -170,25 +166,26 @@ class RasterSceneSource:
         return np.stack([raster.read_harmonised(grid, offset_dn=offset_dn) for raster in rasters])
 
     def read_mask(self, name: str, grid: Grid, *, bands: int = 1) -> UInt8Raster:
-        """Read a mask at full resolution, nearest on ``grid``; 0 where it ends.
+        """Read a mask of the product at full resolution, by nearest neighbour.
 
         Parameters
         ----------
         name : str
             ``scl``, ``cld`` or ``classi``.
         grid : Grid
-            In the scene's CRS.
+            Grid in the CRS of the scene.
         bands : int
-            How many bands of the mask to read.
+            Number of bands of the mask to read.
 
         Returns
         -------
         ndarray of uint8, shape (bands, y, x)
+            Values of the mask; 0 outside it.
 
         Raises
         ------
         MaskError
-            Where the mask is missing or cannot be read.
+            If the mask is missing or cannot be read.
         """
         asset = self._mask_asset(name)
         native = self.mask_grid(name)
@@ -204,16 +201,16 @@ class RasterSceneSource:
         return np.stack(layers)
 
     def mask_grid(self, name: str) -> Grid:
-        """Native grid of a mask; MaskError where it is missing or cannot be read."""
+        """Native grid of a mask; raise MaskError if it is missing or cannot be read."""
         try:
             return self._raster(self._mask_asset(name)).grid
         except RasterError as error:
             raise MaskError(str(error)) from error
 
     def twin(self) -> "RasterSceneSource | None":
-        """Open the L1C twin that the query attached; None where there is none.
+        """Open the L1C twin that the query attached to the item; None if there is none.
 
-        It is closed together with this source.
+        It is closed with this source.
         """
         twin = self._scene.twin
         if twin is None:
@@ -221,6 +218,7 @@ class RasterSceneSource:
         return self._stack.enter_context(RasterSceneSource(twin, tuple(twin.bands)))
 
     def _mask_asset(self, name: str) -> BandAsset:
+        """Asset of a mask; raise MaskError if the scene has none."""
         asset = self._scene.masks.get(name)
         if asset is None:
             msg = f"{self._scene.id} has no mask asset {name}"
@@ -228,55 +226,56 @@ class RasterSceneSource:
         return asset
 
     def _dataset(self, asset: BandAsset) -> RasterFile:
-        """Open the file of an asset once; RasterError where it does not hold the asset's band."""
+        """Open file of an asset, cached; raise RasterError if it lacks the band of the asset."""
         if asset.href not in self._open:
             self._open[asset.href] = self._stack.enter_context(RasterFile(asset.href))
         dataset = self._open[asset.href]
         if asset.band_index > dataset.count:
-            msg = f"{asset.href} has {dataset.count} bands, band {asset.band_index} is asked for"
+            msg = f"{asset.href} has {dataset.count} bands, and band {asset.band_index} is needed"
             raise RasterError(msg)
         return dataset
 
     def _raster(self, asset: BandAsset) -> BandRaster:
-        """Find the grid of an asset's file once; GridError where it lies nowhere."""
+        """Band of an asset with its grid, cached; raise GridError if it is not georeferenced."""
         if asset not in self._rasters:
             dataset = self._dataset(asset)
-            grid = _grid_of(asset.href, dataset, self._scene.epsg)
+            grid = _raster_grid(asset.href, dataset, self._scene.epsg)
             self._rasters[asset] = BandRaster(dataset, asset.band_index, grid)
         return self._rasters[asset]
 
     @cached_property
-    def _thumbnails(self) -> tuple[tuple[str, ...], UInt16Raster]:
-        """The thumbnail's bands and their DN as delivered, shape (band, y, x)."""
+    def _thumbnail_pixels(self) -> tuple[tuple[str, ...], UInt16Raster]:
+        """Names and DN as delivered of the thumbnail's bands, DN of shape (band, y, x)."""
         bands = self._scene.bands
-        found: dict[str, UInt16Raster] = {}
+        pixels: dict[str, UInt16Raster] = {}
         for name in self._thumbnail_bands():
             try:
-                found[name] = self._thumbnail(bands[name])
+                pixels[name] = self._read_thumbnail(bands[name])
             except CloudBusterError:
-                # Nobody asked for this band: the others have to do.
+                # A band that was not requested may be missing from the thumbnail.
                 if name in self._bands:
                     raise
-        return tuple(found), np.stack(list(found.values()))
+        return tuple(pixels), np.stack(list(pixels.values()))
 
     def _thumbnail_bands(self) -> tuple[str, ...]:
-        """Bands of the thumbnail: requested ones, and others that lie beside them."""
+        """Bands of the thumbnail: requested ones, and others in the same folders."""
         bands = self._scene.bands
-        homes = {bands[name].href.rpartition("/")[0] for name in self._bands}
-        beside = {name for name, asset in bands.items() if asset.href.rpartition("/")[0] in homes}
-        near = [name for name in THUMBNAIL_BANDS if name in beside]
-        others = [name for name in self._bands if name not in near]
-        return tuple([*near, *others][: max(len(near), MIN_THUMBNAIL_BANDS)])
+        folders = {bands[name].href.rpartition("/")[0] for name in self._bands}
+        beside = {name for name, asset in bands.items() if asset.href.rpartition("/")[0] in folders}
+        preferred = [name for name in THUMBNAIL_BANDS if name in beside]
+        others = [name for name in self._bands if name not in preferred]
+        return tuple([*preferred, *others][: max(len(preferred), MIN_THUMBNAIL_BANDS)])
 
-    def _thumbnail(self, asset: BandAsset) -> UInt16Raster:
+    def _read_thumbnail(self, asset: BandAsset) -> UInt16Raster:
+        """DN as delivered of one band, decimated to the thumbnail's size."""
         shape = tuple(min(EVIDENCE_PIXELS, side) for side in self._grid.shape)
         pixels: UInt16Raster = self._dataset(asset).read(
             asset.band_index, out_shape=shape, resampling=Resampling.nearest
         )
         return pixels
 
-    def _steady(self, shape: tuple[int, ...]) -> BoolRaster:
-        """Cells of the thumbnail that the product calls clear; all where it has no classes."""
+    def _steady_cells(self, shape: tuple[int, ...]) -> BoolRaster:
+        """Mask of the thumbnail's cells in `STEADY_CLASSES`; all cells if SCL cannot be read."""
         scl = self._scene.masks.get("scl")
         if scl is None:
             return np.ones(shape, dtype=np.bool_)
@@ -285,16 +284,16 @@ class RasterSceneSource:
                 scl.band_index, out_shape=shape, resampling=Resampling.nearest
             )
         except CloudBusterError:
-            # The comparison takes the shift that most pixels agree on: it can do without classes.
+            # The comparison uses the shift that most pixels agree on, so classes are optional.
             return np.ones(shape, dtype=np.bool_)
         return np.isin(classes, STEADY_CLASSES)
 
 
-def _grid_of(href: str, dataset: RasterFile, scene_epsg: int | None) -> Grid:
-    """Grid of a whole raster; in the CRS that the scene's item tells where the file names none."""
+def _raster_grid(href: str, dataset: RasterFile, scene_epsg: int | None) -> Grid:
+    """Grid of a whole raster, in its own CRS, or that of the scene's item if it has none."""
     epsg = dataset.crs.to_epsg() if dataset.crs else scene_epsg
     if epsg is None:
-        msg = f"{href} names no coordinate reference system that EPSG knows"
+        msg = f"{href} has no coordinate reference system with an EPSG code; drop the scene"
         raise GridError(msg)
     try:
         return Grid.from_transform(

@@ -1,6 +1,7 @@
-"""Put a block of a scene on the mosaic's grid, by GDAL's warper."""
+"""Warp blocks of a scene to the grid of the mosaic with GDAL."""
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +15,11 @@ from cloudbuster.core.grid import ALIGNMENT_TOLERANCE, Bounds, Grid
 from cloudbuster.core.masks import PixelClass
 from cloudbuster.core.regrid import Method, any_in_boxes
 
-# Points on each edge of a rectangle that is projected: its edges bend (S2Mosaic's lesson, kept in
-# the tests: four corners alone lose scenes at the corner of an area).
+# Points per edge of a rectangle that is projected, because projected edges are curved. With the
+# four corners alone, scenes at the corner of an area are lost (known from S2Mosaic; tested).
 DENSIFY_POINTS = 21
-# The corners of every so many cells are projected, the others lie between them: at 10 m this is
-# 0.0002 m off, at 120 m 0.02 m (a chord of so many cells against the curvature of the Earth).
+# Only the corners of every eighth cell are projected and the others interpolated. The error is
+# 0.0002 m for cells of 10 m and 0.02 m for cells of 120 m (sagitta of a chord on the Earth).
 LATTICE_CELLS = 8
 
 IndexRaster = npt.NDArray[np.intp]
@@ -26,7 +27,7 @@ RESAMPLING = {"mean": Resampling.average, "cubic": Resampling.cubic}
 
 
 def bounds_in(bounds: Bounds, crs: str, target_crs: str, *, near: Bounds | None = None) -> Bounds:
-    """Bounds in another CRS, of densified edges.
+    """Transform bounds to another CRS, with densified edges.
 
     Parameters
     ----------
@@ -35,13 +36,14 @@ def bounds_in(bounds: Bounds, crs: str, target_crs: str, *, near: Bounds | None 
     crs, target_crs : str
         Coordinate reference systems.
     near : tuple of float, optional
-        Bounds in ``target_crs`` that the result is compared with: longitudes come out in the turn
-        that lies nearest to these.
+        Bounds in ``target_crs``; longitudes of the result are shifted by full turns to lie as near
+        to these as possible.
 
     Returns
     -------
     tuple of float
-        In ``target_crs``; west is less than east across the antimeridian too.
+        (west, south, east, north) in ``target_crs``; west is less than east, even across the
+        antimeridian.
     """
     if crs == target_crs:
         return bounds
@@ -51,7 +53,7 @@ def bounds_in(bounds: Bounds, crs: str, target_crs: str, *, near: Bounds | None 
     axes = pyproj.CRS.from_user_input(target_crs)
     if axes.is_geographic:
         turn = 2 * math.pi / axes.axis_info[0].unit_conversion_factor
-        # GDAL lets the west be greater than the east where the antimeridian lies between them.
+        # GDAL returns a west greater than the east if the antimeridian lies between them.
         east += turn if east < west else 0.0
         if near is not None:
             shift = turn * round(((near[0] + near[2]) - (west + east)) / 2 / turn)
@@ -62,48 +64,51 @@ def bounds_in(bounds: Bounds, crs: str, target_crs: str, *, near: Bounds | None 
 def place_reflectance(
     bands: UInt16Raster, grid: Grid, target: Grid, *, method: Method
 ) -> UInt16Raster:
-    """Put reflectance on ``target``.
+    """Resample reflectance to a grid.
 
     Parameters
     ----------
     bands : ndarray of uint16, shape (band, y, x)
-        Harmonised DN on ``grid``; 0 in every band where a pixel is not to be used. Not modified.
+        Harmonised DN on ``grid``; 0 in every band of an unusable pixel. Not modified.
     grid, target : Grid
-        Where the pixels lie and where they go.
+        Grid of the pixels, and grid of the result.
     method : {"copy", "mean", "cubic"}
         See `cloudbuster.core.regrid.resampling_method`.
 
     Returns
     -------
     ndarray of uint16, shape (band, *target.shape)
-        0 where no usable pixel lies under the cell; unusable pixels take no part in the weights.
+        Harmonised DN; 0 where no usable pixel lies in the cell. Unusable pixels have no weight.
     """
     if method == "copy":
         return _copied(bands, grid, target)
     placed = np.zeros((len(bands), *target.shape), dtype=np.uint16)
     if not bands.any():
         return placed
-    _warp(bands, grid, placed, target, RESAMPLING[method])
+    # GDAL would derive the scale, and so the width of the cubic kernel, from the block asked for.
+    options = {"XSCALE": 1, "YSCALE": 1} if method == "cubic" else {}
+    warp(bands, grid, placed, target, RESAMPLING[method], **options)
     seen = (placed != NODATA).any(axis=0)
-    # The overshoot of a cubic kernel may reach the two values that have a meaning of their own.
+    # The overshoot of a cubic kernel may reach the reserved values 0 and 65535.
     return np.where(seen, np.clip(placed, 1, SATURATED - 1), np.uint16(NODATA))
 
 
 def place_classes(classes: UInt8Raster, grid: Grid, target: Grid, *, method: Method) -> UInt8Raster:
-    """Put pixel classes on ``target``: the worst class of the pixels under a cell is its own.
+    """Resample pixel classes to a grid; a cell gets the worst class of the pixels it touches.
 
     Parameters
     ----------
     classes : ndarray of uint8, shape (y, x)
-        Codes of `cloudbuster.core.masks.PixelClass`, on ``grid``. Not modified.
+        Codes of `cloudbuster.core.masks.PixelClass` on ``grid``. Not modified.
     grid, target : Grid
-        Where the codes lie and where they go.
+        Grid of the pixels, and grid of the result.
     method : {"copy", "mean", "cubic"}
-        With ``mean`` a cell is observed where any pixel under it is, else where the nearest is.
+        With ``mean``, a cell is observed if any pixel in it is; with ``cubic``, if the nearest is.
 
     Returns
     -------
     ndarray of uint8, shape of ``target``
+        Codes of `PixelClass`.
     """
     if method == "copy":
         return np.asarray(_copied(classes[None], grid, target)[0], dtype=np.uint8)
@@ -115,37 +120,37 @@ def place_classes(classes: UInt8Raster, grid: Grid, target: Grid, *, method: Met
             codes[any_in_boxes(marked, rows, cols)] = code
     observed = np.zeros((1, *target.shape), dtype=np.uint8)
     seen = (classes != PixelClass.UNOBSERVED).astype(np.uint8)
-    # Whatever gives the reflectance a value must give the cell one here.
+    # A cell must count as observed if and only if its reflectance gets a value.
     resampling = Resampling.max if method == "mean" else Resampling.nearest
-    _warp(seen[None], grid, observed, target, resampling, nodata=None)
+    warp(seen[None], grid, observed, target, resampling, nodata=None)
     return np.where(observed[0] != 0, codes, np.uint8(PixelClass.UNOBSERVED))
 
 
 def place_distance(
     distance_m: UInt16Raster, grid: Grid, target: Grid, *, method: Method
 ) -> UInt16Raster:
-    """Put distances to cloud on ``target``, nearest; 0 outside of ``grid``."""
+    """Resample distances to cloud, metres, to a grid by nearest neighbour; 0 outside ``grid``."""
     if method == "copy":
         return np.asarray(_copied(distance_m[None], grid, target)[0], dtype=np.uint16)
     placed = np.zeros((1, *target.shape), dtype=np.uint16)
-    _warp(distance_m[None], grid, placed, target, Resampling.nearest, nodata=None)
+    warp(distance_m[None], grid, placed, target, Resampling.nearest, nodata=None)
     return np.asarray(placed[0], dtype=np.uint16)
 
 
 def _touched_boxes(
     grid: Grid, target: Grid
 ) -> tuple[tuple[IndexRaster, IndexRaster], tuple[IndexRaster, IndexRaster]]:
-    """Rows and columns (first, one after the last) of ``grid`` that each target cell may touch.
+    """Rows and columns (first, last exclusive) of ``grid`` that each target cell may touch.
 
-    The box around the four corners of the cell: a cell that lies askew reaches further than
-    between two opposite corners, which is where GDAL's ``max`` looks.
+    This is the bounding box of the four corners of the cell. GDAL's ``max`` resampling takes the
+    box of two opposite corners, which is too small if the grids are rotated against each other.
     """
     x, y = _corners(target, grid.crs)
     places = ((grid.north - y) / grid.y_size, (x - grid.west) / grid.x_size)
     boxes = []
     for place in places:
         around = np.stack([place[:-1, :-1], place[:-1, 1:], place[1:, :-1], place[1:, 1:]])
-        # Where a projection has no answer there is no pixel either.
+        # Corners that cannot be projected lie outside the grid.
         around = np.nan_to_num(around, nan=-1.0, posinf=-1.0, neginf=-1.0)
         first = np.floor(around.min(axis=0) + ALIGNMENT_TOLERANCE).astype(np.intp)
         last = np.ceil(around.max(axis=0) - ALIGNMENT_TOLERANCE).astype(np.intp)
@@ -154,7 +159,7 @@ def _touched_boxes(
 
 
 def _corners(target: Grid, crs: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Places in ``crs`` of all corners of the cells, x and y, shape (rows + 1, columns + 1)."""
+    """Coordinates x and y in ``crs`` of all corners of cells, shape (rows + 1, columns + 1)."""
     row, col = (
         np.arange(0, cells + LATTICE_CELLS, LATTICE_CELLS, dtype=np.float64)
         for cells in target.shape
@@ -163,11 +168,13 @@ def _corners(target: Grid, crs: str) -> tuple[npt.NDArray[np.float64], npt.NDArr
     if crs != target.crs:
         transformer = pyproj.Transformer.from_crs(target.crs, crs, always_xy=True)
         x, y = transformer.transform(x, y)
-    return _between(x, target.shape), _between(y, target.shape)
+    return _interpolated(x, target.shape), _interpolated(y, target.shape)
 
 
-def _between(values: npt.NDArray[np.float64], shape: tuple[int, int]) -> npt.NDArray[np.float64]:
-    """Interpolate a lattice of every `LATTICE_CELLS` corners to all, linearly in y and x."""
+def _interpolated(
+    values: npt.NDArray[np.float64], shape: tuple[int, int]
+) -> npt.NDArray[np.float64]:
+    """Interpolate values at every `LATTICE_CELLS`-th corner to all corners, linear in y and x."""
     for axis, cells in enumerate(shape):
         corner = np.arange(cells + 1)
         step = np.minimum(corner // LATTICE_CELLS, values.shape[axis] - 2)
@@ -178,7 +185,7 @@ def _between(values: npt.NDArray[np.float64], shape: tuple[int, int]) -> npt.NDA
 
 
 def _copied(values: Raster, grid: Grid, target: Grid) -> Raster:
-    """Cut ``target`` out of an aligned ``grid``; 0 outside."""
+    """Copy values from an aligned grid to ``target``; 0 outside ``grid``."""
     row, col = grid.offset_of(target)
     window = target.window.shifted(row, col)
     inside = window.intersection(grid.window)
@@ -190,7 +197,7 @@ def _copied(values: Raster, grid: Grid, target: Grid) -> Raster:
     return placed
 
 
-def _warp(
+def warp(
     values: Raster,
     grid: Grid,
     placed: Raster,
@@ -198,12 +205,30 @@ def _warp(
     resampling: Resampling,
     *,
     nodata: int | None = NODATA,
+    **options: Any,  # noqa: ANN401 -- options of GDAL's warper
 ) -> None:
-    """Warp into ``placed``; the kernel is that of the cell sizes, whatever block is asked for.
+    """Warp an array from one grid to another with GDAL.
 
-    Between two coordinate reference systems GDAL interpolates the places of a row's cells, so that
-    they depend on the block, by 0.012 pixels as measured over 900 cells between two UTM zones
-    (rasterio 1.4 sets GDAL's limit, an eighth of a pixel, and takes no other).
+    Between coordinate reference systems GDAL approximates the transformation along each row, so
+    that results depend slightly on the block: by 0.012 pixels, measured over 900 cells between two
+    UTM zones (rasterio 1.4 fixes the tolerance of that approximation at an eighth of a pixel).
+
+    Parameters
+    ----------
+    values : ndarray, shape (y, x) or (band, y, x)
+        Pixels on ``grid``. Not modified.
+    grid : Grid
+        Grid of ``values``.
+    placed : ndarray of the same dtype and number of dimensions
+        Result on ``target``, modified in place.
+    target : Grid
+        Grid of ``placed``.
+    resampling : rasterio.enums.Resampling
+        Resampling method.
+    nodata : int or None
+        Value without weight in ``values``; None if every value counts.
+    **options
+        Further options of `rasterio.warp.reproject` and of GDAL's warper.
     """
     reproject(
         values,
@@ -215,5 +240,5 @@ def _warp(
         dst_crs=target.crs,
         dst_nodata=nodata,
         resampling=resampling,
-        **({"XSCALE": 1, "YSCALE": 1} if resampling is Resampling.cubic else {}),
+        **options,
     )

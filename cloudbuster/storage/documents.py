@@ -13,10 +13,10 @@ from cloudbuster.core.bands import Kind
 from cloudbuster.errors import AoiError, BadInputError, RequestError
 from cloudbuster.models import Candidates, Document, Geometry, Selection
 from cloudbuster.original.documents import (
-    candidates_of_original,
+    candidates_from_original,
     is_original_response,
     is_original_selection,
-    selection_of_original,
+    selection_from_original,
 )
 from cloudbuster.storage.uri import read_bytes, write_bytes
 
@@ -72,14 +72,14 @@ class _Form(Generic[D]):
     name: str
     written_by: str
     is_original: Callable[[object], bool]
-    of_original: Callable[..., D]
+    from_original: Callable[..., D]
 
 
 _CANDIDATES = _Form(
-    Candidates, "candidates", "cloudbuster query", is_original_response, candidates_of_original
+    Candidates, "candidates", "cloudbuster query", is_original_response, candidates_from_original
 )
 _SELECTION = _Form(
-    Selection, "selection", "cloudbuster filter", is_original_selection, selection_of_original
+    Selection, "selection", "cloudbuster filter", is_original_selection, selection_from_original
 )
 
 
@@ -119,7 +119,7 @@ def _parsed(content: bytes, form: _Form[D], source: str, kind: Kind) -> D:
         _check_form(document, source, form)
         return _validated(document, form.model, source)
     try:
-        return form.of_original(document, kind=kind)
+        return form.from_original(document, kind=kind)
     except RequestError as error:
         msg = f"{source}: {error}"
         raise RequestError(msg) from error

@@ -1,6 +1,8 @@
 """What every raster here shares: uint16, tiled, sparse; and whether all of it is there."""
 
 import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,8 @@ from rasterio.windows import Window
 
 from cloudbuster.core.grid import Grid, GridWindow
 from cloudbuster.errors import GridError, RasterError
-from cloudbuster.storage.uri import is_remote, local_path
+from cloudbuster.storage.gdal_env import writing
+from cloudbuster.storage.uri import is_remote, local_path, replacing
 
 NODATA = 0
 # Cells in x and y of a tile, the smallest unit that is read, written or left out where empty.
@@ -63,6 +66,35 @@ def raster_profile(grid: Grid, band_count: int) -> dict[str, Any]:
 def rasterio_window(window: GridWindow) -> Window:
     """``window`` as rasterio counts it."""
     return Window(window.col, window.row, window.width, window.height)
+
+
+@contextmanager
+def open_raster_writer(path: Path, profile: Mapping[str, Any]) -> Iterator[Any]:
+    """Open a GeoTIFF for writing; it replaces ``path`` once the body succeeds and it is complete.
+
+    Parameters
+    ----------
+    path : Path
+        Path of the raster.
+    profile : mapping
+        Creation options; see `raster_profile`.
+
+    Yields
+    ------
+    rasterio dataset
+        Open dataset of a temporary file beside ``path``.
+
+    Raises
+    ------
+    OutputError
+        If the folder or the file cannot be written.
+    TryAgainError
+        If the disk is full.
+    """
+    with replacing(path) as partial, writing(path):
+        with rasterio.open(partial, "w", **profile) as dataset:
+            yield dataset
+        check_written(partial)
 
 
 def check_written(path: Path) -> None:

@@ -21,8 +21,8 @@ from cloudbuster.detectors.s2cloudless import (
     S2CloudlessDetector,
     cloud_probability,
 )
+from cloudbuster.source.radiometry import decide_radiometry
 from cloudbuster.source.scene_source import RasterSceneSource
-from cloudbuster.source.thumbnails import decide_radiometry
 from cloudbuster.storage.gdal_env import gdal_env
 from tests.integration.conftest import SampleRun
 

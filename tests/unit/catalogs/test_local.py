@@ -306,23 +306,23 @@ def test_only_rows_that_match_become_items_and_only_parts_that_may_are_read(
 ):
     _, path = thousand_rows
     made: list[str] = []
-    read: list[tuple[int, bool]] = []
-    make, batches = geoparquet._item, geoparquet.ParquetCatalog._batches
+    read: list[tuple[int, object]] = []
+    make, batches = geoparquet._item_from_row, geoparquet.ParquetCatalog._batches
 
     def noted_item(row):
         made.append(row["id"])
         return make(row)
 
-    def noted_batches(catalog, group, *, slim):
-        read.append((group, slim))
-        return batches(catalog, group, slim=slim)
+    def noted_batches(catalog, group, wanted=None):
+        read.append((group, wanted))
+        return batches(catalog, group, wanted)
 
-    monkeypatch.setattr(geoparquet, "_item", noted_item)
+    monkeypatch.setattr(geoparquet, "_item_from_row", noted_item)
     monkeypatch.setattr(geoparquet.ParquetCatalog, "_batches", noted_batches)
     spring = ((date(2019, 2, 1), date(2019, 4, 30)),)
     catalog = open_catalog(str(path))
     found = catalog.search(SceneSearch(box(15, 45, 15.2, 45.2), spring, "L2A"))
-    # Half of the rows that match all else are of the other level, which only the item tells.
+    # Half of the rows that match otherwise are of the other level, which only the items state.
     assert 0 < len(found.items) <= len(made) <= 2 * len(found.items)
     assert 0 < len(read) < 8
     read.clear()

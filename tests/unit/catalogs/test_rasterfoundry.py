@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from shapely.geometry import shape
 
 from cloudbuster.catalogs import open_catalog
-from cloudbuster.catalogs.rasterfoundry import RasterFoundryCatalog, refresh_token_of
+from cloudbuster.catalogs.rasterfoundry import RasterFoundryCatalog, read_refresh_token
 from cloudbuster.catalogs.schema import parse_scene
 from cloudbuster.catalogs.search import SceneSearch
 from cloudbuster.cli import cli
@@ -69,7 +69,7 @@ def options(**changes):
 
 def search(token=REFRESH_TOKEN, **changes):
     catalog = RasterFoundryCatalog(SecretStr(token), backoff_s=0)
-    return catalog.search(SceneSearch.of(shape(AREA), options(**changes)))
+    return catalog.search(SceneSearch.from_options(shape(AREA), options(**changes)))
 
 
 def test_every_page_is_read(server):
@@ -194,11 +194,11 @@ def test_the_token_comes_from_an_aws_secret_too(secrets):
     secrets("rf-json", json.dumps({"refresh_token": REFRESH_TOKEN}))
     secrets("rf-empty", json.dumps({"other": "value"}))
     for name in ("rf", "rf-json"):
-        assert refresh_token_of(f"secretsmanager:{name}").get_secret_value() == REFRESH_TOKEN
+        assert read_refresh_token(f"secretsmanager:{name}").get_secret_value() == REFRESH_TOKEN
     with pytest.raises(CredentialsError, match="secret rf-empty holds no token"):
-        refresh_token_of("secretsmanager:rf-empty")
+        read_refresh_token("secretsmanager:rf-empty")
     with pytest.raises(CredentialsError, match="secret none: ResourceNotFoundException"):
-        refresh_token_of("secretsmanager:none")
+        read_refresh_token("secretsmanager:none")
 
 
 def test_the_token_is_in_no_log_no_error_and_no_document(server, caplog):

@@ -143,7 +143,7 @@ def test_scene_search_of_options_pairs_the_dates_by_position():
         maxclouds=30,
         kind="L1C",
     )
-    made = SceneSearch.of(AOI, options)
+    made = SceneSearch.from_options(AOI, options)
     assert made.periods == (
         (date(2020, 5, 1), date(2020, 5, 2)),
         (date(2021, 5, 1), date(2021, 5, 2)),

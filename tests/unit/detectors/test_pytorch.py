@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from cloudbuster.core.bands import BANDS_BY_KIND
 from cloudbuster.core.grid import GridWindow
-from cloudbuster.detectors import torch_weights
+from cloudbuster.detectors import extras
 from cloudbuster.detectors.pytorch import PytorchDetector
 from cloudbuster.errors import BadInputError, MissingExtraError, UntrustedCodeError
 from tests.unit.detectors.fakes import FakeSource, grid_of, scene_of
@@ -395,7 +395,7 @@ def test_the_detector_goes_to_another_process_without_its_model(weights, archite
 
 
 def test_a_missing_package_names_the_command_that_brings_it(monkeypatch, weights):
-    monkeypatch.setattr(torch_weights, "find_spec", lambda _name: None)
+    monkeypatch.setattr(extras, "find_spec", lambda _name: None)
     with pytest.raises(MissingExtraError, match=r"pip install 'cloudbuster\[torch\]'"):
         PytorchDetector(BANDS, weights=weights)
 

@@ -5,7 +5,7 @@ import pytest
 import rasterio
 
 from cloudbuster.core.grid import GridWindow
-from cloudbuster.detectors import s2cloudless
+from cloudbuster.detectors import extras, s2cloudless
 from cloudbuster.detectors.s2cloudless import (
     MODEL_BANDS,
     S2CloudlessDetector,
@@ -173,9 +173,9 @@ def test_a_twin_in_another_crs_is_refused():
 
 
 def test_a_missing_package_names_the_command_that_brings_it(monkeypatch):
-    monkeypatch.setattr(s2cloudless, "find_spec", lambda _name: None)
+    monkeypatch.setattr(extras, "find_spec", lambda _name: None)
     with pytest.raises(MissingExtraError, match=r"pip install 'cloudbuster\[s2cloudless\]'"):
-        s2cloudless.check_installed()
+        S2CloudlessDetector()
 
 
 def test_the_detector_goes_to_another_process():

@@ -78,10 +78,10 @@ def test_open_scenes_are_checked_and_few_are_open(tmp_path: Path) -> None:
         paths.append(path)
     with OpenScenes(paths, GRID, max_open=2) as scenes:
         for position in (0, 1, 2, 0):
-            assert (scenes.use(position).read_classes(GRID.window) == 3).all()
+            assert (scenes.open_raster(position).read_classes(GRID.window) == 3).all()
             assert len(scenes._open) == 2
-        assert scenes.meeting(GRID.window.shifted(0, 1400)) == [0, 1, 2]
-        assert scenes.meeting(GRID.window.shifted(0, 1500)) == []
+        assert scenes.intersecting(GRID.window.shifted(0, 1400)) == [0, 1, 2]
+        assert scenes.intersecting(GRID.window.shifted(0, 1500)) == []
     paths[1].write_bytes(b"")
     with pytest.raises(RasterError, match=r"m-02\.tif"):
         OpenScenes(paths, GRID)

@@ -8,12 +8,12 @@ from cloudbuster.core.bands import BANDS_BY_KIND
 from cloudbuster.errors import RequestError
 from cloudbuster.models import Candidates, Selection, SelectionEntry, SelectionInfo
 from cloudbuster.original.documents import (
-    candidates_of_original,
+    candidates_from_original,
     is_original_response,
     is_original_selection,
     original_response,
     original_selection,
-    selection_of_original,
+    selection_from_original,
 )
 from tests.stac_items import make_item, square
 
@@ -40,7 +40,7 @@ def make_output(*records):
 
 def test_a_record_becomes_an_item_that_keeps_it_whole():
     record = make_record(extra={"kept": [1, 2]})
-    (item,) = candidates_of_original(make_response(record), kind="L2A").features
+    (item,) = candidates_from_original(make_response(record), kind="L2A").features
     assert item["id"] == "S2A_0000"
     assert item["geometry"] == record["dataFootprint"]
     assert item["bbox"] == [14.5, 45.5, 15.5, 46.5]
@@ -61,7 +61,7 @@ def test_a_record_becomes_an_item_that_keeps_it_whole():
     ],
 )
 def test_the_path_gives_the_bands_and_the_tile(kind, blue, red_edge):
-    (item,) = candidates_of_original(make_response(make_record()), kind=kind).features
+    (item,) = candidates_from_original(make_response(make_record()), kind=kind).features
     scene = parse_scene(item, catalog="original")
     assert scene.kind == kind
     assert tuple(scene.bands) == BANDS_BY_KIND[kind]
@@ -80,7 +80,7 @@ def test_the_path_gives_the_bands_and_the_tile(kind, blue, red_edge):
 )
 def test_the_mask_of_l1c_depends_on_the_day(created, mask, file):
     response = make_response(make_record(createdAt=created))
-    (item,) = candidates_of_original(response, kind="L1C").features
+    (item,) = candidates_from_original(response, kind="L1C").features
     scene = parse_scene(item, catalog="original")
     assert set(scene.masks) == {mask, "cld"}
     assert scene.masks[mask].href == f"s3://sentinel-s2-l1c/{PATH}/qi/{file}"
@@ -94,7 +94,7 @@ def test_a_record_of_rasterfoundry_tells_its_acquisition_in_the_metadata():
         "productName": "S2A_MSIL1C_20200509T100031_N0209_R122_T33TWL_20200509T120000",
     }
     record = make_record("S2 tiles/x", createdAt="2020-06-01T00:00:00Z", sceneMetadata=metadata)
-    (item,) = candidates_of_original(make_response(record), kind="L1C").features
+    (item,) = candidates_from_original(make_response(record), kind="L1C").features
     scene = parse_scene(item, catalog="original")
     assert item["properties"]["datetime"] == "2020-05-09T10:00:31.024Z"
     assert scene.cloud_cover == 3.25
@@ -105,21 +105,21 @@ def test_a_record_of_rasterfoundry_tells_its_acquisition_in_the_metadata():
 def test_a_path_of_another_form_gives_an_item_without_assets():
     metadata = {"cloudyPixelPercentage": 1, "path": "tiles/0"}
     response = make_response(make_record(sceneMetadata=metadata))
-    (item,) = candidates_of_original(response, kind="L2A").features
+    (item,) = candidates_from_original(response, kind="L2A").features
     assert item["assets"] == {}
     assert parse_scene(item, catalog="original").bands == {}
 
 
 def test_records_of_the_same_name_get_ids_of_their_own():
     response = make_response(make_record(), make_record(createdAt="2020-05-19T10:00:31Z"))
-    candidates = candidates_of_original(response, kind="L2A")
+    candidates = candidates_from_original(response, kind="L2A")
     assert [item["id"] for item in candidates.features] == ["S2A_0000", "S2A_0000#2"]
     assert original_response(candidates) == response
 
 
 def test_a_filter_output_tells_the_backstop_and_comes_back_as_it_was():
     output = make_output(make_record("a"), make_record("b", backstop=True))
-    selection = selection_of_original(output, kind="L1C")
+    selection = selection_from_original(output, kind="L1C")
     assert [(entry.item_id, entry.backstop) for entry in selection.cloudbuster.entries] == [
         ("a", False),
         ("b", True),
@@ -130,7 +130,7 @@ def test_a_filter_output_tells_the_backstop_and_comes_back_as_it_was():
 
 def test_a_scene_in_both_roles_is_one_item_and_two_entries():
     output = make_output(make_record("a"), make_record("a", backstop=True))
-    selection = selection_of_original(output, kind="L1C")
+    selection = selection_from_original(output, kind="L1C")
     assert [item["id"] for item in selection.features] == ["a"]
     assert [
         (entry.item_id, entry.backstop, entry.reused) for entry in selection.cloudbuster.entries
@@ -202,13 +202,13 @@ def test_an_unknown_cloud_cover_is_written_as_the_worst():
 )
 def test_a_response_that_cannot_be_used_says_which_field(document, message):
     with pytest.raises(RequestError, match=message):
-        candidates_of_original(document, kind="L2A")
+        candidates_from_original(document, kind="L2A")
 
 
 @pytest.mark.parametrize("bounds", [None, [1, 2, 3], [1, 2, 3, "4"]])
 def test_bounds_that_are_none_are_refused(bounds):
     with pytest.raises(RequestError, match="bounds: must be four numbers"):
-        selection_of_original({"bounds": bounds, "selections": []}, kind="L2A")
+        selection_from_original({"bounds": bounds, "selections": []}, kind="L2A")
 
 
 def test_each_form_is_told_by_its_keys():
@@ -224,6 +224,6 @@ def test_every_response_of_the_original_comes_back_as_it_was(test_data):
     assert len(files) == 10
     for file in files:
         response = json.loads(file.read_bytes())["response"]
-        candidates = candidates_of_original(response, kind="L2A")
+        candidates = candidates_from_original(response, kind="L2A")
         again = Candidates.model_validate_json(candidates.to_json())
         assert original_response(again) == response

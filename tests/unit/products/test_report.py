@@ -13,7 +13,7 @@ from rasterio.io import MemoryFile
 from cloudbuster.core.composite import State
 from cloudbuster.merge import merge_scenes
 from cloudbuster.models import Assessment, LayerCoverage, MosaicRequest, SceneFailure
-from cloudbuster.products.report import STATES, area, percent, scene_colour
+from cloudbuster.products.report import STATES, format_area, format_percent, scene_colour
 from tests.hand_made import GRID, spec, write_gathered, write_original, write_three
 
 ASSESSMENT = Assessment(
@@ -204,14 +204,14 @@ def test_scenes_without_documents_are_shown_too(tmp_path: Path) -> None:
     [(0, "0 %"), (1, "100 %"), (0.5, "50.0 %"), (0.00123, "0.123 %"), (0.999999, "99.999 %")],
 )
 def test_a_share_that_is_not_all_is_not_called_all(share: float, text: str) -> None:
-    assert percent(share) == text
+    assert format_percent(share) == text
 
 
 @pytest.mark.parametrize(
     ("km2", "text"), [(0.12345, "0.1235"), (154.32, "154.3"), (12056.4, "12,056")]
 )
 def test_an_area_is_written_without_a_power_of_ten(km2: float, text: str) -> None:
-    assert area(km2) == text
+    assert format_area(km2) == text
 
 
 def test_neighbouring_scenes_have_colours_apart() -> None:

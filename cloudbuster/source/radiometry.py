@@ -1,4 +1,7 @@
-"""A look at every scene of a selection: its radiometric offset, in doubt settled by the others."""
+"""Decide the radiometric offset of every scene of a selection, from thumbnails of the scenes.
+
+A scene whose own pixels leave it in doubt is compared with scenes that overlap it.
+"""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +16,7 @@ from cloudbuster.errors import CloudBusterError
 from cloudbuster.source.scene_source import RasterSceneSource
 from cloudbuster.storage.gdal_env import gdal_env
 
-# Scenes that are looked at side by side: a thumbnail waits for its place more than it computes.
+# Scenes read at the same time: reading a thumbnail is mostly waiting for storage.
 THUMBNAIL_THREADS = 8
 
 
@@ -28,40 +31,45 @@ def decide_radiometry(
     Parameters
     ----------
     scenes : sequence of Scene
-        Their order does not matter.
+        Scenes in any order; the result does not depend on it.
     bands : tuple of str
         Bands of the mosaic.
     known : mapping of str to OffsetDecision, optional
-        Decisions of an earlier call with the same scenes, by item id; these are not looked at
-        again.
+        Decisions of an earlier call with the same scenes, by item id; they are kept.
 
     Returns
     -------
     dict of str to OffsetDecision
-        By item id. A scene that cannot be read is missing: it fails in its own gather.
+        Decisions by item id. Scenes that cannot be read are left out: their gather will fail.
     """
     known = known or {}
-    todo = [scene for scene in scenes if scene.id not in known]
-    with ThreadPoolExecutor(THUMBNAIL_THREADS) as pool:
-        alone = list(pool.map(lambda scene: _decide_alone(scene, bands), todo))
-    decisions = {**known}
-    decisions.update(
-        (scene.id, decision)
-        for scene, decision in zip(todo, alone, strict=True)
-        if decision is not None
-    )
-    by_id = {scene.id: scene for scene in scenes}
-    sure = [name for name in by_id if name in decisions and decisions[name].confident]
-    # Only what each scene's own pixels told is a reference: the outcome knows no order.
+    undecided = [scene for scene in scenes if scene.id not in known]
+    decisions = {**known, **_decide_alone(undecided, bands)}
+    # Only decisions from a scene's own pixels are references, so that the order has no influence.
+    confident = [
+        scene for scene in scenes if scene.id in decisions and decisions[scene.id].confident
+    ]
     settled = {
-        scene.id: _settle(scene, [by_id[name] for name in sure], decisions, bands)
-        for scene in todo
+        scene.id: _settle_by_overlaps(scene, confident, decisions, bands)
+        for scene in undecided
         if scene.id in decisions and not decisions[scene.id].confident
     }
     return {name: settled.get(name) or decision for name, decision in decisions.items()}
 
 
-def _decide_alone(scene: Scene, bands: tuple[str, ...]) -> OffsetDecision | None:
+def _decide_alone(scenes: Sequence[Scene], bands: tuple[str, ...]) -> dict[str, OffsetDecision]:
+    """Decide the offset of each scene from its own metadata and pixels, by item id."""
+    with ThreadPoolExecutor(THUMBNAIL_THREADS) as pool:
+        decided = pool.map(lambda scene: _decide_scene(scene, bands), scenes)
+        return {
+            scene.id: decision
+            for scene, decision in zip(scenes, decided, strict=True)
+            if decision is not None
+        }
+
+
+def _decide_scene(scene: Scene, bands: tuple[str, ...]) -> OffsetDecision | None:
+    """Decide the offset of one scene from its own metadata and pixels; None if unreadable."""
     try:
         with gdal_env(), RasterSceneSource(scene, bands) as source:
             return source.radiometry
@@ -69,14 +77,17 @@ def _decide_alone(scene: Scene, bands: tuple[str, ...]) -> OffsetDecision | None
         return None
 
 
-def _settle(
+def _settle_by_overlaps(
     scene: Scene,
-    sure: Sequence[Scene],
+    confident: Sequence[Scene],
     decisions: Mapping[str, OffsetDecision],
     bands: tuple[str, ...],
 ) -> OffsetDecision | None:
-    """Decide a scene in doubt by those that overlap it; None where nothing can be compared."""
-    near = {other.id: other for other in sure if _may_overlap(scene, other)}
+    """Decide the offset of a scene in doubt by comparing it with confident scenes that overlap it.
+
+    None if no such scene can be read and compared.
+    """
+    near = {other.id: other for other in confident if _may_overlap(scene, other)}
     place_of = {
         each.id: (each.mgrs_tile, each.acquired.timestamp() if each.acquired else 0.0)
         for each in (scene, *near.values())
@@ -85,7 +96,7 @@ def _settle(
     references = [
         (thumbnail, decisions[name].offset_dn)
         for name in chosen
-        if (thumbnail := _thumbnail_of(near[name], bands)) is not None
+        if (thumbnail := _read_thumbnail(near[name], bands)) is not None
     ]
     if not references:
         return None
@@ -98,7 +109,8 @@ def _settle(
         return None
 
 
-def _thumbnail_of(scene: Scene, bands: tuple[str, ...]) -> SceneThumbnail | None:
+def _read_thumbnail(scene: Scene, bands: tuple[str, ...]) -> SceneThumbnail | None:
+    """Read the thumbnail of a scene; None if it cannot be read."""
     try:
         with gdal_env(), RasterSceneSource(scene, bands) as source:
             return source.thumbnail()
@@ -107,7 +119,7 @@ def _thumbnail_of(scene: Scene, bands: tuple[str, ...]) -> SceneThumbnail | None
 
 
 def _may_overlap(scene: Scene, other: Scene) -> bool:
-    """Whether two scenes of one level and zone share ground, as far as their items tell."""
+    """Whether two scenes of the same level and CRS may overlap, by their tiles and footprints."""
     if scene.kind != other.kind or scene.epsg != other.epsg:
         return False
     if scene.mgrs_tile is not None and scene.mgrs_tile == other.mgrs_tile:
