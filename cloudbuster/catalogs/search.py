@@ -122,7 +122,7 @@ class Catalog(Protocol):
 
 
 # Names of the filters, worded to follow a count in messages: "3 outside of the area".
-NO_ITEM = "no STAC item"
+NO_ITEM = "not a STAC item"
 NO_FOOTPRINT = "without a footprint, a bounding box or a tile"
 AREA = "outside of the area"
 NO_LEVEL = "of unknown product level"

@@ -33,4 +33,4 @@ def test_every_real_item_is_parsed_or_refused_with_a_reason(test_data: Path) -> 
 
 def test_an_item_that_is_none_is_refused_with_a_reason() -> None:
     row = scenes.row({"type": "Feature", "id": "LC08_1", "properties": {"platform": "landsat-8"}})
-    assert "is no STAC item" in row["refused"]
+    assert "is not a STAC item" in row["refused"]

@@ -50,7 +50,7 @@ def test_a_folder_is_searched_recursively_for_items_alone(tmp_path):
     assert found.unreadable == ()
 
 
-def test_an_unreadable_file_of_a_folder_is_noted_with_its_place(tmp_path):
+def test_an_unreadable_file_of_a_folder_is_reported_with_its_position(tmp_path):
     item = make_item()
     write(tmp_path / "item.json", item)
     (tmp_path / "broken.json").write_text('{"type": "Feature",\n "id": }')
@@ -91,12 +91,12 @@ def test_masks_that_stand_beside_a_scene_are_added(tmp_path):
     assert "msk_classi" not in found["assets"]
 
 
-def test_an_item_collection_keeps_its_order_and_notes_what_is_no_item(tmp_path):
+def test_an_item_collection_keeps_its_order_and_reports_features_that_are_not_items(tmp_path):
     early, late = two_items()
     path = write(tmp_path / "items.json", item_collection(late, {"type": "Feature"}, early))
     found = open_catalog(str(path)).search(SEARCH)
     assert ids(found) == [late["id"], early["id"]]
-    assert found.unreadable[0].reason == f"feature 2 of {path} is no STAC item"
+    assert found.unreadable[0].reason == f"feature 2 of {path} is not a STAC item"
 
 
 def test_a_single_item_is_a_catalog(tmp_path):
@@ -168,11 +168,11 @@ def test_an_empty_folder_is_a_catalog_without_items(tmp_path):
     [
         ("", "the file is empty"),
         ("{", "not JSON at line 1"),
-        ('{"type": "Polygon"}', "neither a STAC ItemCollection nor a catalog nor an item"),
-        ("[]", "neither a STAC ItemCollection nor a catalog nor an item"),
+        ('{"type": "Polygon"}', "not a STAC ItemCollection, catalog or item"),
+        ("[]", "not a STAC ItemCollection, catalog or item"),
     ],
 )
-def test_a_file_that_is_no_catalog_is_refused(tmp_path, content, message):
+def test_a_file_that_is_not_a_catalog_is_refused(tmp_path, content, message):
     path = tmp_path / "x.json"
     path.write_text(content)
     with pytest.raises(CatalogError, match=message):
@@ -205,7 +205,7 @@ def varied_searches():
 
 
 def square_of_a_tile():
-    """Area whose edges are those of the footprints: nothing but edges is shared with some."""
+    """Area with edges on those of footprints, so that some footprints share only an edge."""
     return box(13.9, 44.9, 14.0, 45.0)
 
 
@@ -220,7 +220,7 @@ def odd_items():
 
 @pytest.fixture(scope="module")
 def indexed():
-    # Every third, of both levels: each search reads all of them once more, as slowly as can be.
+    # Every third item, of both levels: each search checks all of them again with the slow filters.
     items = thousand_items()[::3] + odd_items()
     return items, LocalCatalog("test", items)
 
@@ -236,7 +236,7 @@ def test_a_search_by_columns_decides_as_the_filters_do(indexed, search):
     assert list(found.items) == expected
 
 
-def test_items_are_all_of_them_in_their_order(indexed):
+def test_items_yields_every_item_in_order(indexed):
     items, catalog = indexed
     assert list(catalog.items()) == items
 
@@ -301,7 +301,7 @@ def test_stac_geoparquet_is_searched_as_exactly_as_files(thousand_rows, search):
     assert sum(found.removed.values()) == 1000 - len(expected)
 
 
-def test_only_rows_that_match_become_items_and_only_parts_that_may_are_read(
+def test_only_matching_rows_become_items_and_only_row_groups_that_may_match_are_read(
     thousand_rows, monkeypatch
 ):
     _, path = thousand_rows
@@ -341,7 +341,7 @@ def test_a_row_across_the_antimeridian_is_found_from_both_sides(tmp_path):
         assert ids(open_catalog(str(path)).search(search)) == [item["id"]]
 
 
-def test_a_parquet_file_that_is_damaged_is_told(tmp_path):
+def test_a_damaged_parquet_file_raises_catalog_error(tmp_path):
     path = write_parquet(tmp_path / "items.parquet", thousand_items())
     content = bytearray(path.read_bytes())
     content[100:20_000] = b"\xff" * 19_900
@@ -350,7 +350,7 @@ def test_a_parquet_file_that_is_damaged_is_told(tmp_path):
         open_catalog(str(path)).search(SEARCH)
 
 
-def test_a_parquet_file_that_is_no_catalog_is_refused(tmp_path):
+def test_a_parquet_file_that_is_not_a_catalog_is_refused(tmp_path):
     path = tmp_path / "x.parquet"
     path.write_bytes(b"PAR1 but not really")
     with pytest.raises(CatalogError, match="give a stac-geoparquet file"):

@@ -25,7 +25,7 @@ def test_a_scheme_without_a_catalog_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("typed", "meant"),
+    ("typed", "suggestion"),
     [
         ("earthsearch", "; did you mean earth-search?"),
         ("Earth-Search", "; did you mean earth-search?"),
@@ -33,10 +33,10 @@ def test_a_scheme_without_a_catalog_is_refused():
         ("my-catalog", ""),
     ],
 )
-def test_what_is_neither_a_path_nor_a_name_is_answered_with_the_names(typed, meant):
-    with pytest.raises(CatalogError) as told:
+def test_an_unknown_catalog_is_refused_with_the_known_names(typed, suggestion):
+    with pytest.raises(CatalogError) as error:
         open_catalog(typed)
-    assert str(told.value) == (
-        f"catalog {typed}: No such file or directory; check the path, or take a name: "
-        f"earth-search, planetary-computer, cdse, rasterfoundry{meant}"
+    assert str(error.value) == (
+        f"catalog {typed}: No such file or directory; check the path, or use one of the named "
+        f"catalogs: earth-search, planetary-computer, cdse, rasterfoundry{suggestion}"
     )

@@ -28,7 +28,7 @@ TOKEN_VARIABLE = "CLOUDBUSTER_RF_REFRESH_TOKEN"  # noqa: S105 -- a variable's na
 
 
 def make_scene(day=1, *, cloud_cover=10.0, metadata=None, **changes):
-    """One scene as the service sends it; the shape is that of its specification."""
+    """Make a scene as the service sends it, in the form of its specification."""
     taken = f"2022-01-{day:02d}T00:06:41.566Z"
     path = f"tiles/53/D/MB/2022/1/{day}/0"
     known = {
@@ -106,7 +106,7 @@ def test_a_scene_lists_the_files_of_its_level_in_the_public_buckets(server):
     assert scene.bands["B04"].href == "s3://sentinel-s2-l1c/tiles/53/D/MB/2022/1/1/0/B04.jp2"
 
 
-def test_what_the_metadata_leave_out_is_told_elsewhere(server):
+def test_missing_metadata_are_read_from_other_fields(server):
     server.scenes = [
         make_scene(metadata={"cloudyPixelPercentage": None, "timestamp": None}, tileFootprint=None)
     ]
@@ -115,7 +115,7 @@ def test_what_the_metadata_leave_out_is_told_elsewhere(server):
     assert item["properties"]["datetime"] == "2022-01-01T00:06:41.566Z"
 
 
-def test_a_record_that_is_no_scene_is_dropped_with_its_reason(server):
+def test_an_invalid_record_is_dropped_with_its_reason(server):
     server.scenes.append(make_scene(11, name=None))
     found = search()
     assert len(found.items) == 5
@@ -136,7 +136,7 @@ def test_an_id_token_that_runs_out_is_renewed(server):
     assert server.tokens == 2
 
 
-def test_slow_answers_are_asked_for_again(server):
+def test_slow_requests_are_retried(server):
     server.failures = [503, 504, 429]
     assert len(search().items) == 5
     server.failures = [503] * 9
@@ -144,19 +144,19 @@ def test_slow_answers_are_asked_for_again(server):
         search()
 
 
-def test_a_page_that_comes_again_is_told(server):
+def test_a_repeated_page_raises_try_again_error(server):
     server.repeat = True
     with pytest.raises(TryAgainError, match="sent a page for the second time"):
         search()
 
 
-def test_a_service_that_is_not_there_is_told(monkeypatch):
+def test_an_unreachable_service_raises_try_again_error(monkeypatch):
     monkeypatch.setenv("CLOUDBUSTER_RF_URL", "http://127.0.0.1:1/api")
     with pytest.raises(TryAgainError, match=r"/tokens/: ConnectionError; check the network"):
         search()
 
 
-def test_another_address_is_no_rasterfoundry(server, monkeypatch):
+def test_another_service_at_the_address_is_refused(server, monkeypatch):
     monkeypatch.setenv("CLOUDBUSTER_RF_URL", f"{server.url}/other")
     with pytest.raises(CredentialsError, match="HTTP status 401"):
         search()
@@ -204,12 +204,12 @@ def test_the_token_comes_from_an_aws_secret_too(secrets):
 def test_the_token_is_in_no_log_no_error_and_no_document(server, caplog):
     with caplog.at_level(logging.DEBUG):
         candidates = query_scenes(AREA, options(), refresh_token=REFRESH_TOKEN)
-        with pytest.raises(CredentialsError, match="refused the refresh token") as told:
+        with pytest.raises(CredentialsError, match="refused the refresh token") as refused:
             search("wrong-token-0815")
         server.failures = [400]
         with pytest.raises(CatalogError) as other:
             search()
-    shown = (caplog.text, str(told.value), str(other.value), candidates.to_json().decode())
+    shown = (caplog.text, str(refused.value), str(other.value), candidates.to_json().decode())
     catalog = repr(open_catalog("rasterfoundry", refresh_token=REFRESH_TOKEN))
     for text in (*shown, catalog):
         assert REFRESH_TOKEN not in text

@@ -149,11 +149,11 @@ def test_missing_bands_keeps_the_order_asked_for():
         ({}, "datatake", None),
     ],
 )
-def test_parse_scene_knows_where_each_dialect_tells_it(properties, attribute, expected):
+def test_parse_scene_reads_the_properties_of_each_dialect(properties, attribute, expected):
     assert getattr(scene(bare(**properties)), attribute) == expected
 
 
-def test_parse_scene_tells_the_datatake_of_an_id_without_properties():
+def test_parse_scene_reads_the_datatake_of_an_id_without_properties():
     item = with_properties({"datetime": "2015-07-11T10:00:08Z"}, item_id="S2A_L1C_20150711T100008")
     item["collection"] = None
     parsed = scene(item)
@@ -175,19 +175,19 @@ def test_parse_scene_knows_the_masks_of_the_l1c_bucket(baseline, mask, file):
 @pytest.mark.parametrize(
     ("item", "message"),
     [
-        ({"type": "Feature"}, "test: item (without id) is no STAC item"),
-        ({"type": "Catalog", "id": "root"}, "test: item root is no STAC item"),
+        ({"type": "Feature"}, "test: item (without id) is not a STAC item"),
+        ({"type": "Catalog", "id": "root"}, "test: item root is not a STAC item"),
         (
             with_properties({"platform": "landsat-8"}, item_id="LC08_1", collection="landsat-c2"),
             "test: item LC08_1 is not of Sentinel-2 (landsat-8, landsat-c2)",
         ),
         (
             with_properties({"platform": "sentinel-2a"}, item_id="scene", collection=None),
-            "test: item scene tells neither L1C nor L2A",
+            "test: item scene names neither L1C nor L2A",
         ),
     ],
 )
-def test_parse_scene_refuses_what_is_no_scene(item, message):
+def test_parse_scene_refuses_documents_that_are_not_scenes(item, message):
     with pytest.raises(CatalogError) as caught:
         scene(item)
     assert str(caught.value).startswith(message)

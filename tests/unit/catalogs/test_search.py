@@ -88,7 +88,7 @@ def test_sift_names_the_filter_that_removed_each_item():
     kept, removed = sift(items, search())
     assert kept == [items[0]]
     assert dict(removed) == {
-        "no STAC item": 1,
+        "not a STAC item": 1,
         "of another product level": 1,
         "without a date": 1,
         "outside of the dates": 1,
@@ -96,7 +96,7 @@ def test_sift_names_the_filter_that_removed_each_item():
     }
 
 
-def test_a_broken_footprint_is_repaired_or_that_of_the_box_or_of_the_tile():
+def test_a_broken_footprint_is_repaired_or_replaced_by_the_box_or_the_tile():
     bow_tie = {"type": "Polygon", "coordinates": [[[0, 0], [2, 2], [2, 0], [0, 2], [0, 0]]]}
     repaired = footprint_geometry(make_item(geometry=bow_tie))
     assert repaired is not None
@@ -104,10 +104,10 @@ def test_a_broken_footprint_is_repaired_or_that_of_the_box_or_of_the_tile():
     broken = {"type": "Polygon", "coordinates": [[[0, 0]]]}
     for geometry in (broken, {"type": "X", "coordinates": [1]}, None):
         boxed = {**make_item(), "geometry": geometry}
-        told = footprint_geometry(boxed)
-        assert told is not None
-        assert told.bounds == tuple(boxed["bbox"])
-        # The items' square of a degree lies in the tile that they name, or about there.
+        replaced = footprint_geometry(boxed)
+        assert replaced is not None
+        assert replaced.bounds == tuple(boxed["bbox"])
+        # The square of the tile that the item names.
         tile = footprint_geometry({**boxed, "bbox": None})
         assert tile is not None
         assert tile.bounds == pytest.approx((15.0, 45.06, 16.4, 46.05), abs=0.02)
@@ -136,7 +136,7 @@ def test_merged_periods_hold_the_same_days_and_stand_apart(periods):
     assert all((later[0] - earlier[1]).days > 1 for earlier, later in itertools.pairwise(merged))
 
 
-def test_scene_search_of_options_pairs_the_dates_by_position():
+def test_scene_search_from_options_pairs_the_dates_by_position():
     options = QueryOptions(
         mindate=(date(2021, 5, 1), date(2020, 5, 1)),
         maxdate=(date(2021, 5, 2), date(2020, 5, 2)),

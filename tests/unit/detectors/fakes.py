@@ -1,4 +1,4 @@
-"""A scene in memory that satisfies `SceneSource`."""
+"""In-memory scene that satisfies `SceneSource`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -68,8 +68,8 @@ def test_a_folder_without_a_mask_of_this_scene_says_so(tmp_path):
         DonorDetector(str(tmp_path)).detect(source(), AREA)
 
 
-def test_what_does_not_exist_is_told(tmp_path):
-    with pytest.raises(DonorError, match="is no file and no folder"):
+def test_a_missing_mask_or_folder_raises_donor_error(tmp_path):
+    with pytest.raises(DonorError, match="masks does not exist"):
         DonorDetector(str(tmp_path / "none")).detect(source(), AREA)
     with pytest.raises(DonorError, match=r"mask cannot be read: .*none\.tif: No such file"):
         DonorDetector(str(tmp_path), "none").detect(source(), AREA)
@@ -98,7 +98,7 @@ def test_a_mask_in_another_crs_is_refused(tmp_path):
         DonorDetector(uri).detect(source(), AREA)
 
 
-def test_what_the_mask_does_not_reach_is_defective(tmp_path, caplog):
+def test_cells_outside_the_mask_are_defective(tmp_path, caplog):
     grid = MASK_GRID.crop(GridWindow(0, 0, 3, 3))
     uri = donate(tmp_path / "mask-a-01.tif", CLOUD[:, :3], grid)
     with caplog.at_level(logging.WARNING):
@@ -110,10 +110,10 @@ def test_what_the_mask_does_not_reach_is_defective(tmp_path, caplog):
     assert [record.message for record in caplog.records] == ["donor_mask_partial"]
 
 
-def test_a_mask_that_lies_elsewhere_is_refused(tmp_path):
+def test_a_mask_that_does_not_overlap_the_area_is_refused(tmp_path):
     grid = MASK_GRID.crop(GridWindow(50, 50, 3, 4))
     uri = donate(tmp_path / "mask-a-01.tif", grid=grid)
-    with pytest.raises(DonorError, match="does not meet the area"):
+    with pytest.raises(DonorError, match="does not overlap the area"):
         DonorDetector(uri).detect(source(), AREA)
 
 

@@ -27,7 +27,7 @@ def make_model(num_channels, input_stride, class_count, divisor, pretrained):
     assert (input_stride, class_count, divisor, pretrained) == (1, 1, 1, False)
     return torch.nn.Conv2d(num_channels, class_count, 1)
 """
-# The same in a dict, as the original's models answer.
+# The same in a dict, as the original's models return it.
 DICT_NET = """
 import torch
 
@@ -134,7 +134,7 @@ def trusted(weights, architecture):
     )
 
 
-# 768 is two steps of 384; the others end inside of a window, one cell after one, or before.
+# 768 is two steps of 384; the others end inside a window, or one cell before or after its end.
 @pytest.mark.parametrize("shape", [(768, 385), (769, 500), (3, 900)])
 def test_every_cell_is_predicted_the_last_row_and_column_too(shape, weights, architecture):
     blue = random_blue(*shape)
@@ -186,7 +186,7 @@ def test_windows_without_data_are_not_predicted(architecture, weights, monkeypat
     assert mask.defective.all()
 
 
-def test_a_logit_that_is_no_number_makes_a_cell_defective(tmp_path):
+def test_a_logit_that_is_nan_makes_a_cell_defective(tmp_path):
     source = source_of([[2999, THRESHOLD, 3001]])
     weights = exported(tmp_path / "nan.pt2", NotANumber())
     mask = PytorchDetector(BANDS, weights=weights).detect(source, source.grid)
@@ -194,7 +194,7 @@ def test_a_logit_that_is_no_number_makes_a_cell_defective(tmp_path):
     np.testing.assert_array_equal(mask.defective, [[False, True, False]])
 
 
-def test_a_model_may_answer_a_dict_with_2seg(tmp_path):
+def test_a_model_may_return_a_dict_with_2seg(tmp_path):
     path = tmp_path / "net.py"
     path.write_text(DICT_NET)
     weights = save(tmp_path / "net.pth", state_of(ThresholdNet(), "conv."))
@@ -213,7 +213,7 @@ def test_torchscript_and_exported_programs_need_neither_architecture_nor_trust(t
         np.testing.assert_array_equal(mask.cloud, [[False, False, True]])
 
 
-def test_mask_gsd_is_the_size_of_what_the_model_sees(tmp_path):
+def test_mask_gsd_is_the_cell_size_of_the_models_input(tmp_path):
     source = source_of([[2000, 5000], [5000, 5000]])
     weights = exported(tmp_path / "net.pt2", ThresholdNet())
     mask = PytorchDetector(BANDS, weights=weights, mask_gsd_m=20).detect(source, source.grid)
@@ -223,7 +223,7 @@ def test_mask_gsd_is_the_size_of_what_the_model_sees(tmp_path):
     assert mask.detector.endswith(" gsd_m=20")
 
 
-def test_code_that_nobody_trusts_does_not_run(tmp_path, weights):
+def test_untrusted_code_does_not_run(tmp_path, weights):
     marker = tmp_path / "ran"
     path = tmp_path / "evil.py"
     path.write_text(f"open({str(marker)!r}, 'w').close()")
@@ -239,7 +239,7 @@ class Evil:
 
 def test_code_in_a_weights_file_does_not_run(tmp_path, architecture, capsys):
     source = source_of([[1]])
-    with pytest.raises(BadInputError, match="is no state dict"):
+    with pytest.raises(BadInputError, match="is not a state dict"):
         trusted(save(tmp_path / "evil.pth", {"weight": Evil()}), architecture).detect(
             source, source.grid
         )
@@ -314,12 +314,12 @@ def test_a_state_dict_needs_an_architecture(weights):
         ("1 / 0", "cannot be run: ZeroDivisionError: division by zero"),
         ("model = 1", r"no function make_model\(num_channels"),
         ("def make_model(channels): pass", r"make_model\(12, ...\) failed: TypeError"),
-        ("def make_model(*a, **k): return 3", "gave a int, not a torch.nn.Module"),
+        ("def make_model(*a, **k): return 3", "returned a int, not a torch.nn.Module"),
         (THRESHOLD_NET.replace("count, 1)", "count, 3)"), "does not fit the model of"),
     ],
     ids=["syntax", "import", "error", "missing", "arguments", "type", "weights"],
 )
-def test_a_bad_architecture_is_one_clear_line(tmp_path, weights, code, words):
+def test_a_bad_architecture_raises_one_clear_line(tmp_path, weights, code, words):
     path = tmp_path / "net.py"
     path.write_text(code)
     with pytest.raises(BadInputError, match=words) as caught:
@@ -351,7 +351,7 @@ def _no_script(path):
 
 
 @pytest.mark.parametrize("write", [_not_a_model, _empty, _a_list, _no_program, _no_script])
-def test_weights_that_are_none_are_one_clear_line(tmp_path, architecture, write):
+def test_files_that_are_not_weights_raise_one_clear_line(tmp_path, architecture, write):
     path = tmp_path / "model.pth"
     write(path)
     with pytest.raises(BadInputError, match=r"model\.pth") as caught:
@@ -359,7 +359,7 @@ def test_weights_that_are_none_are_one_clear_line(tmp_path, architecture, write)
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_weights_file_is_told(tmp_path, architecture):
+def test_a_missing_weights_file_raises_bad_input_error(tmp_path, architecture):
     with pytest.raises(BadInputError, match="check the path"):
         trusted(str(tmp_path / "none.pth"), architecture).detect(source_of([[1]]), grid_of(1, 1))
 
@@ -367,21 +367,21 @@ def test_a_missing_weights_file_is_told(tmp_path, architecture):
 @pytest.mark.parametrize(
     ("net", "words"),
     [
-        (WrongShape(), r"answers shape \(1, 1, 256, 256\), not \(1, 1, 512, 512\)"),
-        (WrongKey(), "answers a dict of cloud, without '2seg'"),
-        (WrongType(), "answers a tuple"),
+        (WrongShape(), r"returns shape \(1, 1, 256, 256\), not \(1, 1, 512, 512\)"),
+        (WrongKey(), "returns a dict of cloud, without '2seg'"),
+        (WrongType(), "returns a tuple"),
     ],
 )
-def test_an_answer_that_cannot_be_used_is_told(tmp_path, net, words):
+def test_an_unusable_output_of_a_model_raises_bad_input_error(tmp_path, net, words):
     weights = exported(tmp_path / "net.pt2", net)
     with pytest.raises(BadInputError, match=words):
         PytorchDetector(BANDS, weights=weights).detect(source_of([[1]]), grid_of(1, 1))
 
 
-def test_a_model_of_other_channels_is_told(tmp_path):
+def test_a_model_of_other_channels_raises_bad_input_error(tmp_path):
     weights = exported(tmp_path / "net.pt2", ThresholdNet())
     detector = PytorchDetector(BANDS[:4], weights=weights)
-    with pytest.raises(BadInputError, match="does not take a window of 1 x 4 x 512 x 512"):
+    with pytest.raises(BadInputError, match="does not accept a window of 1 x 4 x 512 x 512"):
         detector.detect(source_of([[1]]), grid_of(1, 1))
 
 
@@ -407,7 +407,7 @@ def test_a_threshold_on_blue_finds_the_labelled_clouds(test_data, tmp_path):
         blue = np.rint(dataset.read(1) * 10_000).astype(np.uint16)
     with rasterio.open(folder / "sentinel2_labels.tif") as dataset:
         labelled = dataset.read(1) == 4
-    # Blue above 0.23 is the best that one threshold can do here: 96.7 percent of the pixels.
+    # Blue above 0.23 is the best single threshold here: it is right for 96.7 % of the pixels.
     net = ThresholdNet()
     net.conv.bias = torch.nn.Parameter(torch.tensor([-2300.0]))
     source = source_of(blue, 30)

@@ -72,7 +72,7 @@ def test_masks_equal_the_published_ones(real_scene):
 
 
 @pytest.mark.real_data
-def test_strips_give_what_the_whole_gives(test_data, monkeypatch):
+def test_strips_give_the_same_mask_as_the_whole_scene(test_data, monkeypatch):
     source = source_of_tiff(test_data / "l1c-slovenia-5dates" / f"S2A_L1C_{DATES[1]}.tif")
     detector = S2CloudlessDetector(threshold=0.72, mask_gsd_m=10, dilation_size=2)
     whole = detector.detect(source, source.grid)
@@ -88,8 +88,8 @@ def test_strips_give_what_the_whole_gives(test_data, monkeypatch):
     np.testing.assert_array_equal(part.cloud, whole.cloud[30:71, 20:43])
 
 
-def test_cloud_is_told_from_vegetation_by_reflectance():
-    # Divided by 1e5, as the original did, the cloud's probability is below 0.1.
+def test_cloud_is_separated_from_vegetation_by_reflectance():
+    # With DN divided by 1e5, as in the original, the probability of the cloud is below 0.1.
     probability = cloud_probability(np.stack([CLOUD, FIELD], axis=1)[:, None, :])
     assert probability[0, 0] > 0.9
     assert probability[0, 1] < 0.2
@@ -137,7 +137,7 @@ def test_cells_without_data_take_no_part_in_the_average():
     np.testing.assert_array_equal(cloud[0], [True] * 4 + [False] * 5)
 
 
-def test_postprocessing_is_the_packages_own():
+def test_postprocessing_equals_that_of_the_package():
     from s2cloudless.cloud_detector import S2PixelCloudDetector
 
     probability = np.random.default_rng(3).random((40, 31), dtype=np.float32)
@@ -147,7 +147,7 @@ def test_postprocessing_is_the_packages_own():
     assert 0.05 < ours.mean() < 0.95
 
 
-def test_what_lies_outside_of_the_scene_is_defective():
+def test_cells_outside_the_scene_are_defective():
     source = scene_with(np.zeros((2, 2), dtype=bool))
     mask = plain().detect(source, grid_of(2, 3, 160))
     np.testing.assert_array_equal(mask.defective, [[False, False, True]] * 2)

@@ -40,7 +40,7 @@ def test_stock_covers_the_area_and_no_more():
     np.testing.assert_array_equal(mask.cloud, [[True, False, False], [False, True, True]])
 
 
-def test_stock_takes_what_lies_beyond_the_mask_as_defective():
+def test_stock_takes_cells_beyond_the_mask_as_defective():
     clear = np.zeros((3, 2, 3), dtype=np.uint8)
     source = l1c({"classi": (grid_of(2, 3, 20), clear)})
     mask = StockDetector("L1C").detect(source, GRID)
@@ -56,7 +56,7 @@ def test_stock_at_a_coarser_cell_masks_a_cell_that_touches_cloud():
     assert mask.grid == grid_of(2, 2, 60)
     assert mask.detector == "stock scl standard gsd_m=60"
     np.testing.assert_array_equal(mask.cloud, [[True, True], [False, False]])
-    # The last row of cells reaches beyond the scene, which makes none of them defective.
+    # The last row of cells extends beyond the scene, but its cells are not defective.
     np.testing.assert_array_equal(mask.defective, [[False, True], [False, False]])
 
 
@@ -75,7 +75,7 @@ def test_stock_at_a_finer_cell_keeps_the_masks_own():
     assert mask.grid.x_size == 20
 
 
-def test_original_goes_by_probability():
+def test_the_preset_original_uses_the_cloud_probability():
     cld = np.full((1, 4, 6), 40, dtype=np.uint8)
     cld[0, 1, 1] = 41
     source = l2a(cld=(grid_of(4, 6, 20), cld), scl=(grid_of(4, 6, 20), SCL))
@@ -85,7 +85,7 @@ def test_original_goes_by_probability():
 
 
 @pytest.mark.parametrize(("preset", "named"), [("standard", "scl"), ("original", "cld")])
-def test_stock_without_its_mask_names_the_other_ways(preset, named):
+def test_stock_without_its_mask_names_the_alternatives(preset, named):
     other = {"cld" if named == "scl" else "scl": (grid_of(4, 6, 20), SCL)}
     with pytest.raises(MaskError, match=rf"no mask {named} .*--s2cloudless.*--donor-mask"):
         StockDetector("L2A", preset).detect(l2a(**other), GRID)
@@ -166,7 +166,7 @@ def test_stock_does_not_take_a_missing_file_as_clear(tmp_path):
         StockDetector("L1C").detect(FakeSource(scene, GRID), GRID)
 
 
-def test_stock_on_l1c_without_masks_names_the_other_ways():
+def test_stock_on_l1c_without_masks_names_the_alternatives():
     with pytest.raises(MaskError, match=r"no mask classi or gml or cld .*--s2cloudless"):
         StockDetector("L1C").detect(l1c({}), GRID)
 

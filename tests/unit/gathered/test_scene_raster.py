@@ -1,4 +1,4 @@
-"""What a raster says of itself is checked before anybody gets to see it."""
+"""Rasters are checked for completeness when they are opened and before they are published."""
 
 from pathlib import Path
 
@@ -9,10 +9,10 @@ from rasterio.errors import RasterioIOError
 
 from cloudbuster.core.grid import Grid
 from cloudbuster.errors import OutputError, RasterError
-from cloudbuster.gathered import scene_writer
 from cloudbuster.gathered.scene_raster import OpenScenes
 from cloudbuster.gathered.scene_writer import open_scene_writer
 from cloudbuster.products.cog import CogBand, open_cog_writer
+from cloudbuster.storage import tiled_raster
 from cloudbuster.storage.tiled_raster import check_written
 
 GRID = Grid("EPSG:32633", 500_000.0, 5_000_000.0, 10.0, 10.0, 1500, 1100)
@@ -25,7 +25,7 @@ def write_cog(path: Path) -> None:
 
 
 @pytest.mark.parametrize("missing", [5, 1000, 0.5, 0.999])
-def test_a_raster_that_lacks_its_end_is_found_out(tmp_path: Path, missing: float) -> None:
+def test_a_truncated_raster_is_refused(tmp_path: Path, missing: float) -> None:
     path = tmp_path / "m.tif"
     write_cog(path)
     check_written(path)
@@ -39,7 +39,7 @@ def test_a_raster_that_lacks_its_end_is_found_out(tmp_path: Path, missing: float
 def test_a_product_whose_end_was_lost_at_closing_is_not_published(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on a full disk, of which GDAL's copy says nothing."""
+    """As on a full disk, which GDAL's copy does not report."""
     copy = rasterio.shutil.copy
 
     def losing_the_end(source: Path, target: Path, **options: object) -> None:
@@ -59,7 +59,7 @@ def test_a_scene_whose_end_was_lost_at_closing_is_not_published(
         path.write_bytes(path.read_bytes()[:-1000])
         check_written(path)
 
-    monkeypatch.setattr(scene_writer, "check_written", lost)
+    monkeypatch.setattr(tiled_raster, "check_written", lost)
     classes = np.full(GRID.shape, 3)
     with (
         pytest.raises(OutputError, match=r"m-01\.tif"),

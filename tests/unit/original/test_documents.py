@@ -86,7 +86,7 @@ def test_the_mask_of_l1c_depends_on_the_day(created, mask, file):
     assert scene.masks[mask].href == f"s3://sentinel-s2-l1c/{PATH}/qi/{file}"
 
 
-def test_a_record_of_rasterfoundry_tells_its_acquisition_in_the_metadata():
+def test_a_record_of_rasterfoundry_has_its_acquisition_time_in_the_metadata():
     metadata = {
         "cloudyPixelPercentage": "3.25",
         "path": PATH,
@@ -117,7 +117,7 @@ def test_records_of_the_same_name_get_ids_of_their_own():
     assert original_response(candidates) == response
 
 
-def test_a_filter_output_tells_the_backstop_and_comes_back_as_it_was():
+def test_a_filter_output_marks_the_backstop_and_is_written_back_unchanged():
     output = make_output(make_record("a"), make_record("b", backstop=True))
     selection = selection_from_original(output, kind="L1C")
     assert [(entry.item_id, entry.backstop) for entry in selection.cloudbuster.entries] == [
@@ -177,7 +177,7 @@ def test_our_items_are_written_as_records_of_the_original(changes, path):
     assert output["bounds"] == pytest.approx([14.6, 45.6, 14.8, 45.8])
 
 
-def test_an_unknown_cloud_cover_is_written_as_the_worst():
+def test_an_unknown_cloud_cover_is_written_as_100_percent():
     item = make_item(cloud_cover=None)
     (record,) = original_selection(selection_of(item))["selections"]
     assert record["sceneMetadata"]["cloudyPixelPercentage"] == 100
@@ -206,12 +206,12 @@ def test_a_response_that_cannot_be_used_says_which_field(document, message):
 
 
 @pytest.mark.parametrize("bounds", [None, [1, 2, 3], [1, 2, 3, "4"]])
-def test_bounds_that_are_none_are_refused(bounds):
+def test_invalid_bounds_are_refused(bounds):
     with pytest.raises(RequestError, match="bounds: must be four numbers"):
         selection_from_original({"bounds": bounds, "selections": []}, kind="L2A")
 
 
-def test_each_form_is_told_by_its_keys():
+def test_each_form_is_recognised_by_its_keys():
     assert is_original_response(make_response())
     assert is_original_selection(make_output())
     assert not is_original_response(make_output())
@@ -219,7 +219,7 @@ def test_each_form_is_told_by_its_keys():
 
 
 @pytest.mark.real_data
-def test_every_response_of_the_original_comes_back_as_it_was(test_data):
+def test_every_response_of_the_original_is_written_back_unchanged(test_data):
     files = sorted((test_data / "original-filter").glob("case-*.json"))
     assert len(files) == 10
     for file in files:

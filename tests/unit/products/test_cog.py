@@ -56,7 +56,7 @@ def test_cog_is_valid_and_holds_its_pixels(large: Path) -> None:
         assert structure["COMPRESSION"] == "DEFLATE"
 
 
-def test_cog_says_nothing_of_when_or_where_it_was_made(large: Path) -> None:
+def test_cog_records_neither_time_nor_place_of_writing(large: Path) -> None:
     with rasterio.open(large) as dataset:
         assert dataset.tags() == {"AREA_OR_POINT": "Area"}
         assert all(dataset.tags(band) == {} for band in dataset.indexes)
@@ -152,7 +152,7 @@ def test_a_folder_that_cannot_be_made_is_an_output_error(tmp_path: Path) -> None
         pass
 
 
-def test_writing_tells_a_full_disk_from_a_broken_one(
+def test_writing_distinguishes_a_full_disk_from_a_broken_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     error = rasterio.errors.RasterioIOError("Write failed")

@@ -1,4 +1,4 @@
-"""The page that explains a mosaic."""
+"""Tests of the report of a mosaic."""
 
 import base64
 import re
@@ -35,7 +35,7 @@ ASSESSMENT = Assessment(
 
 
 class Page(HTMLParser):
-    """What a page holds: its text, the attributes of its images, and what it would fetch."""
+    """Collects the text of a page, the attributes of its images, and the addresses it would load."""
 
     def __init__(self, content: str) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ def picture(page: Page, number: int) -> np.ndarray:
         return np.asarray(png.read())
 
 
-def test_the_page_tells_shares_and_scenes(tmp_path: Path) -> None:
+def test_the_page_shows_shares_and_scenes(tmp_path: Path) -> None:
     write_three(tmp_path)
     page, _ = page_of(tmp_path)
     for what, share in (
@@ -133,7 +133,7 @@ def test_the_page_needs_nothing_else(tmp_path: Path) -> None:
     assert not re.search(r"<script|<link|https?://|url\(", content)
 
 
-def test_the_page_tells_what_the_area_lacks(tmp_path: Path) -> None:
+def test_the_page_shows_what_the_area_lacks(tmp_path: Path) -> None:
     write_three(tmp_path)
     page, _ = page_of(tmp_path, assessment=ASSESSMENT)
     assert "The area is not covered as asked: 0.2500 of the area has no value" in page.words
@@ -144,7 +144,7 @@ def test_the_page_tells_what_the_area_lacks(tmp_path: Path) -> None:
     assert "ITEM_9: RasterError: torn" in page.words
 
 
-def test_text_of_a_catalog_is_shown_and_not_obeyed(tmp_path: Path) -> None:
+def test_text_of_a_catalog_is_escaped(tmp_path: Path) -> None:
     write_gathered(tmp_path / "scenes", spec(1, [[3, 3, 3, 3], [3, 3, 3, 3]], item_id="<b>&x"))
     page, content = page_of(tmp_path)
     assert "<b>&x" in page.words
@@ -168,7 +168,7 @@ def test_the_page_holds_no_place_and_no_time(tmp_path: Path) -> None:
     assert page_of(tmp_path, request=elsewhere)[1] == first
 
 
-def test_keys_in_the_request_stay_out_of_what_is_handed_on(tmp_path: Path) -> None:
+def test_keys_in_the_request_are_redacted_in_item_and_report(tmp_path: Path) -> None:
     write_three(tmp_path)
     request = MosaicRequest.model_validate(
         {
@@ -203,7 +203,7 @@ def test_scenes_without_documents_are_shown_too(tmp_path: Path) -> None:
     ("share", "text"),
     [(0, "0 %"), (1, "100 %"), (0.5, "50.0 %"), (0.00123, "0.123 %"), (0.999999, "99.999 %")],
 )
-def test_a_share_that_is_not_all_is_not_called_all(share: float, text: str) -> None:
+def test_a_share_just_below_all_is_not_shown_as_100_percent(share: float, text: str) -> None:
     assert format_percent(share) == text
 
 

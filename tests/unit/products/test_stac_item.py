@@ -135,7 +135,7 @@ def test_item_is_valid_by_the_core_schema(variant: str) -> None:
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_item_is_valid_by_the_schema_of_each_extension(test_data: Path, variant: str) -> None:
     schemas = get_local_schema_cache()
-    # The one schema that lies nowhere here; no item of ours has a `proj:projjson`.
+    # The only schema that is not in the test data; our items have no `proj:projjson`.
     schemas["https://proj.org/schemas/v0.5/projjson.schema.json"] = {"not": {}}
     registry: Registry[Any] = Registry().with_resources(
         (uri, Resource.from_contents(schema, default_specification=DRAFT7))
@@ -288,7 +288,7 @@ def test_item_reads_back_the_same(tmp_path: Path) -> None:
 
 @pytest.fixture
 def mosaic_folder(tmp_path: Path) -> Path:
-    """Rasters of known values, with their item."""
+    """Write rasters of known values and their item."""
     rows, cols = np.indices(GRID.shape)
     for key, start in (("cloudless", 1000), ("cloudy", 5000)):
         names = (*BANDS, "scene_index")

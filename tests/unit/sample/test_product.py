@@ -1,4 +1,4 @@
-"""The world itself, in memory: windows, digital numbers, and what detectors make of it."""
+"""Tests of the products in memory: windows, digital numbers, and the masks of detectors."""
 
 from dataclasses import dataclass
 
@@ -130,7 +130,7 @@ def toa(scene, gsd_m):
 
 
 @pytest.mark.parametrize("gsd_m", [60, 160])
-def test_s2cloudless_tells_clouds_from_every_clear_surface(gsd_m):
+def test_s2cloudless_separates_clouds_from_every_clear_surface(gsd_m):
     detector = S2PixelCloudDetector(threshold=0.4, average_over=4, dilation_size=2, all_bands=True)
     scene = scene_of(plan.PLAN[6], block=Block(TILE.west_m, TILE.north_m, 960, 960))
     sky, factor = scene.sky_at(10), gsd_m // 10

@@ -1,4 +1,4 @@
-"""The files: a tiny world (240 pixels a tile), so that all 34 products are written quickly."""
+"""Tests of the files, with a tiny world (240 pixels a tile) whose 34 products are quick to write."""
 
 import hashlib
 import json
@@ -68,7 +68,7 @@ def test_items_lie_where_the_real_keys_are(world):
     assert folders["S2A_33TWM_20230709_0_L1C"] == "sentinel-s2-l1c/tiles/33/T/WM/2023/7/9/0"
 
 
-def test_items_speak_the_dialect_of_earth_search(world):
+def test_items_are_in_the_dialect_of_earth_search(world):
     for _, item in items_of(world):
         properties, kind = item["properties"], item["id"][-3:]
         required = {
@@ -188,7 +188,7 @@ def test_write_sample_returns_at_once_when_the_sample_is_there(world, monkeypatc
 
 
 @pytest.mark.usefixtures("tiny")
-def test_write_sample_replaces_another_sample_by_jp2_and_tells_its_progress(tmp_path, monkeypatch):
+def test_write_sample_replaces_another_sample_by_jp2_and_reports_progress(tmp_path, monkeypatch):
     some = [(plan.PLAN[1], plan.tiles_of("small")[0])]
     monkeypatch.setattr(plan, "planned_scenes", lambda _size: some)
     events: list[Event] = []

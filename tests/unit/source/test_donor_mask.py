@@ -29,7 +29,7 @@ def test_a_donated_mask_comes_back_as_it_was(tmp_path):
         np.testing.assert_array_equal(getattr(donated.mask, name), getattr(mask, name))
 
 
-def test_a_donated_mask_is_a_small_tiled_geotiff_that_says_what_it_is(tmp_path):
+def test_a_donated_mask_is_a_small_tiled_geotiff_with_descriptive_tags(tmp_path):
     path = tmp_path / "mask-a-01.tif"
     write_donor_mask(path, mask_of(), SCENE)
     with rasterio.open(path) as dataset:
@@ -66,7 +66,7 @@ def test_a_scene_without_identity_donates_nothing(tmp_path, scene, missing):
     assert not list(tmp_path.iterdir())
 
 
-def test_what_cannot_be_read_is_refused(tmp_path):
+def test_a_file_that_cannot_be_read_is_refused(tmp_path):
     path = tmp_path / "mask-a-01.tif"
     write_donor_mask(path, mask_of(), SCENE)
     path.write_bytes(path.read_bytes()[:200])
@@ -81,11 +81,11 @@ def test_a_mask_without_identity_is_refused(tmp_path):
     write_donor_mask(path, mask_of(), SCENE)
     with rasterio.open(path, "r+") as dataset:
         dataset.update_tags(CLOUDBUSTER_DATATAKE="")
-    with pytest.raises(DonorError, match="does not say whose mask it is"):
+    with pytest.raises(DonorError, match="does not name the scene of its mask"):
         read_donor_mask(str(path))
 
 
-def test_a_raster_that_is_no_mask_is_refused(tmp_path):
+def test_a_raster_that_is_not_a_mask_is_refused(tmp_path):
     path = tmp_path / "mask-a-01.tif"
     write_donor_mask(path, mask_of(), SCENE)
     with rasterio.open(path, "r+") as dataset:

@@ -60,12 +60,12 @@ def test_a_mask_without_features_has_no_cloud(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "not a readable GML"),
-        (f"{HEAD}<eop:maskMembers>", "not a readable GML"),
-        ("<html/>", "is a html, not a MSK_CLOUDS mask"),
+        ("", "not readable as GML"),
+        (f"{HEAD}<eop:maskMembers>", "not readable as GML"),
+        ("<html/>", "is a html, not an MSK_CLOUDS mask"),
         (
             "<!DOCTYPE x [<!ENTITY a 'b'>]><eop:Mask xmlns:eop='e'>&a;</eop:Mask>",
-            "not a readable GML",
+            "not readable as GML",
         ),
         (f"{HEAD}{feature('OPAQUE')}</eop:Mask>", "0 exterior rings"),
         (f"{HEAD}{feature('OPAQUE', ring('exterior', '0 0 1'))}</eop:Mask>", "3 numbers in 2"),
@@ -74,7 +74,7 @@ def test_a_mask_without_features_has_no_cloud(tmp_path):
     ],
     ids=["empty", "truncated", "html", "entity", "no ring", "odd", "short", "words"],
 )
-def test_what_is_no_mask_is_refused(tmp_path, text, words):
+def test_a_file_that_is_not_a_mask_is_refused(tmp_path, text, words):
     with pytest.raises(MaskError, match=words):
         read_cloud_polygons(write(tmp_path, text))
 

@@ -1,4 +1,4 @@
-"""A scene on the mosaic's grid: the same pixels by whatever blocks, and no cloud among them."""
+"""Tests of scenes on the mosaic's grid: independent of the blocks, and without cloud."""
 
 from pathlib import Path
 
@@ -32,10 +32,10 @@ def busy_scene() -> SceneSpec:
 @pytest.mark.parametrize(
     ("gsd", "shift"), [(10, 0), (20, 0), (60, 0), (120, 0), (5, 0), (10, 4), (15, 0)]
 )
-def test_blocks_do_not_show(
+def test_the_result_does_not_depend_on_the_blocks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gsd: float, shift: float
 ) -> None:
-    # The window begins outside of the scene, north and west of it.
+    # The window begins outside the scene, north-west of it.
     whole = grid_of(SceneSpec(size=SIZE + 40), gsd=gsd)
     grid = Grid(CRS, whole.west - 120 + shift, whole.north + 120 - shift, gsd, gsd, *whole.shape)
     task = task_of(tmp_path, busy_scene(), grid, dilate_m=50)

@@ -1,4 +1,4 @@
-"""A scene opened for reading: means of valid pixels alone, the offset, and the thumbnail."""
+"""Tests of reading a scene: means of the valid pixels, the radiometric offset, the thumbnail."""
 
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ def coarse(grid: Grid, ratio: float, *, west: float = 0.0) -> Grid:
 
 
 def expected(dn: np.ndarray, native: Grid, grid: Grid, offset_dn: int) -> np.ndarray:
-    """Means by definition: each cell's pixels by their share of it, zeros left out."""
+    """Means by definition: pixels weighted by their share of the cell, zeros left out."""
     return valid_means(harmonise(dn, offset_dn), native, grid)
 
 
@@ -69,7 +69,7 @@ def test_valid_means_take_each_pixel_by_its_share_and_leave_zeros_out() -> None:
     native = Grid("EPSG:32633", 0, 40, 10, 10, 4, 4)
     pixels = np.array([[1, 2, 0, 0], [3, 4, 0, 9], [5, 5, 0, 0], [5, 6, 0, 0]], dtype=np.uint16)
     halves = Grid("EPSG:32633", 0, 40, 20, 20, 2, 2)
-    # 2.5 is rounded up, 9 stands alone, and nothing makes nothing.
+    # 2.5 is rounded up, 9 is the only valid pixel, and a cell without any is 0.
     np.testing.assert_array_equal(valid_means(pixels, native, halves), [[3, 9], [5, 0]])
     shifted = Grid("EPSG:32633", -10, 50, 25, 25, 1, 1)
     # Shares of 1, .5, .5 and .25 of the four pixels of the corner.
@@ -153,7 +153,7 @@ def test_a_decision_that_was_made_before_is_not_made_again(tmp_path: Path) -> No
         )
 
 
-def test_a_look_is_small_and_says_where_the_ground_is_clear(tmp_path: Path) -> None:
+def test_a_thumbnail_is_small_and_marks_clear_ground(tmp_path: Path) -> None:
     scl = np.full((SIDE // 2, SIDE // 2), 4, np.uint8)
     scl[:128] = 9
     with rasterio.open(
@@ -174,7 +174,7 @@ def test_a_look_is_small_and_says_where_the_ground_is_clear(tmp_path: Path) -> N
     assert thumbnail.clear[128:].all()
 
 
-def test_bands_that_lie_beside_the_requested_ones_are_looked_at_too(tmp_path: Path) -> None:
+def test_thumbnails_include_bands_beside_the_requested_ones(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     bands = {
         "B04": written(tmp_path / "B04.tif", ground()),
@@ -183,11 +183,11 @@ def test_bands_that_lie_beside_the_requested_ones_are_looked_at_too(tmp_path: Pa
         "B8A": str(tmp_path / "B8A.tif"),
     }
     with RasterSceneSource(scene_of(bands), ("B04",)) as source:
-        # B02 lies elsewhere, and the file of B8A is missing: nobody asked for them.
+        # B02 is in another folder and the file of B8A is missing; neither was requested.
         assert source.thumbnail().names == ("B12", "B04")
 
 
-def test_a_requested_band_that_cannot_be_looked_at_is_an_error(tmp_path: Path) -> None:
+def test_a_requested_band_that_cannot_be_read_for_the_thumbnail_is_an_error(tmp_path: Path) -> None:
     bands = {"B04": written(tmp_path / "B04.tif", ground()), "B02": str(tmp_path / "B02.tif")}
     with (
         pytest.raises(RasterError, match="B02"),

@@ -1,4 +1,4 @@
-"""Looks and reflectance on another grid: nothing masked slips through, no value is invented."""
+"""Tests of resampling: no masked pixel is lost, and no reflectance is invented."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from cloudbuster.source.warp import bounds_in, place_classes, place_reflectance
 from cloudbuster.storage.gdal_env import gdal_env
 
 SOURCE = Grid("EPSG:32633", 500_040.0, 5_000_040.0, 10.0, 10.0, 80, 80)
-# Subdivisions of a cell by which a test looks for what lies under it.
+# Number of points per side of a cell at which a test samples the pixels in it.
 FINE = 9
 
 
@@ -44,7 +44,7 @@ def source_cells_under(target: Grid) -> tuple[np.ndarray, np.ndarray]:
         ("EPSG:32633", 25.0, "mean"),
         ("EPSG:32634", 10.0, "cubic"),
         ("EPSG:32634", 60.0, "mean"),
-        # Here the cells lie askew by 60 degrees.
+        # The grids are rotated by 60 degrees against each other.
         ("EPSG:3413", 10.0, "cubic"),
         ("EPSG:3413", 60.0, "mean"),
     ],
@@ -63,7 +63,7 @@ def test_any_masked_pixel_under_a_cell_masks_it_however_the_cell_lies(
     touched = ((under == code) & inside).any(axis=(1, 3)) & (placed != PixelClass.UNOBSERVED)
     assert touched.any()
     assert (placed[touched] == code).all()
-    # Nor is much more lost than the box around a cell that lies askew.
+    # Hardly more cells are masked than the box around a rotated cell requires.
     assert (placed == code).sum() <= 1.9 * touched.sum()
 
 
