@@ -11,14 +11,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from io import BytesIO
-from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import shapely
 from shapely.geometry import box, shape
 
-from cloudbuster.catalogs.local import LocalCatalog
 from tests.loopback import LoopbackHandler, serving_http
 
 CORE = "https://api.stacspec.org/v1.0.0/core"
@@ -139,13 +137,6 @@ class StacServer:
     requests: int = 0
     url: str = ""
     last_page: dict[str, Any] | None = None
-
-    @classmethod
-    def over(cls, path: Path, **options: Any) -> "StacServer":
-        """Serve the items of a local catalog."""
-        catalog = LocalCatalog.open(str(path))
-        assert isinstance(catalog, LocalCatalog)
-        return cls(list(catalog.items()), **options)
 
     def next_trouble(self, *, spend_failures: bool) -> Trouble | None:
         """Trouble of the next answer, if any."""

@@ -171,10 +171,6 @@ class LocalCatalog:
         logger.info("catalog_opened", extra={"catalog": uri, "item_count": len(items)})
         return cls(uri, items, tuple(unreadable))
 
-    def items(self) -> Iterator[Item]:
-        """Yield every item, in the order of the files, with absolute hrefs; do not modify them."""
-        yield from self._items
-
     def search(self, search: SceneSearch, *, on_event: OnEvent | None = None) -> Found:
         """Find the items of a search, in the order of the files; see `Catalog.search`.
 

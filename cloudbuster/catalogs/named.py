@@ -266,13 +266,20 @@ def check_catalog(catalog: str, kinds: Iterable[Kind], mirrors: Iterable[Mirror]
             holders = [name for name, other in CATALOGS.items() if kind in other.collections]
             msg = f"catalog {catalog} has no {kind}; use {' or '.join(holders)}"
             raise CatalogError(msg)
-        for need in named.needs:
-            if need.applies(kind, mirrors) and not need.is_there():
-                msg = (
-                    f"catalog {catalog} needs {need.what} to read {kind}; set them, or read "
-                    f"{need.assets or 'its assets'} from elsewhere with --asset-mirror"
-                )
-                raise CredentialsError(msg)
+        _check_needs(catalog, named.needs, kind, mirrors)
+
+
+def _check_needs(
+    catalog: str, needs: Iterable[Need], kind: Kind, mirrors: Iterable[Mirror]
+) -> None:
+    """Raise CredentialsError if something that a level requires is missing."""
+    for need in needs:
+        if need.applies(kind, mirrors) and not need.is_there():
+            msg = (
+                f"catalog {catalog} needs {need.what} to read {kind}; set them, or read "
+                f"{need.assets or 'its assets'} from elsewhere with --asset-mirror"
+            )
+            raise CredentialsError(msg)
 
 
 def catalog_statuses() -> tuple[CatalogStatus, ...]:

@@ -60,8 +60,7 @@ def read_refresh_token(given: str | None) -> SecretStr:
     Parameters
     ----------
     given : str or None
-        The token, or ``secretsmanager:NAME`` for a secret that holds it; None reads either from
-        the environment variable `TOKEN_VARIABLE`.
+        Token or ``secretsmanager:NAME``; None reads it from the variable `TOKEN_VARIABLE`.
 
     Returns
     -------
@@ -72,10 +71,8 @@ def read_refresh_token(given: str | None) -> SecretStr:
     ------
     CredentialsError
         If there is no token, or the secret may not be read.
-    MissingExtraError
-        If it is in a secret and boto3 is not installed.
-    TryAgainError
-        If AWS cannot be reached.
+    MissingExtraError, TryAgainError
+        If the token is in a secret and boto3 is missing, or AWS cannot be reached.
     """
     token = (given or os.environ.get(TOKEN_VARIABLE) or "").strip()
     if not token:
@@ -85,12 +82,12 @@ def read_refresh_token(given: str | None) -> SecretStr:
         )
         raise CredentialsError(msg)
     if token.startswith(SECRET_PREFIX):
-        token = _secret(token.removeprefix(SECRET_PREFIX))
+        token = _read_secret(token.removeprefix(SECRET_PREFIX))
     return SecretStr(token)
 
 
-def _secret(name: str) -> str:
-    """Read a secret of AWS Secrets Manager: the token, or a JSON object that holds it."""
+def _read_secret(name: str) -> str:
+    """Read the token from a secret of AWS Secrets Manager."""
     try:
         import boto3
         from botocore.exceptions import BotoCoreError, ClientError
@@ -107,7 +104,11 @@ def _secret(name: str) -> str:
         msg = f"secret {name}: {type(error).__name__}; check the credentials, region and network"
         wrong = type(error).__name__ in ("NoCredentialsError", "NoRegionError")
         raise (CredentialsError if wrong else TryAgainError)(msg) from error
-    text = str(answer.get("SecretString") or "").strip()
+    return _parse_secret(name, str(answer.get("SecretString") or "").strip())
+
+
+def _parse_secret(name: str, text: str) -> str:
+    """Find the token in the text of a secret: the text itself, or a member of a JSON object."""
     try:
         document = orjson.loads(text)
     except orjson.JSONDecodeError:
@@ -299,18 +300,7 @@ def _records(
     connection: _Connection, search: SceneSearch, period: Period, shape: str
 ) -> Iterator[Any]:
     """Yield the records of all pages of scenes of a period within a shape."""
-    first, last = period
-    parameters = {
-        "datasource": SENTINEL_2_DATASOURCE,
-        "shape": shape,
-        "minCloudCover": search.minclouds,
-        "maxCloudCover": search.maxclouds,
-        "minAcquisitionDatetime": f"{first}T00:00:00Z",
-        # The end is the next midnight; scenes of that day are filtered out later.
-        "maxAcquisitionDatetime": f"{last + timedelta(days=1)}T00:00:00Z",
-        "sort": "acquisitionDatetime,desc",
-        "pageSize": PAGE_SIZE,
-    }
+    parameters = _scene_parameters(search, period, shape)
     seen: set[str] = set()
     page = 0
     while True:
@@ -331,6 +321,22 @@ def _records(
             msg = f"{connection.label}: page {page} is empty and not the last; try again"
             raise TryAgainError(msg)
         page += 1
+
+
+def _scene_parameters(search: SceneSearch, period: Period, shape: str) -> dict[str, Any]:
+    """Query parameters of the scenes of a period within a shape, without the page number."""
+    first, last = period
+    return {
+        "datasource": SENTINEL_2_DATASOURCE,
+        "shape": shape,
+        "minCloudCover": search.minclouds,
+        "maxCloudCover": search.maxclouds,
+        "minAcquisitionDatetime": f"{first}T00:00:00Z",
+        # The end is the next midnight; scenes of that day are filtered out later.
+        "maxAcquisitionDatetime": f"{last + timedelta(days=1)}T00:00:00Z",
+        "sort": "acquisitionDatetime,desc",
+        "pageSize": PAGE_SIZE,
+    }
 
 
 def _record_id(record: object) -> str:

@@ -37,17 +37,16 @@ TWIN_PROPERTY = "cloudbuster:l1c_twin"
 _SENTINEL_2 = re.compile(r"^S2[A-D]_|sentinel[-_ ]?(?:s)?2", re.IGNORECASE)
 
 
-def parse_scene(item: Item, *, catalog: str, base: str | None = None) -> Scene:
+def parse_scene(item: Item, *, catalog: str) -> Scene:
     """Make a scene from a STAC item.
 
     Parameters
     ----------
     item : dict
-        STAC item, version 1.0 or 1.1. Not modified.
+        STAC item, version 1.0 or 1.1. Relative hrefs are resolved against its self link. Not
+        modified.
     catalog : str
         Name of the catalog, shown in errors.
-    base : str or None
-        Folder or prefix that relative hrefs start from; None uses that of the item's self link.
 
     Returns
     -------
@@ -60,7 +59,7 @@ def parse_scene(item: Item, *, catalog: str, base: str | None = None) -> Scene:
         If it is not a STAC item, not of Sentinel-2, or of unknown product level.
     """
     kind = _kind_of_scene(item, catalog)
-    assets = read_assets(mended_item(absolute_item(item, base))["assets"])
+    assets = read_assets(mended_item(absolute_item(item))["assets"])
     collection = item.get("collection")
     baseline = baseline_of(item)
     return Scene(

@@ -98,17 +98,9 @@ def _search(folder: str, identity: SceneIdentity) -> tuple[str, DonatedMask]:
     if not local_path(folder).is_dir():
         msg = f"{folder} does not exist; give the donated mask, or the folder that holds it"
         raise DonorError(msg)
-    found: list[tuple[str, DonatedMask]] = []
-    unreadable: list[str] = []
-    paths = sorted(local_path(folder).glob("mask-*.tif"))
-    for path in paths:
-        try:
-            donated = read_donor_mask(str(path))
-        except DonorError as error:
-            unreadable.append(str(error))
-            continue
-        if donated.identity == identity:
-            found.append((str(path), donated))
+    paths = sorted(str(path) for path in local_path(folder).glob("mask-*.tif"))
+    masks, unreadable = _read_masks(paths)
+    found = [(path, donated) for path, donated in masks if donated.identity == identity]
     if len(found) > 1:
         msg = (
             f"{folder} holds {len(found)} masks of {identity} "
@@ -125,6 +117,18 @@ def _search(folder: str, identity: SceneIdentity) -> tuple[str, DonatedMask]:
         )
         raise DonorError(msg)
     return found[0]
+
+
+def _read_masks(paths: list[str]) -> tuple[list[tuple[str, DonatedMask]], list[str]]:
+    """Read masks with their paths; those that cannot be read give messages instead."""
+    masks: list[tuple[str, DonatedMask]] = []
+    messages: list[str] = []
+    for path in paths:
+        try:
+            masks.append((path, read_donor_mask(path)))
+        except DonorError as error:
+            messages.append(str(error))
+    return masks, messages
 
 
 def _resample(mask: DetectedMask, target: Grid, label: str) -> DetectedMask:

@@ -159,17 +159,24 @@ def cloud_from_probability(
     valid = ~np.isnan(probability)
     average: Any = np.where(valid, probability, np.float32(0))
     if average_over:
-        disk, border = detector.conv_filter, cv2.BORDER_REFLECT
-        average = cv2.filter2D(average, -1, disk, borderType=border)
-        if not valid.all():
-            weight: Any = cv2.filter2D(valid.astype(np.float32), -1, disk, borderType=border)
-            partial = valid & (weight < WHOLE_WEIGHT)
-            average[partial] /= weight[partial]
+        average = _disk_average(average, valid, detector.conv_filter)
     cloud: Any = ((average > threshold) & valid).astype(np.uint8)
     if dilation_size:
         cloud = cv2.dilate(cloud, detector.dilation_filter)
     result: BoolRaster = (cloud != 0) & valid
     return result
+
+
+def _disk_average(values: Probability, valid: BoolRaster, disk: Probability) -> Probability:
+    """Average valid cells with the weights of a disk; the edge of the array is mirrored."""
+    import cv2
+
+    average: Any = cv2.filter2D(values, -1, disk, borderType=cv2.BORDER_REFLECT)
+    if not valid.all():
+        weight = cv2.filter2D(valid.astype(np.float32), -1, disk, borderType=cv2.BORDER_REFLECT)
+        partial = valid & (weight < WHOLE_WEIGHT)
+        average[partial] /= weight[partial]
+    return np.asarray(average, dtype=np.float32)
 
 
 @lru_cache(maxsize=8)

@@ -113,8 +113,7 @@ def find_records(
         msg = f"{input_path}: {bare[0]} has no document beside it; gather this scene again"
         raise RasterError(msg)
     if not documents:
-        msg = f"{input_path} holds no scene {name}-NN.json; gather some, or check --name"
-        raise NothingUsableError(msg)
+        raise _no_scene(input_path, f"{name}-NN.json")
     with input_folder(input_path, documents.__contains__) as folder:
         records = [_record(folder / document, name) for document in documents]
     return tuple(sorted(records, key=lambda record: (record.backstop, record.index)))
@@ -170,6 +169,11 @@ def check_none_missing(stems: Collection[str], wanted: Collection[str] | None, w
         raise RasterError(msg)
 
 
+def _no_scene(folder: str, file_name: str) -> NothingUsableError:
+    """Make the error for a folder without a scene of the mosaic."""
+    return NothingUsableError(f"{folder} holds no scene {file_name}; gather some, or check --name")
+
+
 def is_scene_file(file_name: str, *, name: str, wanted: Collection[str] | None = None) -> bool:
     """Whether a file is the raster or the record of a gathered scene of mosaic ``name``.
 
@@ -215,8 +219,7 @@ def scenes_in(
             files.append(_scene_file(path, name, role[0], backstop=role[1]))
     check_none_missing([file.path.stem for file in files], wanted, shown)
     if not files:
-        msg = f"{shown} holds no scene {name}-NN.tif; gather some, or check --name"
-        raise NothingUsableError(msg)
+        raise _no_scene(shown, f"{name}-NN.tif")
     files.sort(key=lambda file: (file.backstop, file.index))
     _check_indices(files)
     return tuple(files)

@@ -1,7 +1,7 @@
-"""Lists of the scenes of a run that are to be merged.
+"""Which scenes of a run are to be merged.
 
-All attempts of a run share one folder of scenes, so that finished scenes are not gathered again.
-The folder may also hold scenes of another selection, or of an attempt that has failed since.
+Attempts of one run share the folder of its scenes, so that what was gathered is not gathered again.
+What lies there may be of another selection, or of a scene that has failed since.
 """
 
 from collections.abc import Collection, Sequence
@@ -18,7 +18,7 @@ from cloudbuster.storage.uri import exists, join
 
 
 class TaskScenes(Document):
-    """Scenes that each task of a round writes."""
+    """What each task of a round writes."""
 
     schema_: Literal["cloudbuster.task-scenes/1"] = Field(
         "cloudbuster.task-scenes/1", alias="schema"
@@ -43,22 +43,21 @@ class WantedScenes(Document):
     )
 
     def present(self, folder: str) -> frozenset[str]:
-        """Stems of the scenes to merge, with those that failed but are in ``folder`` by now."""
-        gathered_since = (
+        """Stems of the scenes to merge of those in ``folder``, as of now."""
+        since = (
             stem
             for stem, fingerprint in self.failed.items()
-            if _task_fingerprint(join(folder, f"{stem}.json")) == fingerprint
+            if _fingerprint(join(folder, f"{stem}.json")) == fingerprint
         )
-        return frozenset((*self.stems, *gathered_since))
+        return frozenset((*self.stems, *since))
 
 
-def _task_fingerprint(uri: str) -> str | None:
-    """Task fingerprint in the record of a scene; None if there is no record."""
+def _fingerprint(uri: str) -> str | None:
     return read_document(uri, SceneRecord).task_fingerprint if exists(uri) else None
 
 
 def write_task_scenes(run: RunLayout, tasks: Sequence[GatherTask]) -> None:
-    """Write the list of the scenes that the tasks of a round will write."""
+    """Write down what the tasks of a round will write."""
     scenes = tuple(
         {output.stem: raster_fingerprint(task, output) for output in task_outputs(task)}
         for task in tasks
@@ -67,19 +66,19 @@ def write_task_scenes(run: RunLayout, tasks: Sequence[GatherTask]) -> None:
 
 
 def write_wanted(run: RunLayout, lost: Collection[int]) -> str:
-    """Write the list of the scenes to merge: those of all tasks but the failed ones.
+    """Write down what is to be merged: the scenes of all tasks but those that failed.
 
     Parameters
     ----------
     run : RunLayout
-        Locations of the run's documents.
+        Where to.
     lost : collection of int
-        Numbers, from 1, of the tasks that failed.
+        Numbers of the tasks whose scene is not there, counted from 1.
 
     Returns
     -------
     str
-        URI of the list.
+        URI of the document.
     """
     planned = read_document(join(run.tasks, "scenes.json"), TaskScenes)
     stems: list[str] = []
@@ -95,7 +94,8 @@ def write_wanted(run: RunLayout, lost: Collection[int]) -> str:
 
 
 def add_wanted(uri: str, records: Collection[SceneRecord]) -> None:
-    """Add scenes that were gathered later to the list at ``uri``."""
-    wanted = read_document(uri, WantedScenes)
-    stems = [*wanted.stems, *(PurePosixPath(record.raster).stem for record in records)]
-    write_document(uri, wanted.model_copy(update={"stems": tuple(dict.fromkeys(stems))}))
+    """Add scenes that were gathered since."""
+    known = read_document(uri, WantedScenes)
+    stems = [*known.stems, *(PurePosixPath(record.raster).stem for record in records)]
+    changed = known.model_copy(update={"stems": tuple(dict.fromkeys(stems))})
+    write_document(uri, changed)

@@ -154,20 +154,10 @@ class SceneBlocks(OpenScenes):
     def _read_winners(
         self, window: GridWindow, best: BlockComposite, backstop: BlockComposite
     ) -> tuple[dict[str, UInt16Raster], UInt16Raster]:
-        """Read the winning pixels of a block.
+        """Read the pixels that win a cell of the cloud-free mosaic or of the backstop.
 
-        Parameters
-        ----------
-        window : GridWindow
-            Block in the mosaic's grid.
-        best, backstop : BlockComposite
-            Decide the scene of each cell of the cloud-free mosaic and of the backstop.
-
-        Returns
-        -------
-        dict of str to ndarray, ndarray
-            Reflectance and scene index of both mosaics, by product; and the distance of the
-            cloud-free mosaic's pixels to cloud in their scenes, metres, shape (y, x).
+        Returns reflectance and scene index of both mosaics, by product, and the distance of the
+        cloud-free mosaic's pixels to cloud in their scenes, metres, shape (y, x).
         """
         shape = (len(self.bands) + 1, window.height, window.width)
         composites = {"cloudless": best, "cloudy": backstop}

@@ -123,14 +123,12 @@ def open_cog_writer(
     Yields
     ------
     CogWriter
-        Takes the blocks.
+        Writer of the blocks.
 
     Raises
     ------
-    OutputError
-        If the folder or the file cannot be written.
-    TryAgainError
-        If the disk is full.
+    OutputError, TryAgainError
+        If the COG cannot be written, or the disk is full.
     """
     groups: dict[Overview, list[int]] = {}
     for position, band in enumerate(bands):

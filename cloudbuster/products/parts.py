@@ -30,7 +30,7 @@ KEYS = ("cloudless", "cloudy", "quality")
 
 
 class MergedPart(Document):
-    """Scenes and settings that a part was merged from: the ``.json`` beside its rasters."""
+    """What a part was made of: the ``.json`` beside its rasters."""
 
     schema_: Literal["cloudbuster.merged-part/1"] = Field(
         "cloudbuster.merged-part/1", alias="schema"

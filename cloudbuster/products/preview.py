@@ -1,6 +1,7 @@
 """Make the preview of a mosaic: a small true-colour PNG."""
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -83,17 +84,22 @@ def write_preview(mosaic: Path, target: Path) -> tuple[int, int]:
         If the file cannot be written, or the disk is full.
     """
     with rasterio.open(mosaic) as dataset:
-        named = {name: number for number, name in enumerate(dataset.descriptions, start=1)}
-        wanted = TRUE_COLOUR if all(name in named for name in TRUE_COLOUR) else ()
-        numbers = [named[name] for name in wanted] or [1, 1, 1]
+        numbers = _colour_bands(dataset.descriptions)
         shape = preview_shape(dataset.height, dataset.width)
         reflectance = dataset.read(
             numbers, out_shape=(3, *shape), resampling=Resampling.average, masked=False
         )
     with writing(target):
-        content = encode_png(stretch(reflectance))
-    write_bytes(str(target), content)
+        write_bytes(str(target), encode_png(stretch(reflectance)))
     return shape
+
+
+def _colour_bands(descriptions: Sequence[str | None]) -> list[int]:
+    """Numbers of the bands shown in red, green and blue, by the descriptions of a raster."""
+    numbers = {name: number for number, name in enumerate(descriptions, start=1)}
+    if all(name in numbers for name in TRUE_COLOUR):
+        return [numbers[name] for name in TRUE_COLOUR]
+    return [1, 1, 1]
 
 
 def encode_png(picture: UInt8Raster) -> bytes:

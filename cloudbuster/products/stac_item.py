@@ -194,17 +194,21 @@ def lonlat_footprint(grid: Grid) -> tuple[dict[str, Any], list[float]]:
         around = bbox[2] - bbox[0] >= 360
         bbox[0] = -180.0 if around else bbox[0]
         bbox[2] = 180.0 if around else round(bbox[2] - 360, DEGREE_DECIMALS)
-        eastern = polygon.intersection(shapely.box(180, -90, 540, 90))
-        halves = [
-            orient(polygon.intersection(shapely.box(-180, -90, 180, 90))),
-            orient(shapely.transform(eastern, lambda points: points - (360, 0))),
-        ]
+        halves = _halves(polygon)
     footprint = halves[0] if len(halves) == 1 else shapely.MultiPolygon(halves)
     if bbox[2] - bbox[0] == 360:
         # Around a pole, the halves also meet at the meridian of the outline's first point.
         footprint = orient(shapely.union_all(halves, grid_size=10**-DEGREE_DECIMALS))
     geometry: dict[str, Any] = orjson.loads(shapely.to_geojson(footprint))
     return geometry, bbox
+
+
+def _halves(polygon: shapely.Polygon) -> list[shapely.Polygon]:
+    """Split a polygon at longitude 180 into parts west and east of the antimeridian."""
+    western = polygon.intersection(shapely.box(-180, -90, 180, 90))
+    eastern = polygon.intersection(shapely.box(180, -90, 540, 90))
+    shifted = shapely.transform(eastern, lambda points: points - (360, 0))
+    return [orient(western), orient(shifted)]
 
 
 def _unwrapped_outline(grid: Grid) -> shapely.Polygon:
@@ -321,6 +325,26 @@ def _scene_row(scene: MosaicScene) -> dict[str, Any]:
 def _assets(mosaic: MosaicDescription) -> dict[str, pystac.Asset]:
     """Assets of the products, with the descriptions of their bands."""
     # The cloudless asset comes first: some readers use the first asset that has a band's name.
+    return {
+        **_cog_assets(mosaic),
+        "preview": pystac.Asset(
+            f"./{mosaic.preview}",
+            title="Preview in true colour",
+            media_type=pystac.MediaType.PNG,
+            roles=["overview", "visual"],
+            extra_fields=_placing(mosaic.grid, mosaic.preview_shape),
+        ),
+        "report": pystac.Asset(
+            f"./{mosaic.report}",
+            title="What the mosaic covers, and which scene gave what",
+            media_type=pystac.MediaType.HTML,
+            roles=["metadata"],
+        ),
+    }
+
+
+def _cog_assets(mosaic: MosaicDescription) -> dict[str, pystac.Asset]:
+    """Assets of the rasters."""
     spectral = [*(_eo_band(name) for name in mosaic.bands), _index_band()]
     gsd = gsd_m(mosaic.grid)
     reflectance = {
@@ -343,19 +367,6 @@ def _assets(mosaic: MosaicDescription) -> dict[str, pystac.Asset]:
                 {**code, "unit": "m"} if name == CLOUD_DISTANCE_BAND else dict(code)
                 for name in QUALITY_BANDS
             ],
-        ),
-        "preview": pystac.Asset(
-            f"./{mosaic.preview}",
-            title="Preview in true colour",
-            media_type=pystac.MediaType.PNG,
-            roles=["overview", "visual"],
-            extra_fields=_placing(mosaic.grid, mosaic.preview_shape),
-        ),
-        "report": pystac.Asset(
-            f"./{mosaic.report}",
-            title="What the mosaic covers, and which scene gave what",
-            media_type=pystac.MediaType.HTML,
-            roles=["metadata"],
         ),
     }
 

@@ -87,6 +87,12 @@ def _taps(axis: Axis, cell_m: float) -> tuple[npt.NDArray[np.int64], Field]:
     return first, weights.astype(np.float32)
 
 
+def _node_values(i: npt.NDArray[np.int64], j: npt.NDArray[np.int64], key: int) -> Field:
+    """Random values of lattice nodes, scaled for a standard deviation of 1 after smoothing."""
+    nodes = hash_unit(i[np.newaxis, :], j[:, np.newaxis], key) - np.float32(0.5)
+    return nodes * np.float32(1 / SPLINE_STD)
+
+
 def spline_noise(x: Axis, y: Axis, *, cell_m: tuple[float, float], key: int) -> Field:
     """Smooth noise of one scale: random values at lattice nodes under a cubic B-spline.
 
@@ -108,8 +114,7 @@ def spline_noise(x: Axis, y: Axis, *, cell_m: tuple[float, float], key: int) -> 
     first_y, weight_y = _taps(y, cell_m[1])
     nodes_x = np.arange(first_x.min(), first_x.max() + 4)
     nodes_y = np.arange(first_y.min(), first_y.max() + 4)
-    nodes = hash_unit(nodes_x[np.newaxis, :], nodes_y[:, np.newaxis], key) - np.float32(0.5)
-    nodes = nodes * np.float32(1 / SPLINE_STD)
+    nodes = _node_values(nodes_x, nodes_y, key)
     at_x, at_y = first_x - nodes_x[0], first_y - nodes_y[0]
     rows = nodes[at_y] * weight_y[0][:, np.newaxis]
     for tap in range(1, 4):
@@ -131,10 +136,8 @@ def fractal_noise(
         See `spline_noise`.
     cell_m : tuple of float
         Lattice spacing of the coarsest octave, metres; it is halved with each octave.
-    octaves : int
-        Number of octaves, at least 1.
-    gain : float
-        Ratio of the weights of consecutive octaves.
+    octaves, gain : int, float
+        Number of octaves, at least 1, and ratio of the weights of consecutive octaves.
 
     Returns
     -------

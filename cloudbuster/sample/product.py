@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +15,6 @@ from cloudbuster.sample.sky import Sky, SkyFields, in_swath, sky_fields
 
 Digital = npt.NDArray[np.uint16]
 Bytes = npt.NDArray[np.uint8]
-Gsd = Literal[10, 20, 60]
 
 # A reflectance of 1 is DN 10000; since baseline 04.00 ESA adds 1000 to the DN.
 QUANTIFICATION = 10_000

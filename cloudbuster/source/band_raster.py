@@ -168,10 +168,10 @@ class BandRaster:
         left, right = _reach(grid.west - part.west, grid.x_size, part.x_size, grid.width, factor)
         top, bottom = (np.clip(edge, 0, shape[0])[:, None] for edge in (top, bottom))
         left, right = (np.clip(edge, 0, shape[1])[None, :] for edge in (left, right))
-        empty_count = (
+        found = (
             counts[bottom, right] - counts[top, right] - counts[bottom, left] + counts[top, left]
         )
-        mixed: BoolRaster = (empty_count > 0) & (empty_count < (bottom - top) * (right - left))
+        mixed: BoolRaster = (found > 0) & (found < (bottom - top) * (right - left))
         return mixed
 
     def _gdal_averages(self, grid: Grid) -> UInt16Raster:

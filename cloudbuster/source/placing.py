@@ -121,25 +121,10 @@ def _place_clear(
     part: Grid,
     method: Method,
 ) -> tuple[UInt16Raster, UInt8Raster, UInt16Raster]:
-    """Mask the pixels of a block, and place them with their classes and distances.
+    """Mask pixels on ``grid``, and place them on ``part`` with their classes and distances.
 
-    Parameters
-    ----------
-    pixels : ndarray of uint16, shape (band, y, x)
-        Harmonised DN on ``grid``. Not modified.
-    valid : ndarray of bool, shape (y, x)
-        Pixels with a value in every band.
-    class_map : ClassMap
-        Mask of the scene.
-    grid, part : Grid
-        Grid of the pixels, and grid of the block.
-    method : {"copy", "mean", "cubic"}
-        Resampling method.
-
-    Returns
-    -------
-    clear, classes, distance_m : ndarray
-        Arrays of a `PlacedBlock`.
+    Returns ``clear``, ``classes`` and ``distance_m`` of a `PlacedBlock`; ``valid`` are the pixels
+    with a value in every band.
     """
     classes = _classes_on(class_map, grid)
     classes = np.where(valid, classes, np.uint8(PixelClass.UNOBSERVED))

@@ -45,14 +45,13 @@ def decide_radiometry(
     known = known or {}
     undecided = [scene for scene in scenes if scene.id not in known]
     decisions = {**known, **_decide_alone(undecided, bands)}
+    readable = [scene for scene in scenes if scene.id in decisions]
     # Only decisions from a scene's own pixels are references, so that the order has no influence.
-    confident = [
-        scene for scene in scenes if scene.id in decisions and decisions[scene.id].confident
-    ]
+    confident = [scene for scene in readable if decisions[scene.id].confident]
     settled = {
         scene.id: _settle_by_overlaps(scene, confident, decisions, bands)
-        for scene in undecided
-        if scene.id in decisions and not decisions[scene.id].confident
+        for scene in readable
+        if scene.id not in known and not decisions[scene.id].confident
     }
     return {name: settled.get(name) or decision for name, decision in decisions.items()}
 

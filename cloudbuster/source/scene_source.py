@@ -175,7 +175,7 @@ class RasterSceneSource:
         grid : Grid
             Grid in the CRS of the scene.
         bands : int
-            Number of bands of the mask to read.
+            Number of bands to read.
 
         Returns
         -------
@@ -187,18 +187,16 @@ class RasterSceneSource:
         MaskError
             If the mask is missing or cannot be read.
         """
-        asset = self._mask_asset(name)
-        native = self.mask_grid(name)
+        asset, native = self._mask_asset(name), self.mask_grid(name)
         window = native.window_of(grid.bounds)
-        layers = []
-        for offset in range(bands):
-            part = BandAsset(asset.href, asset.band_index + offset)
-            try:
-                values = self._raster(part).read_native(window).astype(np.uint8)
-            except RasterError as error:
-                raise MaskError(str(error)) from error
-            layers.append(sample_nearest(values, native.crop(window), grid, fill=0))
-        return np.stack(layers)
+        parts = [BandAsset(asset.href, asset.band_index + offset) for offset in range(bands)]
+        try:
+            layers = [self._raster(part).read_native(window).astype(np.uint8) for part in parts]
+        except RasterError as error:
+            raise MaskError(str(error)) from error
+        return np.stack(
+            [sample_nearest(each, native.crop(window), grid, fill=0) for each in layers]
+        )
 
     def mask_grid(self, name: str) -> Grid:
         """Native grid of a mask; raise MaskError if it is missing or cannot be read."""

@@ -9,7 +9,7 @@ import pyproj
 from rasterio.enums import Resampling
 from rasterio.warp import reproject, transform_bounds
 
-from cloudbuster.core.arrays import Raster, UInt8Raster, UInt16Raster
+from cloudbuster.core.arrays import BoolRaster, Raster, UInt8Raster, UInt16Raster
 from cloudbuster.core.digital_numbers import NODATA, SATURATED
 from cloudbuster.core.grid import ALIGNMENT_TOLERANCE, Bounds, Grid
 from cloudbuster.core.masks import PixelClass
@@ -50,15 +50,27 @@ def bounds_in(bounds: Bounds, crs: str, target_crs: str, *, near: Bounds | None 
     west, south, east, north = transform_bounds(
         crs, target_crs, *bounds, densify_pts=DENSIFY_POINTS
     )
-    axes = pyproj.CRS.from_user_input(target_crs)
-    if axes.is_geographic:
-        turn = 2 * math.pi / axes.axis_info[0].unit_conversion_factor
-        # GDAL returns a west greater than the east if the antimeridian lies between them.
-        east += turn if east < west else 0.0
-        if near is not None:
-            shift = turn * round(((near[0] + near[2]) - (west + east)) / 2 / turn)
-            west, east = west + shift, east + shift
+    west, east = _continuous_range(west, east, target_crs, near)
     return (west, south, east, north)
+
+
+def _continuous_range(
+    west: float, east: float, crs: str, near: Bounds | None
+) -> tuple[float, float]:
+    """West and east with west below east, shifted by full turns towards ``near``.
+
+    Coordinates of a projected CRS are returned as they are.
+    """
+    axes = pyproj.CRS.from_user_input(crs)
+    if not axes.is_geographic:
+        return west, east
+    turn = 2 * math.pi / axes.axis_info[0].unit_conversion_factor
+    # GDAL returns a west greater than the east if the antimeridian lies between them.
+    east += turn if east < west else 0.0
+    shift = 0.0
+    if near is not None:
+        shift = turn * round(((near[0] + near[2]) - (west + east)) / 2 / turn)
+    return west + shift, east + shift
 
 
 def place_reflectance(
@@ -118,12 +130,17 @@ def place_classes(classes: UInt8Raster, grid: Grid, target: Grid, *, method: Met
         marked = classes == code
         if marked.any():
             codes[any_in_boxes(marked, rows, cols)] = code
-    observed = np.zeros((1, *target.shape), dtype=np.uint8)
-    seen = (classes != PixelClass.UNOBSERVED).astype(np.uint8)
+    observed = _place_observed(classes != PixelClass.UNOBSERVED, grid, target, method)
+    return np.where(observed, codes, np.uint8(PixelClass.UNOBSERVED))
+
+
+def _place_observed(observed: BoolRaster, grid: Grid, target: Grid, method: Method) -> BoolRaster:
+    """Mask of the cells of ``target`` that count as observed, of the mask of the pixels."""
+    placed = np.zeros((1, *target.shape), dtype=np.uint8)
     # A cell must count as observed if and only if its reflectance gets a value.
     resampling = Resampling.max if method == "mean" else Resampling.nearest
-    warp(seen[None], grid, observed, target, resampling, nodata=None)
-    return np.where(observed[0] != 0, codes, np.uint8(PixelClass.UNOBSERVED))
+    warp(observed[None].astype(np.uint8), grid, placed, target, resampling, nodata=None)
+    return np.asarray(placed[0] != 0)
 
 
 def place_distance(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import rasterio
 
+from cloudbuster.catalogs.item_hrefs import absolute_item
 from cloudbuster.catalogs.schema import parse_scene
 from cloudbuster.core.offset_metadata import OffsetMetadata, Treatment, offset_metadata
 from cloudbuster.core.offset_pixels import pixel_evidence
@@ -43,7 +44,8 @@ def scenes_of(root: Path) -> list[Scene]:
     for path in sorted(root.rglob("*.json")):
         item = json.loads(path.read_bytes())
         if isinstance(item, dict) and item.get("type") == "Feature":
-            found.append(parse_scene(item, catalog="test", base=str(path.parent)))
+            item = absolute_item(item, str(path.parent))
+            found.append(parse_scene(item, catalog="test"))
     return found
 
 

@@ -32,8 +32,8 @@ def bare(**properties):
     )
 
 
-def scene(item, **options):
-    return parse_scene(item, catalog="test", **options)
+def scene(item):
+    return parse_scene(item, catalog="test")
 
 
 def test_parse_scene_reads_an_item_of_earth_search():
@@ -193,12 +193,12 @@ def test_parse_scene_refuses_documents_that_are_not_scenes(item, message):
     assert str(caught.value).startswith(message)
 
 
-def test_parse_scene_makes_hrefs_absolute_against_the_base():
+def test_absolute_item_resolves_hrefs_against_the_base():
     item = with_assets({"B02": {"href": "./B02.tif"}, "scl": {"href": "qi/../SCL.tif"}})
-    parsed = scene(item, base="/archive/33/T")
+    parsed = scene(absolute_item(item, "/archive/33/T"))
     assert parsed.bands["B02"].href == "/archive/33/T/B02.tif"
     assert parsed.masks["scl"].href == "/archive/33/T/SCL.tif"
-    assert scene(item, base="https://h/x").bands["B02"].href == "https://h/x/B02.tif"
+    assert scene(absolute_item(item, "https://h/x")).bands["B02"].href == "https://h/x/B02.tif"
 
 
 def test_parse_scene_makes_hrefs_absolute_against_the_self_link():
@@ -336,7 +336,7 @@ def test_parse_scene_reads_every_real_item(test_data):
 def test_parse_scene_reads_the_thirteen_bands_of_the_real_l1c_stack(test_data):
     folder = test_data / "l1c-slovenia-5dates"
     item = json.loads((folder / "S2A_L1C_20150711T100008.json").read_bytes())
-    parsed = scene(item, base=str(folder))
+    parsed = scene(absolute_item(item, str(folder)))
     assert [band.band_index for band in parsed.bands.values()] == list(range(1, 14))
     assert {band.href for band in parsed.bands.values()} == {
         str(folder / "S2A_L1C_20150711T100008.tif")

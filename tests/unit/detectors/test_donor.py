@@ -69,7 +69,7 @@ def test_a_folder_without_a_mask_of_this_scene_says_so(tmp_path):
 
 
 def test_a_missing_mask_or_folder_raises_donor_error(tmp_path):
-    with pytest.raises(DonorError, match="masks does not exist"):
+    with pytest.raises(DonorError, match="none does not exist"):
         DonorDetector(str(tmp_path / "none")).detect(source(), AREA)
     with pytest.raises(DonorError, match=r"mask cannot be read: .*none\.tif: No such file"):
         DonorDetector(str(tmp_path), "none").detect(source(), AREA)

@@ -35,7 +35,7 @@ ASSESSMENT = Assessment(
 
 
 class Page(HTMLParser):
-    """Collects the text of a page, the attributes of its images, and the addresses it would load."""
+    """Collects the text of a page, the attributes of its images, and the addresses it loads."""
 
     def __init__(self, content: str) -> None:
         super().__init__()

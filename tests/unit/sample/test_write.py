@@ -1,4 +1,4 @@
-"""Tests of the files, with a tiny world (240 pixels a tile) whose 34 products are quick to write."""
+"""Tests of the files, with a tiny world of 240 pixels a tile, whose 34 products are quick."""
 
 import hashlib
 import json
