@@ -179,7 +179,7 @@ def _as_utc(moment: datetime) -> datetime:
 def _passing(batch: "RecordBatch", search: SceneSearch, removed: Counter[str]) -> BoolRaster:
     """Mask of the rows that may match; the others are counted in ``removed``.
 
-    Rows of which a column says too little are kept: their items are checked later.
+    Rows with missing or unsuitable values are kept: their items are checked later.
     """
     kept = np.ones(batch.num_rows, dtype=bool)
     if TIME in batch.schema.names:

@@ -42,8 +42,8 @@ SCRATCH_COMPRESSION = {"compress": "ZSTD", "zstd_level": 1, "bigtiff": "YES"}
 _COG_OPTIONS: dict[str, str | int] = {
     "COMPRESS": "DEFLATE",
     "PREDICTOR": "YES",
-    # Measured on real crops of 4 bands: level 1 19.7 MB in 0.23 s, 6 20.3 MB in 0.34 s, 9 19.7 MB
-    # in 0.79 s.
+    # Measured on real crops of 4 bands: 19.7 MB in 0.23 s at level 1, 20.3 MB in 0.34 s at level 6,
+    # 19.7 MB in 0.79 s at level 9.
     "LEVEL": 1,
     "BLOCKSIZE": TILE_SIZE,
     "BIGTIFF": "IF_SAFER",

@@ -93,8 +93,8 @@ class Datatake:
     def flag_is_right(self) -> bool:
         """Whether the flag and the offset in ``raster:bands`` together describe the L2A pixels.
 
-        They do if pixels with an offset have the flag False and the offset -0.1, and if pixels
-        without one have the offset 0 or the flag True, which means that it has been removed.
+        Pixels with an offset need the flag False and an offset other than 0, pixels whose offset
+        was removed need the flag True, and others need the flag False and the offset 0.
         """
         if self.convention == "present":
             return not self.flag and self.offset != 0

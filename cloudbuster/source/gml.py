@@ -38,7 +38,7 @@ class CloudPolygons:
 
 
 def read_cloud_polygons(uri: str) -> CloudPolygons:
-    """Read a MSK_CLOUDS file.
+    """Read an MSK_CLOUDS file.
 
     Parameters
     ----------
