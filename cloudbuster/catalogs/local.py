@@ -142,7 +142,7 @@ class LocalCatalog:
         self._items = items
         self._columns = _Columns.from_items(items)
         self._tree = shapely.STRtree(self._columns.footprint)
-        # Cache of found items with the masks beside them: looking for masks is slower than a search.
+        # Cache of found items with the masks beside them: finding masks is slower than searching.
         self._found: dict[int, Item] = {}
 
     @classmethod

@@ -263,7 +263,7 @@ def test_merge_refuses_a_record_of_another_scene_or_without_sense(tmp_path: Path
     path = write_gathered(tmp_path / "scenes", THREE[0])
     document = path.with_suffix(".json")
     document.write_bytes(make_record(THREE[1], "m", GRID).to_json())
-    with pytest.raises(RequestError, match="is of scene 2 of m"):
+    with pytest.raises(RequestError, match="is the record of scene 2 of m"):
         run(tmp_path)
     document.write_bytes(b'{"schema": "cloudbuster.scene/1"')
     with pytest.raises(RequestError, match=r"m-01\.json"):
@@ -291,7 +291,7 @@ def test_merge_refuses_a_scene_whose_looks_promise_more_than_it_holds(tmp_path: 
         pixels[1, 0, 0] = 0
         classes = np.full((2, 4), 3)
         writer.write(GRID.window, pixels, classes, classes)
-    with pytest.raises(RasterError, match="hold no value"):
+    with pytest.raises(RasterError, match="have no value"):
         run(tmp_path)
 
 

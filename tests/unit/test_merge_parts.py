@@ -149,7 +149,7 @@ def test_parts_of_other_scenes_are_refused(tmp_path: Path) -> None:
         write_gathered(own, scene, grid=WIDE)
     merge_all_parts(str(own), parts)
     write_gathered(own, spec(5, [[3]]), grid=WIDE)
-    with pytest.raises(RasterError, match="merged of other scenes"):
+    with pytest.raises(RasterError, match="merged from other scenes"):
         put_together(parts, str(own), str(tmp_path / "out"))
     assert not list((tmp_path / "out").glob("*"))
 
@@ -172,7 +172,7 @@ def test_a_part_that_was_stopped_half_way_is_no_part(scenes: Path, tmp_path: Pat
 def test_parts_of_another_size_or_swapped_are_refused(scenes: Path, tmp_path: Path) -> None:
     parts, out = tmp_path / "parts", str(tmp_path / "out")
     merge_all_parts(str(scenes), str(parts))
-    with pytest.raises(RasterError, match="is of parts of 1024 cells, not 2048"):
+    with pytest.raises(RasterError, match="parts of 1024 cells, not 2048"):
         merge_parts(str(parts), str(scenes), out, name="m", cells=2048)
     shutil.copy(parts / "m-part-1-quality.tif", parts / "m-part-2-quality.tif")
     with pytest.raises(RasterError, match=r"m-part-2-quality\.tif is no raster of this part"):
