@@ -175,7 +175,7 @@ def test_parts_of_another_size_or_swapped_are_refused(scenes: Path, tmp_path: Pa
     with pytest.raises(RasterError, match="parts of 1024 cells, not 2048"):
         merge_parts(str(parts), str(scenes), out, name="m", cells=2048)
     shutil.copy(parts / "m-part-1-quality.tif", parts / "m-part-2-quality.tif")
-    with pytest.raises(RasterError, match=r"m-part-2-quality\.tif is no raster of this part"):
+    with pytest.raises(RasterError, match=r"m-part-2-quality\.tif is not a raster of this part"):
         put_together(str(parts), str(scenes), out)
 
 
