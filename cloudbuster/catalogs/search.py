@@ -58,8 +58,8 @@ class SceneSearch:
     @classmethod
     def of(cls, aoi: BaseGeometry, options: QueryOptions) -> "SceneSearch":
         """Make the search of a request's options."""
-        pairs = zip(options.mindate, options.maxdate, strict=True)
-        return cls(aoi, merged_periods(pairs), options.kind, options.minclouds, options.maxclouds)
+        periods = merged_periods(options.periods)
+        return cls(aoi, periods, options.kind, options.minclouds, options.maxclouds)
 
     def of_twins(self) -> "SceneSearch":
         """Make the search of the L1C twins: their cloud cover is another measurement, so any."""

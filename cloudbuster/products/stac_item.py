@@ -24,7 +24,7 @@ from cloudbuster.core.bands import BANDS
 from cloudbuster.core.grid import Grid
 from cloudbuster.errors import redacted
 from cloudbuster.gathered.scene_raster import CLOUD_DISTANCE_BAND, SCENE_INDEX_BAND
-from cloudbuster.models import MosaicRequest, SceneRecord
+from cloudbuster.models import MosaicRequest, QueryOptions, SceneRecord
 from cloudbuster.storage.tiled_raster import NODATA
 from cloudbuster.storage.uri import is_remote, join, write_bytes
 
@@ -41,8 +41,6 @@ QUALITY_BANDS = {
     "as 3000; 0 for a backstop, for none and where unknown",
     "state": "0 never observed, 1 never clear and no backstop, 2 backstop, 3 clear",
 }
-# Life of the mission, for scenes that nobody dated: launch of Sentinel-2A, and no end in sight.
-MISSION = (datetime(2015, 6, 23, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
 # Of the longest edge of a footprint: that of a 110 km tile bends by less than 1 m in between.
 SEGMENTS_PER_EDGE = 16
 # Decimals of longitude and latitude: a centimetre.
@@ -211,16 +209,15 @@ def lonlat_footprint(grid: Grid) -> tuple[dict[str, Any], list[float]]:
 
 
 def _period(mosaic: MosaicDescription) -> tuple[datetime, datetime]:
-    """First and last acquisition; without any date the period asked for, else the mission's."""
+    """First and last acquisition; without any date the period of the query, else the mission's."""
     times = sorted(
         scene.record.acquired for scene in mosaic.scenes if scene.record and scene.record.acquired
     )
     if times:
         return times[0], times[-1]
-    if mosaic.request is None:
-        return MISSION
-    query = mosaic.request.query
-    first, last = min(query.mindate), max(query.maxdate)
+    query = mosaic.request.query if mosaic.request else QueryOptions()
+    first = min(first for first, _ in query.periods)
+    last = max(last for _, last in query.periods)
     return (
         datetime(first.year, first.month, first.day, tzinfo=UTC),
         datetime(last.year, last.month, last.day, 23, 59, 59, tzinfo=UTC),

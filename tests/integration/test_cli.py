@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import rasterio
 
-from cloudbuster import legacy
+from cloudbuster.cli.main import filter_py, query_rf
 from cloudbuster.errors import ExitCode
+from tests import command_line
+from tests.command_line import invoke, last_line
 from tests.factories import SceneSpec, area_of, write_scene
-from tests.integration import command_line
-from tests.integration.command_line import invoke, last_line
 
 CLOUD = [(slice(0, 10), slice(0, 10), 9)]
 
@@ -337,8 +337,8 @@ def test_the_originals_command_names_are_aliases(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for command, flag in (
-        (legacy.query_rf, "--refresh-token"),
-        (legacy.filter_, "--max-selections"),
+        (query_rf, "--refresh-token"),
+        (filter_py, "--max-selections"),
     ):
         monkeypatch.setattr(sys, "argv", ["alias", "--help"])
         with pytest.raises(SystemExit) as stop:
@@ -349,7 +349,7 @@ def test_the_originals_command_names_are_aliases(
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
     code = (
-        "import sys, cloudbuster, cloudbuster.cli; heavy = {'boto3', 'torch', 's2cloudless', "
+        "import sys, cloudbuster, cloudbuster.cli.main; heavy = {'boto3', 'torch', 's2cloudless', "
         "'rasterio', 'pystac', 'aws_cdk'} & set(sys.modules); print(sorted(heavy))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -6,8 +6,6 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from cloudbuster.adapters import schema
-from cloudbuster.errors import RequestError
 from cloudbuster.models import MAX_INLINE_AOI_BYTES, GatherTask, MosaicRequest
 
 ROOT = Path(__file__).resolve().parents[2]

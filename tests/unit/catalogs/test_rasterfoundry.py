@@ -12,7 +12,7 @@ from cloudbuster.catalogs import open_catalog
 from cloudbuster.catalogs.rasterfoundry import RasterFoundryCatalog, refresh_token_of
 from cloudbuster.catalogs.schema import parse_scene
 from cloudbuster.catalogs.search import SceneSearch
-from cloudbuster.cli import cli
+from cloudbuster.cli.main import cli
 from cloudbuster.errors import CatalogError, CredentialsError, TryAgainError
 from cloudbuster.models import QueryOptions
 from cloudbuster.query import query_scenes

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from cloudbuster import cli
+from cloudbuster.cli.main import main
 
 
 def invoke(*arguments: object) -> int:
     """Run a command and give its exit code."""
     with pytest.raises(SystemExit) as stop:
-        cli.main([str(argument) for argument in arguments])
+        main([str(argument) for argument in arguments])
     return int(stop.value.code or 0)
 
 
