@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import NoReturn
+from typing import ClassVar, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -208,17 +208,10 @@ def gather_scenes(
     TryAgainError
         Where a worker was killed.
     """
-    records: list[SceneRecord] = []
     failures: list[SceneFailure] = []
-    reused: list[str] = []
-    todo: list[GatherTask] = []
     _stop_at_conflicts(tasks)
-    for task in tasks:
-        known, left = ([], task) if force else split_task(task)
-        records.extend(known)
-        reused.extend(record.raster for record in known)
-        if left is not None:
-            todo.append(left)
+    records, todo = ([], tasks) if force else _finished_and_left(tasks)
+    reused = [record.raster for record in records]
     done = len(tasks) - len(todo)
     emit(on_event, Event("gather", done, len(tasks), f"{done} scenes were gathered before"))
 
@@ -239,6 +232,13 @@ def gather_scenes(
         tuple(sorted(failures, key=lambda failure: failure.index)),
         tuple(sorted(reused)),
     )
+
+
+def _finished_and_left(tasks: list[GatherTask]) -> tuple[list[SceneRecord], list[GatherTask]]:
+    """Find what earlier calls of these tasks finished, and what is left to do."""
+    split = [split_task(task) for task in tasks]
+    records = [record for known, _ in split for record in known]
+    return records, [left for _, left in split if left is not None]
 
 
 def gather_or_raise(
@@ -369,7 +369,7 @@ def _interrupts_held() -> Iterator[None]:
 class _Worker:
     """What a worker process was given when it started."""
 
-    shares: MutableSequence[float] = []
+    shares: ClassVar[MutableSequence[float]] = []
 
 
 def _start_worker(

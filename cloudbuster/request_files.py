@@ -97,8 +97,9 @@ def _merged(document: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]
         known = merged.get(key)
         if key == "detector" and isinstance(known, dict):
             known = _without_others(known, value.get("type"))
-        is_nested = isinstance(value, dict) and isinstance(known, dict) and key != "aoi"
-        merged[key] = _merged(known, value) if is_nested else value
+        if isinstance(value, dict) and isinstance(known, dict) and key != "aoi":
+            value = _merged(known, value)
+        merged[key] = value
     return merged
 
 
@@ -132,7 +133,7 @@ def _absolute(document: Changes, folder: str) -> dict[str, Any]:
 def _absolute_query(query: dict[str, Any], folder: str) -> dict[str, Any]:
     result = dict(query)
     catalog, mirrors = query.get("catalog"), query.get("asset_mirror")
-    if _is_text(catalog) and catalog not in CATALOGS:
+    if isinstance(catalog, str) and catalog.strip() and catalog not in CATALOGS:
         result["catalog"] = resolve(catalog, folder)
     if isinstance(mirrors, list | tuple):
         result["asset_mirror"] = [

@@ -62,7 +62,7 @@ def filter_(
     --------
     $ cloudbuster filter --input response.json --output selection.json
 
-    $ cloudbuster filter --input response.json --output selection.json --coverage-count 5 --no-backstop
+    $ cloudbuster filter --input response.json --output selection.json --no-backstop
     """
     from cloudbuster.cli.inputs import STDIN, read_input, write_output
     from cloudbuster.filter import filter_scenes, not_covered_error

@@ -58,7 +58,7 @@ def gather(
     $ cloudbuster gather --response selection.json --name denver --output-path scenes/ \
           --bands B04,B03,B02,B08
     """
-    from cloudbuster.cli.inputs import checked_name, json_text, read_selection, use_tmp
+    from cloudbuster.cli.inputs import checked_name, json_text, read_input, read_selection, use_tmp
     from cloudbuster.gather import gather_or_raise
     from cloudbuster.models import GatherOptions, GatherTask, LimitOptions, QueryOptions
     from cloudbuster.request_files import make_options
@@ -71,7 +71,9 @@ def gather(
     else:
         source = needed(response, "--response")
         options = make_options(GatherOptions, gather_flags.fields(detector_flags))
-        selection = read_selection(source, kind=kind, default=QueryOptions().kind)
+        selection = read_selection(
+            read_input(source), source=source, kind=kind, default=QueryOptions().kind
+        )
         tasks = plan_tasks(
             selection,
             name=checked_name(needed(name, "--name")),
@@ -81,7 +83,7 @@ def gather(
     if index is not None:
         tasks = tasks_of_index(tasks, index)
     if dryrun:
-        show(json_text([task.model_dump(mode="json", by_alias=True) for task in tasks]))
+        show(json_text(tasks))
         return
     with progress() as on_event:
         records = gather_or_raise(

@@ -17,10 +17,14 @@ STDIN = "-"
 
 
 def json_text(content: object) -> str:
-    """Write a JSON value or a document of the contract as text, indented."""
-    if isinstance(content, Document):
-        return content.to_json().decode().rstrip()
-    return orjson.dumps(content, option=orjson.OPT_INDENT_2).decode()
+    """Write JSON values, dataclasses and documents of the contract as text, indented."""
+    return orjson.dumps(content, default=_dumped, option=orjson.OPT_INDENT_2).decode()
+
+
+def _dumped(document: object) -> object:
+    if isinstance(document, Document):
+        return document.model_dump(mode="json", by_alias=True)
+    raise TypeError
 
 
 def read_input(uri: str) -> bytes:
@@ -70,13 +74,15 @@ def request_aoi(source: str) -> Geometry:
     return {"uri": resolve(source, ".")}
 
 
-def read_selection(source: str, *, kind: Kind | None, default: Kind) -> Selection:
+def read_selection(content: bytes, *, source: str, kind: Kind | None, default: Kind) -> Selection:
     """Read what filter wrote, which must be of the level asked for.
 
     Parameters
     ----------
+    content : bytes
+        JSON.
     source : str
-        File, URI, or ``-`` for stdin.
+        What an error calls it.
     kind : {"L1C", "L2A"} or None
         Level asked for; None takes any.
     default : {"L1C", "L2A"}
@@ -87,7 +93,7 @@ def read_selection(source: str, *, kind: Kind | None, default: Kind) -> Selectio
     RequestError
         If it is no selection, or of another level.
     """
-    selection = parse_selection(read_input(source), source=source, kind=kind or default)
+    selection = parse_selection(content, source=source, kind=kind or default)
     found = selection.cloudbuster.kind
     if kind not in (None, found):
         msg = f"{source} selects {found} scenes, not {kind}: give --kind {found}, or query {kind}"

@@ -66,18 +66,23 @@ def meta_gather(
           --response selection.json --output-path s3://my-bucket/scenes/
     """
     from cloudbuster.aws.client.jobs import Place, gather_submissions, submit_jobs
-    from cloudbuster.cli.inputs import checked_name, json_text, read_selection
+    from cloudbuster.cli.inputs import checked_name, json_text, read_input, read_selection
     from cloudbuster.models import GatherOptions
+    from cloudbuster.original.documents import is_original_selection
     from cloudbuster.request_files import make_options
+    from cloudbuster.storage.documents import parse_json
     from cloudbuster.tasks import plan_tasks
 
     if gather:
         note(f"meta-gather: --gather {gather} is not executed: the image carries the code")
     name = checked_name(name)
     options = make_options(GatherOptions, gather_flags.fields(detector_flags))
-    selection = read_selection(response, kind=kind, default=DEFAULT_KIND)
+    content = read_input(response)
+    selection = read_selection(content, source=response, kind=kind, default=DEFAULT_KIND)
     if kind is None:
-        note(f"meta-gather: --kind is {selection.cloudbuster.kind}")
+        is_silent = is_original_selection(parse_json(content, source=response))
+        why = "the default" if is_silent else "as in the response"
+        note(f"meta-gather: --kind is {selection.cloudbuster.kind}, {why}")
     tasks = plan_tasks(selection, name=name, options=options, output=output_path.rstrip("/"))
     place = Place(queue=jobqueue, definition=jobdef, tmp=tmp)
     submissions = gather_submissions(tasks, output_path, place)

@@ -4,8 +4,8 @@ Those of one part reach a command as one parameter: what was given of it. Nothin
 default that the model has.
 """
 
-import dataclasses
 import functools
+import inspect
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -237,12 +237,9 @@ class GatherFlags:
         return given(vars(self) | {"detector": detector.fields()})
 
 
-Flags = QueryFlags | FilterFlags | DetectorFlags | GatherFlags
-
-
-def _as_one(kind: type[Flags], parameter: str, options: Sequence[Decorator]) -> Decorator:
+def _as_one(kind: Callable[..., object], parameter: str, options: Sequence[Decorator]) -> Decorator:
     """Give a command these options, as one ``parameter`` that is a ``kind``."""
-    names = [field.name for field in dataclasses.fields(kind)]
+    names = list(inspect.signature(kind).parameters)
 
     def decorate(command: Function) -> Function:
         @functools.wraps(command)

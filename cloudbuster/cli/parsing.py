@@ -116,14 +116,31 @@ class Command(click.Command):
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write what the command does, then its examples as they stand."""
-        _write_text(self.help or "", formatter)
+        text, *examples = EXAMPLES_HEADING.split(inspect.cleandoc(ctx.command.help or ""))
+        formatter.write_paragraph()
+        with formatter.indentation():
+            formatter.write_text(text)
+        for example in examples:
+            with formatter.section("Examples"):
+                lines = [f"  {line}".rstrip() + "\n" for line in example.splitlines()]
+                formatter.write("".join(lines))
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options by section, those for experts after the others."""
-        _write_options(self.get_params(ctx), ctx, formatter)
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for option in self.get_params(ctx):
+            record = option.get_help_record(ctx)
+            if record is not None and isinstance(option, click.Option):
+                is_general = {"--help", "--version"} & {*option.opts}
+                plain = GENERAL_SECTION if is_general else "Options"
+                sections.setdefault(getattr(option, "section", plain), []).append(record)
+        last = [name for name in (EXPERT_SECTION, GENERAL_SECTION) if name in sections]
+        for name in [*(name for name in sections if name not in last), *last]:
+            with formatter.section(name):
+                formatter.write_dl(sections[name])
 
 
-class Group(click.Group):
+class Group(Command, click.Group):
     """The group of all commands, shown by section.
 
     Attributes
@@ -134,33 +151,14 @@ class Group(click.Group):
 
     sections: Mapping[str, Sequence[click.Command]] = {}
 
-    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """List the parameters of the group, and those that all commands have."""
-        return [*super().get_params(ctx), *_LOG_OPTIONS]
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Rewrite switches, then parse as click does."""
-        return super().parse_args(ctx, _readable(args, self.get_params(ctx), ctx))
-
-    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write what the program does, then its examples as they stand."""
-        _write_text(self.help or "", formatter)
-
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands by section, then the options."""
         width = max(map(len, self.commands))
         for heading, commands in self.sections.items():
+            rows = [(str(each.name).ljust(width), str(each.short_help)) for each in commands]
             with formatter.section(heading):
-                formatter.write_dl(
-                    [
-                        (
-                            str(command.name).ljust(width),
-                            command.get_short_help_str(formatter.width),
-                        )
-                        for command in commands
-                    ]
-                )
-        _write_options(self.get_params(ctx), ctx, formatter)
+                formatter.write_dl(rows)
+        super().format_options(ctx, formatter)
 
 
 def _readable(
@@ -174,32 +172,6 @@ def _readable(
             return words
         error.ctx = ctx
         raise
-
-
-def _write_text(text: str, formatter: click.HelpFormatter) -> None:
-    text, *examples = EXAMPLES_HEADING.split(inspect.cleandoc(text))
-    formatter.write_paragraph()
-    with formatter.indentation():
-        formatter.write_text(text)
-    for example in examples:
-        with formatter.section("Examples"):
-            formatter.write("".join(f"  {line}".rstrip() + "\n" for line in example.splitlines()))
-
-
-def _write_options(
-    options: Sequence[click.Parameter], ctx: click.Context, formatter: click.HelpFormatter
-) -> None:
-    sections: dict[str, list[tuple[str, str]]] = {}
-    for option in options:
-        record = option.get_help_record(ctx)
-        if record is not None and isinstance(option, click.Option):
-            is_general = {"--help", "--version"} & {*option.opts}
-            plain = GENERAL_SECTION if is_general else "Options"
-            sections.setdefault(getattr(option, "section", plain), []).append(record)
-    last = [name for name in (EXPERT_SECTION, GENERAL_SECTION) if name in sections]
-    for name in [*(name for name in sections if name not in last), *last]:
-        with formatter.section(name):
-            formatter.write_dl(sections[name])
 
 
 def needed(value: str | None, option: str) -> str:
@@ -268,7 +240,7 @@ def rewritten(words: Sequence[str], options: Sequence[click.Parameter]) -> list[
 
 
 def _switch(option: click.Option, name: str, value: str | None, left: list[str]) -> str:
-    """Write a switch and its value, which is taken from the words that are ``left``, as one word."""
+    """Write a switch and its value, which may be the first of the words ``left``, as one word."""
     if not option.secondary_opts:
         return name if value is None else f"{name}={value}"
     follows = left[0].lower() if left and value is None else ""
@@ -286,7 +258,7 @@ def _switch(option: click.Option, name: str, value: str | None, left: list[str])
 
 
 def _list(option: ListOption, name: str, value: str | None, left: list[str]) -> list[str]:
-    """Write a list, whose values are taken from the words that are ``left``, one by one."""
+    """Write a list, whose values may be the first of the words ``left``, one by one."""
     if value is None and not left:
         return [name]
     words = [left.pop(0) if value is None else value]

@@ -120,9 +120,7 @@ def _run(request: "MosaicRequest", *, workers: int, as_json: bool) -> None:
         with progress() as on_event:
             runs = run_zones(request, workers=workers, on_event=on_event)
         if as_json:
-            show(
-                json_text([part.document().model_dump(mode="json", by_alias=True) for part in runs])
-            )
+            show(json_text([part.document() for part in runs]))
         else:
             show("\n".join(_zone_text(part) for part in runs if part.result is not None))
         error = worst_error(runs)

@@ -22,8 +22,6 @@ def submit(*, request_file: str, wait: bool, stack: str) -> None:
     --------
     $ cloudbuster submit request.json --wait
     """
-    import dataclasses
-
     from cloudbuster.aws.client.deployed import DeployedStack
     from cloudbuster.aws.client.submit import submit_request, wait_for
     from cloudbuster.cli.inputs import json_text
@@ -34,7 +32,7 @@ def submit(*, request_file: str, wait: bool, stack: str) -> None:
         on_warning=lambda text: note(f"warning: {text}"),
     )
     if not wait:
-        show(json_text(dataclasses.asdict(submitted)))
+        show(json_text(submitted))
         return
     ended = wait_for(submitted.execution)
     show(json_text(ended.outcome))

@@ -1,6 +1,5 @@
 """The contract: what a request takes and refuses, and its published schema."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,7 +7,6 @@ from pydantic import ValidationError
 
 from cloudbuster.models import MAX_INLINE_AOI_BYTES, GatherTask, MosaicRequest
 
-ROOT = Path(__file__).resolve().parents[2]
 SQUARE = {"type": "Polygon", "coordinates": [[[15, 45], [16, 45], [16, 46], [15, 46], [15, 45]]]}
 
 
@@ -19,18 +17,6 @@ def document(**changes: Any) -> dict[str, Any]:
         "query": {"mindate": ["2023-01-01"], "maxdate": ["2023-02-01"]},
         **changes,
     }
-
-
-def test_the_published_schema_is_that_of_the_code() -> None:
-    """Golden: ``cloudbuster schema > docs/schema/request.schema.json`` writes it anew."""
-    published = (ROOT / "docs" / "schema" / "request.schema.json").read_text()
-    assert schema("MosaicRequest") + "\n" == published
-
-
-def test_every_document_has_a_schema_and_an_unknown_one_is_refused() -> None:
-    assert '"cloudbuster.task/1"' in schema("GatherTask")
-    with pytest.raises(RequestError, match="no document 'Nonsense'"):
-        schema("Nonsense")
 
 
 def test_defaults_are_those_of_the_contract() -> None:
@@ -63,7 +49,8 @@ def test_defaults_are_those_of_the_contract() -> None:
         {"name": "x\n"},
         {"name": ""},
         {"surprise": 1},
-        {"query": {"mindate": ["2023-01-01"], "maxdate": []}},
+        {"query": {"mindate": ["2023-01-01", "2024-01-01"], "maxdate": []}},
+        {"query": {"mindate": ["2023-01-01", "2024-01-01"], "maxdate": ["2023-02-01"]}},
         {"query": {"mindate": ["2023-03-01"], "maxdate": ["2023-02-01"]}},
         {"query": {"mindate": ["2023-01-01"], "maxdate": ["2023-02-01"], "maxclouds": 101}},
         {"gather": {"bands": ["B10"]}},
