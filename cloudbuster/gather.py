@@ -6,11 +6,11 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Generator, Iterator, MutableSequence
+from collections.abc import Callable, Generator, Iterator, MutableSequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -72,6 +72,8 @@ HARD_ERRORS = (OutputError, MissingExtraError, UntrustedCodeError)
 # Between two looks at what the workers have done, seconds: a progress bar that moves twice a second
 # is smooth enough, and a look costs microseconds.
 LOOK_S = 0.5
+# Spawned, not forked: GDAL and the models hold threads and locks that a fork would copy.
+_WORKERS = multiprocessing.get_context("spawn")
 
 Gathered = tuple[SceneRecord, ...] | SceneFailure
 """What comes of one scene."""
@@ -213,25 +215,34 @@ def gather_scenes(
     records, todo = ([], tasks) if force else _finished_and_left(tasks)
     reused = [record.raster for record in records]
     done = len(tasks) - len(todo)
-    emit(on_event, Event("gather", done, len(tasks), f"{done} scenes were gathered before"))
+    shares = _shares(len(todo), workers)
 
-    def under_way(event: Event) -> None:
-        emit(on_event, replace(event, done=done + event.done, total=len(tasks)))
+    def report(message: str) -> None:
+        emit(on_event, Event("gather", done + sum(shares), len(tasks), message))
 
+    report(f"{done} scenes were gathered before")
     # Closed at once whatever happens here: an interrupted caller must not leave workers behind.
-    with closing(_results(todo, workers, under_way if on_event else None)) as results:
+    with closing(_results(todo, workers, shares, report if on_event else None)) as results:
         for result in results:
             done += 1
             if isinstance(result, SceneFailure):
                 failures.append(result)
             else:
                 records.extend(result)
-            emit(on_event, Event("gather", done, len(tasks), _described(result)))
+            report(_described(result))
     return GatherReport(
         tuple(sorted(records, key=lambda record: (record.backstop, record.index))),
         tuple(sorted(failures, key=lambda failure: failure.index)),
         tuple(sorted(reused)),
     )
+
+
+def _shares(count: int, workers: int) -> MutableSequence[float]:
+    """Make the list of how much of each scene is done, in memory that workers share.
+
+    It has no lock: a worker that is killed cannot block the others by it.
+    """
+    return [0.0] * count if workers <= 1 else _WORKERS.RawArray("d", count)
 
 
 def _finished_and_left(tasks: list[GatherTask]) -> tuple[list[SceneRecord], list[GatherTask]]:
@@ -307,24 +318,23 @@ def _stop_at_conflicts(tasks: list[GatherTask]) -> None:
 
 
 def _results(
-    tasks: list[GatherTask], workers: int, on_event: OnEvent | None
+    tasks: list[GatherTask],
+    workers: int,
+    shares: MutableSequence[float],
+    report: Callable[[str], None] | None,
 ) -> Generator[Gathered, None, None]:
     """Gather each task, in this process or in a pool; in the order in which they finish.
 
-    ``on_event`` is called with how many scenes are done of those that have not been yielded.
+    ``shares`` holds how much of each task is done that has not been yielded; ``report`` is called
+    when it has changed.
     """
     if workers <= 1 or len(tasks) <= 1:
-        for task in tasks:
-            yield _gather_softly(task, on_event)
+        yield from _results_here(tasks, shares, report)
         return
-    # Spawned, not forked: GDAL and the models hold threads and locks that a fork would copy.
-    context = multiprocessing.get_context("spawn")
-    watched, leash = context.Pipe(duplex=False)
-    # Shared memory without a lock: a worker that is killed cannot block the others by it.
-    shares = context.RawArray("d", len(tasks))
+    watched, leash = _WORKERS.Pipe(duplex=False)
     pool = ProcessPoolExecutor(
         min(workers, len(tasks)),
-        mp_context=context,
+        mp_context=_WORKERS,
         initializer=_start_worker,
         initargs=(watched, shares, log.settings()),
     )
@@ -338,13 +348,13 @@ def _results(
                 }
             pending = set(futures)
             while pending:
-                timeout = None if on_event is None else LOOK_S
+                timeout = None if report is None else LOOK_S
                 ended, pending = wait(pending, timeout, return_when=FIRST_COMPLETED)
-                if not ended:
-                    emit(on_event, Event("gather", sum(shares), len(tasks)))
                 for future in ended:
                     shares[futures[future]] = 0.0
                     yield future.result()
+                if report is not None and not ended:
+                    report("")
             finished = True
         except BrokenProcessPool as error:
             msg = "a worker was killed, most often for memory; try again with fewer --workers"
@@ -353,6 +363,24 @@ def _results(
             if not finished:
                 leash.close()
             pool.shutdown(cancel_futures=True)
+
+
+def _results_here(
+    tasks: list[GatherTask],
+    shares: MutableSequence[float],
+    report: Callable[[str], None] | None,
+) -> Generator[Gathered, None, None]:
+    """Gather each task in this process."""
+    for number, task in enumerate(tasks):
+
+        def on_event(event: Event, number: int = number) -> None:
+            shares[number] = event.done
+            if report is not None:
+                report(event.message)
+
+        result = _gather_softly(task, on_event)
+        shares[number] = 0.0
+        yield result
 
 
 @contextmanager

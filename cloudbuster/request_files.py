@@ -58,7 +58,7 @@ def load_request(uri: str, changes: Changes | None = None) -> MosaicRequest:
     try:
         request = make_options(MosaicRequest, document)
     except RequestError as error:
-        msg = f"{uri}: {error}"
+        msg = f"{uri}{' with the options given' if changes else ''}: {error}"
         raise RequestError(msg) from error
     if request.output is None:
         request = request.model_copy(update={"output": resolve(request.name, folder)})

@@ -70,16 +70,13 @@ def gather(
         tasks = [read_document(task, GatherTask)]
     else:
         source = needed(response, "--response")
+        name = checked_name(needed(name, "--name"))
+        output = needed(output_path, "--output-path").rstrip("/")
         options = make_options(GatherOptions, gather_flags.fields(detector_flags))
         selection = read_selection(
             read_input(source), source=source, kind=kind, default=QueryOptions().kind
         )
-        tasks = plan_tasks(
-            selection,
-            name=checked_name(needed(name, "--name")),
-            options=options,
-            output=needed(output_path, "--output-path").rstrip("/"),
-        )
+        tasks = plan_tasks(selection, name=name, options=options, output=output)
     if index is not None:
         tasks = tasks_of_index(tasks, index)
     if dryrun:

@@ -3,7 +3,6 @@
 stdout carries the result (JSON or paths); stderr the messages, the progress and, last, the error.
 """
 
-import os
 import signal
 import sys
 from typing import NoReturn
@@ -80,9 +79,6 @@ def main(arguments: list[str] | None = None, *, command: click.Command = cli) ->
         fail("Interrupted", RESUME, ExitCode.INTERRUPTED)
     except click.ClickException as error:
         _refuse(error)
-    except BrokenPipeError:
-        # Whoever read stdout has gone: nothing is left to write, and Python must not try at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except CloudBusterError as error:
         fail(type(error).__name__, str(error), error.exit_code)
     except SystemExit as stop:

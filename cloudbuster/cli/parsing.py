@@ -114,6 +114,13 @@ class Command(click.Command):
         """Rewrite switches and lists, then parse as click does."""
         return super().parse_args(ctx, _readable(args, self.get_params(ctx), ctx))
 
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command; for Ctrl-C click itself would write an empty line, which is no JSON."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise click.exceptions.Abort from error
+
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write what the command does, then its examples as they stand."""
         text, *examples = EXAMPLES_HEADING.split(inspect.cleandoc(ctx.command.help or ""))

@@ -83,6 +83,9 @@ def run(
     $ cloudbuster run --geojson area.geojson --name denver-2020 \
           --mindate 2020-05-01 --maxdate 2020-10-01 --maxclouds 60
     """
+    if request_file is None and not (geojson and name):
+        msg = "Give a request file, or --geojson and --name"
+        raise click.UsageError(msg)
     from cloudbuster.cli.inputs import json_text, request_aoi
     from cloudbuster.request_files import load_request, make_request
 
@@ -99,9 +102,6 @@ def run(
             "force": force,
         }
     )
-    if request_file is None and not (geojson and name):
-        msg = "Give a request file, or --geojson and --name"
-        raise click.UsageError(msg)
     request = load_request(request_file, changes) if request_file else make_request(changes)
     if dryrun:
         show(json_text(request))

@@ -4,6 +4,7 @@ With ``--log-json`` each line of stderr is a JSON object.
 """
 
 import logging
+import os
 import sys
 from types import TracebackType
 from typing import NoReturn
@@ -23,9 +24,14 @@ def writes_json() -> bool:
 
 
 def show(text: str | None) -> None:
-    """Write a result to stdout; nothing where there is none."""
-    if text:
+    """Write a result to stdout; nothing where there is none, or nobody reads it any more."""
+    if not text:
+        return
+    try:
         click.echo(text)
+    except BrokenPipeError:
+        # Python would try again when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def note(text: str) -> None:
