@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cloudbuster import gather
+from cloudbuster.errors import CloudBusterError, NothingUsableError
 from cloudbuster.events import Event
 from cloudbuster.gather import gather_or_raise, gather_scene, gather_scenes
 from cloudbuster.models import GatherTask
@@ -54,8 +54,8 @@ def test_scenes_in_this_process_count_with_the_share_that_is_done(tmp_path: Path
 def test_one_scene_alone_raises_its_own_error_and_several_what_is_too_few(tmp_path: Path) -> None:
     task = task_of(tmp_path, SceneSpec(), backstop_index=None)
     Path(task.item["assets"]["B04"]["href"]).unlink()
-    with pytest.raises(gather.CloudBusterError) as alone:
+    with pytest.raises(CloudBusterError) as alone:
         gather_or_raise([task], min_success_fraction=0.8)
     assert type(alone.value).__name__ == "RasterError"
-    with pytest.raises(gather.NothingUsableError, match="2 of 2 scenes could not be gathered"):
+    with pytest.raises(NothingUsableError, match="2 of 2 scenes could not be gathered"):
         gather_or_raise(copies(task, 2), min_success_fraction=0.8)

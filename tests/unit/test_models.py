@@ -1,5 +1,6 @@
 """The contract: what a request takes and refuses, and its published schema."""
 
+from datetime import date
 from typing import Any
 
 import pytest
@@ -64,6 +65,32 @@ def test_defaults_are_those_of_the_contract() -> None:
 def test_what_breaks_the_contract_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         MosaicRequest.model_validate(document(**changes))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "words"),
+    [("S2A(", "position 3"), ("*2020", "position 0"), ("a{99999999999}", "simplify it")],
+)
+@pytest.mark.parametrize("field", ["name_regexp", "date_regexp"])
+def test_a_malformed_regular_expression_breaks_the_contract(
+    field: str, pattern: str, words: str
+) -> None:
+    with pytest.raises(ValidationError, match=words) as caught:
+        MosaicRequest.model_validate(document(filter={field: pattern}))
+    assert caught.value.errors()[0]["loc"] == ("filter", field)
+
+
+def test_dates_that_are_left_out_are_those_of_the_mission() -> None:
+    start, end = date(2015, 6, 23), date(2100, 1, 1)
+    first, last = date(2023, 1, 1), date(2023, 2, 1)
+    for given, periods in (
+        ({}, ((start, end),)),
+        ({"mindate": ["2023-01-01"]}, ((first, end),)),
+        ({"maxdate": ["2023-02-01"]}, ((start, last),)),
+        ({"mindate": ["2023-01-01"], "maxdate": ["2023-02-01"]}, ((first, last),)),
+    ):
+        assert MosaicRequest.model_validate(document(query=given)).query.periods == periods
+    assert MosaicRequest(name="m", aoi=SQUARE).query.periods == ((start, end),)
 
 
 def test_documents_are_frozen() -> None:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ import cloudbuster.zones  # noqa: F401 -- as above
 from cloudbuster import log
 from tests.command_line import invoke
 
-SQUARE = {
+SQUARE: dict[str, Any] = {
     "type": "Polygon",
     "coordinates": [[[15.0, 45.1], [15.1, 45.1], [15.1, 45.2], [15.0, 45.2], [15.0, 45.1]]],
 }

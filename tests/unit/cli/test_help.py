@@ -80,7 +80,7 @@ def test_the_originals_command_names_are_aliases(
     assert callable(alias)
     monkeypatch.setattr(sys, "argv", ["alias", "--help"])
     assert exit_code(alias) == 0
-    assert ALIASES[alias] in capsys.readouterr().out  # type: ignore[index]
+    assert ALIASES[alias] in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from cloudbuster import query as query_stage
-from cloudbuster.cli import progress as progress_module
 from cloudbuster.cli.progress import progress
 from cloudbuster.errors import ExitCode
 from cloudbuster.events import Event
@@ -206,7 +205,7 @@ class Terminal(io.StringIO):
 def frames_of(monkeypatch: pytest.MonkeyPatch, events: list[Event]) -> list[str]:
     """What is drawn on a terminal, of each event in its turn."""
     terminal = Terminal()
-    monkeypatch.setattr(progress_module.sys, "stderr", terminal)
+    monkeypatch.setattr(sys, "stderr", terminal)
     frames = []
     with progress() as on_event:
         for event in events:
