@@ -1,4 +1,4 @@
-"""What a stage tells about its progress; only an adapter draws it."""
+"""Progress events of the stages; the command line draws them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,14 +13,16 @@ class Event:
     stage : str
         ``query``, ``filter``, ``gather``, ``assess``, ``merge`` or ``sample``; ``zone`` before the
         stages of each part of a run by UTM zones.
-    done, total : int
-        Steps finished and steps in all; ``total`` 0 means unknown.
+    done : float
+        Steps that are finished. Scenes under way count with the share of them that is done.
+    total : int
+        Number of steps; 0 where it is unknown.
     message : str
-        What was just finished, for a person.
+        What was finished last, for a person; empty where that has not changed.
     """
 
     stage: str
-    done: int = 0
+    done: float = 0
     total: int = 0
     message: str = ""
 
@@ -29,6 +31,6 @@ OnEvent = Callable[[Event], None]
 
 
 def emit(on_event: OnEvent | None, event: Event) -> None:
-    """Pass ``event`` on where somebody listens."""
+    """Call ``on_event`` with ``event``, unless it is None."""
     if on_event is not None:
         on_event(event)

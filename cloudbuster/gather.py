@@ -6,19 +6,20 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Generator, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Generator, Iterator, MutableSequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import NoReturn
+from typing import ClassVar, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
+from cloudbuster import log
 from cloudbuster.catalogs.schema import parse_scene
 from cloudbuster.core.grid import Bounds, GridWindow
 from cloudbuster.core.masks import (
@@ -68,6 +69,14 @@ logger = logging.getLogger(__name__)
 
 # What no other scene would fare better with: the disk, the installation, the permission.
 HARD_ERRORS = (OutputError, MissingExtraError, UntrustedCodeError)
+# Between two looks at what the workers have done, seconds: a progress bar that moves twice a second
+# is smooth enough, and a look costs microseconds.
+LOOK_S = 0.5
+# Spawned, not forked: GDAL and the models hold threads and locks that a fork would copy.
+_WORKERS = multiprocessing.get_context("spawn")
+
+Gathered = tuple[SceneRecord, ...] | SceneFailure
+"""What comes of one scene."""
 
 
 @dataclass(frozen=True)
@@ -113,13 +122,15 @@ class GatherReport:
         raise TryAgainError(msg) if enough else NothingUsableError(msg)
 
 
-def gather_scene(task: GatherTask) -> tuple[SceneRecord, ...]:
+def gather_scene(task: GatherTask, *, on_event: OnEvent | None = None) -> tuple[SceneRecord, ...]:
     """Gather one scene.
 
     Parameters
     ----------
     task : GatherTask
         Everything that decides the result.
+    on_event : callable, optional
+        Progress callback; called after each block with the share of the scene that is done.
 
     Returns
     -------
@@ -150,7 +161,7 @@ def gather_scene(task: GatherTask) -> tuple[SceneRecord, ...]:
         refuse_conflict(scene.id, Radiometry.of(source.radiometry), task.on_radiometry_conflict)
         mask = _detect(task, source, grid.window_bounds(window), grid.crs)
         with output_folder(task.output) as folder:
-            records = _write_scene(task, source, mask, window, folder)
+            records = _write_scene(task, source, mask, window, folder, on_event)
             if task.donate_mask:
                 write_donor_mask(folder / mask_name(task), mask, scene)
             for record in records:
@@ -184,7 +195,7 @@ def gather_scenes(
     force : bool
         Gather again what an earlier call with the same task finished.
     on_event : callable, optional
-        Told of each scene.
+        Progress callback; called after each scene, and while scenes are under way.
 
     Returns
     -------
@@ -199,28 +210,26 @@ def gather_scenes(
     TryAgainError
         Where a worker was killed.
     """
-    records: list[SceneRecord] = []
     failures: list[SceneFailure] = []
-    reused: list[str] = []
-    todo: list[GatherTask] = []
     _stop_at_conflicts(tasks)
-    for task in tasks:
-        known, left = ([], task) if force else split_task(task)
-        records.extend(known)
-        reused.extend(record.raster for record in known)
-        if left is not None:
-            todo.append(left)
+    records, todo = ([], tasks) if force else _finished_and_left(tasks)
+    reused = [record.raster for record in records]
     done = len(tasks) - len(todo)
-    emit(on_event, Event("gather", done, len(tasks), f"{done} scenes were gathered before"))
+    shares = _shares(len(todo), workers)
+
+    def report(message: str) -> None:
+        emit(on_event, Event("gather", done + sum(shares), len(tasks), message))
+
+    report(f"{done} scenes were gathered before")
     # Closed at once whatever happens here: an interrupted caller must not leave workers behind.
-    with closing(_results(todo, workers)) as results:
+    with closing(_results(todo, workers, shares, report if on_event else None)) as results:
         for result in results:
             done += 1
             if isinstance(result, SceneFailure):
                 failures.append(result)
             else:
                 records.extend(result)
-            emit(on_event, Event("gather", done, len(tasks), _told(result)))
+            report(_described(result))
     return GatherReport(
         tuple(sorted(records, key=lambda record: (record.backstop, record.index))),
         tuple(sorted(failures, key=lambda failure: failure.index)),
@@ -228,10 +237,63 @@ def gather_scenes(
     )
 
 
-def _told(result: tuple[SceneRecord, ...] | SceneFailure) -> str:
-    """Say in words what came of a scene."""
+def _shares(count: int, workers: int) -> MutableSequence[float]:
+    """Make the list of how much of each scene is done, in memory that workers share.
+
+    It has no lock: a worker that is killed cannot block the others by it.
+    """
+    return [0.0] * count if workers <= 1 else _WORKERS.RawArray("d", count)
+
+
+def _finished_and_left(tasks: list[GatherTask]) -> tuple[list[SceneRecord], list[GatherTask]]:
+    """Find what earlier calls of these tasks finished, and what is left to do."""
+    split = [split_task(task) for task in tasks]
+    records = [record for known, _ in split for record in known]
+    return records, [left for _, left in split if left is not None]
+
+
+def gather_or_raise(
+    tasks: list[GatherTask],
+    *,
+    workers: int = 1,
+    min_success_fraction: float,
+    on_event: OnEvent | None = None,
+) -> tuple[SceneRecord, ...]:
+    """Gather scenes, and raise where too few of them could be.
+
+    Parameters
+    ----------
+    tasks : list of GatherTask
+        A single one is always gathered anew, and its own error is raised.
+    workers : int
+        Processes to use; 1 works in this one.
+    min_success_fraction : float
+        Share of the scenes that must be gathered, 0 to 1.
+    on_event : callable, optional
+        Progress callback.
+
+    Returns
+    -------
+    tuple of SceneRecord
+        One for each raster that is there now.
+
+    Raises
+    ------
+    CloudBusterError
+        As `gather_scene` for a single task; as `gather_scenes` and
+        `GatherReport.raise_for_failures` for several.
+    """
+    if len(tasks) == 1:
+        return gather_scene(tasks[0], on_event=on_event)
+    report = gather_scenes(tasks, workers=workers, on_event=on_event)
+    report.raise_for_failures(min_success_fraction)
+    return report.records
+
+
+def _described(result: Gathered) -> str:
+    """Describe in words what came of a scene, and log why one failed."""
     if isinstance(result, SceneFailure):
-        extra = {"scene": result.item_id, "error": result.error}
+        extra = {"scene": result.item_id, "error": result.error, "reason": result.message}
         logger.warning("scene_failed", extra=extra)
         return f"{result.item_id} failed: {result.error}: {result.message}"
     return f"{result[0].item_id} ({result[0].clear_fraction:.0%} clear)"
@@ -256,28 +318,43 @@ def _stop_at_conflicts(tasks: list[GatherTask]) -> None:
 
 
 def _results(
-    tasks: list[GatherTask], workers: int
-) -> Generator[tuple[SceneRecord, ...] | SceneFailure, None, None]:
-    """Gather each task, in this process or in a pool; in the order in which they finish."""
+    tasks: list[GatherTask],
+    workers: int,
+    shares: MutableSequence[float],
+    report: Callable[[str], None] | None,
+) -> Generator[Gathered, None, None]:
+    """Gather each task, in this process or in a pool; in the order in which they finish.
+
+    ``shares`` holds how much of each task is done that has not been yielded; ``report`` is called
+    when it has changed.
+    """
     if workers <= 1 or len(tasks) <= 1:
-        yield from map(_gather_softly, tasks)
+        yield from _results_here(tasks, shares, report)
         return
-    # Spawned, not forked: GDAL and the models hold threads and locks that a fork would copy.
-    context = multiprocessing.get_context("spawn")
-    watched, leash = context.Pipe(duplex=False)
+    watched, leash = _WORKERS.Pipe(duplex=False)
     pool = ProcessPoolExecutor(
         min(workers, len(tasks)),
-        mp_context=context,
+        mp_context=_WORKERS,
         initializer=_start_worker,
-        initargs=(watched,),
+        initargs=(watched, shares, log.settings()),
     )
     with watched, leash:
         finished = False
         try:
             with _interrupts_held():
-                futures = [pool.submit(_gather_in_worker, task) for task in tasks]
-            for future in as_completed(futures):
-                yield future.result()
+                futures = {
+                    pool.submit(_gather_in_worker, task, number): number
+                    for number, task in enumerate(tasks)
+                }
+            pending = set(futures)
+            while pending:
+                timeout = None if report is None else LOOK_S
+                ended, pending = wait(pending, timeout, return_when=FIRST_COMPLETED)
+                for future in ended:
+                    shares[futures[future]] = 0.0
+                    yield future.result()
+                if report is not None and not ended:
+                    report("")
             finished = True
         except BrokenProcessPool as error:
             msg = "a worker was killed, most often for memory; try again with fewer --workers"
@@ -286,6 +363,24 @@ def _results(
             if not finished:
                 leash.close()
             pool.shutdown(cancel_futures=True)
+
+
+def _results_here(
+    tasks: list[GatherTask],
+    shares: MutableSequence[float],
+    report: Callable[[str], None] | None,
+) -> Generator[Gathered, None, None]:
+    """Gather each task in this process."""
+    for number, task in enumerate(tasks):
+
+        def on_event(event: Event, number: int = number) -> None:
+            shares[number] = event.done
+            if report is not None:
+                report(event.message)
+
+        result = _gather_softly(task, on_event)
+        shares[number] = 0.0
+        yield result
 
 
 @contextmanager
@@ -299,8 +394,19 @@ def _interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _start_worker(watched: Connection) -> None:
-    """Let a worker stop when the process that started it says so, or is gone."""
+class _Worker:
+    """What a worker process was given when it started."""
+
+    shares: ClassVar[MutableSequence[float]] = []
+
+
+def _start_worker(
+    watched: Connection, shares: MutableSequence[float], logging_settings: log.LogSettings | None
+) -> None:
+    """Let a worker log as its parent does, and stop when that says so or is gone."""
+    _Worker.shares = shares
+    if logging_settings is not None:
+        log.configure(as_json=logging_settings.as_json, level=logging_settings.level)
     threading.Thread(target=_follow, args=(watched,), daemon=True).start()
 
 
@@ -315,11 +421,15 @@ def _stop_worker(_signal: int, _frame: object) -> NoReturn:
     raise SystemExit(int(ExitCode.TERMINATED))
 
 
-def _gather_in_worker(task: GatherTask) -> tuple[SceneRecord, ...] | SceneFailure:
-    """Gather a scene; when told to stop, clean up and take no further one from the queue."""
+def _gather_in_worker(task: GatherTask, number: int) -> Gathered:
+    """Gather a scene; on SIGTERM clean up and take no further one from the queue."""
+
+    def share_done(event: Event) -> None:
+        _Worker.shares[number] = event.done
+
     signal.signal(signal.SIGTERM, _stop_worker)
     try:
-        return _gather_softly(task)
+        return _gather_softly(task, share_done)
     except SystemExit:
         os._exit(int(ExitCode.TERMINATED))
     finally:
@@ -327,10 +437,10 @@ def _gather_in_worker(task: GatherTask) -> tuple[SceneRecord, ...] | SceneFailur
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def _gather_softly(task: GatherTask) -> tuple[SceneRecord, ...] | SceneFailure:
+def _gather_softly(task: GatherTask, on_event: OnEvent | None) -> Gathered:
     """Gather a scene; what is wrong with it alone becomes a failure."""
     try:
-        return gather_scene(task)
+        return gather_scene(task, on_event=on_event)
     except HARD_ERRORS:
         raise
     except CloudBusterError as error:
@@ -359,6 +469,7 @@ def _write_scene(
     mask: DetectedMask,
     window: GridWindow,
     folder: Path,
+    on_event: OnEvent | None,
 ) -> tuple[SceneRecord, ...]:
     """Stream the scene block by block into its rasters."""
     target = task.grid.grid().crop(window)
@@ -367,6 +478,7 @@ def _write_scene(
     )
     outputs = task_outputs(task)
     counts = np.zeros(len(PixelClass), dtype=np.int64)
+    emit(on_event, Event("gather", 0, 1, source.scene.id))
     with ExitStack() as stack:
         writers = [
             stack.enter_context(
@@ -388,6 +500,8 @@ def _write_scene(
                 pixels = block.observed if output.backstop else block.clear
                 if pixels is not None:
                     writer.write(block.window, pixels, block.classes, block.distance_m)
+            share = float(counts.sum()) / (target.width * target.height)
+            emit(on_event, Event("gather", share, 1, source.scene.id))
         if counts[PixelClass.UNOBSERVED] == counts.sum():
             msg = f"{source.scene.id} has no valid pixel on the mosaic; drop it"
             raise NothingUsableError(msg)

@@ -2,12 +2,17 @@
 
 import logging
 import sys
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import orjson
 
 # Attributes that every record has; what is beyond them came in ``extra``.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+# What the command line writes beside its result (progress, notes, the final error): never silenced.
+SPOKEN = "cloudbuster.cli"
+# Python's handler of records whose logger has none; it writes bare messages to stderr.
+_PYTHONS_LAST_RESORT = logging.lastResort
 
 
 def _extra(record: logging.LogRecord) -> dict[str, object]:
@@ -40,19 +45,57 @@ class TextFormatter(logging.Formatter):
         return f"{record.levelname.lower()}: {record.getMessage()} {values}".rstrip()
 
 
-def configure(*, as_json: bool, level: str = "WARNING") -> None:
-    """Send this package's records to stderr; only entry points call this.
+@dataclass(frozen=True)
+class LogSettings:
+    """How this process logs.
 
-    Parameters
+    Attributes
     ----------
     as_json : bool
         Whether each line is a JSON object.
     level : str
         ``DEBUG``, ``INFO``, ``WARNING`` or ``ERROR``.
     """
+
+    as_json: bool = False
+    level: str = "WARNING"
+
+
+_settings: LogSettings | None = None
+
+
+def configure(*, as_json: bool, level: str = "WARNING") -> None:
+    """Send this package's records to stderr; only entry points call this.
+
+    Parameters
+    ----------
+    as_json : bool
+        Whether each line is a JSON object. Warnings of Python and records of other packages then
+        are as well.
+    level : str
+        ``DEBUG``, ``INFO``, ``WARNING`` or ``ERROR``.
+    """
+    global _settings
+    _settings = LogSettings(as_json, level)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if as_json else TextFormatter())
     root = logging.getLogger("cloudbuster")
     root.handlers[:] = [handler]
     root.setLevel(level)
     root.propagate = False
+    logging.getLogger(SPOKEN).setLevel(logging.INFO)
+    logging.captureWarnings(as_json)
+    logging.getLogger("py.warnings").handlers[:] = [handler]
+    logging.lastResort = _other_packages_handler() if as_json else _PYTHONS_LAST_RESORT
+
+
+def settings() -> LogSettings | None:
+    """How `configure` was called last, for a worker that is to log alike; None if it was not."""
+    return _settings
+
+
+def _other_packages_handler() -> logging.Handler:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setLevel(logging.WARNING)
+    handler.setFormatter(JsonFormatter())
+    return handler

@@ -15,6 +15,7 @@ from cloudbuster.errors import (
     BadInputError,
     CloudBusterError,
     ExitCode,
+    NotCoveredError,
     OutputError,
 )
 from cloudbuster.events import Event, OnEvent, emit
@@ -82,6 +83,16 @@ def run(request: MosaicRequest, *, workers: int = 1, on_event: OnEvent | None = 
     with held(folder):
         _claim(request, folder)
         return _run_in(folder, request, workers, on_event)
+
+
+def not_covered_error(assessment: Assessment) -> NotCoveredError | None:
+    """Make the error of a mosaic that does not cover its area as asked; None if it does."""
+    if assessment.covered:
+        return None
+    return NotCoveredError(
+        f"{'; '.join(assessment.reasons)}; the mosaic was made all the same: widen the dates or "
+        "--maxclouds, or lower --coverage-count"
+    )
 
 
 def _run_in(

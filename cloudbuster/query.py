@@ -5,7 +5,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import orjson
 import shapely
@@ -16,7 +16,7 @@ from cloudbuster.catalogs import Found, SceneSearch, check_catalog, open_catalog
 from cloudbuster.catalogs.item_hrefs import mended_item, mirrored_item
 from cloudbuster.catalogs.item_properties import datastrip_start_of, generated_of
 from cloudbuster.catalogs.schema import TWIN_PROPERTY, parse_scene
-from cloudbuster.catalogs.search import footprint_geometry
+from cloudbuster.catalogs.search import AREA, LEVEL, footprint_geometry
 from cloudbuster.core.aoi import geometry_document
 from cloudbuster.core.asset_mirror import Mirror, parse_mirror
 from cloudbuster.core.footprint import tile_square
@@ -24,6 +24,8 @@ from cloudbuster.core.scene import Scene
 from cloudbuster.errors import CatalogError, NothingUsableError
 from cloudbuster.events import Event, OnEvent, emit
 from cloudbuster.models import (
+    FIRST_DAY,
+    LAST_DAY,
     Candidates,
     CandidatesInfo,
     Dropped,
@@ -154,7 +156,7 @@ def query_scenes(
     catalog = open_catalog(options.catalog, refresh_token=refresh_token)
     search = SceneSearch.from_options(area, options)
     found = catalog.search(search, on_event=on_event)
-    taken, dropped = _chosen(found, options, mirrors)
+    taken, dropped = _chosen(found, options, mirrors, search)
     items = [candidate.item for candidate in taken]
     if with_twins:
         l1c = catalog.search(search.for_twins(), on_event=on_event)
@@ -202,14 +204,14 @@ def _tell(candidates: Candidates, on_event: OnEvent | None) -> None:
 
 
 def _chosen(
-    found: Found, options: QueryOptions, mirrors: Sequence[Mirror]
+    found: Found, options: QueryOptions, mirrors: Sequence[Mirror], search: SceneSearch
 ) -> tuple[list[_Candidate], list[Dropped]]:
     """Take what is wanted of what was found, and say what is not; an error if nothing is left."""
     usable, dropped = _usable(found, options.catalog, mirrors)
     taken, left = _taken(usable, options.limit)
     dropped += left
     if not taken:
-        raise NothingUsableError(_nothing_message(found, dropped, options))
+        raise NothingUsableError(_nothing_message(found, dropped, options, search.aoi))
     return taken, dropped
 
 
@@ -331,18 +333,44 @@ def _shared_area(candidate: _Candidate, twin: _Candidate) -> float:
     return round(float(candidate.footprint.intersection(twin.footprint).area), 9)
 
 
-def _nothing_message(found: Found, dropped: Sequence[Dropped], options: QueryOptions) -> str:
+def _nothing_message(
+    found: Found, dropped: Sequence[Dropped], options: QueryOptions, aoi: BaseGeometry
+) -> str:
     """Say how many items there were, what removed them, and what to change."""
     parts = [f"{count} {reason}" for reason, count in found.removed.items()]
     if dropped:
         first = f"{dropped[0].item_id}: {dropped[0].reason}"
         parts.append(f"{len(dropped)} unusable (the first: {first})")
-    periods = ", ".join(
-        f"{first} to {last}" for first, last in zip(options.mindate, options.maxdate, strict=True)
-    )
+    periods = ", ".join(map(_period_text, options.periods))
     return (
         f"no {options.kind} scene in catalog {options.catalog} for {periods} with "
         f"{options.minclouds:g} to {options.maxclouds:g} % cloud: {found.held} items looked at"
-        f"{'; ' if parts else ''}{', '.join(parts)}; "
-        "check the area, widen the dates or the cloud cover, or take another catalog"
+        f"{'; ' if parts else ''}{', '.join(parts)}; {_advice(found, options, aoi)}"
     )
+
+
+def _period_text(period: tuple[date, date]) -> str:
+    """Write a period as ``2020-05-01 to 2020-10-01``; its ends may be open."""
+    first, last = period
+    if (first, last) == (FIRST_DAY, LAST_DAY):
+        return "any date"
+    if last == LAST_DAY:
+        return f"{first} and later"
+    return f"{'any date' if first == FIRST_DAY else first} to {last}"
+
+
+def _advice(found: Found, options: QueryOptions, aoi: BaseGeometry) -> str:
+    """Say what to change so that a search finds something."""
+    inside = found.held - found.removed.get(AREA, 0)
+    if inside and found.removed.get(LEVEL) == inside:
+        other = "L1C" if options.kind == "L2A" else "L2A"
+        return f"all in the area are {other}: give --kind {other}, or take another catalog"
+    advice = "check the area, widen the dates or the cloud cover, or take another catalog"
+    west, south, east, north = aoi.bounds
+    longitude, latitude = (west + east) / 2, (south + north) / 2
+    if inside == 0 and abs(longitude) <= 90:
+        advice = (
+            f"the area lies at longitude {longitude:.3f}, latitude {latitude:.3f}: swap the two in "
+            f"the file if that is not where it is meant to be, else {advice}"
+        )
+    return advice

@@ -106,6 +106,23 @@ def plan_tasks(
     ]
 
 
+def tasks_of_index(tasks: list[GatherTask], index: int) -> list[GatherTask]:
+    """Find the task that writes the scene of an index, as clear scene or as backstop.
+
+    Raises
+    ------
+    RequestError
+        If there is none; says which indices there are.
+    """
+    chosen = [task for task in tasks if index in (task.index, task.backstop_index)]
+    if not chosen:
+        numbers = [number for task in tasks for number in (task.index, task.backstop_index)]
+        known = sorted(number for number in numbers if number is not None)
+        msg = f"no scene has index {index}; they run from {known[0]} to {known[-1]}"
+        raise RequestError(msg)
+    return chosen
+
+
 def has_same_files(task: GatherTask) -> bool:
     """Whether the files that a task reads on this machine are those it was planned with, or gone.
 

@@ -58,8 +58,8 @@ class SceneSearch:
     @classmethod
     def from_options(cls, aoi: BaseGeometry, options: QueryOptions) -> "SceneSearch":
         """Make the search that the query options of a request describe."""
-        pairs = zip(options.mindate, options.maxdate, strict=True)
-        return cls(aoi, merged_periods(pairs), options.kind, options.minclouds, options.maxclouds)
+        periods = merged_periods(options.periods)
+        return cls(aoi, periods, options.kind, options.minclouds, options.maxclouds)
 
     def for_twins(self) -> "SceneSearch":
         """Make the search for the L1C twins, of any cloud cover: L1C measures it differently."""

@@ -6,7 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,13 +26,10 @@ from cloudbuster.core.aoi import geometry_document
 from cloudbuster.core.bands import Kind
 from cloudbuster.errors import CatalogError, TryAgainError
 from cloudbuster.events import Event, OnEvent, emit
-from cloudbuster.models import Dropped, Item
+from cloudbuster.models import FIRST_DAY, LAST_DAY, Dropped, Item
 
 logger = logging.getLogger(__name__)
 
-# Sentinel-2A was launched on 2015-06-23; some servers refuse dates far from today.
-FIRST_DAY = date(2015, 6, 23)
-LAST_DAY = date(2100, 1, 1)
 # Exceptions that pystac-client raises if an answer is not that of a STAC API.
 NOT_AN_API = (
     STACError,

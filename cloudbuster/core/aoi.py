@@ -263,7 +263,9 @@ def _ring(positions: object, label: str) -> list[tuple[float, float]]:
         msg = f"{label}: a ring that ends at {ring[-1]}, not where it began, {ring[0]}; close it"
         raise ValueError(msg)
     longitudes, latitudes = zip(*ring, strict=True)
-    _check_range((min(longitudes), min(latitudes), max(longitudes), max(latitudes)), label)
+    bounds = (min(longitudes), min(latitudes), max(longitudes), max(latitudes))
+    _check_order(bounds, label)
+    _check_range(bounds, label)
     return ring
 
 
@@ -280,15 +282,32 @@ def _position(position: object, label: str) -> tuple[float, float]:
     return float(numbers[0]), float(numbers[1])
 
 
+def _check_order(bounds: tuple[float, float, float, float], label: str) -> None:
+    """Refuse positions that are out of range as they stand, and in range the other way round."""
+    west, south, east, north = bounds
+    if not _in_range(bounds) and _in_range((south, west, north, east)):
+        msg = (
+            f"{label} reaches from ({west:g}, {south:g}) to ({east:g}, {north:g}): latitude and "
+            "longitude look swapped; write longitude first, as GeoJSON does"
+        )
+        raise ValueError(msg)
+
+
 def _check_range(bounds: tuple[float, float, float, float], label: str) -> None:
     west, south, east, north = bounds
-    if west < -MAX_LONGITUDE_DEG or east > MAX_LONGITUDE_DEG or south < -90 or north > 90:
+    if not _in_range(bounds):
         msg = (
             f"{label} reaches from ({west:g}, {south:g}) to ({east:g}, {north:g}), outside of "
             "longitude -180 to 180 (to 360 where it crosses the antimeridian) and latitude -90 to "
             "90; give degrees, longitude first"
         )
         raise ValueError(msg)
+
+
+def _in_range(bounds: tuple[float, float, float, float]) -> bool:
+    """Whether bounds are longitudes (of any turn) and latitudes, degrees."""
+    west, south, east, north = bounds
+    return west >= -MAX_LONGITUDE_DEG and east <= MAX_LONGITUDE_DEG and south >= -90 and north <= 90
 
 
 def _check_width(area: BaseGeometry, label: str) -> None:

@@ -117,12 +117,18 @@ def refuse_beyond_tiles(area: BaseGeometry) -> None:
     area : shapely geometry
         Not empty, degrees of longitude and latitude.
     """
-    _, south, _, north = shapely.bounds(shapely.get_parts(area)).T
+    west, south, east, north = shapely.bounds(shapely.get_parts(area)).T
     if not ((south > TILES_NORTH_END_DEG) | (north < TILES_SOUTH_END_DEG)).all():
         return
+    is_swapped = (west.min() > TILES_SOUTH_END_DEG) & (east.max() < TILES_NORTH_END_DEG)
+    remedy = (
+        "if latitude and longitude are swapped, write longitude first"
+        if is_swapped
+        else "choose an area nearer to the equator"
+    )
     msg = (
         f"no tile of Sentinel-2 lies between {south.min():.2f} and {north.max():.2f} degrees of "
-        "latitude (they end at 84 north and 80 south); choose an area nearer to the equator"
+        f"latitude (they end at 84 north and 80 south); {remedy}"
     )
     raise ValueError(msg)
 

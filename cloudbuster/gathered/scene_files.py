@@ -7,17 +7,15 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ValidationError
 
+from cloudbuster import models
 from cloudbuster.core.grid import GridWindow
 from cloudbuster.errors import NothingUsableError, RasterError, RequestError
 from cloudbuster.gathered.scene_raster import BACKSTOP_PREFIX, OpenScenes, scene_stem
-from cloudbuster.models import MAX_SCENE_INDEX, MosaicName, SceneRecord
+from cloudbuster.models import MAX_SCENE_INDEX, SceneRecord
 from cloudbuster.storage.folders import input_folder, names_in
 from cloudbuster.storage.uri import join, local_path, read_bytes
-
-# The pattern of a name has a lookahead, which pydantic's default engine does not support.
-_NAME: TypeAdapter[str] = TypeAdapter(MosaicName, config=ConfigDict(regex_engine="python-re"))
 
 
 @dataclass(frozen=True)
@@ -199,10 +197,9 @@ def _role(file_name: str, name: str) -> tuple[int, bool] | None:
 def check_name(name: str) -> None:
     """Raise RequestError if ``name`` cannot name a mosaic."""
     try:
-        _NAME.validate_python(name)
-    except ValidationError as error:
-        msg = f"{name!r} cannot name a mosaic; use letters, digits, '.', '_' and '-'"
-        raise RequestError(msg) from error
+        models.check_name(name)
+    except ValueError as error:
+        raise RequestError(str(error)) from error
 
 
 def scenes_in(

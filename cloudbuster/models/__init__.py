@@ -12,8 +12,11 @@ from cloudbuster.models.base import (
     Item,
     MosaicName,
     OnRadiometryConflict,
+    check_name,
 )
 from cloudbuster.models.request import (
+    FIRST_DAY,
+    LAST_DAY,
     MAX_INLINE_AOI_BYTES,
     DetectorOptions,
     FilterOptions,
@@ -48,6 +51,8 @@ from cloudbuster.models.selection import (
 )
 
 __all__ = [
+    "FIRST_DAY",
+    "LAST_DAY",
     "MAX_INLINE_AOI_BYTES",
     "MAX_SCENE_INDEX",
     "Assessment",
@@ -79,4 +84,5 @@ __all__ = [
     "SelectionEntry",
     "SelectionInfo",
     "ZoneResult",
+    "check_name",
 ]

@@ -1,10 +1,11 @@
 """What every document of the contract shares: its base, and the values that several hold."""
 
 import hashlib
+import re
 from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, WithJsonSchema
 
 # `scene_index` is uint16 and 0 means none; 65535 is kept free as Sentinel-2's saturated value.
 MAX_SCENE_INDEX = 65_534
@@ -14,11 +15,34 @@ Geometry = dict[str, Any]
 Item = dict[str, Any]
 """A STAC item as a plain dict, as its catalog gave it."""
 
+# What names files, objects and jobs, and is no prefix of the scenes' own files.
+NAME_PATTERN = r"^(?!backstop-|mask-)[A-Za-z0-9_][A-Za-z0-9._-]*$"
+MAX_NAME_LENGTH = 128
+
+
+def check_name(name: str) -> str:
+    """Return ``name`` if it can name a mosaic.
+
+    Raises
+    ------
+    ValueError
+        If it cannot; lists the characters that are allowed.
+    """
+    # `$` alone lets Python accept a final newline.
+    if len(name) <= MAX_NAME_LENGTH and re.match(NAME_PATTERN, name) and not name.endswith("\n"):
+        return name
+    msg = (
+        f"{name!r} cannot name a mosaic: give up to {MAX_NAME_LENGTH} letters (A-Z, a-z), digits, "
+        "'.', '_' and '-', beginning with a letter, a digit or '_', and not with 'backstop-' or "
+        "'mask-'"
+    )
+    raise ValueError(msg)
+
+
 MosaicName = Annotated[
     str,
-    StringConstraints(  # `$` alone lets Python accept a final newline.
-        pattern=r"^(?!backstop-|mask-)[A-Za-z0-9_][A-Za-z0-9._-]*$(?!\n)", max_length=128
-    ),
+    AfterValidator(check_name),
+    WithJsonSchema({"type": "string", "pattern": NAME_PATTERN, "maxLength": MAX_NAME_LENGTH}),
 ]
 
 OnRadiometryConflict = Literal["trust-pixels", "skip", "fail"]
@@ -27,10 +51,7 @@ OnRadiometryConflict = Literal["trust-pixels", "skip", "fail"]
 class Document(BaseModel):
     """Base of everything that crosses a process boundary as JSON."""
 
-    # python-re: the pattern of `MosaicName` looks ahead, which the default engine cannot.
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", populate_by_name=True, regex_engine="python-re"
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     def to_json(self) -> bytes:
         """UTF-8 JSON with aliases, indented, keys in the order of the model, final newline."""

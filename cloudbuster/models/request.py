@@ -1,5 +1,6 @@
 """The request of a mosaic: what to look for, what to take, and what to make of it."""
 
+import re
 from datetime import date
 from typing import Literal, Self
 
@@ -18,6 +19,9 @@ from cloudbuster.models.base import (
 
 # Step Functions pass at most 256 KiB of state, of which the AOI may take a quarter.
 MAX_INLINE_AOI_BYTES = 64_000
+# Where a search without dates ends: Sentinel-2A was launched on 2015-06-23, and some servers refuse
+# years far from now. Not today's date: the same request must stay the same tomorrow.
+FIRST_DAY, LAST_DAY = date(2015, 6, 23), date(2100, 1, 1)
 
 
 class QueryOptions(Document):
@@ -29,10 +33,12 @@ class QueryOptions(Document):
     )
     kind: Kind = Field("L2A", description="Product level.")
     mindate: tuple[date, ...] = Field(
-        min_length=1, description="First UTC day of each period, inclusive."
+        (), description="First UTC day of each period, inclusive; none for no earliest day."
     )
     maxdate: tuple[date, ...] = Field(
-        min_length=1, description="Last UTC day of each period, inclusive; pairs with `mindate`."
+        (),
+        description="Last UTC day of each period, inclusive; pairs with `mindate`; none for no "
+        "latest day.",
     )
     minclouds: float = Field(0, ge=0, le=100, description="Least cloud cover, percent.")
     maxclouds: float = Field(20, ge=0, le=100, description="Greatest cloud cover, percent.")
@@ -48,6 +54,12 @@ class QueryOptions(Document):
         description="FROM=TO for each prefix of asset hrefs to rewrite, as s3://eodata=/eodata; "
         "the longest FROM that fits is taken.",
     )
+
+    @property
+    def periods(self) -> tuple[tuple[date, date], ...]:
+        """First and last UTC day of each period, inclusive; open ends are those of the mission."""
+        firsts, lasts = self.mindate or (FIRST_DAY,), self.maxdate or (LAST_DAY,)
+        return tuple(zip(firsts, lasts, strict=True))
 
     @field_validator("catalog")
     @classmethod
@@ -68,13 +80,13 @@ class QueryOptions(Document):
 
     @model_validator(mode="after")
     def _check_ranges(self) -> Self:
-        if len(self.mindate) != len(self.maxdate):
+        if len(self.mindate or (None,)) != len(self.maxdate or (None,)):
             msg = (
                 f"{len(self.mindate)} mindate and {len(self.maxdate)} maxdate: "
                 "they pair by position, give as many of each"
             )
             raise ValueError(msg)
-        for first, last in zip(self.mindate, self.maxdate, strict=True):
+        for first, last in self.periods:
             if first > last:
                 msg = f"mindate {first} is after maxdate {last}: swap them"
                 raise ValueError(msg)
@@ -112,6 +124,22 @@ class FilterOptions(Document):
     date_regexp: str | None = Field(
         None, description="Keep candidates whose acquisition time (ISO 8601) matches."
     )
+
+    @field_validator("name_regexp", "date_regexp")
+    @classmethod
+    def _check_regexp(cls, pattern: str | None) -> str | None:
+        try:
+            re.compile(pattern or "")
+        except re.error as error:
+            where = "" if error.pos is None else f" at position {error.pos}"
+            msg = f"{pattern!r} is no regular expression: {error.msg}{where}; mend it there"
+            raise ValueError(msg) from error
+        except (OverflowError, RecursionError) as error:
+            msg = (
+                f"{len(pattern or '')} characters that are beyond what can be matched: simplify it"
+            )
+            raise ValueError(msg) from error
+        return pattern
 
 
 class DetectorOptions(Document):
@@ -222,7 +250,7 @@ class MosaicRequest(Document):
         description="Area of interest: a GeoJSON object in longitude and latitude, "
         'or {"uri": ...}; above 64 kB it must be a URI.'
     )
-    query: QueryOptions
+    query: QueryOptions = Field(default_factory=lambda: QueryOptions())
     filter: FilterOptions = Field(default_factory=lambda: FilterOptions())
     gather: GatherOptions = Field(default_factory=lambda: GatherOptions())
     merge: MergeOptions = Field(default_factory=lambda: MergeOptions())

@@ -25,7 +25,7 @@ from cloudbuster.core.bands import BANDS
 from cloudbuster.core.grid import Grid
 from cloudbuster.errors import redacted
 from cloudbuster.gathered.scene_raster import CLOUD_DISTANCE_BAND, SCENE_INDEX_BAND
-from cloudbuster.models import MosaicRequest, SceneRecord
+from cloudbuster.models import MosaicRequest, QueryOptions, SceneRecord
 from cloudbuster.storage.tiled_raster import NODATA
 from cloudbuster.storage.uri import is_remote, join, write_bytes
 
@@ -42,8 +42,6 @@ QUALITY_BANDS = {
     "as 3000; 0 for a backstop, for none and where unknown",
     "state": "0 never observed, 1 never clear and no backstop, 2 backstop, 3 clear",
 }
-# Period of a mosaic without any date: from the launch of Sentinel-2A to a distant future.
-MISSION = (datetime(2015, 6, 23, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
 # Segments of the longest edge of a footprint: between them the projected edge of a 110 km tile is
 # off by less than 1 m.
 SEGMENTS_PER_EDGE = 16
@@ -228,14 +226,13 @@ def _unwrapped_outline(grid: Grid) -> shapely.Polygon:
 
 
 def _period(mosaic: MosaicDescription) -> tuple[datetime, datetime]:
-    """Period of the scenes; without dates that of the request, or else that of the mission."""
+    """Period of the scenes; without dates that of the query, or else that of the mission."""
     times = mosaic.acquisition_times
     if times:
         return times[0], times[-1]
-    if mosaic.request is None:
-        return MISSION
-    query = mosaic.request.query
-    first, last = min(query.mindate), max(query.maxdate)
+    query = mosaic.request.query if mosaic.request else QueryOptions()
+    first = min(first for first, _ in query.periods)
+    last = max(last for _, last in query.periods)
     return (
         datetime(first.year, first.month, first.day, tzinfo=UTC),
         datetime(last.year, last.month, last.day, 23, 59, 59, tzinfo=UTC),

@@ -75,7 +75,7 @@ def with_secret(**values: Any) -> dict[str, Any]:
         ({"security_group_ids": ["sg-1"]}, ["belong to a vpc_id"]),
         ({"gpu_queue": True}, ["gpu_queue needs torch_image"]),
         ({"image_uri": "docker.io/cloudbuster:1"}, ["images of ECR only"]),
-        ({"default_request": {"query": {"mindate": []}}}, ["default_request: query.mindate"]),
+        ({"default_request": {"query": {"mindate": ["x"]}}}, ["default_request: query.mindate"]),
         ({"preset": "test"}, ["preset", "'dev' or 'prod'"]),
         ({"log_days": 31}, ["log_days"]),
         ({"role_path": "cloud"}, ["role_path"]),

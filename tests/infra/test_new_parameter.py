@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from cloudbuster import adapters, cli
+from cloudbuster import gather, models
+from cloudbuster.cli.main import main
+from cloudbuster.events import OnEvent
 from cloudbuster.models import DetectorOptions, GatherTask, GridDocument
 from tests.infra.templates import Template, flat, resources, state_machine
 
@@ -48,15 +50,16 @@ def test_a_new_parameter_reaches_the_stage_through_the_stack_as_it_is(
     task_uri.write_bytes(TASK.to_json())
     received: list[WiderTask] = []
 
-    def stage(task: WiderTask) -> tuple[()]:
+    def stage(task: WiderTask, *, on_event: OnEvent | None) -> tuple[()]:
+        assert on_event is not None
         received.append(task)
         return ()
 
     # The stage grows a parameter: its document and itself, nothing else.
-    monkeypatch.setattr(adapters, "GatherTask", WiderTask)
-    monkeypatch.setattr(adapters, "gather_scene", stage)
+    monkeypatch.setattr(models, "GatherTask", WiderTask)
+    monkeypatch.setattr(gather, "gather_scene", stage)
     with pytest.raises(SystemExit) as stop:
-        cli.main(job_command(template, task_uri=str(task_uri)))
+        main(job_command(template, task_uri=str(task_uri)))
     assert stop.value.code == 0
     assert received == [TASK]
     assert received[0].sharpen == 0.25

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from cloudbuster import cli
 from cloudbuster.aws.client.deployed import JOB_OUTPUTS, QUEUE_OUTPUTS
 from cloudbuster.aws.settings import StackSettings
+from cloudbuster.cli.main import cli
 from infra.app import check_context, notes
 from infra.config import ConfigError, StackConfig, parse_config
 from infra.settings import INLINE_CONCURRENCY, INLINE_TASKS
@@ -35,14 +35,14 @@ def test_commands_in_the_examples_parse() -> None:
     commands = [words[1:] for words in lines if words[:1] == ["cloudbuster"]]
     assert {name for name, *_ in commands} == {"submit", "status", "logs"}
     for name, *arguments in commands:
-        with cli.cli.commands[name].make_context(name, list(arguments)) as context:
+        with cli.commands[name].make_context(name, list(arguments)) as context:
             assert context.params
 
 
 def test_commands_in_the_text_exist() -> None:
     named = re.findall(r"`cloudbuster ([a-z-]+)", TEXT)
     assert "doctor" in named
-    assert set(named) <= set(cli.cli.commands)
+    assert set(named) <= set(cli.commands)
 
 
 @pytest.mark.parametrize("number", range(len(configurations())))

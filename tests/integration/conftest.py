@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from cloudbuster.adapters import load_request
 from cloudbuster.models import RunResult
 from cloudbuster.pipeline import run
+from cloudbuster.request_files import load_request
 from cloudbuster.sample import write_sample
 
 

@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 import rasterio
 
-from cloudbuster import legacy
 from cloudbuster.errors import ExitCode
+from tests import command_line
+from tests.command_line import invoke, last_line
 from tests.factories import SceneSpec, area_of, write_scene
-from tests.integration import command_line
-from tests.integration.command_line import invoke, last_line
 
 CLOUD = [(slice(0, 10), slice(0, 10), 9)]
 
@@ -333,23 +332,9 @@ def test_a_malformed_command_line_exits_2(capsys: pytest.CaptureFixture[str]) ->
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_the_originals_command_names_are_aliases(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for command, flag in (
-        (legacy.query_rf, "--refresh-token"),
-        (legacy.filter_, "--max-selections"),
-    ):
-        monkeypatch.setattr(sys, "argv", ["alias", "--help"])
-        with pytest.raises(SystemExit) as stop:
-            command()
-        assert stop.value.code == 0
-        assert flag in capsys.readouterr().out
-
-
 def test_importing_the_package_loads_nothing_heavy() -> None:
     code = (
-        "import sys, cloudbuster, cloudbuster.cli; heavy = {'boto3', 'torch', 's2cloudless', "
+        "import sys, cloudbuster, cloudbuster.cli.main; heavy = {'boto3', 'torch', 's2cloudless', "
         "'rasterio', 'pystac', 'aws_cdk'} & set(sys.modules); print(sorted(heavy))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -362,7 +347,15 @@ def test_variables_decide_what_is_logged_where_no_flag_does(
     monkeypatch.setenv("CLOUDBUSTER_LOG_LEVEL", "info")
     monkeypatch.setenv("CLOUDBUSTER_LOG_JSON", "true")
     assert invoke(*run_flags(world)) == ExitCode.DONE
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("{")]
-    events = [json.loads(line)["event"] for line in lines]
+    events = [json.loads(line)["event"] for line in capsys.readouterr().err.splitlines()]
     assert events.count("scene_gathered") == 3
-    assert events[-1] == "mosaic_merged"
+    assert events[-2:] == ["mosaic_merged", "progress"]
+
+
+def test_with_log_json_workers_write_objects_too(
+    world: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    flags = run_flags(world, workers="2", output=str(world / "by-two"))
+    assert invoke(*flags, "--log-json", "--log-level", "info") == ExitCode.DONE
+    events = [json.loads(line)["event"] for line in capfd.readouterr().err.splitlines()]
+    assert events.count("scene_gathered") == 3

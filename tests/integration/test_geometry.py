@@ -16,9 +16,9 @@ from cloudbuster.core.aoi import geometry_document, parse_aoi
 from cloudbuster.core.grid import Grid
 from cloudbuster.errors import ExitCode
 from cloudbuster.products.stac_item import lonlat_footprint
+from tests import command_line
+from tests.command_line import invoke, last_line
 from tests.factories import SceneSpec, write_scene
-from tests.integration import command_line
-from tests.integration.command_line import invoke, last_line
 
 SIZE = 200
 # Taveuni, Fiji: the antimeridian, and with it the border of the zones 60 and 1, crosses the island.

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import rasterio
 
-from cloudbuster import cli
+from cloudbuster.cli.main import main
 from cloudbuster.errors import ExitCode
 from cloudbuster.models import SceneRecord
 from tests.factories import SceneSpec, area_of, write_scene
@@ -45,7 +45,7 @@ def run(world: Path, *more: str) -> int:
         *("--bands", "B04,B03,B02", "--output", world / "out", *more),
     ]
     with pytest.raises(SystemExit) as stop:
-        cli.main([str(argument) for argument in arguments])
+        main([str(argument) for argument in arguments])
     return int(stop.value.code or 0)
 
 
@@ -105,6 +105,6 @@ def test_a_task_by_itself_obeys_the_policy(world: Path, capsys: pytest.CaptureFi
         (world / "task.json").write_text(json.dumps(task))
         capsys.readouterr()
         with pytest.raises(SystemExit) as stop:
-            cli.main(["gather", "--task", str(world / "task.json")])
+            main(["gather", "--task", str(world / "task.json")])
         wrong = task["item"]["id"] == BEST
         assert (stop.value.code or 0) == (ExitCode.BAD_INPUT if wrong else ExitCode.DONE)

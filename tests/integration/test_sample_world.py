@@ -8,9 +8,9 @@ import pytest
 import rasterio
 from rasterio.vrt import WarpedVRT
 
-from cloudbuster.adapters import load_request
 from cloudbuster.models import SceneRecord
 from cloudbuster.pipeline import run
+from cloudbuster.request_files import load_request
 from tests.integration.conftest import SampleRun
 
 

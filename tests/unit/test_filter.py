@@ -16,7 +16,6 @@ from cloudbuster.errors import (
     ExitCode,
     NotCoveredError,
     NothingUsableError,
-    RequestError,
 )
 from cloudbuster.events import Event
 from cloudbuster.filter import (
@@ -158,21 +157,6 @@ def test_date_regexp_is_searched_in_the_time_that_an_original_document_gave():
     )
 
     assert ids(selection) == ["a"]
-
-
-@pytest.mark.parametrize(
-    ("option", "pattern", "told"),
-    [
-        ("name_regexp", "S2A(", "position 3"),
-        ("date_regexp", "*2020", "position 0"),
-        ("name_regexp", "a{99999999999}", "simplify it"),
-    ],
-)
-def test_a_malformed_regular_expression_is_a_bad_request(option, pattern, told):
-    with pytest.raises(RequestError, match=told) as caught:
-        select(make_item("a"), **{option: pattern})
-    assert option in str(caught.value)
-    assert caught.value.exit_code == ExitCode.BAD_INPUT
 
 
 def test_candidates_without_a_readable_footprint_are_dropped():

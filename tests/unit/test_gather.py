@@ -155,15 +155,23 @@ def test_a_worker_that_is_killed_is_one_clear_error_and_leaves_nothing(tmp_path:
     assert len(names(tmp_path, ".*")) <= 1
 
 
-def test_an_interrupt_stops_the_workers_in_the_middle_of_their_scenes(tmp_path: Path) -> None:
+def test_an_interrupt_stops_the_workers_in_the_middle_of_their_scenes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gather, "LOOK_S", 0.05)
     tasks = slow_tasks(tmp_path, count=6)
+    done: list[float] = []
 
     def interrupt(event: Event) -> None:
-        if event.done == 1:
+        done.append(event.done)
+        if event.done >= 1:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         gather_scenes(tasks, workers=2, on_event=interrupt)
+    # Workers report how much of their scenes is done.
+    assert done == sorted(done)
+    assert any(share % 1 for share in done)
     assert multiprocessing.active_children() == []
     assert names(tmp_path, ".*") == []
     assert len(names(tmp_path, "*.tif")) < 4

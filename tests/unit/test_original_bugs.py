@@ -12,7 +12,7 @@ import pytest
 import shapely
 from shapely.geometry import box
 
-from cloudbuster import cli
+from cloudbuster.cli.main import main
 from cloudbuster.core.coverage import CoverRules, pick_original
 from cloudbuster.core.digital_numbers import harmonise
 from cloudbuster.core.masks import (
@@ -69,7 +69,7 @@ def test_bug_02_a_path_without_its_last_slash_and_the_next_flag_stay_apart(
     command = ["merge", "--input-path", str(tmp_path / "scenes"), "--name", "m"]
     command += ["--output-path", str(tmp_path / "out"), "--tmp", str(tmp_path), "--dryrun", "True"]
     with pytest.raises(SystemExit) as stop:
-        cli.main(command)
+        main(command)
     assert stop.value.code == 0
     printed = [Path(path).name for path in json.loads(capsys.readouterr().out)]
     assert printed == ["m-01.tif", "backstop-m-02.tif"]

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 import pytest
 
-from cloudbuster import cli
+from cloudbuster.cli.main import cli
 from cloudbuster.errors import ExitCode
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
@@ -26,7 +26,7 @@ def options_of(command: click.Command) -> set[str]:
 def test_flags_in_the_table_exist(name: str) -> None:
     (row,) = (line for line in README.splitlines() if line.startswith(f"| `cloudbuster {name}`"))
     named = set(re.findall(r"--[a-z0-9-]+", row))
-    assert named <= options_of(cli.cli.commands[name])
+    assert named <= options_of(cli.commands[name])
 
 
 def test_commands_in_the_examples_parse() -> None:
@@ -35,13 +35,13 @@ def test_commands_in_the_examples_parse() -> None:
     commands = [line.split()[1:] for line in text.splitlines() if line.startswith("cloudbuster ")]
     assert len(commands) >= 5
     for name, *arguments in commands:
-        command = cli.cli.commands[name]
+        command = cli.commands[name]
         with command.make_context(name, list(arguments)) as context:
             assert context.params
 
 
 def test_every_subcommand_is_mentioned() -> None:
-    for name in cli.cli.commands:
+    for name in cli.commands:
         assert f"`cloudbuster {name}`" in README
 
 

@@ -9,7 +9,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from cloudbuster import cli
+from cloudbuster.cli.main import main
 from cloudbuster.storage import s3
 from tests.unit.aws.account import (
     IMAGE,
@@ -92,7 +92,7 @@ def invoke(capsys: pytest.CaptureFixture[str]) -> Invoke:
     def run(*arguments: object) -> tuple[int, str, str]:
         capsys.readouterr()
         with pytest.raises(SystemExit) as stop:
-            cli.main([str(argument) for argument in arguments])
+            main([str(argument) for argument in arguments])
         told = capsys.readouterr()
         return int(stop.value.code or 0), told.out, told.err
 

@@ -9,7 +9,7 @@ from cloudbuster.catalogs.item_hrefs import mended_item, mirrored_item
 from cloudbuster.catalogs.named import catalog_statuses
 from cloudbuster.catalogs.schema import parse_scene
 from cloudbuster.catalogs.stac_api import StacApiCatalog
-from cloudbuster.cli import cli
+from cloudbuster.cli.main import cli
 from cloudbuster.core.asset_mirror import mirrored_href, parse_mirror
 from cloudbuster.core.scene import BandAsset
 from cloudbuster.errors import CatalogError, CredentialsError

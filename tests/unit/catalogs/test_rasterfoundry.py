@@ -3,7 +3,6 @@ import logging
 from datetime import date
 
 import pytest
-from click.testing import CliRunner
 from moto.server import ThreadedMotoServer
 from pydantic import SecretStr
 from shapely.geometry import shape
@@ -12,10 +11,10 @@ from cloudbuster.catalogs import open_catalog
 from cloudbuster.catalogs.rasterfoundry import RasterFoundryCatalog, read_refresh_token
 from cloudbuster.catalogs.schema import parse_scene
 from cloudbuster.catalogs.search import SceneSearch
-from cloudbuster.cli import cli
-from cloudbuster.errors import CatalogError, CredentialsError, TryAgainError
+from cloudbuster.errors import CatalogError, CredentialsError, ExitCode, TryAgainError
 from cloudbuster.models import QueryOptions
 from cloudbuster.query import query_scenes
+from tests.command_line import invoke, last_line
 from tests.rasterfoundry_server import (
     REFRESH_TOKEN,
     RasterFoundryServer,
@@ -219,23 +218,25 @@ def test_the_token_is_in_no_log_no_error_and_no_document(server, caplog):
 
 def run_query(tmp_path, *arguments):
     (tmp_path / "area.geojson").write_text(json.dumps(AREA))
-    known = ["query", "--geojson", str(tmp_path / "area.geojson"), "--mindate", "2022-01-01"]
-    return CliRunner().invoke(cli, [*known, "--maxdate", "2022-01-31", *arguments])
+    known = ["query", "--geojson", tmp_path / "area.geojson", "--mindate", "2022-01-01"]
+    return invoke(*known, "--maxdate", "2022-01-31", *arguments)
 
 
-def test_a_token_without_a_catalog_selects_rasterfoundry_and_warns(server, tmp_path):
+def test_a_token_without_a_catalog_selects_rasterfoundry_and_warns(server, tmp_path, capsys):
     del server
-    result = run_query(tmp_path, "--refresh-token", REFRESH_TOKEN)
-    assert result.exception is None
-    document = json.loads(result.stdout)
+    assert run_query(tmp_path, "--refresh-token", REFRESH_TOKEN) == 0
+    written = capsys.readouterr()
+    document = json.loads(written.out)
     assert document["cloudbuster"]["catalog"] == "rasterfoundry"
-    assert "could not be reached when this was built" in result.stderr
-    assert REFRESH_TOKEN not in result.output
+    assert "could not be reached when this was built" in written.err
+    assert REFRESH_TOKEN not in written.out + written.err
 
 
-def test_a_token_and_another_catalog_are_a_mistake(tmp_path):
-    result = run_query(tmp_path, "--refresh-token", REFRESH_TOKEN, "--catalog", "earth-search")
-    assert "is of rasterfoundry, not of earth-search" in str(result.exception)
+def test_a_token_and_another_catalog_are_a_malformed_command_line(tmp_path, capsys):
+    flags = ["--refresh-token", REFRESH_TOKEN, "--catalog", "earth-search"]
+    assert run_query(tmp_path, *flags) == ExitCode.USAGE
+    line = last_line(capsys.readouterr().err)
+    assert line.startswith("UsageError: --refresh-token is for rasterfoundry, not earth-search")
 
 
 def test_the_page_of_the_specification_parses(server, test_data):

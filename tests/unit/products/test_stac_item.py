@@ -20,7 +20,6 @@ from cloudbuster.models import GridDocument, MosaicRequest, Radiometry, SceneRec
 from cloudbuster.products.cog import CogBand, open_cog_writer
 from cloudbuster.products.stac_item import (
     EXTENSIONS,
-    MISSION,
     QUALITY_BANDS,
     MosaicDescription,
     MosaicScene,
@@ -189,8 +188,8 @@ def test_item_of_undated_scenes_spans_what_was_asked_for_else_the_mission() -> N
     assert asked["start_datetime"] == "2020-05-01T00:00:00Z"
     assert asked["end_datetime"] == "2020-10-01T23:59:59Z"
     unknown = mosaic_item(make_mosaic(scenes=UNDATED, request=None))
-    assert unknown.common_metadata.start_datetime == MISSION[0]
-    assert unknown.common_metadata.end_datetime == MISSION[1]
+    assert unknown.common_metadata.start_datetime == datetime(2015, 6, 23, tzinfo=UTC)
+    assert unknown.common_metadata.end_datetime == datetime(2100, 1, 1, 23, 59, 59, tzinfo=UTC)
 
 
 def test_item_is_derived_from_each_source_once() -> None:

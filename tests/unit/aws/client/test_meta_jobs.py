@@ -13,11 +13,11 @@ from botocore.exceptions import (
     ParamValidationError,
 )
 
-from cloudbuster import legacy
 from cloudbuster.aws.client import jobs
 from cloudbuster.aws.client import session as aws_client
 from cloudbuster.aws.client.session import service_error
 from cloudbuster.aws.stack.calls import call
+from cloudbuster.cli.main import meta_gather_py, meta_merge_py
 from cloudbuster.errors import AccessError, BadInputError, CredentialsError, ExitCode, TryAgainError
 from cloudbuster.merging import MergeTask
 from cloudbuster.models import GatherTask
@@ -334,8 +334,8 @@ def test_the_original_names_are_aliases(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for command, flag in (
-        (legacy.meta_gather, "--donor-mask-name"),
-        (legacy.meta_merge, "--merge"),
+        (meta_gather_py, "--donor-mask-name"),
+        (meta_merge_py, "--merge"),
     ):
         monkeypatch.setattr("sys.argv", ["alias", "--help"])
         with pytest.raises(SystemExit) as stop:

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from cloudbuster import cli_aws
 from cloudbuster.aws.client import submit
 from cloudbuster.aws.client.deployed import DEFAULT_STACK, START_FUNCTION
 from cloudbuster.aws.settings import SETTINGS_VARIABLE
+from cloudbuster.cli.main import cli
 from cloudbuster.errors import ExitCode
 from cloudbuster.storage import s3
 from tests.unit.aws.account import (
@@ -155,7 +155,7 @@ def test_a_stack_that_is_not_there_is_named(invoke: Invoke, request_file: Path) 
 
 
 def test_the_stack_is_called_as_the_configuration_calls_it() -> None:
-    (stack,) = (flag for flag in cli_aws.submit.params if flag.name == "stack")
+    (stack,) = (flag for flag in cli.commands["submit"].params if flag.name == "stack")
     assert stack.default == DEFAULT_STACK
 
 

@@ -1,17 +1,23 @@
 """The command line, called in this process."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from cloudbuster import cli
+from cloudbuster.cli.main import main
+
+
+def exit_code(call: Callable[[], object]) -> int:
+    """Exit code of a call that ends the process."""
+    with pytest.raises(SystemExit) as stop:
+        call()
+    return int(stop.value.code or 0)
 
 
 def invoke(*arguments: object) -> int:
     """Run a command and give its exit code."""
-    with pytest.raises(SystemExit) as stop:
-        cli.main([str(argument) for argument in arguments])
-    return int(stop.value.code or 0)
+    return exit_code(lambda: main([str(argument) for argument in arguments]))
 
 
 def last_line(text: str) -> str:

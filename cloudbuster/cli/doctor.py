@@ -1,0 +1,33 @@
+"""``cloudbuster doctor``."""
+
+import click
+
+from cloudbuster.cli.options import stack_option
+from cloudbuster.cli.parsing import Command
+from cloudbuster.cli.terminal import show
+
+
+@click.command(cls=Command, short_help="Check whether the deployed stack is sound.")
+@stack_option
+def doctor(*, stack: str) -> None:
+    """Check whether the deployed stack is as it should be, and exit with 5 if it is not.
+
+    Examples
+    --------
+    $ cloudbuster doctor --stack CloudBuster
+    """
+    from cloudbuster.aws.client.deployed import DeployedStack
+    from cloudbuster.aws.client.doctor import examine
+    from cloudbuster.errors import BadInputError
+
+    findings = examine(DeployedStack.find(stack))
+    show(
+        "\n".join(
+            f"[{'x' if finding.ok else ' '}] {finding.what}: {finding.detail}"
+            for finding in findings
+        )
+    )
+    wrong = [finding.what for finding in findings if not finding.ok]
+    if wrong:
+        msg = f"{len(wrong)} of {len(findings)} are not as they should be: {', '.join(wrong)}"
+        raise BadInputError(msg)

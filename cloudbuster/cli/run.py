@@ -1,0 +1,154 @@
+"""``cloudbuster run``."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from cloudbuster.cli.options import (
+    DetectorFlags,
+    ExpertLimitOption,
+    FilterFlags,
+    GatherFlags,
+    QueryFlags,
+    RequestOption,
+    composite_option,
+    detector_options,
+    filter_options,
+    gather_options,
+    given,
+    query_options,
+    workers_option,
+)
+from cloudbuster.cli.parsing import Command
+from cloudbuster.cli.progress import progress
+from cloudbuster.cli.terminal import show
+
+if TYPE_CHECKING:
+    from cloudbuster.models import MergeResult, MosaicRequest
+    from cloudbuster.zones import ZoneRun
+
+
+@click.command(cls=Command, short_help="Make a mosaic: all stages, resuming.")
+@click.argument("request_file", metavar="[REQUEST.json]", required=False)
+@click.option("--geojson", help="Area of interest; - reads stdin.")
+@click.option("--name", cls=RequestOption, help="Base of the file names.")
+@click.option("--output", cls=RequestOption, help="Folder of the run.  [default: ./NAME]")
+@click.option(
+    "--force/--no-force",
+    default=None,
+    cls=RequestOption,
+    help="Do again what an earlier run finished.",
+)
+@workers_option
+@click.option("--dryrun/--no-dryrun", default=False, help="Print the request, and do nothing.")
+@click.option("--json/--no-json", "as_json", default=False, help="Print the result as JSON.")
+@query_options
+@filter_options
+@gather_options
+@detector_options
+@composite_option
+@click.option(
+    "--min-success-fraction",
+    type=float,
+    cls=ExpertLimitOption,
+    help="Share of the selected scenes that must be gathered.",
+)
+def run(
+    *,
+    request_file: str | None,
+    geojson: str | None,
+    name: str | None,
+    output: str | None,
+    force: bool | None,
+    workers: int,
+    dryrun: bool,
+    as_json: bool,
+    query_flags: QueryFlags,
+    filter_flags: FilterFlags,
+    gather_flags: GatherFlags,
+    detector_flags: DetectorFlags,
+    composite: str | None,
+    min_success_fraction: float | None,
+) -> None:
+    r"""Make a mosaic of a request file, of options, or of both: an option overrides the file.
+
+    The same request again resumes. Prints where the products are.
+
+    Examples
+    --------
+    $ cloudbuster run request.json
+
+    $ cloudbuster run request.json --maxclouds 30 --bands B04 B03 B02 --output denver-30
+
+    $ cloudbuster run --geojson area.geojson --name denver-2020 \
+          --mindate 2020-05-01 --maxdate 2020-10-01 --maxclouds 60
+    """
+    if request_file is None and not (geojson and name):
+        msg = "Give a request file, or --geojson and --name"
+        raise click.UsageError(msg)
+    from cloudbuster.cli.inputs import json_text, request_aoi
+    from cloudbuster.request_files import load_request, make_request
+
+    changes = given(
+        {
+            "name": name,
+            "aoi": request_aoi(geojson) if geojson else None,
+            "query": query_flags.fields(),
+            "filter": filter_flags.fields(),
+            "gather": gather_flags.fields(detector_flags),
+            "merge": given({"composite": composite}),
+            "limits": given({"min_success_fraction": min_success_fraction}),
+            "output": output,
+            "force": force,
+        }
+    )
+    request = load_request(request_file, changes) if request_file else make_request(changes)
+    if dryrun:
+        show(json_text(request))
+    else:
+        _run(request, workers=workers, as_json=as_json)
+
+
+def _run(request: "MosaicRequest", *, workers: int, as_json: bool) -> None:
+    """Run a request, print what it made, and raise what it did not reach."""
+    from cloudbuster.cli.inputs import json_text
+    from cloudbuster.pipeline import not_covered_error
+    from cloudbuster.pipeline import run as run_request
+    from cloudbuster.zones import run_zones, wants_each_zone, worst_error
+
+    if wants_each_zone(request):
+        with progress() as on_event:
+            runs = run_zones(request, workers=workers, on_event=on_event)
+        if as_json:
+            show(json_text([part.document() for part in runs]))
+        else:
+            show("\n".join(_zone_text(part) for part in runs if part.result is not None))
+        error = worst_error(runs)
+    else:
+        with progress() as on_event:
+            result = run_request(request, workers=workers, on_event=on_event)
+        show(json_text(result) if as_json else _products_text(result.products))
+        error = not_covered_error(result.assessment)
+    if error is not None:
+        raise error
+
+
+def _zone_text(part: "ZoneRun") -> str:
+    """Write the name of a part and its products."""
+    products = "" if part.result is None else _products_text(part.result.products)
+    return f"{part.request.name}\n{products}"
+
+
+def _products_text(products: "MergeResult") -> str:
+    """Write one line for each product."""
+    return "\n".join(
+        f"{label:9} {path}"
+        for label, path in (
+            ("mosaic", products.cloudless),
+            ("backstop", products.cloudy),
+            ("quality", products.quality),
+            ("preview", products.preview),
+            ("report", products.report),
+            ("item", products.item),
+        )
+    )
