@@ -8,6 +8,7 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from cloudbuster import models
+from cloudbuster.areas import load_aoi
 from cloudbuster.catalogs import CATALOGS, DEFAULT_CATALOG
 from cloudbuster.catalogs.named import CatalogStatus, catalog_statuses
 from cloudbuster.core.aoi import feature_property
@@ -23,11 +24,10 @@ from cloudbuster.events import OnEvent
 from cloudbuster.filter import filter_scenes, not_covered_error
 from cloudbuster.gather import gather_scene, gather_scenes
 from cloudbuster.gathered.scene_files import find_scenes
-from cloudbuster.merge import merge_scenes
-from cloudbuster.merging import MergeTask, merge_task
+from cloudbuster.merge import MosaicRecipe, merge_scenes
+from cloudbuster.merging import merge_task
 from cloudbuster.models import (
     DetectorOptions,
-    Document,
     FilterOptions,
     GatherOptions,
     GatherTask,
@@ -35,6 +35,7 @@ from cloudbuster.models import (
     LimitOptions,
     MergeOptions,
     MergeResult,
+    MergeTask,
     MosaicRequest,
     QueryOptions,
 )
@@ -43,7 +44,6 @@ from cloudbuster.original.documents import original_response, original_selection
 from cloudbuster.pipeline import run as run_request
 from cloudbuster.query import query_scenes
 from cloudbuster.storage.documents import (
-    load_aoi,
     parse_candidates,
     parse_json,
     parse_selection,
@@ -137,13 +137,8 @@ def merge(flags: Flags, on_event: OnEvent) -> str | None:
         return orjson.dumps(
             [str(scene.path) for scene in scenes], option=orjson.OPT_INDENT_2
         ).decode()
-    result = merge_scenes(
-        flags["input_path"],
-        flags["output_path"],
-        name=flags["name"],
-        composite=flags["composite"],
-        on_event=on_event,
-    )
+    recipe = MosaicRecipe(flags["name"], flags["composite"])
+    result = merge_scenes(flags["input_path"], flags["output_path"], recipe, on_event=on_event)
     return result.to_json().decode().rstrip()
 
 
@@ -223,11 +218,7 @@ def _catalog_text(status: CatalogStatus) -> str:
 
 def schema(document: str) -> str:
     """``cloudbuster schema``: the JSON Schema of a document, by the name of its model."""
-    known = {
-        name: model
-        for name, model in vars(models).items()
-        if isinstance(model, type) and issubclass(model, Document) and model is not Document
-    }
+    known = models.DOCUMENTS
     if document not in known:
         msg = f"no document {document!r}; there is {', '.join(sorted(known))}"
         raise RequestError(msg)

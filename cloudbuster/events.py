@@ -1,4 +1,4 @@
-"""What a stage tells about its progress; only an adapter draws it."""
+"""Progress events of the stages; only the command line displays them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ class Event:
         ``query``, ``filter``, ``gather``, ``assess``, ``merge`` or ``sample``; ``zone`` before the
         stages of each part of a run by UTM zones.
     done, total : int
-        Steps finished and steps in all; ``total`` 0 means unknown.
+        Number of finished steps, and of all steps; a ``total`` of 0 means unknown.
     message : str
-        What was just finished, for a person.
+        What was just finished, in words.
     """
 
     stage: str
@@ -29,6 +29,6 @@ OnEvent = Callable[[Event], None]
 
 
 def emit(on_event: OnEvent | None, event: Event) -> None:
-    """Pass ``event`` on where somebody listens."""
+    """Call ``on_event`` with an event, unless it is None."""
     if on_event is not None:
         on_event(event)

@@ -1,20 +1,11 @@
-"""Gather: find one scene's clouds, remove them, put the scene on the mosaic's grid."""
+"""Gather: detect the clouds of a scene, remove them, and put the scene on the mosaic's grid."""
 
 import logging
-import multiprocessing
-import os
-import signal
-import threading
 import time
-from collections.abc import Generator, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from importlib.metadata import version
-from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +22,6 @@ from cloudbuster.core.masks import (
 from cloudbuster.detectors import make_detector
 from cloudbuster.errors import (
     CloudBusterError,
-    ExitCode,
     MissingExtraError,
     NothingUsableError,
     OutputError,
@@ -63,25 +53,26 @@ from cloudbuster.storage.documents import write_document
 from cloudbuster.storage.folders import output_folder
 from cloudbuster.storage.gdal_env import gdal_env
 from cloudbuster.storage.uri import output_error
+from cloudbuster.workers import run_tasks
 
 logger = logging.getLogger(__name__)
 
-# What no other scene would fare better with: the disk, the installation, the permission.
+# Errors that every scene would have: of the disk, the installation, the permission.
 HARD_ERRORS = (OutputError, MissingExtraError, UntrustedCodeError)
 
 
 @dataclass(frozen=True)
 class GatherReport:
-    """What came of a list of tasks.
+    """Result of a list of tasks.
 
     Attributes
     ----------
     records : tuple of SceneRecord
-        Of every raster that is there now, by index.
+        Records of all rasters that are there now, by index.
     failures : tuple of SceneFailure
         Scenes that could not be gathered.
     reused : tuple of str
-        Names of the rasters that an earlier run had finished.
+        File names of the rasters that an earlier run had finished.
     """
 
     records: tuple[SceneRecord, ...]
@@ -89,14 +80,14 @@ class GatherReport:
     reused: tuple[str, ...]
 
     def raise_for_failures(self, min_success_fraction: float) -> None:
-        """Raise where fewer than this share of the scenes was gathered.
+        """Raise an error if fewer than this share of the scenes was gathered.
 
         Raises
         ------
         TryAgainError
-            Where enough would have been, had not the disk or a remote service failed.
+            If enough scenes may be gathered when the disk or the remote service works again.
         NothingUsableError
-            Else.
+            Otherwise.
         """
         gathered = len({record.item_id for record in self.records})
         total = gathered + len(self.failures)
@@ -129,13 +120,13 @@ def gather_scene(task: GatherTask) -> tuple[SceneRecord, ...]:
     Raises
     ------
     NothingUsableError
-        Where the scene has no valid pixel on the mosaic's grid; nothing is written.
+        If the scene has no valid pixel on the mosaic's grid; nothing is written.
     RasterError, MaskError, DonorError, GridError, CatalogError
-        Where the scene's files or its mask cannot be used; nothing is written.
+        If the scene's files or its mask cannot be used; nothing is written.
     RadiometryError
-        Where its radiometry is in conflict and the task does not trust the pixels.
+        If its radiometry is in conflict and the task does not trust the pixels.
     OutputError, TryAgainError
-        Where the disk or a remote service failed.
+        If the disk or a remote service failed.
     """
     started = time.monotonic()
     scene = parse_scene(task.item, catalog=task.catalog)
@@ -145,7 +136,7 @@ def gather_scene(task: GatherTask) -> tuple[SceneRecord, ...]:
         extent = bounds_in(source.grid.bounds, source.grid.crs, grid.crs, near=grid.bounds)
         window = grid.window_of(extent).intersection(grid.window)
         if window.is_empty:
-            msg = f"{scene.id} lies outside of the mosaic; drop it"
+            msg = f"{scene.id} is outside of the mosaic; drop it"
             raise NothingUsableError(msg)
         refuse_conflict(scene.id, Radiometry.of(source.radiometry), task.on_radiometry_conflict)
         mask = _detect(task, source, grid.window_bounds(window), grid.crs)
@@ -178,13 +169,13 @@ def gather_scenes(
     Parameters
     ----------
     tasks : list of GatherTask
-        As `cloudbuster.tasks.plan_tasks` makes them.
+        Tasks of one selection.
     workers : int
-        Processes to use; 1 works in this one.
+        Number of processes; with 1 everything runs in this process.
     force : bool
-        Gather again what an earlier call with the same task finished.
+        Whether to gather again what an earlier call with the same task finished.
     on_event : callable, optional
-        Told of each scene.
+        Progress callback.
 
     Returns
     -------
@@ -193,43 +184,48 @@ def gather_scenes(
     Raises
     ------
     OutputError, MissingExtraError, UntrustedCodeError
-        Where no scene could fare better: the disk, the installation, the permission.
+        If no scene could be gathered: the disk, the installation or the permission fails.
     RadiometryError
-        Where a scene's radiometry is in conflict and its task says to stop.
+        If a scene's radiometry is in conflict and its task says to stop.
     TryAgainError
-        Where a worker was killed.
+        If a worker was killed.
     """
-    records: list[SceneRecord] = []
-    failures: list[SceneFailure] = []
-    reused: list[str] = []
-    todo: list[GatherTask] = []
     _stop_at_conflicts(tasks)
-    for task in tasks:
-        known, left = ([], task) if force else split_task(task)
-        records.extend(known)
-        reused.extend(record.raster for record in known)
-        if left is not None:
-            todo.append(left)
+    records, todo = ([], tasks) if force else _split_tasks(tasks)
+    reused = tuple(sorted(record.raster for record in records))
+    failures: list[SceneFailure] = []
     done = len(tasks) - len(todo)
     emit(on_event, Event("gather", done, len(tasks), f"{done} scenes were gathered before"))
-    # Closed at once whatever happens here: an interrupted caller must not leave workers behind.
-    with closing(_results(todo, workers)) as results:
+    # Closed whatever happens here, so that an interrupted caller does not leave workers behind.
+    with closing(run_tasks(_gather_or_fail, todo, workers=workers)) as results:
         for result in results:
             done += 1
             if isinstance(result, SceneFailure):
                 failures.append(result)
             else:
                 records.extend(result)
-            emit(on_event, Event("gather", done, len(tasks), _told(result)))
+            emit(on_event, Event("gather", done, len(tasks), _outcome(result)))
     return GatherReport(
         tuple(sorted(records, key=lambda record: (record.backstop, record.index))),
         tuple(sorted(failures, key=lambda failure: failure.index)),
-        tuple(sorted(reused)),
+        reused,
     )
 
 
-def _told(result: tuple[SceneRecord, ...] | SceneFailure) -> str:
-    """Say in words what came of a scene."""
+def _split_tasks(tasks: list[GatherTask]) -> tuple[list[SceneRecord], list[GatherTask]]:
+    """Return the records that earlier calls finished, and the tasks that are left."""
+    records: list[SceneRecord] = []
+    todo: list[GatherTask] = []
+    for task in tasks:
+        known, left = split_task(task)
+        records.extend(known)
+        if left is not None:
+            todo.append(left)
+    return records, todo
+
+
+def _outcome(result: tuple[SceneRecord, ...] | SceneFailure) -> str:
+    """Describe the result of a scene for its event; a failure is logged as well."""
     if isinstance(result, SceneFailure):
         extra = {"scene": result.item_id, "error": result.error}
         logger.warning("scene_failed", extra=extra)
@@ -238,7 +234,7 @@ def _told(result: tuple[SceneRecord, ...] | SceneFailure) -> str:
 
 
 def refuse_conflict(item_id: str, radiometry: Radiometry, policy: OnRadiometryConflict) -> None:
-    """Raise RadiometryError for a scene in conflict, unless the pixels are to be trusted."""
+    """Raise RadiometryError for a scene in conflict, unless the policy is to trust the pixels."""
     if policy == "trust-pixels" or not radiometry.conflict:
         return
     msg = (
@@ -249,86 +245,14 @@ def refuse_conflict(item_id: str, radiometry: Radiometry, policy: OnRadiometryCo
 
 
 def _stop_at_conflicts(tasks: list[GatherTask]) -> None:
-    """Raise RadiometryError before any work, where a conflict that is known is to end the run."""
+    """Raise RadiometryError before any work if a known conflict is to stop the run."""
     for task in tasks:
         if task.radiometry is not None and task.on_radiometry_conflict == "fail":
             refuse_conflict(str(task.item["id"]), task.radiometry, "fail")
 
 
-def _results(
-    tasks: list[GatherTask], workers: int
-) -> Generator[tuple[SceneRecord, ...] | SceneFailure, None, None]:
-    """Gather each task, in this process or in a pool; in the order in which they finish."""
-    if workers <= 1 or len(tasks) <= 1:
-        yield from map(_gather_softly, tasks)
-        return
-    # Spawned, not forked: GDAL and the models hold threads and locks that a fork would copy.
-    context = multiprocessing.get_context("spawn")
-    watched, leash = context.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(
-        min(workers, len(tasks)),
-        mp_context=context,
-        initializer=_start_worker,
-        initargs=(watched,),
-    )
-    with watched, leash:
-        finished = False
-        try:
-            with _interrupts_held():
-                futures = [pool.submit(_gather_in_worker, task) for task in tasks]
-            for future in as_completed(futures):
-                yield future.result()
-            finished = True
-        except BrokenProcessPool as error:
-            msg = "a worker was killed, most often for memory; try again with fewer --workers"
-            raise TryAgainError(msg) from error
-        finally:
-            if not finished:
-                leash.close()
-            pool.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Start workers that Ctrl-C in a terminal does not reach; this process stops them itself."""
-    # A new process inherits the mask; here the signal is delivered when the mask is set back.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _start_worker(watched: Connection) -> None:
-    """Let a worker stop when the process that started it says so, or is gone."""
-    threading.Thread(target=_follow, args=(watched,), daemon=True).start()
-
-
-def _follow(watched: Connection) -> None:
-    """Wait until the other end is closed (nothing is ever sent), then stop this process."""
-    with suppress(EOFError, OSError):
-        watched.recv_bytes()
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _stop_worker(_signal: int, _frame: object) -> NoReturn:
-    raise SystemExit(int(ExitCode.TERMINATED))
-
-
-def _gather_in_worker(task: GatherTask) -> tuple[SceneRecord, ...] | SceneFailure:
-    """Gather a scene; when told to stop, clean up and take no further one from the queue."""
-    signal.signal(signal.SIGTERM, _stop_worker)
-    try:
-        return _gather_softly(task)
-    except SystemExit:
-        os._exit(int(ExitCode.TERMINATED))
-    finally:
-        # Between two scenes there is nothing to clean up.
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _gather_softly(task: GatherTask) -> tuple[SceneRecord, ...] | SceneFailure:
-    """Gather a scene; what is wrong with it alone becomes a failure."""
+def _gather_or_fail(task: GatherTask) -> tuple[SceneRecord, ...] | SceneFailure:
+    """Gather a scene; return a failure for an error that concerns this scene alone."""
     try:
         return gather_scene(task)
     except HARD_ERRORS:
@@ -345,7 +269,7 @@ def _gather_softly(task: GatherTask) -> tuple[SceneRecord, ...] | SceneFailure:
 
 
 def _detect(task: GatherTask, source: RasterSceneSource, bounds: Bounds, crs: str) -> DetectedMask:
-    """Find cloud where the mosaic wants the scene, and as far around as growth reaches."""
+    """Detect cloud in the part of the scene that the mosaic needs, with a margin for growth."""
     margin_m = task.dilate_m + DISTANCE_LIMIT_M
     area = source.grid.window_of(bounds_in(bounds, crs, source.grid.crs))
     area = area.grown(int(np.ceil(margin_m / source.grid.x_size)) + KERNEL_MARGIN)
@@ -360,45 +284,40 @@ def _write_scene(
     window: GridWindow,
     folder: Path,
 ) -> tuple[SceneRecord, ...]:
-    """Stream the scene block by block into its rasters."""
+    """Write the rasters of a scene block by block, and return their records."""
     target = task.grid.grid().crop(window)
     class_map = ClassMap(
         mask.grid, pixel_classes(mask, task.dilate_m), distance_to(mask.cloud, mask.grid)
     )
     outputs = task_outputs(task)
+    keep_observed = task.backstop_index is not None
     counts = np.zeros(len(PixelClass), dtype=np.int64)
     with ExitStack() as stack:
-        writers = [
-            stack.enter_context(
-                open_scene_writer(
-                    folder / f"{output.stem}.tif",
-                    target,
-                    task.bands,
-                    index=output.index,
-                )
-            )
-            for output in outputs
-        ]
-        keep_observed = task.backstop_index is not None
+        writers = []
+        for output in outputs:
+            path = folder / f"{output.stem}.tif"
+            writer = open_scene_writer(path, target, task.bands, index=output.index)
+            writers.append((stack.enter_context(writer), output))
         for block in placed_blocks(
             source, class_map, target, task.bands, keep_observed=keep_observed
         ):
             counts += np.bincount(block.classes.ravel(), minlength=len(PixelClass))
-            for writer, output in zip(writers, outputs, strict=True):
+            for opened, output in writers:
                 pixels = block.observed if output.backstop else block.clear
                 if pixels is not None:
-                    writer.write(block.window, pixels, block.classes, block.distance_m)
+                    opened.write(block.window, pixels, block.classes, block.distance_m)
         if counts[PixelClass.UNOBSERVED] == counts.sum():
             msg = f"{source.scene.id} has no valid pixel on the mosaic; drop it"
             raise NothingUsableError(msg)
-        # Before the new rasters appear: a crash in between must not leave them with the records of
-        # the old ones, which a later call would take for finished.
+        # The old records are removed before the new rasters appear. After a crash in between, a
+        # later call would take the new rasters with the old records for finished.
         for output in outputs:
             _remove(folder / f"{output.stem}.json")
     return tuple(_record(task, source, mask, output, counts) for output in outputs)
 
 
 def _remove(path: Path) -> None:
+    """Remove a file if it is there; raise OutputError if that fails."""
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
@@ -412,7 +331,7 @@ def _record(
     output: TaskOutput,
     counts: npt.NDArray[np.int64],
 ) -> SceneRecord:
-    """Write down what is known of one raster."""
+    """Make the record of one raster."""
     scene = source.scene
     cells = task.grid.width * task.grid.height
     return SceneRecord(

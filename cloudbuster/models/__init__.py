@@ -1,8 +1,8 @@
-"""The contract: the request of a mosaic and the documents that the stages hand on.
+"""The contract: the request of a mosaic and the documents between the stages.
 
-One `MosaicRequest` is the file of ``cloudbuster run``, the input of the state machine, the request
-object in S3 and the published JSON Schema. Documents are frozen and refuse unknown fields. They are
-imported from here; the modules beneath follow the line of stages.
+A `MosaicRequest` is the file of ``cloudbuster run``, the input of the state machine, the request
+object in S3 and the published JSON Schema. Documents are frozen and refuse unknown fields. Import
+them from this package, not from its modules.
 """
 
 from cloudbuster.models.base import (
@@ -13,6 +13,7 @@ from cloudbuster.models.base import (
     MosaicName,
     OnRadiometryConflict,
 )
+from cloudbuster.models.merging import MergedPart, MergeTask, TaskScenes, WantedScenes
 from cloudbuster.models.request import (
     MAX_INLINE_AOI_BYTES,
     DetectorOptions,
@@ -48,6 +49,7 @@ from cloudbuster.models.selection import (
 )
 
 __all__ = [
+    "DOCUMENTS",
     "MAX_INLINE_AOI_BYTES",
     "MAX_SCENE_INDEX",
     "Assessment",
@@ -66,6 +68,8 @@ __all__ = [
     "LimitOptions",
     "MergeOptions",
     "MergeResult",
+    "MergeTask",
+    "MergedPart",
     "MosaicName",
     "MosaicRequest",
     "OnRadiometryConflict",
@@ -78,5 +82,14 @@ __all__ = [
     "Selection",
     "SelectionEntry",
     "SelectionInfo",
+    "TaskScenes",
+    "WantedScenes",
     "ZoneResult",
 ]
+
+DOCUMENTS: dict[str, type[Document]] = {
+    name: model
+    for name, model in vars().copy().items()
+    if isinstance(model, type) and issubclass(model, Document) and model is not Document
+}
+"""Every model of the contract by its name."""

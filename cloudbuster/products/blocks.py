@@ -14,8 +14,8 @@ from cloudbuster.core.arrays import BoolRaster, UInt16Raster
 from cloudbuster.core.composite import (
     COMPOSITES,
     BlockComposite,
+    CellState,
     ObservationCounter,
-    State,
     backstop_rank,
     class_rank,
     mosaic_state,
@@ -58,18 +58,18 @@ class Tally:
     """Counts cells while the blocks go by."""
 
     def __init__(self) -> None:
-        self._states = np.zeros(len(State), dtype=np.int64)
+        self._states = np.zeros(len(CellState), dtype=np.int64)
         self._given = np.zeros((2, np.iinfo(np.uint16).max + 1), dtype=np.int64)
 
     def add(self, pixels: Pixels) -> None:
         """Count one block: the states of its cells, and the scenes that give them."""
         index, state = pixels["cloudless"][-1], pixels["quality"][-1]
-        self._states += np.bincount(state.ravel(), minlength=len(State))
-        for backstop, wanted in ((False, State.CLEAR), (True, State.BACKSTOP)):
+        self._states += np.bincount(state.ravel(), minlength=len(CellState))
+        for backstop, wanted in ((False, CellState.CLEAR), (True, CellState.BACKSTOP)):
             given = np.bincount(index[state == wanted], minlength=self._given.shape[1])
             self._given[int(backstop)] += given
 
-    def share(self, *states: State) -> float:
+    def share(self, *states: CellState) -> float:
         """Share of all cells that are in one of ``states``."""
         return float(self._states[list(states)].sum() / self._states.sum())
 

@@ -12,7 +12,7 @@ from cloudbuster.core.arrays import Raster, UInt8Raster, UInt16Raster
 from cloudbuster.core.digital_numbers import NODATA, SATURATED
 from cloudbuster.core.grid import ALIGNMENT_TOLERANCE, Bounds, Grid
 from cloudbuster.core.masks import PixelClass
-from cloudbuster.core.regrid import Method, any_in_boxes
+from cloudbuster.core.regrid import Method, count_in_boxes
 
 # Points on each edge of a rectangle that is projected: its edges bend (S2Mosaic's lesson, kept in
 # the tests: four corners alone lose scenes at the corner of an area).
@@ -112,7 +112,7 @@ def place_classes(classes: UInt8Raster, grid: Grid, target: Grid, *, method: Met
     for code in (PixelClass.LOW_RANK, PixelClass.MASKED):
         marked = classes == code
         if marked.any():
-            codes[any_in_boxes(marked, rows, cols)] = code
+            codes[count_in_boxes(marked, rows, cols) > 0] = code
     observed = np.zeros((1, *target.shape), dtype=np.uint8)
     seen = (classes != PixelClass.UNOBSERVED).astype(np.uint8)
     # Whatever gives the reflectance a value must give the cell one here.

@@ -2,6 +2,7 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -21,11 +22,11 @@ from cloudbuster.errors import (
     RasterError,
     RequestError,
 )
-from cloudbuster.events import Event
+from cloudbuster.events import Event, OnEvent
 from cloudbuster.gathered.scene_files import find_scenes
 from cloudbuster.gathered.scene_raster import SceneRaster, scene_bands
 from cloudbuster.gathered.scene_writer import open_scene_writer
-from cloudbuster.merge import merge_scenes, product_paths
+from cloudbuster.merge import MosaicRecipe, merge_scenes, product_paths
 from cloudbuster.models import MergeResult
 from cloudbuster.products import blocks as mosaic_blocks
 from cloudbuster.products.cog import cog_problems
@@ -44,8 +45,9 @@ from tests.hand_made import (
 )
 
 
-def run(folder: Path, **options: object) -> MergeResult:
-    return merge_scenes(str(folder / "scenes"), str(folder), name="m", **options)  # type: ignore[arg-type]
+def run(folder: Path, *, on_event: OnEvent | None = None, **options: Any) -> MergeResult:
+    recipe = MosaicRecipe("m", **options)
+    return merge_scenes(str(folder / "scenes"), str(folder), recipe, on_event=on_event)
 
 
 def test_merge_takes_clear_then_low_rank_then_backstop_by_index(tmp_path: Path) -> None:
@@ -163,13 +165,13 @@ def test_merge_takes_only_the_files_of_its_name(tmp_path: Path) -> None:
 def test_merge_treats_the_name_as_text_not_as_a_pattern(tmp_path: Path) -> None:
     write_gathered(tmp_path / "scenes", THREE[0], name="axb")
     with pytest.raises(NothingUsableError, match="no scene"):
-        merge_scenes(str(tmp_path / "scenes"), str(tmp_path), name="a.b")
+        merge_scenes(str(tmp_path / "scenes"), str(tmp_path), MosaicRecipe("a.b"))
 
 
 @pytest.mark.parametrize("name", ["", "backstop-m", "mask-m", "../m", "a/b", "a b"])
 def test_merge_refuses_a_name_that_is_none(tmp_path: Path, name: str) -> None:
     with pytest.raises(RequestError, match="cannot name a mosaic"):
-        merge_scenes(str(tmp_path), str(tmp_path), name=name)
+        merge_scenes(str(tmp_path), str(tmp_path), MosaicRecipe(name))
 
 
 def test_merge_refuses_an_unknown_composite(tmp_path: Path) -> None:
@@ -180,7 +182,7 @@ def test_merge_refuses_an_unknown_composite(tmp_path: Path) -> None:
 @pytest.mark.parametrize("folder", ["", "missing"])
 def test_merge_without_a_scene_writes_nothing(tmp_path: Path, folder: str) -> None:
     with pytest.raises(NothingUsableError, match="gather some"):
-        merge_scenes(str(tmp_path / folder), str(tmp_path / "out"), name="m")
+        merge_scenes(str(tmp_path / folder), str(tmp_path / "out"), MosaicRecipe("m"))
     assert not (tmp_path / "out").exists()
 
 
@@ -431,7 +433,9 @@ def products(result: MergeResult) -> list[Path]:
 def test_merge_into_another_folder_gives_the_same_bytes(tmp_path: Path) -> None:
     write_three(tmp_path)
     here = products(run(tmp_path))
-    elsewhere = merge_scenes(str(tmp_path / "scenes"), str(tmp_path / "a" / "b c"), name="m")
+    elsewhere = merge_scenes(
+        str(tmp_path / "scenes"), str(tmp_path / "a" / "b c"), MosaicRecipe("m")
+    )
     for one, other in zip(here, products(elsewhere), strict=True):
         assert one.read_bytes() == other.read_bytes()
 
@@ -468,14 +472,14 @@ def test_merge_into_a_place_that_is_no_folder_is_an_output_error(tmp_path: Path)
     write_three(tmp_path)
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OutputError, match="choose a folder"):
-        merge_scenes(str(tmp_path / "scenes"), str(tmp_path / "file"), name="m")
+        merge_scenes(str(tmp_path / "scenes"), str(tmp_path / "file"), MosaicRecipe("m"))
 
 
 def test_merge_of_remote_folders_says_what_it_wants(tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match="give a local path"):
-        merge_scenes("https://host/scenes", str(tmp_path), name="m")
+        merge_scenes("https://host/scenes", str(tmp_path), MosaicRecipe("m"))
     with pytest.raises(BadInputError, match="give a folder or an s3:// prefix"):
-        merge_scenes(str(tmp_path), "https://host/products", name="m")
+        merge_scenes(str(tmp_path), "https://host/products", MosaicRecipe("m"))
 
 
 def test_merge_reads_reflectance_only_of_scenes_that_give_something(

@@ -17,7 +17,7 @@ from cloudbuster.errors import (
     TryAgainError,
 )
 from cloudbuster.events import Event
-from cloudbuster.merge import merge_part, merge_parts, merge_scenes, product_paths
+from cloudbuster.merge import MosaicRecipe, merge_part, merge_parts, merge_scenes, product_paths
 from cloudbuster.models import MergeResult
 from cloudbuster.products.parts import Part, part_windows
 from cloudbuster.storage import gdal_env, s3
@@ -54,18 +54,18 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def at_once(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> MergeResult:
-    return merge_scenes(str(scenes), str(tmp_path_factory.mktemp("whole")), name="m")
+    return merge_scenes(str(scenes), str(tmp_path_factory.mktemp("whole")), MosaicRecipe("m"))
 
 
 def merge_all_parts(scenes: str, parts: str) -> int:
     count = len(part_windows(WIDE, CELLS))
     for number in range(1, count + 1):
-        merge_part(scenes, parts, part=Part("m", number, CELLS))
+        merge_part(scenes, parts, MosaicRecipe("m"), number=number, cells=CELLS)
     return count
 
 
 def put_together(parts: str, scenes: str, output: str) -> MergeResult:
-    return merge_parts(parts, scenes, output, name="m", cells=CELLS)
+    return merge_parts(parts, scenes, output, MosaicRecipe("m"), cells=CELLS)
 
 
 def contents(output: str) -> dict[str, bytes]:
@@ -116,10 +116,10 @@ def test_parts_in_s3_fetch_only_the_scenes_that_meet_them(
     monkeypatch.setattr(s3, "download", noted)
     source, parts = "s3://store/scenes", "s3://store/parts"
     # The last part of a row meets no scene: the first one tells the bands.
-    merge_part(source, parts, part=Part("m", 3, CELLS))
+    merge_part(source, parts, MosaicRecipe("m"), number=3, cells=CELLS)
     assert [name for name in fetched if name.endswith(".tif")] == ["m-01.tif"]
     fetched.clear()
-    merge_part(source, parts, part=Part("m", 2, CELLS))
+    merge_part(source, parts, MosaicRecipe("m"), number=2, cells=CELLS)
     rasters = {name for name in fetched if name.endswith(".tif")}
     assert rasters == {"m-01.tif", "m-02.tif", "backstop-m-04.tif"}
     merge_all_parts(source, parts)
@@ -139,7 +139,9 @@ def test_a_place_that_fails_while_parts_are_merged_is_worth_another_try(
     s3.client.cache_clear()
     store.behave(outages=[503] * 40, outage_after=12)
     with pytest.raises(TryAgainError, match="try again"):
-        merge_part("s3://store/scenes", "s3://store/never", part=Part("m", 1, CELLS))
+        merge_part(
+            "s3://store/scenes", "s3://store/never", MosaicRecipe("m"), number=1, cells=CELLS
+        )
     store.behave(outages=[])
 
 
@@ -163,7 +165,7 @@ def test_a_part_that_was_stopped_half_way_is_no_part(scenes: Path, tmp_path: Pat
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        merge_part(str(scenes), parts, part=Part("m", 1, CELLS), on_event=interrupt)
+        merge_part(str(scenes), parts, MosaicRecipe("m"), number=1, cells=CELLS, on_event=interrupt)
     assert {path.name for path in Path(parts).iterdir()} == before - {"m-part-1.json"}
     with pytest.raises(RasterError, match=r"m-part-1\.json: missing; merge this part again"):
         put_together(parts, str(scenes), str(tmp_path / "out"))
@@ -173,7 +175,7 @@ def test_parts_of_another_size_or_swapped_are_refused(scenes: Path, tmp_path: Pa
     parts, out = tmp_path / "parts", str(tmp_path / "out")
     merge_all_parts(str(scenes), str(parts))
     with pytest.raises(RasterError, match="is of parts of 1024 cells, not 2048"):
-        merge_parts(str(parts), str(scenes), out, name="m", cells=2048)
+        merge_parts(str(parts), str(scenes), out, MosaicRecipe("m"), cells=2048)
     shutil.copy(parts / "m-part-1-quality.tif", parts / "m-part-2-quality.tif")
     with pytest.raises(RasterError, match=r"m-part-2-quality\.tif is no raster of this part"):
         put_together(str(parts), str(scenes), out)
@@ -184,7 +186,7 @@ def test_scenes_that_cannot_be_one_mosaic_are_refused_in_parts_too(tmp_path: Pat
     write_gathered(folder, spec(1, [[3]]), grid=WIDE)
     write_gathered(folder, spec(2, [[3]]), grid=replace(WIDE, width=2601))
     with pytest.raises(GridError, match="another grid"):
-        merge_part(str(folder), parts, part=Part("m", 1, CELLS))
+        merge_part(str(folder), parts, MosaicRecipe("m"), number=1, cells=CELLS)
     write_gathered(folder, spec(2, [[3]]), grid=WIDE, record=False)
     (folder / "m-02.json").unlink()
     with pytest.raises(RasterError, match=r"m-02\.tif has no document beside it"):
@@ -206,7 +208,7 @@ def test_a_part_that_is_missing_or_torn_is_named(scenes: Path, tmp_path: Path) -
 @pytest.mark.parametrize("number", [0, 7])
 def test_a_part_that_does_not_exist_is_refused(scenes: Path, tmp_path: Path, number: int) -> None:
     with pytest.raises(RequestError, match=f"part {number}; a mosaic of .* has 6 parts"):
-        merge_part(str(scenes), str(tmp_path), part=Part("m", number, CELLS))
+        merge_part(str(scenes), str(tmp_path), MosaicRecipe("m"), number=number, cells=CELLS)
 
 
 def test_parts_hold_whole_blocks() -> None:
@@ -216,4 +218,4 @@ def test_parts_hold_whole_blocks() -> None:
 
 def test_parts_of_a_mosaic_without_scenes_say_so(tmp_path: Path) -> None:
     with pytest.raises(NothingUsableError, match="holds no scene"):
-        merge_part(str(tmp_path), str(tmp_path), part=Part("m", 1, CELLS))
+        merge_part(str(tmp_path), str(tmp_path), MosaicRecipe("m"), number=1, cells=CELLS)

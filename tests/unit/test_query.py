@@ -133,7 +133,7 @@ def test_query_scenes_drops_what_is_no_scene_with_the_reason(query):
     assert ids(candidates) == ["S2A_33TWL_20200510_0_L2A"]
     told = reasons(candidates)
     assert "is not of Sentinel-2 (landsat-8, landsat, landsat-c2)" in told["LC08_L2A"]
-    assert told["S2A_33TWL_20200510_empty_L2A"] == "lists no reflectance band"
+    assert told["S2A_33TWL_20200510_empty_L2A"] == "has no reflectance band"
     assert told["items.json"].startswith("feature 4 of ")
 
 
@@ -223,7 +223,7 @@ def test_query_scenes_counts_what_was_looked_at_and_what_removed_it(query):
         "1 outside of the dates",
         "1 outside of the cloud cover",
         "1 of another product level",
-        "1 unusable (the first: S2A_33TWL_20200510_0_L2A: lists no reflectance band)",
+        "1 unusable (the first: S2A_33TWL_20200510_0_L2A: has no reflectance band)",
         "widen the dates or the cloud cover",
     ):
         assert part in text

@@ -13,7 +13,6 @@ from cloudbuster.core.coverage import (
     CoverRules,
     Pick,
     pick_original,
-    polygonal,
     surface,
     uncovered_by_layer,
 )
@@ -279,26 +278,6 @@ def test_surface_keeps_the_digits_of_a_small_polygon():
     half = box(10, 45, 10.0001, 45.00005)
 
     assert surface(half) / surface(small) == pytest.approx(0.5, rel=1e-5)
-
-
-def test_polygonal_mends_a_bow_tie_and_keeps_a_valid_polygon_as_it_is():
-    bow_tie = shapely.Polygon([(0, 0), (2, 2), (2, 0), (0, 2)])
-
-    assert polygonal(bow_tie).area == pytest.approx(2)
-    assert polygonal(bow_tie).is_valid
-    assert polygonal(AOI).equals_exact(AOI, 0)
-
-
-def test_polygonal_leaves_out_points_lines_and_heights():
-    mixed = shapely.GeometryCollection(
-        [shapely.Point(0, 0), shapely.LineString([(0, 0), (1, 1)]), WEST]
-    )
-
-    assert polygonal(mixed).equals(WEST)
-    assert polygonal(shapely.LineString([(0, 0), (1, 1)])).is_empty
-    assert not polygonal(shapely.force_3d(AOI, 7.0)).has_z
-    spike = polygonal(shapely.Polygon([(0, 0), (1, 0), (1, 1), (1, 3), (1, 1), (0, 1)]))
-    assert spike.equals(box(0, 0, 1, 1))
 
 
 def test_a_cover_of_nothing_is_a_mistake():

@@ -55,7 +55,7 @@ def test_strict_masks_dark_land_too():
 
 
 def test_a_preset_that_does_not_go_by_classes_is_refused():
-    with pytest.raises(ValueError, match="original does not go by classes"):
+    with pytest.raises(ValueError, match="original does not use classes"):
         classes_to_mask(ALL_CLASSES, "original")
 
 

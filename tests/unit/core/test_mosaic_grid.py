@@ -178,7 +178,7 @@ def test_bounds_of_a_geographic_crs_are_longitude_then_latitude():
 
 
 def test_an_area_outside_of_a_projection_is_refused():
-    with pytest.raises(ValueError, match="no place in EPSG:3857"):
+    with pytest.raises(ValueError, match="outside of EPSG:3857"):
         projected_bounds(box(0, -95, 1, -91), "EPSG:3857")
 
 
