@@ -188,8 +188,7 @@ def valid_pixels(bands: UInt16Raster) -> BoolRaster:
     ndarray of bool, shape (y, x)
         False where any band is 0 (nodata) or 65535 (saturated).
     """
-    valid: BoolRaster = has_value(bands).all(axis=0)
-    return valid
+    return np.asarray(has_value(bands).all(axis=0))
 
 
 def repair_isolated_zeros(

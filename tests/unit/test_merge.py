@@ -29,8 +29,8 @@ from cloudbuster.gathered.scene_writer import open_scene_writer
 from cloudbuster.merge import MosaicRecipe, merge_scenes, product_paths
 from cloudbuster.models import MergeResult
 from cloudbuster.products import blocks as mosaic_blocks
-from cloudbuster.products.cog import cog_problems
 from cloudbuster.storage.tiled_raster import raster_profile
+from tests.cogs import cog_errors
 from tests.hand_made import (
     BANDS,
     GRID,
@@ -76,7 +76,7 @@ def test_merge_writes_the_cloudy_product_without_any_backstop(tmp_path: Path) ->
     write_gathered(tmp_path / "scenes", THREE[0])
     result = run(tmp_path)
     assert not read(result.cloudy).any()
-    assert cog_problems(Path(result.cloudy)) == []
+    assert cog_errors(Path(result.cloudy)) == []
 
 
 def test_merge_counts_looks_by_acquisition(tmp_path: Path) -> None:
@@ -339,7 +339,7 @@ def test_merge_crosses_block_edges(tmp_path: Path) -> None:
     expected[:520] = np.where(top == 3, 1, expected[:520])
     np.testing.assert_array_equal(read(result.cloudless)[-1], expected)
     for path in (result.cloudless, result.cloudy, result.quality):
-        assert cog_problems(Path(path)) == []
+        assert cog_errors(Path(path)) == []
     with rasterio.open(result.quality) as dataset:
         assert dataset.overviews(4) == [2, 4]
         assert dataset.nodata is None
