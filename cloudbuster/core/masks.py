@@ -18,7 +18,8 @@ from cloudbuster.core.regrid import sample_nearest
 ISOLATED_ZERO_PIXELS = 16
 # sen2cor's cloud probability above which the original masked a pixel, percent.
 CLD_THRESHOLD_PERCENT = 40
-# Distance to a cloud from which on composites do not distinguish, metres (FORCE: parameter DREQ).
+# Greatest distance to a cloud that is recorded, metres. The cloud weights of the composites FORCE
+# (parameter DREQ) and WASP are flat beyond it.
 DISTANCE_LIMIT_M = 3000
 # Block of the distance transform: with a halo of 3 km at 20 m it takes about 40 MB.
 DISTANCE_BLOCK_CELLS = 1024

@@ -27,8 +27,6 @@ from cloudbuster.storage.uri import is_remote
 CLASS_BAND = "pixel_class"
 CLOUD_DISTANCE_BAND = "cloud_distance_m"
 SCENE_INDEX_BAND = "scene_index"
-# Distances saturate here: FORCE's and WASP's cloud weights are flat from 3 km on.
-MAX_CLOUD_DISTANCE_M = 3000
 
 # Rasters open at once: far below the 1024 files that a process may usually hold.
 MAX_OPEN_SCENES = 128
