@@ -181,18 +181,23 @@ def stac_item(grid: Grid, number: int) -> dict[str, Any]:
         "collection": "sentinel-2-l2a",
         "geometry": {"type": "Polygon", "coordinates": [ring]},
         "bbox": [west, south, east, north],
-        "properties": {
-            "datetime": f"{acquired:%Y-%m-%dT%H:%M:%SZ}",
-            "platform": "sentinel-2a",
-            "grid:code": "MGRS-33TWL",
-            "proj:epsg": 32633,
-            "eo:cloud_cover": 100 * CLOUD_SHARE,
-            "s2:processing_baseline": "05.09",
-            "s2:datatake_id": f"GS2A_{acquired:%Y%m%dT%H%M%S}_041234_N05.09",
-            "earthsearch:boa_offset_applied": True,
-        },
+        "properties": _properties(acquired),
         "links": [],
         "assets": {key: {"href": f"{key}.tif", "roles": ["data"]} for key in keys},
+    }
+
+
+def _properties(acquired: datetime) -> dict[str, Any]:
+    """Return the properties of the item of a scene."""
+    return {
+        "datetime": f"{acquired:%Y-%m-%dT%H:%M:%SZ}",
+        "platform": "sentinel-2a",
+        "grid:code": "MGRS-33TWL",
+        "proj:epsg": 32633,
+        "eo:cloud_cover": 100 * CLOUD_SHARE,
+        "s2:processing_baseline": "05.09",
+        "s2:datatake_id": f"GS2A_{acquired:%Y%m%dT%H%M%S}_041234_N05.09",
+        "earthsearch:boa_offset_applied": True,
     }
 
 

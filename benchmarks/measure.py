@@ -44,14 +44,8 @@ def measure(case: str, cache: Path) -> Measurement:
 
     Parameters
     ----------
-    case : str
-        Name in `benchmarks.cases.CASES`.
-    cache : Path
-        Folder of input and output.
-
-    Returns
-    -------
-    Measurement
+    case, cache : str, Path
+        Name in `benchmarks.cases.CASES`; folder of input and output.
     """
     command = [sys.executable, "-m", "benchmarks.cases", case, str(cache)]
     started = time.monotonic()

@@ -37,6 +37,11 @@ def load_aoi(source: str | Geometry) -> Geometry:
     if not isinstance(uri, str):
         msg = f"aoi.uri: {uri!r} is no text; give the URI of a GeoJSON file"
         raise AoiError(msg)
+    return _load_file(uri)
+
+
+def _load_file(uri: str) -> Geometry:
+    """Read a JSON object from a file; raise AoiError."""
     try:
         document = parse_json(read_bytes(uri), source=uri)
     except BadInputError as error:

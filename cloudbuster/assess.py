@@ -95,8 +95,8 @@ def assess_scenes(
 def backstop_repairs(folder: Path | str, records: tuple[SceneRecord, ...]) -> tuple[str, ...]:
     """Find scenes whose unmasked pixels fill cells that no clear pixel and no backstop fills.
 
-    Footprints of catalogs are larger than the data, and a backstop scene may have failed. Without
-    repair, a cell that a gathered scene observed under cloud would stay a hole.
+    Footprints of catalogs are larger than the data, and a backstop scene may have failed: then a
+    cell that a gathered scene observed under cloud would stay a hole.
 
     Parameters
     ----------
@@ -106,21 +106,20 @@ def backstop_repairs(folder: Path | str, records: tuple[SceneRecord, ...]) -> tu
     Returns
     -------
     tuple of str
-        Item ids in order of their index. Each fills a cell that the ones before do not fill.
+        Item ids in order of their index. Each fills a cell that those before it do not fill.
     """
     if not records:
         return ()
-    grid = records[0].grid.grid()
+    grid, needed = records[0].grid.grid(), set[str]()
     backstops = {record.item_id for record in records if record.backstop}
-    needed: dict[str, None] = {}
     with gdal_env(), OpenScenes(_rasters(folder, records), grid) as scenes:
         for window in grid.blocks(BLOCK_CELLS):
             seen = _seen(records, scenes, window)
             hole = ~_filled(seen)
             for record, (_, classes) in zip(records, seen, strict=True):
                 sees = hole & (classes != PixelClass.UNOBSERVED)
-                if not record.backstop and record.item_id not in backstops and sees.any():
-                    needed[record.item_id] = None
+                if record.item_id not in backstops and sees.any():
+                    needed.add(record.item_id)
                     hole &= ~sees
     return tuple(record.item_id for record in records if record.item_id in needed)
 
@@ -166,9 +165,7 @@ def _filled(seen: list[tuple[bool, UInt8Raster]]) -> BoolRaster:
 
 
 def _count(
-    seen: list[tuple[bool, UInt8Raster]],
-    within: BoolRaster,
-    coverage_count: int,
+    seen: list[tuple[bool, UInt8Raster]], within: BoolRaster, coverage_count: int
 ) -> npt.NDArray[np.int64]:
     """Count the cells of the area in one block.
 
@@ -178,10 +175,8 @@ def _count(
         All cells; cells clear at least 1, 2, ... ``coverage_count`` times; never observed; observed
         but never clear; filled by the backstop; holes.
     """
-    shape_ = within.shape
-    clear = np.zeros(shape_, dtype=np.int32)
-    observed = np.zeros(shape_, dtype=bool)
-    filled = np.zeros(shape_, dtype=bool)
+    clear = np.zeros(within.shape, dtype=np.int32)
+    observed, filled = np.zeros(within.shape, dtype=bool), np.zeros(within.shape, dtype=bool)
     for backstop, classes in seen:
         observed |= classes != PixelClass.UNOBSERVED
         if backstop:
@@ -190,7 +185,7 @@ def _count(
             clear += classes >= PixelClass.LOW_RANK
     never_clear = clear == 0
     counted = [
-        np.ones(shape_, dtype=bool),
+        within,
         *(clear >= times for times in range(1, coverage_count + 1)),
         ~observed,
         observed & never_clear,
@@ -212,37 +207,46 @@ def _assessment(
     share = tally / max(1, tally[0])
     layers, rest = share[1 : options.coverage_count + 1], share[options.coverage_count + 1 :]
     never_observed, never_clear, backstop, holes = (float(value) for value in rest)
-    info = selection.cloudbuster
-    reasons = []
-    if not info.covered:
-        reasons.append(
-            f"the selected footprints leave {info.uncovered:.4f} of the area uncovered over "
-            f"{options.coverage_count} layers, {options.max_uncovered:g} is allowed"
-        )
+    reasons = _plan_reasons(selection, options)
     if holes > options.max_uncovered:
-        reasons.append(
-            f"{holes:.4f} of the area ({holes * area_km2:.2f} km²) has no value: "
-            f"{never_observed:.4f} was never observed"
-        )
-    reasons.extend(
-        f"scene {failure.item_id} failed: {failure.error}: {failure.message}"
-        for failure in failures
-    )
+        size = f"{holes:.4f} of the area ({holes * area_km2:.2f} km²)"
+        reasons.append(f"{size} has no value: {never_observed:.4f} was never observed")
     return Assessment(
         area_km2=area_km2,
-        coverage=tuple(
-            LayerCoverage(times=times, covered_fraction=float(value))
-            for times, value in enumerate(layers, start=1)
-        ),
+        coverage=_layers(layers),
         never_observed_fraction=never_observed,
         never_clear_fraction=never_clear,
         backstop_fraction=backstop,
         hole_fraction=holes,
-        scenes_selected=len(info.entries),
+        scenes_selected=len(selection.cloudbuster.entries),
         scenes_gathered=gathered,
         failures=failures,
-        covered=info.covered and holes <= options.max_uncovered,
-        reasons=tuple(reasons),
+        covered=selection.cloudbuster.covered and holes <= options.max_uncovered,
+        reasons=(*reasons, *map(_failure_reason, failures)),
+    )
+
+
+def _plan_reasons(selection: Selection, options: FilterOptions) -> list[str]:
+    """Return why the selection does not cover the area; empty if it does."""
+    info = selection.cloudbuster
+    if info.covered:
+        return []
+    return [
+        f"the selected footprints leave {info.uncovered:.4f} of the area uncovered over "
+        f"{options.coverage_count} layers, {options.max_uncovered:g} is allowed"
+    ]
+
+
+def _failure_reason(failure: SceneFailure) -> str:
+    """Return the reason of a scene that was not gathered."""
+    return f"scene {failure.item_id} failed: {failure.error}: {failure.message}"
+
+
+def _layers(shares: npt.NDArray[np.float64]) -> tuple[LayerCoverage, ...]:
+    """Return the coverage of each number of times, from 1."""
+    return tuple(
+        LayerCoverage(times=times, covered_fraction=float(share))
+        for times, share in enumerate(shares, start=1)
     )
 
 

@@ -122,10 +122,8 @@ def not_covered_error(selection: Selection, options: FilterOptions) -> NotCovere
 
     Parameters
     ----------
-    selection : Selection
-        Selection that is not covered.
-    options : FilterOptions
-        Options it was made with.
+    selection, options : Selection, FilterOptions
+        Selection that is not covered, and the options it was made with.
 
     Returns
     -------
@@ -134,20 +132,18 @@ def not_covered_error(selection: Selection, options: FilterOptions) -> NotCovere
     """
     info = selection.cloudbuster
     area_km2 = geodesic_area_m2(document_area(info.aoi)) / 1e6
-    layers = ", ".join(
+    layers = [
         f"fewer than {times} on {_amount(share, area_km2)}"
         for times, share in enumerate(info.uncovered_by_layer, start=1)
         if share > 0
-    )
-    times = "once" if options.coverage_count == 1 else f"{options.coverage_count} times"
-    problems = [
-        f"{area_km2:.1f} km2 cannot be seen {times}: "
-        f"{_amount(info.uncovered, area_km2)} uncovered on average, "
-        f"{_percent(options.max_uncovered)} allowed"
     ]
+    times = "once" if options.coverage_count == 1 else f"{options.coverage_count} times"
+    average, allowed = _amount(info.uncovered, area_km2), _percent(options.max_uncovered)
+    message = f"{area_km2:.1f} km2 cannot be seen {times}: {average} uncovered on average, "
+    problems = [f"{message}{allowed} allowed"]
     if layers:
-        problems.append(f"clear scenes: {layers}")
-    if info.backstop_uncovered is not None and info.backstop_uncovered > 0:
+        problems.append(f"clear scenes: {', '.join(layers)}")
+    if info.backstop_uncovered:
         problems.append(f"no backstop on {_amount(info.backstop_uncovered, area_km2)}")
     return NotCoveredError(f"{'; '.join(problems)}: {_advice(info, options)}")
 
@@ -271,26 +267,24 @@ def _describe(
     by_layer = uncovered_by_layer(aoi, clear, options.coverage_count)
     uncovered = math.fsum(by_layer) / len(by_layer)
     backstop_uncovered = uncovered_by_layer(aoi, below, 1)[0] if options.backstop else None
-    entries = tuple(
-        SelectionEntry(
-            item_id=str(items[pick.index].get("id")),
-            backstop=pick.backstop,
-            reused=pick.reused,
-            weight=pick.gain,
-        )
-        for pick in picks
-    )
     return SelectionInfo(
         aoi=candidates.cloudbuster.aoi,
         kind=candidates.cloudbuster.kind,
         catalog=candidates.cloudbuster.catalog,
         strategy=options.strategy,
-        entries=entries,
+        entries=tuple(_entry(items[pick.index], pick) for pick in picks),
         uncovered_by_layer=by_layer,
         uncovered=uncovered,
         backstop_uncovered=backstop_uncovered,
         covered=max(uncovered, backstop_uncovered or 0.0) <= options.max_uncovered,
         dropped=tuple(dropped),
+    )
+
+
+def _entry(item: Item, pick: Pick) -> SelectionEntry:
+    """Make the entry of a pick."""
+    return SelectionEntry(
+        item_id=str(item.get("id")), backstop=pick.backstop, reused=pick.reused, weight=pick.gain
     )
 
 

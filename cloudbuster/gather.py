@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -46,7 +47,7 @@ from cloudbuster.models import (
     SceneRecord,
 )
 from cloudbuster.source.donor_mask import write_donor_mask
-from cloudbuster.source.placing import KERNEL_MARGIN, ClassMap, placed_blocks
+from cloudbuster.source.placing import KERNEL_MARGIN, ClassMap, PlacedBlock, placed_blocks
 from cloudbuster.source.scene_source import RasterSceneSource
 from cloudbuster.source.warp import bounds_in
 from cloudbuster.storage.documents import write_document
@@ -56,6 +57,9 @@ from cloudbuster.storage.uri import output_error
 from cloudbuster.workers import run_tasks
 
 logger = logging.getLogger(__name__)
+
+Counts = npt.NDArray[np.int64]
+"""Number of cells of each `PixelClass`."""
 
 # Errors that every scene would have: of the disk, the installation, the permission.
 HARD_ERRORS = (OutputError, MissingExtraError, UntrustedCodeError)
@@ -285,22 +289,15 @@ def _write_scene(
     folder: Path,
 ) -> tuple[SceneRecord, ...]:
     """Write the rasters of a scene block by block, and return their records."""
-    target = task.grid.grid().crop(window)
-    class_map = ClassMap(
-        mask.grid, pixel_classes(mask, task.dilate_m), distance_to(mask.cloud, mask.grid)
-    )
     outputs = task_outputs(task)
-    keep_observed = task.backstop_index is not None
     counts = np.zeros(len(PixelClass), dtype=np.int64)
     with ExitStack() as stack:
         writers = []
         for output in outputs:
-            path = folder / f"{output.stem}.tif"
+            path, target = folder / f"{output.stem}.tif", task.grid.grid().crop(window)
             writer = open_scene_writer(path, target, task.bands, index=output.index)
             writers.append((stack.enter_context(writer), output))
-        for block in placed_blocks(
-            source, class_map, target, task.bands, keep_observed=keep_observed
-        ):
+        for block in _blocks(task, source, mask, window):
             counts += np.bincount(block.classes.ravel(), minlength=len(PixelClass))
             for opened, output in writers:
                 pixels = block.observed if output.backstop else block.clear
@@ -313,7 +310,17 @@ def _write_scene(
         # later call would take the new rasters with the old records for finished.
         for output in outputs:
             _remove(folder / f"{output.stem}.json")
-    return tuple(_record(task, source, mask, output, counts) for output in outputs)
+    return tuple(_record(task, source, output, mask.detector, counts) for output in outputs)
+
+
+def _blocks(
+    task: GatherTask, source: RasterSceneSource, mask: DetectedMask, window: GridWindow
+) -> Iterator[PlacedBlock]:
+    """Yield the blocks of a scene on the mosaic's grid, with classes and distances to cloud."""
+    classes = pixel_classes(mask, task.dilate_m)
+    class_map = ClassMap(mask.grid, classes, distance_to(mask.cloud, mask.grid))
+    target, keep_observed = task.grid.grid().crop(window), task.backstop_index is not None
+    return placed_blocks(source, class_map, target, task.bands, keep_observed=keep_observed)
 
 
 def _remove(path: Path) -> None:
@@ -325,11 +332,7 @@ def _remove(path: Path) -> None:
 
 
 def _record(
-    task: GatherTask,
-    source: RasterSceneSource,
-    mask: DetectedMask,
-    output: TaskOutput,
-    counts: npt.NDArray[np.int64],
+    task: GatherTask, source: RasterSceneSource, output: TaskOutput, detector: str, counts: Counts
 ) -> SceneRecord:
     """Make the record of one raster."""
     scene = source.scene
@@ -346,7 +349,7 @@ def _record(
         mgrs_tile=scene.mgrs_tile,
         baseline=scene.baseline,
         cloud_cover=scene.cloud_cover,
-        detector=mask.detector,
+        detector=detector,
         radiometry=Radiometry.of(source.radiometry),
         bands=task.bands,
         grid=task.grid,

@@ -116,8 +116,7 @@ def merge_task(task: MergeTask, *, on_event: OnEvent | None = None) -> MergeResu
     Parameters
     ----------
     task : MergeTask
-        Everything that decides the result. Without a request the scenes of ``task.name`` are
-        merged.
+        Task to run.
     on_event : callable, optional
         Progress callback.
 
@@ -131,16 +130,15 @@ def merge_task(task: MergeTask, *, on_event: OnEvent | None = None) -> MergeResu
     CloudBusterError
         As `cloudbuster.merge.merge_scenes` and `cloudbuster.assess.assess_scenes`.
     """
+    result: MergeResult | None
     if task.name is not None:
         recipe = MosaicRecipe(task.name)
         result = merge_scenes(task.scenes, task.output, recipe, on_event=on_event)
     else:
         request = read_document(_given(task.request), MosaicRequest)
-        made = STEPS[task.step](task, request, on_event)
-        if made is None:
-            return None
-        result = made
-    write_document(task.result, result)
+        result = STEPS[task.step](task, request, on_event)
+    if result is not None:
+        write_document(task.result, result)
     return result
 
 

@@ -53,25 +53,20 @@ def run(request: MosaicRequest, *, workers: int = 1, on_event: OnEvent | None = 
     ----------
     request : MosaicRequest
         Relative paths in it are relative to the working directory.
-    workers : int
-        Number of processes that gather scenes.
-    on_event : callable, optional
-        Progress callback.
+    workers, on_event : int, callable
+        Number of processes that gather scenes, and progress callback.
 
     Returns
     -------
     RunResult
-        If the area could not be covered, ``assessment.covered`` is False and says why; the mosaic
-        is made all the same.
+        The mosaic is made also if the area is not covered; ``assessment.reasons`` says why.
 
     Raises
     ------
     OutputError
         If the output cannot be written, or holds another request's run and ``force`` is off.
-    NothingUsableError
-        If there is no candidate, or fewer scenes than ``min_success_fraction`` were gathered.
     TryAgainError
-        If another run uses the folder, or the disk or a remote service failed.
+        If another run uses the folder.
     CloudBusterError
         As any stage; ``status.json`` names the stage.
     """

@@ -51,12 +51,10 @@ def plan_tasks(
 
     Parameters
     ----------
-    selection : Selection
-        Scenes to gather.
+    selection, options : Selection, GatherOptions
+        Scenes to gather, and how.
     name, output : str
         Base of the file names, and folder or prefix of the scenes.
-    options : GatherOptions
-        Bands, detector and grid.
     known : mapping of str to Radiometry, optional
         Earlier decisions about the scenes' offsets, by item id; they are not made again.
     stamps : mapping of str to tuple of str, optional
@@ -191,12 +189,8 @@ def selection_grid(
 
     Parameters
     ----------
-    aoi : shapely geometry
-        Longitude (unwrapped) and latitude.
-    scenes : list of Scene
-        Selected scenes.
-    bands : tuple of str
-        Bands of the mosaic.
+    aoi, scenes, bands : shapely geometry, list of Scene, tuple of str
+        Area (longitudes unwrapped), selected scenes, and bands of the mosaic.
     options : GatherOptions
         ``crs``, ``gsd_m`` and ``bounds_clip`` are used.
 

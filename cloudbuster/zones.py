@@ -155,17 +155,19 @@ def run_zones(
     runs = []
     for number, part in enumerate(requests, start=1):
         emit(on_event, Event("zone", number, len(requests), f"{part.name} ({part.gather.crs})"))
-        result: RunResult | None = None
-        failure: CloudBusterError | None = None
-        try:
-            result = run(part, workers=workers, on_event=on_event)
-        except CloudBusterError as error:
-            logger.warning("zone_failed", extra={"part": part.name, "error": str(error)})
-            failure = error
-        if result is not None and not result.assessment.covered:
-            failure = NotCoveredError("; ".join(result.assessment.reasons))
-        runs.append(ZoneRun(part, result, failure))
+        runs.append(_run_part(part, workers, on_event))
     return tuple(runs)
+
+
+def _run_part(part: MosaicRequest, workers: int, on_event: OnEvent | None) -> ZoneRun:
+    """Run one part; an error becomes part of its result."""
+    try:
+        result = run(part, workers=workers, on_event=on_event)
+    except CloudBusterError as error:
+        logger.warning("zone_failed", extra={"part": part.name, "error": str(error)})
+        return ZoneRun(part, None, error)
+    reasons = "; ".join(result.assessment.reasons)
+    return ZoneRun(part, result, None if result.assessment.covered else NotCoveredError(reasons))
 
 
 def worst_error(runs: Sequence[ZoneRun]) -> CloudBusterError | None:

@@ -41,9 +41,8 @@ def unwrapped(geometry: BaseGeometry) -> BaseGeometry:
     Returns
     -------
     shapely Polygon or MultiPolygon
-        In the narrowest range that holds all parts, with its western end in [-180, 180). The same
-        object if it is unwrapped already. A ring that was invalid only because of its jump becomes
-        valid; nothing else is repaired.
+        In the narrowest range of longitudes, with its western end in [-180, 180). The same object
+        if it is unwrapped already. Only the jumps of a ring are repaired, nothing else.
 
     Raises
     ------
@@ -155,9 +154,8 @@ def unwrapped_polygon(polygon: Polygon) -> Polygon:
     shell, jumps = _without_jumps(shapely.get_coordinates(polygon.exterior))
     west, east = float(shell[:, 0].min()), float(shell[:, 0].max())
     limit = MAX_JUMPING_WIDTH_DEG if jumps else HALF_TURN_DEG
-    given_west, _, given_east, _ = polygon.bounds
     if east - west > limit or (jumps and east == west):
-        raise ValueError(too_wide(given_west, given_east))
+        raise ValueError(too_wide(polygon.bounds[0], polygon.bounds[2]))
     holes = []
     for interior in polygon.interiors:
         hole, _ = _without_jumps(shapely.get_coordinates(interior))
@@ -257,13 +255,19 @@ def _without_jumps(ring: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float6
     moved = ring.copy()
     moved[1:, 0] += TURN_DEG * np.cumsum(turns)
     if moved[-1, 0] != moved[0, 0]:
-        pole = "north" if ring[:, 1].mean() > 0 else "south"
-        west, east = float(ring[:, 0].min()), float(ring[:, 0].max())
-        # The other reading of such a ring is an edge of over 180 degrees, straight in degrees.
-        msg = (
-            f"it goes round the {pole} pole, or it is {east - west:g} degrees of longitude wide, "
-            f"from {west:g} to {east:g}: leave the pole out (Sentinel-2 does not see it), cut a "
-            "ring round it along a meridian, and split what is wider than 180"
-        )
-        raise ValueError(msg)
+        raise ValueError(_round_a_pole(ring))
     return moved, True
+
+
+def _round_a_pole(ring: npt.NDArray[np.float64]) -> str:
+    """Return the message of the error about a ring that does not close without its jumps.
+
+    Its jump may also be meant as an edge of over 180 degrees.
+    """
+    pole = "north" if ring[:, 1].mean() > 0 else "south"
+    west, east = float(ring[:, 0].min()), float(ring[:, 0].max())
+    return (
+        f"it goes round the {pole} pole, or it is {east - west:g} degrees of longitude wide, "
+        f"from {west:g} to {east:g}: leave the pole out (Sentinel-2 does not see it), cut a "
+        "ring round it along a meridian, and split what is wider than 180"
+    )

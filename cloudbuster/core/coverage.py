@@ -265,18 +265,24 @@ def uncovered_by_layer(
     tuple of float
         Shares of true area (see `surface`), 0 to 1, not descending; 0 if below ``LEAST_SHARE``.
     """
-    whole = surface(aoi)
-    # thin[l] is the part of the area under at most l footprints. Adding a footprint F leaves the
-    # part of thin[l] outside of F, and the part of thin[l - 1] inside of F.
     thin = [aoi] * layers
     for footprint in footprints:
-        for layer in range(layers - 1, -1, -1):
-            outside = polygonal(shapely.difference(thin[layer], footprint))
-            if layer == 0:
-                thin[layer] = outside
-                continue
-            inside = polygonal(shapely.intersection(thin[layer - 1], footprint))
-            thin[layer] = polygonal(shapely.union(outside, inside))
-    shares = np.array([surface(part) for part in thin]) / whole
+        _thin_out(thin, footprint)
+    shares = np.array([surface(part) for part in thin]) / surface(aoi)
     shares[shares < LEAST_SHARE] = 0.0
     return tuple(float(share) for share in np.maximum.accumulate(np.minimum(shares, 1.0)))
+
+
+def _thin_out(thin: list[BaseGeometry], footprint: BaseGeometry) -> None:
+    """Add a footprint to a cover, of which ``thin`` is modified.
+
+    ``thin[l]`` is the part of the area under at most l footprints. The footprint leaves the part of
+    ``thin[l]`` outside of it, and the part of ``thin[l - 1]`` inside of it.
+    """
+    for layer in range(len(thin) - 1, -1, -1):
+        outside = polygonal(shapely.difference(thin[layer], footprint))
+        if layer == 0:
+            thin[layer] = outside
+            continue
+        inside = polygonal(shapely.intersection(thin[layer - 1], footprint))
+        thin[layer] = polygonal(shapely.union(outside, inside))

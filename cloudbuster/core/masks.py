@@ -44,6 +44,14 @@ class PixelClass(IntEnum):
     """Clear."""
 
 
+class MaskLayers(NamedTuple):
+    """The three layers of a `DetectedMask`: ndarrays of bool of the same shape (y, x)."""
+
+    cloud: BoolRaster
+    defective: BoolRaster
+    low_rank: BoolRaster
+
+
 @dataclass(frozen=True, eq=False)
 class DetectedMask:
     """Result of a cloud detector, on a grid in the scene's own CRS, before growth.
@@ -68,13 +76,10 @@ class DetectedMask:
     low_rank: BoolRaster
     detector: str
 
-
-class MaskLayers(NamedTuple):
-    """The three layers of a `DetectedMask`: ndarrays of bool of the same shape (y, x)."""
-
-    cloud: BoolRaster
-    defective: BoolRaster
-    low_rank: BoolRaster
+    @property
+    def layers(self) -> MaskLayers:
+        """The three arrays."""
+        return MaskLayers(self.cloud, self.defective, self.low_rank)
 
 
 @dataclass(frozen=True)
@@ -352,21 +357,14 @@ def combine(first: DetectedMask, second: DetectedMask) -> DetectedMask:
     if first.grid.crs != second.grid.crs:
         msg = f"masks in {first.grid.crs} and {second.grid.crs} cannot be joined"
         raise ValueError(msg)
-    fine, coarse = first, second
-    if _cell_area(second.grid) < _cell_area(first.grid):
-        fine, coarse = second, first
-
-    def united(here: BoolRaster, there: BoolRaster) -> BoolRaster:
-        """Unite a layer of each mask on the fine grid."""
-        return here | sample_nearest(there, coarse.grid, fine.grid, fill=0)
-
-    return DetectedMask(
-        grid=fine.grid,
-        cloud=united(fine.cloud, coarse.cloud),
-        defective=united(fine.defective, coarse.defective),
-        low_rank=united(fine.low_rank, coarse.low_rank),
-        detector=f"{first.detector} + {second.detector}",
+    # The sort is stable, so that `first` stays first if the cells are equal.
+    fine, coarse = sorted((first, second), key=lambda mask: mask.grid.x_size * mask.grid.y_size)
+    cloud, defective, low_rank = (
+        here | sample_nearest(there, coarse.grid, fine.grid, fill=0)
+        for here, there in zip(fine.layers, coarse.layers, strict=True)
     )
+    detector = f"{first.detector} + {second.detector}"
+    return DetectedMask(fine.grid, cloud, defective, low_rank, detector)
 
 
 def pixel_classes(mask: DetectedMask, dilate_m: float) -> UInt8Raster:
@@ -390,11 +388,6 @@ def pixel_classes(mask: DetectedMask, dilate_m: float) -> UInt8Raster:
     codes[mask.defective] = PixelClass.MASKED
     codes[grow(mask.cloud, dilate_m, mask.grid)] = PixelClass.MASKED
     return codes
-
-
-def _cell_area(grid: Grid) -> float:
-    """Return the area of a cell, units of the CRS squared."""
-    return grid.x_size * grid.y_size
 
 
 def _check_shape(mask: BoolRaster, grid: Grid) -> None:

@@ -1,6 +1,7 @@
 """The grid of a mosaic: its coordinate reference system, cell size and extent."""
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -79,7 +80,12 @@ def utm_crs_of(aoi: BaseGeometry) -> str:
         If the area is wider than a zone, is in both hemispheres, or reaches beyond UTM.
     """
     whole = unwrapped(aoi)
-    west, south, east, north = whole.bounds
+    _check_one_zone(*whole.bounds)
+    return _utm_crs(_zone_of(whole.centroid), north=whole.bounds[3] > 0)
+
+
+def _check_one_zone(west: float, south: float, east: float, north: float) -> None:
+    """Raise ValueError if the bounds of an area, degrees, are too large for one UTM zone."""
     _check_latitudes(south, north)
     if east - west > UTM_ZONE_DEG:
         msg = (
@@ -93,7 +99,6 @@ def utm_crs_of(aoi: BaseGeometry) -> str:
             f"a UTM zone in one: {CRS_CHOICES}"
         )
         raise ValueError(msg)
-    return _utm_crs(_zone_of(whole.centroid), north=north > 0)
 
 
 def utm_parts(aoi: BaseGeometry) -> list[tuple[str, BaseGeometry]]:
@@ -119,29 +124,38 @@ def utm_parts(aoi: BaseGeometry) -> list[tuple[str, BaseGeometry]]:
     west, south, east, north = whole.bounds
     _check_latitudes(south, north)
     parts = []
-    # One strip more on each side, because the exceptions reach into the neighbouring strips. The
-    # zones repeat every 60 strips, where the area reaches beyond 180 degrees.
+    # One strip more on each side, because the exceptions reach into the neighbouring strips.
     for strip in range(math.floor(west / UTM_ZONE_DEG) - 1, math.floor(east / UTM_ZONE_DEG) + 2):
-        turn, column = divmod(strip + 30, 60)
-        zone = column + 1
-        shift = np.array([360.0 * turn, 0.0])
-        area = shapely.transform(_zone_area(zone), lambda points, shift=shift: points + shift)
-        inside = shapely.intersection(whole, area)
-        for is_north, low, high in ((True, 0.0, 90.0), (False, -90.0, 0.0)):
-            half = shapely.box(west - 1, low, east + 1, high)
-            part = polygonal(shapely.intersection(inside, half))
-            if geodesic_area_m2(part) >= LEAST_PART_M2:
-                parts.append((_utm_crs(zone, north=is_north), unwrapped(part)))
+        zone, area = _zone_area(strip)
+        for is_north, half in _halves(shapely.intersection(whole, area), west, east):
+            if geodesic_area_m2(half) >= LEAST_PART_M2:
+                parts.append((_utm_crs(zone, north=is_north), unwrapped(half)))
     return parts
 
 
-def _zone_area(zone: int) -> BaseGeometry:
-    """Return the area of a zone: its strip without all exceptions, plus its own exceptions."""
-    west = (zone - 31) * UTM_ZONE_DEG
-    strip = shapely.box(west, UTM_SOUTH_END_DEG, west + UTM_ZONE_DEG, UTM_NORTH_END_DEG)
+def _halves(area: BaseGeometry, west: float, east: float) -> Iterator[tuple[bool, BaseGeometry]]:
+    """Yield the northern and the southern part of an area, each with whether it is north.
+
+    The area is between the longitudes ``west`` and ``east``; its parts may be empty.
+    """
+    for is_north, low, high in ((True, 0.0, 90.0), (False, -90.0, 0.0)):
+        half = shapely.box(west - 1, low, east + 1, high)
+        yield is_north, polygonal(shapely.intersection(area, half))
+
+
+def _zone_area(strip: int) -> tuple[int, BaseGeometry]:
+    """Return the zone of a strip of 6 degrees, and the area of this zone there.
+
+    The area is the strip without all exceptions, plus the zone's own exceptions. Strips count from
+    the one east of Greenwich, 0; the zones repeat every 60 strips, beyond 180 degrees.
+    """
+    turn, column = divmod(strip + 30, 60)
+    zone, west = column + 1, (column - 30) * UTM_ZONE_DEG
+    plain = shapely.box(west, UTM_SOUTH_END_DEG, west + UTM_ZONE_DEG, UTM_NORTH_END_DEG)
     exceptions = shapely.union_all([_box_of(place) for place in UTM_EXCEPTIONS])
     own = [_box_of(place) for place, owner in UTM_EXCEPTIONS.items() if owner == zone]
-    return shapely.union_all([shapely.difference(strip, exceptions), *own])
+    area = shapely.union_all([shapely.difference(plain, exceptions), *own])
+    return zone, shapely.transform(area, lambda points: points + np.array([360.0 * turn, 0.0]))
 
 
 def _box_of(place: tuple[float, float, float, float]) -> BaseGeometry:
@@ -195,15 +209,8 @@ def resolve_crs(text: str, aoi: BaseGeometry) -> str:
     ValueError
         If the CRS does not exist or does not have two horizontal axes, or as `utm_crs_of`.
     """
-    choice = text.strip().lower()
-    if choice == "utm":
+    if text.strip().lower() == "utm":
         return utm_crs_of(aoi)
-    if choice == EACH_ZONE:
-        msg = (
-            f"{EACH_ZONE} makes one mosaic per zone, and this is one mosaic: take "
-            f"`cloudbuster run --crs {EACH_ZONE}`, or the code of one zone, for example EPSG:32633"
-        )
-        raise ValueError(msg)
     crs = _parsed_crs(text)
     # At PROJ's default confidence of 70 percent the CRS is equivalent; only its name may differ.
     authority = crs.to_authority()
@@ -212,6 +219,12 @@ def resolve_crs(text: str, aoi: BaseGeometry) -> str:
 
 def _parsed_crs(text: str) -> pyproj.CRS:
     """Parse a CRS; raise ValueError if it does not exist or does not have two horizontal axes."""
+    if text.strip().lower() == EACH_ZONE:
+        msg = (
+            f"{EACH_ZONE} makes one mosaic per zone, and this is one mosaic: take "
+            f"`cloudbuster run --crs {EACH_ZONE}`, or the code of one zone, for example EPSG:32633"
+        )
+        raise ValueError(msg)
     try:
         crs = pyproj.CRS.from_user_input(text)
     except CRSError as error:
@@ -230,18 +243,13 @@ def _parsed_crs(text: str) -> pyproj.CRS:
 def cell_size(crs: str, *, gsd_m: float, latitude: float) -> tuple[float, float]:
     """Return the size of a cell in the units of a CRS.
 
-    In a geographic CRS the rule of the original applies: a cell has ``gsd_m`` / 110 000 degrees of
-    latitude, and in longitude that divided by the cosine of the latitude, so that it is about
-    square.
+    In a geographic CRS a cell has, as in the original, ``gsd_m`` / 110 000 degrees of latitude, and
+    that divided by the cosine of the latitude in longitude, so that it is about square.
 
     Parameters
     ----------
-    crs : str
-        As returned by `resolve_crs`.
-    gsd_m : float
-        Metres, above 0.
-    latitude : float
-        Latitude of the area's centre, degrees; used in a geographic CRS only.
+    crs, gsd_m, latitude : str, float, float
+        As returned by `resolve_crs`; metres; and latitude of the area's centre, degrees.
 
     Returns
     -------
@@ -259,8 +267,13 @@ def cell_size(crs: str, *, gsd_m: float, latitude: float) -> tuple[float, float]
     axes = pyproj.CRS.from_user_input(crs)
     # Metres per unit of the axes of a projected CRS, radians per unit of a geographic one.
     factor = axes.axis_info[0].unit_conversion_factor
-    if not axes.is_geographic:
-        return gsd_m / factor, gsd_m / factor
+    return (
+        _size_in_degrees(gsd_m, latitude, factor) if axes.is_geographic else (gsd_m / factor,) * 2
+    )
+
+
+def _size_in_degrees(gsd_m: float, latitude: float, factor: float) -> tuple[float, float]:
+    """Return the size of a cell in a geographic CRS; ``factor`` is radians per unit of its axes."""
     if abs(latitude) >= 90:
         msg = f"cells in degrees have no width at latitude {latitude:g}: take a polar CRS by --crs"
         raise ValueError(msg)

@@ -106,10 +106,8 @@ def shift_against(
 
     Parameters
     ----------
-    reference : SceneThumbnail
-        Scene whose offset is decided.
-    scene : SceneThumbnail
-        Scene in doubt.
+    reference, scene : SceneThumbnail
+        Scene whose offset is decided, and scene in doubt.
     reference_offset_dn : int
         Offset to add to the valid DN of the reference, -1000 or 0.
 
@@ -129,20 +127,23 @@ def shift_against(
     if not common.any():
         return NO_COMPARISON
     level = np.stack([sample_nearest(band, reference.grid, scene.grid, fill=0) for band in known])
-    difference = (
-        seen[:, common].astype(np.int32) - level[:, common].astype(np.int32) - reference_offset_dn
-    )
-    return ShiftEstimate(
-        common_count=int(common.sum()),
-        level_count=_near(difference, 0),
-        shifted_count=_near(difference, -OFFSET_DN),
-        shift_dn=float(np.median(np.median(difference, axis=1))),
-    )
+    difference = seen[:, common].astype(np.int32) - level[:, common].astype(np.int32)
+    return _estimate(difference - reference_offset_dn)
 
 
 def _bands(thumbnail: SceneThumbnail, names: Sequence[str]) -> UInt16Raster:
     """Return the bands ``names`` of a thumbnail, in that order."""
     return thumbnail.dn[[thumbnail.names.index(name) for name in names]]
+
+
+def _estimate(difference: npt.NDArray[np.int32]) -> ShiftEstimate:
+    """Make an estimate of the differences of the common pixels, shape (band, pixel), DN."""
+    return ShiftEstimate(
+        common_count=difference.shape[1],
+        level_count=_near(difference, 0),
+        shifted_count=_near(difference, -OFFSET_DN),
+        shift_dn=float(np.median(np.median(difference, axis=1))),
+    )
 
 
 def _near(difference: npt.NDArray[np.int32], shift_dn: int) -> int:

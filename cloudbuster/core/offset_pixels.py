@@ -117,8 +117,7 @@ def pixel_evidence(bands: UInt16Raster, names: Sequence[str]) -> PixelEvidence:
     pixels = bands[:, inner_pixels(bands)]
     if not pixels.size:
         return PixelEvidence(0.0, 0.0, 0.0, 0.0, 0)
-    darkness = np.sort(pixels, axis=0)
-    darkest, second = darkness[0], darkness[min(1, len(darkness) - 1)]
+    darkest, second = np.sort(pixels, axis=0)[[0, min(1, len(pixels) - 1)]]
     pile = second < PILE_TOP_DN
     if CIRRUS_BAND in names:
         cirrus = pixels[names.index(CIRRUS_BAND)]

@@ -65,25 +65,17 @@ def decide_offset(
 
     Parameters
     ----------
-    metadata : OffsetMetadata
-        Metadata about the offset.
-    pixels : PixelEvidence, optional
-        Evidence in a thumbnail of the scene.
-    neighbours : ShiftEstimate, optional
-        Comparison with overlapping scenes whose offset is known.
-
-    Returns
-    -------
-    OffsetDecision
+    metadata, pixels, neighbours : OffsetMetadata, PixelEvidence, ShiftEstimate
+        Metadata; evidence in a thumbnail of the scene; comparison with overlapping scenes. The last
+        two are None if they are not available.
     """
-    statements = metadata.statements
-    declared = next(iter(statements.values()), None)
+    statements = list(metadata.statements.values())
+    declared = next(iter(statements), None)
     observed = _observed(declared, pixels, neighbours)
-    in_pixels = observed if observed is not None else bool(declared)
-    answers = {*statements.values()} | ({observed} if observed is not None else set())
+    answers = {*statements, declared if observed is None else observed}
     sources = [source.words for source in (pixels, neighbours) if source is not None]
     return OffsetDecision(
-        verdict=_verdict(metadata, in_pixels=in_pixels),
+        verdict=_verdict(metadata, in_pixels=bool(declared if observed is None else observed)),
         confident=observed is not None,
         conflict=len(answers) > 1,
         evidence=(*metadata.words, *sources),

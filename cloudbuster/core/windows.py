@@ -119,28 +119,19 @@ def context_windows(
         does not depend on ``area``.
     area : GridWindow
         Wanted cells of ``scene``.
-    size : int
-        Rows and columns of every window that is read.
-    context : int
-        Cells on each side that are read but not kept.
+    size, context : int
+        Rows and columns of every window, and how many cells on each side are not kept.
 
     Yields
     ------
     ContextWindow
         Row by row.
-
-    Raises
-    ------
-    ValueError
-        If the context leaves no cell to keep.
     """
     step = size - 2 * context
     if step < 1:
         msg = f"windows of {size} cells with a context of {context} on each side keep no cell"
         raise ValueError(msg)
     wanted = area.intersection(scene.window)
-    if wanted.is_empty:
-        return
     for row in _lattice(wanted.row, wanted.height, step):
         for col in _lattice(wanted.col, wanted.width, step):
             core = GridWindow(row, col, step, step)
@@ -148,8 +139,11 @@ def context_windows(
 
 
 def _lattice(first: int, count: int, step: int) -> range:
-    """Return the multiples of ``step`` that start an interval with any of ``count`` indices."""
-    return range(first - first % step, first + count, step)
+    """Return the multiples of ``step`` at which intervals start that contain the indices.
+
+    There are ``count`` indices from ``first`` on.
+    """
+    return range(first - first % step, first + count, step) if count else range(0)
 
 
 def mirrored(first: int, count: int, length: int) -> npt.NDArray[np.intp]:
