@@ -181,8 +181,8 @@ def worst_error(runs: Sequence[ZoneRun]) -> CloudBusterError | None:
     Returns
     -------
     CloudBusterError or None
-        Of the class of the worst error, with the messages of all parts; None if every part was made
-        and is covered.
+        An error of the worst error's class, with the messages of all parts; None if every part was
+        made and is covered.
     """
     failed = [(entry.request.name, entry.error) for entry in runs if entry.error is not None]
     if not failed:

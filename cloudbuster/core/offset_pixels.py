@@ -112,7 +112,7 @@ def pixel_evidence(bands: UInt16Raster, names: Sequence[str]) -> PixelEvidence:
     Returns
     -------
     PixelEvidence
-        Of the pixels for which `inner_pixels` is True.
+        Measured over the pixels for which `inner_pixels` is True.
     """
     pixels = bands[:, inner_pixels(bands)]
     if not pixels.size:

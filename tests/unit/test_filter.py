@@ -167,7 +167,7 @@ def test_candidates_without_a_readable_footprint_are_dropped():
     assert reasons(selection) == dict.fromkeys("ab", "it has no usable footprint")
 
 
-def test_a_self_crossing_footprint_is_mended():
+def test_a_self_crossing_footprint_is_repaired():
     bow_tie = make_item("a")
     ring = [[10, 45], [12, 46], [12, 45], [10, 46], [10, 45]]
     bow_tie["geometry"] = {"type": "Polygon", "coordinates": [ring]}
@@ -241,7 +241,7 @@ def test_scenes_without_clear_sky_are_nothing_usable():
         select(make_item("a", cloud=100), make_item("b", box(0, 0, 1, 1)))
 
 
-def test_a_limit_that_asks_for_nothing_is_said():
+def test_a_limit_that_asks_for_no_scene_is_an_error():
     with pytest.raises(NothingUsableError, match="max_uncovered 1 asks for no scene"):
         select(make_item("a"), max_uncovered=1)
 
@@ -280,16 +280,16 @@ def test_the_error_says_what_how_much_and_what_to_do():
     )
 
 
-def test_the_error_tells_of_a_missing_backstop():
+def test_the_error_reports_a_missing_backstop():
     options = FilterOptions(coverage_count=1)
     selection = filter_scenes(make_candidates(make_item("a", WEST, 0)), options)
 
-    told = str(not_covered_error(selection, options))
-    assert told.startswith("17372.1 km2 cannot be seen once: 50 % (8686.0 km2) uncovered")
-    assert "no backstop on 50 % (8686.0 km2): raise --maxclouds" in told
+    message = str(not_covered_error(selection, options))
+    assert message.startswith("17372.1 km2 cannot be seen once: 50 % (8686.0 km2) uncovered")
+    assert "no backstop on 50 % (8686.0 km2): raise --maxclouds" in message
 
 
-def test_events_tell_of_both_steps():
+def test_both_steps_emit_an_event():
     events: list[Event] = []
 
     select(make_item("a"), make_item("b", None), backstop=False, on_event=events.append)
@@ -323,7 +323,7 @@ def test_filtering_a_selection_again_picks_the_same(spans, coverage_count):
 
 
 def original_item(result):
-    """Make the item of one result of an original's document."""
+    """Make an item of one result in a document of the original."""
     properties = {
         "eo:cloud_cover": result["sceneMetadata"]["cloudyPixelPercentage"],
         "cloudbuster:original": {"name": result["name"], "createdAt": result["createdAt"]},
@@ -345,7 +345,7 @@ def test_strategy_original_makes_the_picks_of_the_original(test_data, case):
 
     selection = select(*items, aoi=aoi, max_uncovered=max_uncovered, **parameters)
 
-    # Case 6 shows the off-by-one of the original: 9 picks where 8 are the most.
+    # Case 6 shows the off-by-one error of the original: 9 picks with a limit of 8.
     wanted = document["picks"][: parameters["max_selections"]]
     entries = selection.cloudbuster.entries
     own = [

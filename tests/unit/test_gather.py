@@ -1,4 +1,4 @@
-"""Gather: what is finished stays finished, what is not leaves nothing behind."""
+"""Gather: finished rasters are reused, unfinished ones leave nothing behind."""
 
 import multiprocessing
 import os
@@ -26,7 +26,7 @@ from cloudbuster.storage.documents import write_document
 from tests.factories import SceneSpec
 from tests.gathering import grid_of, task_of
 
-# A scene that takes a worker about a second: time enough to stop it in its middle.
+# Rows and columns of a scene that takes a worker about a second, so that it can be stopped.
 SLOW_SIZE = 2000
 PATIENCE_S = 60.0
 
@@ -151,7 +151,7 @@ def test_a_worker_that_is_killed_is_one_clear_error_and_leaves_nothing(tmp_path:
         gather_scenes(tasks, workers=2)
     killer.join()
     assert multiprocessing.active_children() == []
-    # One file may be left of the worker that had no time to clean up.
+    # A worker that had no time to clean up may leave one file.
     assert len(names(tmp_path, ".*")) <= 1
 
 

@@ -79,7 +79,7 @@ def test_merge_writes_the_cloudy_product_without_any_backstop(tmp_path: Path) ->
     assert cog_errors(Path(result.cloudy)) == []
 
 
-def test_merge_counts_looks_by_acquisition(tmp_path: Path) -> None:
+def test_merge_counts_observations_by_acquisition(tmp_path: Path) -> None:
     write_three(tmp_path)
     times_observed, times_clear, distance, state = read(run(tmp_path).quality)
     np.testing.assert_array_equal(times_observed, [[2, 2, 2, 0], [2, 2, 2, 0]])
@@ -88,7 +88,7 @@ def test_merge_counts_looks_by_acquisition(tmp_path: Path) -> None:
     np.testing.assert_array_equal(state, [[3, 3, 3, 0], [2, 2, 3, 0]])
 
 
-def test_merge_tells_never_clear_from_never_observed(tmp_path: Path) -> None:
+def test_merge_distinguishes_never_clear_from_never_observed(tmp_path: Path) -> None:
     write_gathered(tmp_path / "scenes", spec(1, [[3, 1, 1, 0], [3, 1, 1, 0]]))
     result = run(tmp_path)
     np.testing.assert_array_equal(read(result.quality)[3], [[3, 1, 1, 0], [3, 1, 1, 0]])
@@ -286,7 +286,7 @@ def test_merge_refuses_an_index_that_the_band_cannot_hold(tmp_path: Path, stem: 
         run(tmp_path)
 
 
-def test_merge_refuses_a_scene_whose_looks_promise_more_than_it_holds(tmp_path: Path) -> None:
+def test_merge_refuses_a_scene_whose_classes_promise_more_than_it_has(tmp_path: Path) -> None:
     path = tmp_path / "scenes" / "m-01.tif"
     with open_scene_writer(path, GRID, BANDS, index=1) as writer:
         pixels = np.full((3, 2, 4), 500, dtype=np.uint16)
@@ -326,7 +326,7 @@ def test_merge_without_records_covers_all_aligned_rasters(tmp_path: Path) -> Non
 
 
 def test_merge_crosses_block_edges(tmp_path: Path) -> None:
-    """Cells of 1030 rows and 1040 columns: the last of each lie in blocks of their own."""
+    """Return a raster of 1030 rows and 1040 columns, so that the last ones are in other blocks."""
     grid = replace(GRID, width=1040, height=1030)
     top, bottom = np.full((520, 1040), 3), np.full((530, 1000), 3)
     bottom[100:110, 990:] = 1
@@ -347,7 +347,7 @@ def test_merge_crosses_block_edges(tmp_path: Path) -> None:
 
 @st.composite
 def scene_sets(draw: st.DrawFn) -> list[GatheredSpec]:
-    """Up to five scenes of any classes, in any window of a 7x9 grid or beyond its edge."""
+    """Draw up to five scenes of any classes, in any window of a 7x9 grid or beyond its edge."""
     scenes = []
     for index in range(1, draw(st.integers(1, 5)) + 1):
         height, width = draw(st.integers(1, 7)), draw(st.integers(1, 9))
@@ -367,7 +367,7 @@ def scene_sets(draw: st.DrawFn) -> list[GatheredSpec]:
 
 
 def reference(scenes: list[GatheredSpec], grid: Grid) -> dict[str, np.ndarray]:
-    """Whole arrays, cell by cell: what the three rasters must hold."""
+    """Compute the three rasters cell by cell from whole arrays."""
     cloudless, cloudy = (np.zeros((4, *grid.shape), dtype=int) for _ in range(2))
     quality = np.zeros((4, *grid.shape), dtype=int)
     for row, col in np.ndindex(grid.shape):
@@ -499,7 +499,7 @@ def test_merge_reads_reflectance_only_of_scenes_that_give_something(
     assert read_by == [("m-01.tif", GridWindow(0, 0, 2, 4)), ("m-02.tif", GridWindow(1, 3, 1, 1))]
 
 
-def test_merge_tells_of_its_progress(
+def test_merge_reports_its_progress(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(mosaic_blocks, "BLOCK_SIZE", 2)

@@ -1,4 +1,4 @@
-"""A mosaic merged in parts is the mosaic merged at once."""
+"""A mosaic merged in parts has the same bytes as one merged at once."""
 
 import shutil
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ WIDE: Grid = replace(GRID, width=2600, height=1500)
 
 
 def patches(seed: int, rows: int, cols: int) -> np.ndarray:
-    """Looks in patches of 100 cells."""
+    """Return pixel classes in patches of 100 cells."""
     coarse = np.random.default_rng(seed).integers(0, 4, (rows // 100 + 1, cols // 100 + 1))
     return np.kron(coarse, np.ones((100, 100), int))[:rows, :cols]
 
@@ -37,7 +37,7 @@ def patches(seed: int, rows: int, cols: int) -> np.ndarray:
 SCENES: tuple[GatheredSpec, ...] = (
     spec(1, patches(1, 900, 1400), row=300, col=200),
     spec(2, patches(2, 1400, 1100), row=50, col=900),
-    # Of one part alone.
+    # A scene in one part only.
     spec(3, patches(3, 200, 200), row=1200, col=100),
     spec(4, patches(4, 900, 1400), row=300, col=200, backstop=True, item_id="ITEM_1"),
 )
@@ -45,7 +45,7 @@ SCENES: tuple[GatheredSpec, ...] = (
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four scenes; in two of the six parts there is hardly one, or none."""
+    """Write four scenes; of the six parts, one has almost no scene and one has none."""
     folder = tmp_path_factory.mktemp("scenes")
     for scene in SCENES:
         write_gathered(folder, scene, grid=WIDE)
@@ -90,7 +90,7 @@ def server() -> Iterator[S3Server]:
 
 @pytest.fixture
 def store(server: S3Server, scenes: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
-    """The scenes in S3."""
+    """Upload the scenes to S3."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", server.behind)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
@@ -115,7 +115,7 @@ def test_parts_in_s3_fetch_only_the_scenes_that_meet_them(
 
     monkeypatch.setattr(s3, "download", noted)
     source, parts = "s3://store/scenes", "s3://store/parts"
-    # The last part of a row meets no scene: the first one tells the bands.
+    # The last part of a row meets no scene: it takes the bands from the first scene.
     merge_part(source, parts, MosaicRecipe("m"), number=3, cells=CELLS)
     assert [name for name in fetched if name.endswith(".tif")] == ["m-01.tif"]
     fetched.clear()
@@ -133,7 +133,7 @@ def test_a_place_that_fails_while_parts_are_merged_is_worth_another_try(
     store: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", store.url)
-    # Without the pauses in between.
+    # Without the pauses between the attempts.
     monkeypatch.setitem(gdal_env._OPTIONS, "GDAL_HTTP_MAX_RETRY", 0)
     monkeypatch.setattr(s3, "MAX_ATTEMPTS", 1)
     s3.client.cache_clear()

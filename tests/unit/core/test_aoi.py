@@ -238,7 +238,7 @@ def test_parse_aoi_says_what_is_wrong_with_a_bounding_box(bounds, message):
 
 
 def ragged(count):
-    """A coast of ``count`` vertices, a tooth of about 50 m at every other one."""
+    """Return a coast of ``count`` vertices, every other one 50 m further out."""
     angle = np.linspace(0, 2 * np.pi, count, endpoint=False)
     radius = 0.5 + 5e-4 * (np.arange(count) % 2)
     return Polygon(np.column_stack([15 + radius * np.cos(angle), 46 + radius * np.sin(angle)]))
