@@ -192,7 +192,7 @@ def test_a_malformed_regular_expression_is_refused(option: str, pattern: str, me
 def test_documents_are_frozen() -> None:
     request = MosaicRequest.model_validate(document())
     with pytest.raises(ValidationError):
-        request.name = "other"  # type: ignore[misc]
+        request.name = "other"  # type: ignore[misc]  # what is tested
 
 
 def test_a_task_needs_an_index() -> None:
