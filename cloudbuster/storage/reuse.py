@@ -60,14 +60,12 @@ def made_once(uri: str, model: type[D], make: Callable[[], D], *, anew: bool = F
     Returns
     -------
     Document
-        An instance of ``model``.
+        The earlier document, or the new one.
 
     Raises
     ------
-    OutputError
-        If the document cannot be written.
-    TryAgainError
-        If a remote service failed.
+    OutputError, TryAgainError
+        If the document cannot be written, or a remote service failed.
     """
     earlier = None if anew else read_earlier(uri, model)
     if earlier is not None:
