@@ -1,1 +1,1 @@
-"""What the stages cost, measured: ``make bench`` (or ``python -m benchmarks --help``)."""
+"""Benchmarks of CPU time and memory of the stages: ``make bench``, ``python -m benchmarks``."""

@@ -1,4 +1,4 @@
-"""Run the benchmarks, print a table, fail where a limit is broken."""
+"""Run the benchmarks, print a table, and fail if a result exceeds its limit."""
 
 import argparse
 import json
@@ -22,13 +22,13 @@ class Benchmark:
     case : str
         Name in `benchmarks.cases.CASES`.
     title : str
-        What is done.
-    reference : str or None
-        Row that its CPU time is set against.
-    max_peak_bytes : float or None
-        Greatest peak memory allowed.
-    max_values : mapping of str to float
-        Greatest value allowed of what the case itself measures.
+        Title of the row.
+    reference : str, optional
+        Case whose CPU time is the denominator of the ratio.
+    max_peak_bytes : float, optional
+        Limit of the peak memory, bytes; a result must stay under it.
+    max_values : mapping of str to float, optional
+        Limits of the values that the case itself measures.
     """
 
     case: str
@@ -71,9 +71,9 @@ BENCHMARKS = (
 
 
 def run_interleaved(names: list[str], *, repeat: int, cache: Path) -> dict[str, Measurement]:
-    """Run the cases one after the other, ``repeat`` times over; medians by name.
+    """Run all cases ``repeat`` times and return the medians by name.
 
-    Interleaved, so that a machine that grows slower or busier meanwhile treats all cases alike.
+    The cases are interleaved, so that a change in the machine's speed affects all of them alike.
     """
     runs: dict[str, list[Measurement]] = {name: [] for name in names}
     for turn in range(1, repeat + 1):
@@ -84,7 +84,7 @@ def run_interleaved(names: list[str], *, repeat: int, cache: Path) -> dict[str, 
 
 
 def broken_limits(results: Mapping[str, Measurement]) -> list[str]:
-    """Say which limits the results break, one line each."""
+    """Return a line for each limit that a result exceeds."""
     broken = []
     for row in BENCHMARKS:
         result = results.get(row.case)
@@ -104,9 +104,9 @@ def broken_limits(results: Mapping[str, Measurement]) -> list[str]:
 
 
 def table(results: Mapping[str, Measurement]) -> str:
-    """Set the results as a Markdown table."""
+    """Format the results as a Markdown table."""
     lines = [
-        "| what | CPU s | peak MB | CPU, of its reference | else |",
+        "| what | CPU s | peak MB | CPU / reference | other |",
         "|---|---:|---:|---:|---|",
     ]
     for row in BENCHMARKS:
@@ -123,11 +123,10 @@ def table(results: Mapping[str, Measurement]) -> str:
     return "\n".join(lines)
 
 
-def main() -> int:
-    """Parse the command line, measure, report; 1 where a limit is broken or a case fails."""
-    names = [row.case for row in BENCHMARKS]
+def _arguments(names: list[str]) -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("case", nargs="*", help=f"of {', '.join(names)} (default: all)")
+    parser.add_argument("case", nargs="*", help=f"one of {', '.join(names)} (default: all)")
     parser.add_argument("--repeat", type=int, default=3, help="runs of each case (default: 3)")
     parser.add_argument(
         "--cache", type=Path, default=DEFAULT_CACHE, help="folder of input and output"
@@ -136,6 +135,13 @@ def main() -> int:
     unknown = sorted(set(arguments.case) - set(names))
     if unknown or arguments.repeat < 1:
         parser.error(f"unknown case {', '.join(unknown)}" if unknown else "--repeat is at least 1")
+    return arguments
+
+
+def main() -> int:
+    """Run the benchmarks; return 1 if a limit is exceeded or a case fails, else 0."""
+    names = [row.case for row in BENCHMARKS]
+    arguments = _arguments(names)
     try:
         print("preparing the input (some minutes the first time)", file=sys.stderr)
         measure("prepare", arguments.cache)

@@ -1,7 +1,7 @@
-"""What is measured, each case in a process: ``python -m benchmarks.cases NAME CACHE``.
+"""Benchmark cases, each run in a process of its own: ``python -m benchmarks.cases NAME CACHE``.
 
-A case prints one JSON object of its own values. A reference does the same work with a named tool
-and loads nothing of this package.
+A case prints its own values as one JSON object. A reference does the same work with another tool
+and imports nothing of this package.
 """
 
 import json
@@ -14,11 +14,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+# Number of searches of the case `search`, of which the median counts.
 SEARCHES = 200
+# Rows and columns of a part in the case `merge-parts`, cells: the mosaic of 3840 has four parts.
+PART_CELLS = 2048
 
 
 def prepare(cache: Path) -> dict[str, float]:
-    """Make the input; not a benchmark."""
+    """Make the input. This is no benchmark."""
     from benchmarks.inputs import make_geoparquet, make_inputs
 
     make_inputs(cache)
@@ -37,7 +40,7 @@ def gather(cache: Path) -> dict[str, float]:
 
 
 def gather_copy(cache: Path) -> dict[str, float]:
-    """Decode the same four bands with rasterio and write them to one GeoTIFF: the floor."""
+    """Decode the same four bands with rasterio and write them to one GeoTIFF: a lower bound."""
     import rasterio
 
     output = _empty_folder(cache / "gather-copy")
@@ -62,31 +65,29 @@ def gather_copy(cache: Path) -> dict[str, float]:
 def merge(cache: Path) -> dict[str, float]:
     """Merge 7 scenes and a backstop: 3840 x 3840, 4 bands, with every product of the stage."""
     from benchmarks.inputs import MERGE_NAME, make_inputs
-    from cloudbuster.merge import merge_scenes
+    from cloudbuster.merge import MosaicRecipe, merge_scenes
 
-    output = _empty_folder(cache / "merge")
-    result = merge_scenes(str(make_inputs(cache).scenes), str(output), name=MERGE_NAME)
+    output, scenes = _empty_folder(cache / "merge"), str(make_inputs(cache).scenes)
+    result = merge_scenes(scenes, str(output), MosaicRecipe(MERGE_NAME))
     return {"clear_fraction": result.clear_fraction}
 
 
-def merge_parts(cache: Path) -> dict[str, float]:
-    """Merge the same scenes in four parts, then put them together; seconds of the last step."""
+def merge_in_parts(cache: Path) -> dict[str, float]:
+    """Merge the same scenes in four parts and assemble these; CPU seconds of the last step."""
     from benchmarks.inputs import MERGE_NAME, make_inputs
-    from cloudbuster.merge import merge_part
-    from cloudbuster.merge import merge_parts as put_together
-    from cloudbuster.products.parts import Part
+    from cloudbuster.merge import MosaicRecipe, merge_part, merge_parts
 
     output, scenes = _empty_folder(cache / "merge-parts"), str(make_inputs(cache).scenes)
-    parts = str(output / "parts")
+    parts, recipe = str(output / "parts"), MosaicRecipe(MERGE_NAME)
     for number in range(1, 5):
-        merge_part(scenes, parts, part=Part(MERGE_NAME, number, 2048))
+        merge_part(scenes, parts, recipe, number=number, cells=PART_CELLS)
     before = time.process_time()
-    put_together(parts, scenes, str(output), name=MERGE_NAME, cells=2048)
+    merge_parts(parts, scenes, str(output), recipe, cells=PART_CELLS)
     return {"last_step_cpu_s": time.process_time() - before}
 
 
 def merge_rasterio(cache: Path) -> dict[str, float]:
-    """Merge the same scenes with rasterio.merge, first valid pixel, then make a COG with GDAL."""
+    """Merge the same scenes with rasterio.merge (first valid pixel), then make a COG with GDAL."""
     import rasterio.merge
     import rasterio.shutil
 
@@ -112,7 +113,7 @@ def merge_rasterio(cache: Path) -> dict[str, float]:
 
 
 def search(cache: Path) -> dict[str, float]:
-    """Search a local catalog of 1000 items, loaded before: milliseconds of one search, median."""
+    """Search a loaded local catalog of 1000 items; median milliseconds of a search."""
     from datetime import date
 
     from shapely.geometry import shape
@@ -134,11 +135,11 @@ def search(cache: Path) -> dict[str, float]:
 
 
 def search_parquet(cache: Path) -> dict[str, float]:
-    """Search a stac-geoparquet file of 100 000 items: seconds of the first search, memory added."""
+    """Search a stac-geoparquet file of 100 000 items; seconds and memory of the first search."""
     import resource
     from datetime import date
 
-    import pyarrow.parquet  # noqa: F401 -- its own memory is not the search's
+    import pyarrow.parquet  # noqa: F401 -- imported first, so that its memory is not counted
     from shapely.geometry import shape
 
     from benchmarks.inputs import TILE, make_geoparquet, stac_item
@@ -159,7 +160,7 @@ def search_parquet(cache: Path) -> dict[str, float]:
 
 
 def synth(cache: Path) -> dict[str, float]:
-    """Synthesize the stack of the defaults, as ``cdk synth`` runs the app: Python and node."""
+    """Synthesize the default stack as ``cdk synth`` runs the app, with Python and node."""
     output = _empty_folder(cache / "synth")
     environment = {
         **os.environ,
@@ -180,7 +181,7 @@ CASES: dict[str, Callable[[Path], dict[str, float]]] = {
     "gather": gather,
     "gather-copy": gather_copy,
     "merge": merge,
-    "merge-parts": merge_parts,
+    "merge-parts": merge_in_parts,
     "merge-rasterio": merge_rasterio,
     "search": search,
     "search-parquet": search_parquet,
@@ -189,6 +190,7 @@ CASES: dict[str, Callable[[Path], dict[str, float]]] = {
 
 
 def _empty_folder(folder: Path) -> Path:
+    """Make an empty folder in place of an earlier one."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder

@@ -1,7 +1,7 @@
-"""Synthetic input of the benchmarks, made once and kept: land with texture under soft clouds.
+"""Synthetic input of the benchmarks, made once and cached: textured land under soft clouds.
 
-The pixels only have to compress and to mask like real ones: there is noise of 25 DN on
-everything, and 40 % of each scene is cloud.
+The pixels only need to compress and to be masked like real ones: everything has a noise of 25 DN,
+and 40 % of each scene is cloud.
 """
 
 import functools
@@ -28,7 +28,7 @@ from cloudbuster.core.grid import Grid, GridWindow
 from cloudbuster.gather import gather_scenes
 from cloudbuster.models import DetectorOptions, GatherTask, GridDocument
 
-# Raise it when the files below change: what was made before is then made anew.
+# Version of the cached files. Raise it when they change, so that they are made again.
 INPUT_VERSION = 1
 
 BANDS = ("B02", "B03", "B04", "B08")
@@ -53,12 +53,12 @@ FIRST_DAY = datetime(2023, 5, 1, 10, 0, 31, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Inputs:
-    """Where the input lies, below one folder.
+    """Paths of the input in one folder.
 
     Attributes
     ----------
     root : Path
-        Folder of everything below.
+        The folder.
     """
 
     root: Path
@@ -75,7 +75,7 @@ class Inputs:
 
     @property
     def plain(self) -> Path:
-        """Folder of the same scenes as plain GeoTIFFs of reflectance, in order of merging."""
+        """Folder of the same scenes as plain GeoTIFFs of reflectance, in the order of merging."""
         return self.root / "plain"
 
     @property
@@ -85,12 +85,12 @@ class Inputs:
 
 
 def make_inputs(cache: Path) -> Inputs:
-    """Find the input in ``cache``, or make all of it there.
+    """Find the input in a folder, or make it there.
 
     Parameters
     ----------
     cache : Path
-        Folder to keep it in; needs about 3 GB while it is made.
+        Folder of the input. It needs about 3 GB while the input is made.
 
     Returns
     -------
@@ -109,7 +109,7 @@ def make_inputs(cache: Path) -> Inputs:
 
 
 def gather_task(item_path: Path, grid: Grid, index: int, output: Path) -> GatherTask:
-    """Make the task of one scene of `write_scene`; the last one to merge is the backstop."""
+    """Make the gather task of a scene from `write_scene`; the last index is the backstop."""
     item = orjson.loads(item_path.read_bytes())
     for asset in item["assets"].values():
         asset["href"] = str(item_path.parent.absolute() / asset["href"])
@@ -135,11 +135,11 @@ def write_scene(item_path: Path, grid: Grid, *, number: int) -> None:
     Parameters
     ----------
     item_path : Path
-        The item to write; its folder is made.
+        Path of the item; its folder is made.
     grid : Grid
-        Of the 10 m bands; rows and columns even.
+        Grid of the 10 m bands, with an even number of rows and columns.
     number : int
-        Seed of the pixels, and days after the first scene.
+        Seed of the pixels, and number of days after the first scene.
     """
     folder = item_path.parent
     folder.mkdir(parents=True, exist_ok=True)
@@ -161,19 +161,14 @@ def write_scene(item_path: Path, grid: Grid, *, number: int) -> None:
 
 
 def stac_item(grid: Grid, number: int) -> dict[str, Any]:
-    """Make an item in the dialect of Earth Search; hrefs are relative to its folder.
+    """Make a STAC item like those of Earth Search; hrefs are relative to its folder.
 
     Parameters
     ----------
     grid : Grid
-        Of the 10 m bands.
+        Grid of the 10 m bands.
     number : int
-        Days after the first scene.
-
-    Returns
-    -------
-    dict
-        A STAC item.
+        Number of days after the first scene.
     """
     acquired = FIRST_DAY + timedelta(days=number)
     west, south, east, north = _lonlat_bounds(grid)
@@ -186,37 +181,43 @@ def stac_item(grid: Grid, number: int) -> dict[str, Any]:
         "collection": "sentinel-2-l2a",
         "geometry": {"type": "Polygon", "coordinates": [ring]},
         "bbox": [west, south, east, north],
-        "properties": {
-            "datetime": f"{acquired:%Y-%m-%dT%H:%M:%SZ}",
-            "platform": "sentinel-2a",
-            "grid:code": "MGRS-33TWL",
-            "proj:epsg": 32633,
-            "eo:cloud_cover": 100 * CLOUD_SHARE,
-            "s2:processing_baseline": "05.09",
-            "s2:datatake_id": f"GS2A_{acquired:%Y%m%dT%H%M%S}_041234_N05.09",
-            "earthsearch:boa_offset_applied": True,
-        },
+        "properties": _properties(acquired),
         "links": [],
         "assets": {key: {"href": f"{key}.tif", "roles": ["data"]} for key in keys},
     }
 
 
+def _properties(acquired: datetime) -> dict[str, Any]:
+    """Return the properties of the item of a scene."""
+    return {
+        "datetime": f"{acquired:%Y-%m-%dT%H:%M:%SZ}",
+        "platform": "sentinel-2a",
+        "grid:code": "MGRS-33TWL",
+        "proj:epsg": 32633,
+        "eo:cloud_cover": 100 * CLOUD_SHARE,
+        "s2:processing_baseline": "05.09",
+        "s2:datatake_id": f"GS2A_{acquired:%Y%m%dT%H%M%S}_041234_N05.09",
+        "earthsearch:boa_offset_applied": True,
+    }
+
+
 @functools.cache
 def _lonlat_bounds(grid: Grid) -> tuple[float, float, float, float]:
+    """Return the bounds of a grid in degrees of longitude and latitude."""
     west, south, east, north = transform_bounds(grid.crs, "EPSG:4326", *grid.bounds)
     return west, south, east, north
 
 
 def make_geoparquet(cache: Path) -> Path:
-    """Find the stac-geoparquet file of 100 000 items in ``cache``, or make it there.
+    """Find the stac-geoparquet file of 100 000 items in a folder, or make it there.
 
-    Twenty tiles side by side, one item a day and tile; all of them in one row group, as writers
-    leave it who ask for nothing else, so that nothing can be passed over.
+    It has twenty tiles side by side with one item for each day and tile. All items are in one row
+    group, which is the default of common writers, so that no row group can be skipped.
 
     Parameters
     ----------
     cache : Path
-        Folder to keep it in.
+        Folder of the file.
 
     Returns
     -------
@@ -265,7 +266,7 @@ def _make_catalog(path: Path) -> None:
 
 
 def _make_merge_scenes(inputs: Inputs) -> None:
-    """Gather small scenes on one grid, and keep plain copies for the reference."""
+    """Gather small scenes on one grid, and copy them to plain GeoTIFFs for the reference."""
     tasks = []
     for index in range(1, MERGE_SCENES + 1):
         item_path = inputs.root / "sources" / f"{index:02d}" / "item.json"
@@ -274,26 +275,27 @@ def _make_merge_scenes(inputs: Inputs) -> None:
     report = gather_scenes(tasks)
     inputs.plain.mkdir()
     for record in report.records:
-        profile = _profile(MERGE_GRID, "uint16") | {
-            "count": len(BANDS),
-            "compress": "DEFLATE",
-            "predictor": 2,
-            "zlevel": 1,
-            "interleave": "band",
-        }
-        with (
-            rasterio.open(inputs.scenes / record.raster) as scene,
-            rasterio.open(inputs.plain / f"{record.index:02d}.tif", "w", **profile) as plain,
-        ):
-            for _, window in plain.block_windows(1):
-                plain.write(
-                    scene.read(list(range(1, len(BANDS) + 1)), window=window), window=window
-                )
+        _copy_reflectance(inputs.scenes / record.raster, inputs.plain / f"{record.index:02d}.tif")
     shutil.rmtree(inputs.root / "sources")
 
 
+def _copy_reflectance(source: Path, target: Path) -> None:
+    """Copy the reflectance bands of a gathered scene to a plain GeoTIFF."""
+    bands = list(range(1, len(BANDS) + 1))
+    profile = _profile(MERGE_GRID, "uint16") | {
+        "count": len(bands),
+        "compress": "DEFLATE",
+        "predictor": 2,
+        "zlevel": 1,
+        "interleave": "band",
+    }
+    with rasterio.open(source) as scene, rasterio.open(target, "w", **profile) as plain:
+        for _, window in plain.block_windows(1):
+            plain.write(scene.read(bands, window=window), window=window)
+
+
 def _clouds(rng: np.random.Generator, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """Soft round clouds over `CLOUD_SHARE` of ``shape``: noise of 32 by 32 cells, interpolated."""
+    """Make soft round clouds that cover `CLOUD_SHARE`: interpolated noise of 32 by 32 cells."""
     coarse = rng.random((34, 34), dtype=np.float32)
     rows = np.linspace(0, 32, shape[0], dtype=np.float32)
     columns = np.linspace(0, 32, shape[1], dtype=np.float32)
@@ -309,7 +311,7 @@ def _clouds(rng: np.random.Generator, shape: tuple[int, int]) -> npt.NDArray[np.
 def _pixels(
     rng: np.random.Generator, land_dn: float, block: GridWindow, cloud: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.uint16]:
-    """One block of one band; ``cloud`` is of the whole scene at half the resolution."""
+    """Make one block of one band; ``cloud`` covers the whole scene at half the resolution."""
     row, column = block.row // 2, block.col // 2
     part = cloud[row : row + -(-block.height // 2), column : column + -(-block.width // 2)]
     cloudy = part.repeat(2, axis=0).repeat(2, axis=1)[: block.height, : block.width]
@@ -322,6 +324,7 @@ def _pixels(
 
 
 def _profile(grid: Grid, dtype: str) -> dict[str, Any]:
+    """Return the rasterio profile of a tiled GeoTIFF of one band."""
     return {
         "driver": "GTiff",
         "width": grid.width,
@@ -338,6 +341,7 @@ def _profile(grid: Grid, dtype: str) -> dict[str, Any]:
 
 
 def _copy_to_cog(source: Path, target: Path, resampling: str) -> None:
+    """Copy a GeoTIFF to a COG with overviews."""
     rasterio.shutil.copy(
         source,
         target,
@@ -350,4 +354,5 @@ def _copy_to_cog(source: Path, target: Path, resampling: str) -> None:
 
 
 def _rasterio_window(block: GridWindow) -> Window:
+    """Convert a window to rasterio's type."""
     return Window(block.col, block.row, block.width, block.height)

@@ -11,23 +11,23 @@ from pathlib import Path
 
 
 class CaseError(RuntimeError):
-    """A case ended with an error; its own message is on stderr."""
+    """A case failed; its own message is on stderr."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one run took, or the medians of several.
+    """Time and memory of one run, or the medians of several runs.
 
     Attributes
     ----------
     cpu_s : float
-        User and system time of the process and of those it waited for, seconds.
+        User and system time of the process and of the child processes it waited for, seconds.
     peak_bytes : float
-        Greatest resident memory of the process, or of one of those it waited for.
+        Greatest resident memory of the process, or of one of these child processes, bytes.
     wall_s : float
         Elapsed time, seconds.
     values : dict of str to float
-        What the case itself measured.
+        Values that the case itself measured.
     """
 
     cpu_s: float
@@ -37,26 +37,15 @@ class Measurement:
 
 
 def measure(case: str, cache: Path) -> Measurement:
-    """Run one case of `benchmarks.cases`.
+    """Run one case of `benchmarks.cases`; raise CaseError if it fails.
 
-    The kernel counts the memory of the parent, before the new program is loaded, as the child's:
-    whoever calls this must not have loaded anything large.
+    The calling process must be small: the kernel counts its memory as the child's until the new
+    program is loaded.
 
     Parameters
     ----------
-    case : str
-        Name in `benchmarks.cases.CASES`.
-    cache : Path
-        Folder of input and output.
-
-    Returns
-    -------
-    Measurement
-
-    Raises
-    ------
-    CaseError
-        Where the process did not end well.
+    case, cache : str, Path
+        Name in `benchmarks.cases.CASES`; folder of input and output.
     """
     command = [sys.executable, "-m", "benchmarks.cases", case, str(cache)]
     started = time.monotonic()
@@ -65,7 +54,7 @@ def measure(case: str, cache: Path) -> Measurement:
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        msg = f"{case} ended with status {process.returncode}"
+        msg = f"{case} exited with status {process.returncode}"
         raise CaseError(msg)
     return Measurement(
         cpu_s=usage.ru_utime + usage.ru_stime,
@@ -76,7 +65,7 @@ def measure(case: str, cache: Path) -> Measurement:
 
 
 def median(runs: list[Measurement]) -> Measurement:
-    """Take the median of each figure over repeated runs."""
+    """Return the median of each value over repeated runs."""
     return Measurement(
         cpu_s=statistics.median(run.cpu_s for run in runs),
         peak_bytes=statistics.median(run.peak_bytes for run in runs),

@@ -1,7 +1,8 @@
 """Cloud-free mosaics from Sentinel-2 imagery.
 
-The line is ``query -> filter -> gather -> merge``. The names below are loaded when they are first
-used, so that ``import cloudbuster`` is quick and needs no optional package.
+The stages are ``query -> filter -> gather -> assess -> merge``, and `run` does them all. The names
+below are imported when they are first used, so that ``import cloudbuster`` is fast and needs no
+optional package.
 """
 
 import importlib
@@ -10,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cloudbuster.filter import filter_scenes
     from cloudbuster.gather import gather_scenes
-    from cloudbuster.merge import merge_scenes
+    from cloudbuster.merge import MosaicRecipe, merge_scenes
     from cloudbuster.models import MosaicRequest
     from cloudbuster.pipeline import run
     from cloudbuster.query import query_scenes
     from cloudbuster.zones import run_zones
 
 __all__ = [
+    "MosaicRecipe",
     "MosaicRequest",
     "filter_scenes",
     "gather_scenes",
@@ -27,6 +29,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "MosaicRecipe": "cloudbuster.merge",
     "MosaicRequest": "cloudbuster.models",
     "filter_scenes": "cloudbuster.filter",
     "gather_scenes": "cloudbuster.gather",
@@ -38,6 +41,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 -- PEP 562: any of the names above
+    """Import a public name from its module."""
     home = _HOMES.get(name)
     if home is None:
         msg = f"module 'cloudbuster' has no attribute {name!r}"
@@ -46,4 +50,5 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 -- PEP 562: any of the names 
 
 
 def __dir__() -> list[str]:
+    """Return the names of the module, with those that are not imported yet."""
     return sorted([*globals(), *__all__])

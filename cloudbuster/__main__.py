@@ -1,4 +1,4 @@
-"""``python -m cloudbuster``: the command line, where its script is not on the PATH."""
+"""Command line as ``python -m cloudbuster``, for systems without its script on the PATH."""
 
 from cloudbuster.cli.main import main
 

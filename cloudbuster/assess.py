@@ -1,19 +1,19 @@
-"""Assess: count what the gathered scenes cover, before they are merged."""
+"""Assess: measure what the gathered scenes cover, before they are merged."""
 
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import shapely
-from pyproj import Geod
 from rasterio.features import rasterize
 from shapely.geometry.base import BaseGeometry
 
-from cloudbuster.core.aoi import read_area
+from cloudbuster.areas import document_area
 from cloudbuster.core.arrays import BoolRaster, UInt8Raster
 from cloudbuster.core.grid import Grid, GridWindow
 from cloudbuster.core.masks import PixelClass
 from cloudbuster.core.mosaic_grid import project_area
+from cloudbuster.core.polygons import geodesic_area_m2
 from cloudbuster.errors import NothingUsableError
 from cloudbuster.events import Event, OnEvent, emit
 from cloudbuster.gathered.scene_raster import OpenScenes
@@ -24,10 +24,12 @@ from cloudbuster.models import (
     SceneFailure,
     SceneRecord,
     Selection,
+    SelectionEntry,
 )
 from cloudbuster.storage.gdal_env import gdal_env
 from cloudbuster.storage.uri import join
 
+# Rows and columns of the blocks in which cells are counted; the result does not depend on it.
 BLOCK_CELLS = 1024
 
 
@@ -40,43 +42,44 @@ def assess_scenes(
     failures: tuple[SceneFailure, ...] = (),
     on_event: OnEvent | None = None,
 ) -> Assessment:
-    """Count, in cells of the mosaic inside the AOI, what the gathered scenes cover.
+    """Measure, in cells of the mosaic inside the area, what the gathered scenes cover.
 
     Parameters
     ----------
     folder : Path or str
-        Where the scenes lie; of an ``s3://`` prefix only the pixel classes are read.
+        Folder of the scenes. From an ``s3://`` prefix only the pixel classes are read.
     records : tuple of SceneRecord
-        The gathered scenes, all on one grid.
+        Gathered scenes, all on one grid.
     selection : Selection
-        What was picked, and for which area.
+        Selection of the scenes, with the area.
     options : FilterOptions
-        ``coverage_count`` and ``max_uncovered`` are the limits.
+        ``coverage_count`` and ``max_uncovered`` are used.
     failures : tuple of SceneFailure
         Scenes that could not be gathered.
     on_event : callable, optional
-        Told of the progress.
+        Progress callback.
 
     Returns
     -------
     Assessment
-        ``covered`` is False where the selection was not, or where more than ``max_uncovered`` of
-        the area stays without any value.
+        ``covered`` is False if the selection is not covered, or more than ``max_uncovered`` of the
+        area has no value.
 
     Raises
     ------
     NothingUsableError
-        Without a single record.
+        If there is no record.
+    AoiError
+        If the area cannot be used.
     """
     if not records:
         msg = "no scene was gathered; see the failures of each scene"
         raise NothingUsableError(msg)
-    info = selection.cloudbuster
-    aoi = read_area(info.aoi)
+    aoi = document_area(selection.cloudbuster.aoi)
     grid = records[0].grid.grid()
     inside = project_area(aoi, grid.crs)
     blocks = list(grid.blocks(BLOCK_CELLS))
-    # An area of less than a cell may hold no centre of one: then the cells that it touches count.
+    # An area of less than a cell may contain no centre of a cell: then the touched cells count.
     touched = not any(_burn(inside, grid.crop(window)).any() for window in blocks)
     tally = np.zeros(options.coverage_count + 5, dtype=np.int64)
     with gdal_env(), OpenScenes(_rasters(folder, records), grid) as scenes:
@@ -85,54 +88,65 @@ def assess_scenes(
             if within.any():
                 tally += _count(_seen(records, scenes, window), within, options.coverage_count)
             emit(on_event, Event("assess", done, len(blocks)))
-    # The sign of a ring's area is its direction, which `normalize` sets: shells against holes.
-    area_m2 = abs(Geod(ellps="WGS84").geometry_area_perimeter(shapely.normalize(aoi))[0])
-    return _assessment(tally, selection, options, failures, len(records), area_m2)
+    area_km2 = geodesic_area_m2(aoi) / 1e6
+    return _assessment(tally, selection, options, failures, len(records), area_km2)
 
 
 def backstop_repairs(folder: Path | str, records: tuple[SceneRecord, ...]) -> tuple[str, ...]:
-    """Find the scenes whose unmasked pixels fill what no clear pixel and no backstop fills.
+    """Find scenes whose unmasked pixels fill cells that no clear pixel and no backstop fills.
 
-    Catalog footprints promise more than the pixels hold, and a backstop scene may have failed:
-    then a place that some gathered scene saw, cloudy, would stay a hole.
+    Footprints of catalogs are larger than the data, and a backstop scene may have failed: then a
+    cell that a gathered scene observed under cloud would stay a hole.
 
     Parameters
     ----------
-    folder : Path or str
-        Where the scenes lie; of an ``s3://`` prefix only the pixel classes are read.
-    records : tuple of SceneRecord
-        The gathered scenes, all on one grid.
+    folder, records
+        As for `assess_scenes`.
 
     Returns
     -------
     tuple of str
-        Item ids, in order of their index; each fills a cell that the ones before it do not.
+        Item ids in order of their index. Each fills a cell that those before it do not fill.
     """
     if not records:
         return ()
-    grid = records[0].grid.grid()
+    grid, needed = records[0].grid.grid(), set[str]()
     backstops = {record.item_id for record in records if record.backstop}
-    needed: dict[str, None] = {}
     with gdal_env(), OpenScenes(_rasters(folder, records), grid) as scenes:
         for window in grid.blocks(BLOCK_CELLS):
             seen = _seen(records, scenes, window)
             hole = ~_filled(seen)
             for record, (_, classes) in zip(records, seen, strict=True):
                 sees = hole & (classes != PixelClass.UNOBSERVED)
-                if not record.backstop and record.item_id not in backstops and sees.any():
-                    needed[record.item_id] = None
+                if record.item_id not in backstops and sees.any():
+                    needed.add(record.item_id)
                     hole &= ~sees
     return tuple(record.item_id for record in records if record.item_id in needed)
 
 
+def with_backstop(selection: Selection, item_ids: tuple[str, ...]) -> Selection:
+    """Add items that are picked for a clear layer to the backstop of a selection as well.
+
+    The new entries are the last ones, so that the indices of the others do not change.
+    """
+    info = selection.cloudbuster
+    added = tuple(
+        SelectionEntry(item_id=item_id, backstop=True, reused=True) for item_id in item_ids
+    )
+    return selection.model_copy(
+        update={"cloudbuster": info.model_copy(update={"entries": info.entries + added})}
+    )
+
+
 def _rasters(folder: Path | str, records: tuple[SceneRecord, ...]) -> list[str]:
+    """Return the paths or URIs of the rasters of some records."""
     return [join(str(folder), record.raster) for record in records]
 
 
 def _seen(
     records: tuple[SceneRecord, ...], scenes: OpenScenes, window: GridWindow
 ) -> list[tuple[bool, UInt8Raster]]:
-    """(backstop or not, pixel classes) of each scene in a window."""
+    """Return, for each scene, whether it is backstop, and its pixel classes in a window."""
     return [
         (record.backstop, scenes.open_raster(position).read_classes(window))
         for position, record in enumerate(records)
@@ -140,7 +154,7 @@ def _seen(
 
 
 def _filled(seen: list[tuple[bool, UInt8Raster]]) -> BoolRaster:
-    """Cells that a clear pixel or a backstop fills."""
+    """Return which cells a clear pixel or a backstop fills."""
     filled: BoolRaster = np.logical_or.reduce(
         [
             classes >= (PixelClass.MASKED if backstop else PixelClass.LOW_RANK)
@@ -151,15 +165,18 @@ def _filled(seen: list[tuple[bool, UInt8Raster]]) -> BoolRaster:
 
 
 def _count(
-    seen: list[tuple[bool, UInt8Raster]],
-    within: BoolRaster,
-    coverage_count: int,
+    seen: list[tuple[bool, UInt8Raster]], within: BoolRaster, coverage_count: int
 ) -> npt.NDArray[np.int64]:
-    """Cells of the area: all, clear 1..k times, never observed, never clear, backstop, holes."""
-    shape_ = within.shape
-    clear = np.zeros(shape_, dtype=np.int32)
-    observed = np.zeros(shape_, dtype=bool)
-    filled = np.zeros(shape_, dtype=bool)
+    """Count the cells of the area in one block.
+
+    Returns
+    -------
+    ndarray of int64, shape (coverage_count + 5,)
+        All cells; cells clear at least 1, 2, ... ``coverage_count`` times; never observed; observed
+        but never clear; filled by the backstop; holes.
+    """
+    clear = np.zeros(within.shape, dtype=np.int32)
+    observed, filled = np.zeros(within.shape, dtype=bool), np.zeros(within.shape, dtype=bool)
     for backstop, classes in seen:
         observed |= classes != PixelClass.UNOBSERVED
         if backstop:
@@ -168,7 +185,7 @@ def _count(
             clear += classes >= PixelClass.LOW_RANK
     never_clear = clear == 0
     counted = [
-        np.ones(shape_, dtype=bool),
+        within,
         *(clear >= times for times in range(1, coverage_count + 1)),
         ~observed,
         observed & never_clear,
@@ -184,50 +201,58 @@ def _assessment(
     options: FilterOptions,
     failures: tuple[SceneFailure, ...],
     gathered: int,
-    area_m2: float,
+    area_km2: float,
 ) -> Assessment:
-    """Turn counts into shares, and say in words what is missing."""
+    """Make the assessment of the counts of `_count` over all blocks."""
     share = tally / max(1, tally[0])
     layers, rest = share[1 : options.coverage_count + 1], share[options.coverage_count + 1 :]
     never_observed, never_clear, backstop, holes = (float(value) for value in rest)
-    info = selection.cloudbuster
-    area_km2 = area_m2 / 1e6
-    reasons = []
-    if not info.covered:
-        reasons.append(
-            f"the selected footprints leave {info.uncovered:.4f} of the area uncovered over "
-            f"{options.coverage_count} layers, {options.max_uncovered:g} is allowed"
-        )
+    reasons = _plan_reasons(selection, options)
     if holes > options.max_uncovered:
-        reasons.append(
-            f"{holes:.4f} of the area ({holes * area_km2:.2f} km²) has no value: "
-            f"{never_observed:.4f} was never observed"
-        )
-    reasons.extend(
-        f"scene {failure.item_id} failed: {failure.error}: {failure.message}"
-        for failure in failures
-    )
+        size = f"{holes:.4f} of the area ({holes * area_km2:.2f} km²)"
+        reasons.append(f"{size} has no value: {never_observed:.4f} was never observed")
     return Assessment(
         area_km2=area_km2,
-        coverage=tuple(
-            LayerCoverage(times=times, covered_fraction=float(value))
-            for times, value in enumerate(layers, start=1)
-        ),
+        coverage=_layers(layers),
         never_observed_fraction=never_observed,
         never_clear_fraction=never_clear,
         backstop_fraction=backstop,
         hole_fraction=holes,
-        scenes_selected=len(info.entries),
+        scenes_selected=len(selection.cloudbuster.entries),
         scenes_gathered=gathered,
         failures=failures,
-        covered=info.covered and holes <= options.max_uncovered,
-        reasons=tuple(reasons),
+        covered=selection.cloudbuster.covered and holes <= options.max_uncovered,
+        reasons=(*reasons, *map(_failure_reason, failures)),
+    )
+
+
+def _plan_reasons(selection: Selection, options: FilterOptions) -> list[str]:
+    """Return why the selection does not cover the area; empty if it does."""
+    info = selection.cloudbuster
+    if info.covered:
+        return []
+    return [
+        f"the selected footprints leave {info.uncovered:.4f} of the area uncovered over "
+        f"{options.coverage_count} layers, {options.max_uncovered:g} is allowed"
+    ]
+
+
+def _failure_reason(failure: SceneFailure) -> str:
+    """Return the reason of a scene that was not gathered."""
+    return f"scene {failure.item_id} failed: {failure.error}: {failure.message}"
+
+
+def _layers(shares: npt.NDArray[np.float64]) -> tuple[LayerCoverage, ...]:
+    """Return the coverage of each number of times, from 1."""
+    return tuple(
+        LayerCoverage(times=times, covered_fraction=float(share))
+        for times, share in enumerate(shares, start=1)
     )
 
 
 def _burn(area: BaseGeometry, part: Grid, *, all_touched: bool = False) -> BoolRaster:
-    """Cells of ``part`` whose centre lies in ``area``, or that it touches."""
-    # An area of thousands of vertices is cut first: GDAL looks at all of them for every block.
+    """Return which cells of ``part`` have their centre in ``area``, or which are touched by it."""
+    # The area is cut first, because GDAL processes all its vertices for every block.
     cut = shapely.clip_by_rect(area, *part.bounds)
     if cut.is_empty:
         return np.zeros(part.shape, dtype=bool)

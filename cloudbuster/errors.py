@@ -1,4 +1,4 @@
-"""Errors and exit codes: one root, one table.
+"""Errors and exit codes.
 
 A message says what is wrong, how much, and what to do next. An entry point prints
 ``ErrorName: message`` as its last line on stderr and exits with the error's ``exit_code``.
@@ -12,7 +12,7 @@ class ExitCode(IntEnum):
     """Exit codes of the command line and of the Batch jobs."""
 
     DONE = 0
-    """Done, and covered."""
+    """Done, and the area is covered."""
     BUG = 1
     """A bug in this package."""
     USAGE = 2
@@ -22,7 +22,7 @@ class ExitCode(IntEnum):
     NOT_COVERED = 4
     """The area is not covered as asked; what could be made is kept."""
     BAD_INPUT = 5
-    """Something about a file or about a document's content."""
+    """A file, or the content of a document, cannot be used."""
     OVER_BUDGET = 6
     """The run would cost more than its budget."""
     VERIFY_DISAGREES = 7
@@ -35,7 +35,7 @@ class ExitCode(IntEnum):
     """Stopped by SIGTERM."""
 
 
-# What makes an address a key: signatures (SAS, S3), tokens, and a password before the host.
+# Secrets in an address: signatures (SAS, S3), tokens, and a password before the host.
 _SIGNATURES = re.compile(
     r"(?i)([?&](?:sig|x-amz-signature|x-amz-security-token|token|subscription-key|api_key)=)"
     r"[^&\s'\":;,)]+"
@@ -44,17 +44,17 @@ _PASSWORDS = re.compile(r"(://)[^/@\s]+@")
 
 
 def redacted(text: str) -> str:
-    """Give ``text`` without the signatures and passwords of the addresses that it quotes."""
+    """Return ``text`` without the signatures and passwords of the addresses in it."""
     return _PASSWORDS.sub(r"\1***@", _SIGNATURES.sub(r"\1***", text))
 
 
 class CloudBusterError(Exception):
-    """Root of every error that this package raises on purpose."""
+    """Base of every error that this package raises on purpose."""
 
     exit_code: ExitCode = ExitCode.BUG
 
     def __str__(self) -> str:
-        """Give the message without signatures and passwords, whatever address it quotes."""
+        """Return the message without the signatures and passwords of the addresses in it."""
         return redacted(super().__str__())
 
 
@@ -71,7 +71,7 @@ class NotCoveredError(CloudBusterError):
 
 
 class BadInputError(CloudBusterError):
-    """A file or a document holds something that cannot be used."""
+    """A file or a document contains something that cannot be used."""
 
     exit_code = ExitCode.BAD_INPUT
 
@@ -89,11 +89,11 @@ class CatalogError(BadInputError):
 
 
 class CredentialsError(BadInputError):
-    """A catalog or a service needs credentials that are missing or refused; says which variable."""
+    """A catalog or a service needs credentials that are missing or refused."""
 
 
 class AccessError(BadInputError):
-    """A file may not be read; the message names the bucket and the permission."""
+    """Access to a file is denied; the message names the bucket and the permission."""
 
 
 class GridError(BadInputError):
@@ -101,11 +101,11 @@ class GridError(BadInputError):
 
 
 class RasterError(BadInputError):
-    """A raster is missing, truncated or not what its item says."""
+    """A raster is missing, truncated, or different from what its item says."""
 
 
 class RadiometryError(BadInputError):
-    """What is said of a scene's radiometric offset is contradictory, and nobody is to guess."""
+    """The information about a scene's radiometric offset is contradictory."""
 
 
 class MaskError(BadInputError):
@@ -113,11 +113,11 @@ class MaskError(BadInputError):
 
 
 class DonorError(MaskError):
-    """A donated mask belongs to another scene or does not say to which."""
+    """A donated mask belongs to another scene, or does not say to which scene it belongs."""
 
 
 class UntrustedCodeError(BadInputError):
-    """A model's architecture is code, and nobody said that it may run."""
+    """A model's architecture is code that the user has not allowed to run."""
 
 
 class MissingExtraError(BadInputError):
@@ -151,4 +151,4 @@ class JobsTryAgainError(TryAgainError):
 
 
 class JobsFailedError(CloudBusterError):
-    """Jobs of the stack died, or were never started: the scenes are not to blame."""
+    """Jobs of the stack died or were never started, for reasons other than their scenes."""

@@ -1,4 +1,4 @@
-"""Progress events of the stages; the command line draws them."""
+"""Progress events of the stages; only the command line displays them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ class Event:
         ``query``, ``filter``, ``gather``, ``assess``, ``merge`` or ``sample``; ``zone`` before the
         stages of each part of a run by UTM zones.
     done : float
-        Steps that are finished. Scenes under way count with the share of them that is done.
+        Number of finished steps; scenes under way count with the share of them that is done.
     total : int
-        Number of steps; 0 where it is unknown.
+        Number of all steps; 0 means unknown.
     message : str
-        What was finished last, for a person; empty where that has not changed.
+        What was just finished, in words; empty if that has not changed.
     """
 
     stage: str
@@ -31,6 +31,6 @@ OnEvent = Callable[[Event], None]
 
 
 def emit(on_event: OnEvent | None, event: Event) -> None:
-    """Call ``on_event`` with ``event``, unless it is None."""
+    """Call ``on_event`` with an event, unless it is None."""
     if on_event is not None:
         on_event(event)

@@ -1,4 +1,4 @@
-"""The filter: which of the candidate scenes to take, so that the area is seen as often as asked."""
+"""Filter: pick the candidate scenes that cover the area as often as asked."""
 
 import logging
 import math
@@ -7,31 +7,29 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import orjson
-import pyproj
 import shapely
-from shapely.errors import ShapelyError
 from shapely.geometry.base import BaseGeometry
 
+from cloudbuster.areas import document_area
+from cloudbuster.catalogs.item_properties import first_number
 from cloudbuster.catalogs.schema import missing_bands, parse_scene
 from cloudbuster.catalogs.search import footprint_geometry
-from cloudbuster.core.antimeridian import middle_longitude, placed_near, unwrapped
+from cloudbuster.core.antimeridian import middle_longitude, placed_near
 from cloudbuster.core.aoi import simplified
 from cloudbuster.core.coverage import (
     STRATEGIES,
     UNKNOWN_CLOUD_COVER,
     CoverRules,
     Pick,
-    polygonal,
     uncovered_by_layer,
 )
-from cloudbuster.errors import AoiError, CatalogError, NotCoveredError, NothingUsableError
+from cloudbuster.core.polygons import geodesic_area_m2
+from cloudbuster.errors import CatalogError, NotCoveredError, NothingUsableError
 from cloudbuster.events import Event, OnEvent, emit
 from cloudbuster.models import (
     Candidates,
     Dropped,
     FilterOptions,
-    Geometry,
     Item,
     Selection,
     SelectionEntry,
@@ -41,14 +39,14 @@ from cloudbuster.original.documents import ORIGINAL_PROPERTY
 
 logger = logging.getLogger(__name__)
 
-# Areas and footprints of more vertices are simplified for the greedy search, which lays them over
-# each other thousands of times: 300 footprints over a coast of 20 000 vertices took 14 s, 1.1 s
-# simplified, with the same picks. The original's cases have 10 vertices at most, real footprints
-# 32.
+# Areas and footprints with more vertices are simplified for the greedy search, which overlays them
+# thousands of times. 300 footprints over a coast of 20 000 vertices took 14 s, and 1.1 s when
+# simplified, with the same picks. The original's test cases have 10 vertices at most, real
+# footprints 32.
 MAX_VERTICES = 2000
 
 Check = Callable[[Item], str | None]
-"""An item to the reason why it is dropped, or None."""
+"""Function of an item that returns the reason to drop it, or None."""
 
 
 def filter_scenes(
@@ -60,37 +58,36 @@ def filter_scenes(
 ) -> Selection:
     """Pick the scenes that cover the area as often as asked.
 
-    Footprints are believed here alone; `cloudbuster.assess` counts pixels. A candidate without a
-    readable footprint counts as its bounding box, else as the square of its tile; without any of
-    these it is dropped: it cannot be known to cover anything. One without `eo:cloud_cover` counts
-    as ``UNKNOWN_CLOUD_COVER`` percent cloudy, so that it comes after every scene that is known to
-    be clearer, and is still taken where no other scene lies.
+    Coverage is planned with footprints; `cloudbuster.assess` counts pixels. A candidate without a
+    usable footprint is represented by its bounding box, else by the square of its tile; without any
+    of these it is dropped. A candidate without `eo:cloud_cover` is taken to have
+    ``UNKNOWN_CLOUD_COVER`` percent.
 
     Parameters
     ----------
     candidates : Candidates
         Result of the query.
     options : FilterOptions
-        What to drop, what to reach, and by which strategy.
+        What to drop, what to reach, and the strategy.
     bands : tuple of str
         Bands of the mosaic: a candidate without an asset for one of them is dropped.
     on_event : callable, optional
-        Told of the two steps: candidates screened, scenes picked.
+        Progress callback.
 
     Returns
     -------
     Selection
-        The picked scenes. ``covered`` is False where the limits could not be reached;
-        `not_covered_error` then says what is missing.
+        Picked scenes. If the limits could not be reached, ``covered`` is False and
+        `not_covered_error` says what is missing.
 
     Raises
     ------
     NothingUsableError
-        Where no candidate passes the options, or none sees the area.
+        If no candidate passes the options, or none of them sees the area.
     AoiError
-        Where the area of interest is no valid polygon.
+        If the area cannot be used.
     """
-    aoi = read_aoi(candidates.cloudbuster.aoi)
+    aoi = document_area(candidates.cloudbuster.aoi)
     checks = _checks(options, bands, candidates.cloudbuster.catalog)
     items, footprints, dropped = _screen(candidates.features, checks, aoi)
     emit(on_event, Event("filter", 1, 2, f"{len(items)} of {len(candidates.features)} candidates"))
@@ -106,11 +103,12 @@ def filter_scenes(
         features=tuple(items[index] for index in dict.fromkeys(pick.index for pick in picks)),
         cloudbuster=_describe(candidates, options, aoi, items, footprints, picks, dropped),
     )
-    _tell(selection, on_event)
+    _report(selection, on_event)
     return selection
 
 
 def _rules(options: FilterOptions) -> CoverRules:
+    """Return the rules of the cover that the options ask for."""
     return CoverRules(
         coverage_count=options.coverage_count,
         max_uncovered=options.max_uncovered,
@@ -120,102 +118,57 @@ def _rules(options: FilterOptions) -> CoverRules:
 
 
 def not_covered_error(selection: Selection, options: FilterOptions) -> NotCoveredError:
-    """Make the error that says what a selection leaves uncovered, and what to do about it.
+    """Make the error about what a selection leaves uncovered.
 
     Parameters
     ----------
-    selection : Selection
-        Whose ``covered`` is False.
-    options : FilterOptions
-        By which it was made.
+    selection, options : Selection, FilterOptions
+        Selection that is not covered, and the options it was made with.
 
     Returns
     -------
     NotCoveredError
-        Shares in percent, areas in square kilometres (geodesic, WGS 84).
+        With shares in percent, and areas in square kilometres on the WGS 84 ellipsoid.
     """
     info = selection.cloudbuster
-    area_km2 = geodesic_area_km2(read_aoi(info.aoi))
-    layers = ", ".join(
+    area_km2 = geodesic_area_m2(document_area(info.aoi)) / 1e6
+    layers = [
         f"fewer than {times} on {_amount(share, area_km2)}"
         for times, share in enumerate(info.uncovered_by_layer, start=1)
         if share > 0
-    )
-    times = "once" if options.coverage_count == 1 else f"{options.coverage_count} times"
-    told = [
-        f"{area_km2:.1f} km2 cannot be seen {times}: "
-        f"{_amount(info.uncovered, area_km2)} uncovered on average, "
-        f"{_percent(options.max_uncovered)} allowed"
     ]
+    times = "once" if options.coverage_count == 1 else f"{options.coverage_count} times"
+    average, allowed = _amount(info.uncovered, area_km2), _percent(options.max_uncovered)
+    message = f"{area_km2:.1f} km2 cannot be seen {times}: {average} uncovered on average, "
+    problems = [f"{message}{allowed} allowed"]
     if layers:
-        told.append(f"clear scenes: {layers}")
-    if info.backstop_uncovered is not None and info.backstop_uncovered > 0:
-        told.append(f"no backstop on {_amount(info.backstop_uncovered, area_km2)}")
-    picked = sum(not entry.reused for entry in info.entries)
+        problems.append(f"clear scenes: {', '.join(layers)}")
+    if info.backstop_uncovered:
+        problems.append(f"no backstop on {_amount(info.backstop_uncovered, area_km2)}")
+    return NotCoveredError(f"{'; '.join(problems)}: {_advice(info, options)}")
+
+
+def _advice(info: SelectionInfo, options: FilterOptions) -> str:
+    """Return what to change so that the area can be covered."""
     advice = "raise --maxclouds, widen the dates, lower --coverage-count or raise --max-uncovered"
+    picked = sum(not entry.reused for entry in info.entries)
     if options.max_selections is not None and picked >= options.max_selections:
         advice = f"raise --max-selections (all {picked} are taken), or {advice}"
-    return NotCoveredError(f"{'; '.join(told)}: {advice}")
-
-
-def read_aoi(aoi: Geometry) -> BaseGeometry:
-    """Make a polygon of the area of interest.
-
-    Parameters
-    ----------
-    aoi : dict
-        GeoJSON geometry, longitude and latitude.
-
-    Returns
-    -------
-    shapely geometry
-        Polygon or MultiPolygon, valid and with an area, degrees; longitudes unwrapped.
-
-    Raises
-    ------
-    AoiError
-        Where it cannot be read, is not valid, or has no area.
-    """
-    geometry = _read_geometry(aoi)
-    if geometry is None:
-        msg = "the area of interest is no GeoJSON geometry: give a Polygon or a MultiPolygon"
-        raise AoiError(msg)
-    if geometry.geom_type in ("Polygon", "MultiPolygon"):
-        try:
-            geometry = unwrapped(geometry)
-        except ValueError as error:
-            msg = f"the area of interest: {error}"
-            raise AoiError(msg) from error
-    if not geometry.is_valid:
-        msg = f"the area of interest is not valid: {shapely.is_valid_reason(geometry)}; mend it"
-        raise AoiError(msg)
-    area = polygonal(geometry)
-    if area.area <= 0:
-        msg = f"the area of interest ({geometry.geom_type}) has no area: give a Polygon"
-        raise AoiError(msg)
-    return area
+    return advice
 
 
 def item_cloud_cover(item: Item) -> float:
-    """Cloud cover of an item, percent, 0 to 100; ``UNKNOWN_CLOUD_COVER`` where it does not tell."""
-    try:
-        value = float(_properties(item)["eo:cloud_cover"])
-    except (KeyError, TypeError, ValueError):
+    """Return the cloud cover of an item, 0 to 100 percent, or ``UNKNOWN_CLOUD_COVER``."""
+    value = first_number(_properties(item), ("eo:cloud_cover",))
+    if value is None or not math.isfinite(value):
         return UNKNOWN_CLOUD_COVER
-    return min(100.0, max(0.0, value)) if math.isfinite(value) else UNKNOWN_CLOUD_COVER
-
-
-def geodesic_area_km2(geometry: BaseGeometry) -> float:
-    """Area on the WGS 84 ellipsoid, edges geodesic (Karney 2013, by PROJ), square kilometres."""
-    # The sign of a ring's area is its direction, which `normalize` sets: shells against holes.
-    area_m2, _ = pyproj.Geod(ellps="WGS84").geometry_area_perimeter(shapely.normalize(geometry))
-    return abs(float(area_m2)) / 1e6
+    return min(100.0, max(0.0, value))
 
 
 def _screen(
     features: Sequence[Item], checks: Sequence[Check], aoi: BaseGeometry
 ) -> tuple[list[Item], list[BaseGeometry], list[Dropped]]:
-    """Tell the candidates to pick from, with their footprints, from those that are dropped."""
+    """Return the candidates to pick from, their footprints, and those that are dropped."""
     seen: set[str] = set()
     items, footprints, dropped = [], [], []
     middle = middle_longitude(aoi)
@@ -224,7 +177,7 @@ def _screen(
         reason = next(filter(None, (check(item) for check in checks)), None)
         footprint = None if reason else footprint_geometry(item)
         if footprint is None:
-            reason = reason or "it has no footprint that can be read"
+            reason = reason or "it has no usable footprint"
         elif item_id in seen:
             reason = "an earlier candidate has the same id"
         if footprint is None or reason is not None:
@@ -238,7 +191,7 @@ def _screen(
 
 
 def _checks(options: FilterOptions, bands: tuple[str, ...], catalog: str) -> list[Check]:
-    """Everything that may drop a candidate, the cheapest first."""
+    """Return the checks that may drop a candidate, the fastest first."""
     checks: list[Check] = []
     if options.minclouds > 0:
         reason = f"its cloud cover is below minclouds {options.minclouds:g}"
@@ -255,6 +208,7 @@ def _checks(options: FilterOptions, bands: tuple[str, ...], catalog: str) -> lis
 
 
 def _lacking(item: Item, bands: tuple[str, ...], catalog: str) -> str | None:
+    """Return why an item cannot give the bands of the mosaic; None if it can."""
     try:
         missing = missing_bands(parse_scene(item, catalog=catalog), bands)
     except CatalogError as error:
@@ -263,44 +217,39 @@ def _lacking(item: Item, bands: tuple[str, ...], catalog: str) -> str | None:
 
 
 def _pattern_check(name: str, pattern: str, texts: Callable[[Item], list[str]]) -> Check:
-    """Keep an item where ``pattern`` is found anywhere in one of its texts, as the original did."""
+    """Make the check that keeps an item if one of its texts contains a match, as the original."""
     compiled = re.compile(pattern)
     reason = f"{name} {pattern!r} does not match it"
     return lambda item: None if any(map(compiled.search, texts(item))) else reason
 
 
 def _names(item: Item) -> list[str]:
+    """Return the id of an item, and its name in a document of the original."""
     return _texts(item.get("id"), _original(item).get("name"))
 
 
 def _dates(item: Item) -> list[str]:
+    """Return the acquisition time as in a document of the original, else that of the item."""
     created = _texts(_original(item).get("createdAt"))
     properties = _properties(item)
     return created or _texts(properties.get("datetime") or properties.get("start_datetime"))
 
 
 def _texts(*values: object) -> list[str]:
+    """Return the values that are text."""
     return [value for value in values if isinstance(value, str)]
 
 
 def _properties(item: Item) -> dict[str, Any]:
+    """Return the properties of an item; empty if it has none."""
     properties = item.get("properties")
     return properties if isinstance(properties, dict) else {}
 
 
 def _original(item: Item) -> dict[str, Any]:
+    """Return the record of an item in a document of the original; empty if there is none."""
     original = _properties(item).get(ORIGINAL_PROPERTY)
     return original if isinstance(original, dict) else {}
-
-
-def _read_geometry(geojson: object) -> BaseGeometry | None:
-    if not isinstance(geojson, dict):
-        return None
-    try:
-        geometry = shapely.from_geojson(orjson.dumps(geojson))
-    except (ShapelyError, orjson.JSONEncodeError):
-        return None
-    return None if geometry.is_empty else geometry
 
 
 def _describe(
@@ -312,27 +261,18 @@ def _describe(
     picks: Sequence[Pick],
     dropped: Sequence[Dropped],
 ) -> SelectionInfo:
-    """Write down what was picked, and what of the area it leaves uncovered."""
+    """Describe the picks, and what they leave uncovered of the area."""
     clear = [footprints[pick.index] for pick in picks if not pick.backstop]
     below = [footprints[pick.index] for pick in picks if pick.backstop]
     by_layer = uncovered_by_layer(aoi, clear, options.coverage_count)
     uncovered = math.fsum(by_layer) / len(by_layer)
     backstop_uncovered = uncovered_by_layer(aoi, below, 1)[0] if options.backstop else None
-    entries = tuple(
-        SelectionEntry(
-            item_id=str(items[pick.index].get("id")),
-            backstop=pick.backstop,
-            reused=pick.reused,
-            weight=pick.gain,
-        )
-        for pick in picks
-    )
     return SelectionInfo(
         aoi=candidates.cloudbuster.aoi,
         kind=candidates.cloudbuster.kind,
         catalog=candidates.cloudbuster.catalog,
         strategy=options.strategy,
-        entries=entries,
+        entries=tuple(_entry(items[pick.index], pick) for pick in picks),
         uncovered_by_layer=by_layer,
         uncovered=uncovered,
         backstop_uncovered=backstop_uncovered,
@@ -341,7 +281,15 @@ def _describe(
     )
 
 
-def _tell(selection: Selection, on_event: OnEvent | None) -> None:
+def _entry(item: Item, pick: Pick) -> SelectionEntry:
+    """Make the entry of a pick."""
+    return SelectionEntry(
+        item_id=str(item.get("id")), backstop=pick.backstop, reused=pick.reused, weight=pick.gain
+    )
+
+
+def _report(selection: Selection, on_event: OnEvent | None) -> None:
+    """Log the selection and emit its event."""
     info = selection.cloudbuster
     clear = sum(not entry.backstop for entry in info.entries)
     logger.info(
@@ -359,16 +307,18 @@ def _tell(selection: Selection, on_event: OnEvent | None) -> None:
 
 
 def _nothing_left(dropped: Sequence[Dropped]) -> str:
+    """Return the message for a query without a candidate that passes the options."""
     if not dropped:
         return "the query found no candidate: widen the dates, raise --maxclouds or move the area"
     counts = Counter(entry.reason for entry in dropped).most_common()
     reasons = ", ".join(f"{count} because {reason}" for reason, count in counts)
-    return f"all {len(dropped)} candidates are dropped: {reasons}; loosen what drops them"
+    return f"all {len(dropped)} candidates are dropped: {reasons}; relax these conditions"
 
 
 def _nothing_gains(
     aoi: BaseGeometry, footprints: Sequence[BaseGeometry], options: FilterOptions
 ) -> str:
+    """Return the message for candidates of which none gains anything."""
     if options.max_uncovered >= 1:
         return f"max_uncovered {options.max_uncovered:g} asks for no scene: lower it"
     meeting = int(shapely.intersects(footprints, aoi).sum())
@@ -384,8 +334,10 @@ def _nothing_gains(
 
 
 def _amount(share: float, area_km2: float) -> str:
+    """Format a share of the area in percent and in square kilometres."""
     return f"{_percent(share)} ({share * area_km2:.1f} km2)"
 
 
 def _percent(share: float) -> str:
+    """Format a share in percent."""
     return f"{100 * share:.3g} %"

@@ -1,25 +1,16 @@
-"""Gather: find one scene's clouds, remove them, put the scene on the mosaic's grid."""
+"""Gather: detect the clouds of a scene, remove them, and put the scene on the mosaic's grid."""
 
 import logging
-import multiprocessing
-import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Generator, Iterator, MutableSequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, closing, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from importlib.metadata import version
-from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import ClassVar, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
-from cloudbuster import log
 from cloudbuster.catalogs.schema import parse_scene
 from cloudbuster.core.grid import Bounds, GridWindow
 from cloudbuster.core.masks import (
@@ -32,7 +23,6 @@ from cloudbuster.core.masks import (
 from cloudbuster.detectors import make_detector
 from cloudbuster.errors import (
     CloudBusterError,
-    ExitCode,
     MissingExtraError,
     NothingUsableError,
     OutputError,
@@ -57,40 +47,36 @@ from cloudbuster.models import (
     SceneRecord,
 )
 from cloudbuster.source.donor_mask import write_donor_mask
-from cloudbuster.source.placing import KERNEL_MARGIN, ClassMap, placed_blocks
+from cloudbuster.source.placing import KERNEL_MARGIN, ClassMap, PlacedBlock, placed_blocks
 from cloudbuster.source.scene_source import RasterSceneSource
 from cloudbuster.source.warp import bounds_in
 from cloudbuster.storage.documents import write_document
 from cloudbuster.storage.folders import output_folder
 from cloudbuster.storage.gdal_env import gdal_env
 from cloudbuster.storage.uri import output_error
+from cloudbuster.workers import Report, run_tasks
 
 logger = logging.getLogger(__name__)
 
-# What no other scene would fare better with: the disk, the installation, the permission.
-HARD_ERRORS = (OutputError, MissingExtraError, UntrustedCodeError)
-# Between two looks at what the workers have done, seconds: a progress bar that moves twice a second
-# is smooth enough, and a look costs microseconds.
-LOOK_S = 0.5
-# Spawned, not forked: GDAL and the models hold threads and locks that a fork would copy.
-_WORKERS = multiprocessing.get_context("spawn")
+Counts = npt.NDArray[np.int64]
+"""Number of cells of each `PixelClass`."""
 
-Gathered = tuple[SceneRecord, ...] | SceneFailure
-"""What comes of one scene."""
+# Errors that every scene would have: of the disk, the installation, the permission.
+HARD_ERRORS = (OutputError, MissingExtraError, UntrustedCodeError)
 
 
 @dataclass(frozen=True)
 class GatherReport:
-    """What came of a list of tasks.
+    """Result of a list of tasks.
 
     Attributes
     ----------
     records : tuple of SceneRecord
-        Of every raster that is there now, by index.
+        Records of all rasters that are there now, by index.
     failures : tuple of SceneFailure
         Scenes that could not be gathered.
     reused : tuple of str
-        Names of the rasters that an earlier run had finished.
+        File names of the rasters that an earlier run had finished.
     """
 
     records: tuple[SceneRecord, ...]
@@ -98,14 +84,14 @@ class GatherReport:
     reused: tuple[str, ...]
 
     def raise_for_failures(self, min_success_fraction: float) -> None:
-        """Raise where fewer than this share of the scenes was gathered.
+        """Raise an error if fewer than this share of the scenes was gathered.
 
         Raises
         ------
         TryAgainError
-            Where enough would have been, had not the disk or a remote service failed.
+            If enough scenes may be gathered when the disk or the remote service works again.
         NothingUsableError
-            Else.
+            Otherwise.
         """
         gathered = len({record.item_id for record in self.records})
         total = gathered + len(self.failures)
@@ -140,13 +126,13 @@ def gather_scene(task: GatherTask, *, on_event: OnEvent | None = None) -> tuple[
     Raises
     ------
     NothingUsableError
-        Where the scene has no valid pixel on the mosaic's grid; nothing is written.
+        If the scene has no valid pixel on the mosaic's grid; nothing is written.
     RasterError, MaskError, DonorError, GridError, CatalogError
-        Where the scene's files or its mask cannot be used; nothing is written.
+        If the scene's files or its mask cannot be used; nothing is written.
     RadiometryError
-        Where its radiometry is in conflict and the task does not trust the pixels.
+        If its radiometry is in conflict and the task does not trust the pixels.
     OutputError, TryAgainError
-        Where the disk or a remote service failed.
+        If the disk or a remote service failed.
     """
     started = time.monotonic()
     scene = parse_scene(task.item, catalog=task.catalog)
@@ -156,7 +142,7 @@ def gather_scene(task: GatherTask, *, on_event: OnEvent | None = None) -> tuple[
         extent = bounds_in(source.grid.bounds, source.grid.crs, grid.crs, near=grid.bounds)
         window = grid.window_of(extent).intersection(grid.window)
         if window.is_empty:
-            msg = f"{scene.id} lies outside of the mosaic; drop it"
+            msg = f"{scene.id} is outside of the mosaic; drop it"
             raise NothingUsableError(msg)
         refuse_conflict(scene.id, Radiometry.of(source.radiometry), task.on_radiometry_conflict)
         mask = _detect(task, source, grid.window_bounds(window), grid.crs)
@@ -189,13 +175,13 @@ def gather_scenes(
     Parameters
     ----------
     tasks : list of GatherTask
-        As `cloudbuster.tasks.plan_tasks` makes them.
+        Tasks of one selection.
     workers : int
-        Processes to use; 1 works in this one.
+        Number of processes; with 1 everything runs in this process.
     force : bool
-        Gather again what an earlier call with the same task finished.
+        Whether to gather again what an earlier call with the same task finished.
     on_event : callable, optional
-        Progress callback; called after each scene, and while scenes are under way.
+        Progress callback.
 
     Returns
     -------
@@ -204,52 +190,40 @@ def gather_scenes(
     Raises
     ------
     OutputError, MissingExtraError, UntrustedCodeError
-        Where no scene could fare better: the disk, the installation, the permission.
+        If no scene could be gathered: the disk, the installation or the permission fails.
     RadiometryError
-        Where a scene's radiometry is in conflict and its task says to stop.
+        If a scene's radiometry is in conflict and its task says to stop.
     TryAgainError
-        Where a worker was killed.
+        If a worker was killed.
     """
-    failures: list[SceneFailure] = []
     _stop_at_conflicts(tasks)
-    records, todo = ([], tasks) if force else _finished_and_left(tasks)
-    reused = [record.raster for record in records]
+    records, todo = ([], tasks) if force else _split_tasks(tasks)
+    reused = tuple(sorted(record.raster for record in records))
+    failures: list[SceneFailure] = []
     done = len(tasks) - len(todo)
-    shares = _shares(len(todo), workers)
 
-    def report(message: str) -> None:
-        emit(on_event, Event("gather", done + sum(shares), len(tasks), message))
+    def progress(under_way: float) -> None:
+        """Report the scenes that are under way by the share of them that is done."""
+        emit(on_event, Event("gather", done + under_way, len(tasks)))
 
-    report(f"{done} scenes were gathered before")
-    # Closed at once whatever happens here: an interrupted caller must not leave workers behind.
-    with closing(_results(todo, workers, shares, report if on_event else None)) as results:
+    emit(on_event, Event("gather", done, len(tasks), f"{done} scenes were gathered before"))
+    running = run_tasks(
+        _gather_or_fail, todo, workers=workers, on_progress=progress if on_event else None
+    )
+    # Closed whatever happens here, so that an interrupted caller does not leave workers behind.
+    with closing(running) as results:
         for result in results:
             done += 1
             if isinstance(result, SceneFailure):
                 failures.append(result)
             else:
                 records.extend(result)
-            report(_described(result))
+            emit(on_event, Event("gather", done, len(tasks), _outcome(result)))
     return GatherReport(
         tuple(sorted(records, key=lambda record: (record.backstop, record.index))),
         tuple(sorted(failures, key=lambda failure: failure.index)),
-        tuple(sorted(reused)),
+        reused,
     )
-
-
-def _shares(count: int, workers: int) -> MutableSequence[float]:
-    """Make the list of how much of each scene is done, in memory that workers share.
-
-    It has no lock: a worker that is killed cannot block the others by it.
-    """
-    return [0.0] * count if workers <= 1 else _WORKERS.RawArray("d", count)
-
-
-def _finished_and_left(tasks: list[GatherTask]) -> tuple[list[SceneRecord], list[GatherTask]]:
-    """Find what earlier calls of these tasks finished, and what is left to do."""
-    split = [split_task(task) for task in tasks]
-    records = [record for known, _ in split for record in known]
-    return records, [left for _, left in split if left is not None]
 
 
 def gather_or_raise(
@@ -259,14 +233,14 @@ def gather_or_raise(
     min_success_fraction: float,
     on_event: OnEvent | None = None,
 ) -> tuple[SceneRecord, ...]:
-    """Gather scenes, and raise where too few of them could be.
+    """Gather scenes, and raise if too few of them could be gathered.
 
     Parameters
     ----------
     tasks : list of GatherTask
-        A single one is always gathered anew, and its own error is raised.
+        Tasks of one selection. A single task is always gathered again, and its own error is raised.
     workers : int
-        Processes to use; 1 works in this one.
+        Number of processes; with 1 everything runs in this process.
     min_success_fraction : float
         Share of the scenes that must be gathered, 0 to 1.
     on_event : callable, optional
@@ -290,8 +264,20 @@ def gather_or_raise(
     return report.records
 
 
-def _described(result: Gathered) -> str:
-    """Describe in words what came of a scene, and log why one failed."""
+def _split_tasks(tasks: list[GatherTask]) -> tuple[list[SceneRecord], list[GatherTask]]:
+    """Return the records that earlier calls finished, and the tasks that are left."""
+    records: list[SceneRecord] = []
+    todo: list[GatherTask] = []
+    for task in tasks:
+        known, left = split_task(task)
+        records.extend(known)
+        if left is not None:
+            todo.append(left)
+    return records, todo
+
+
+def _outcome(result: tuple[SceneRecord, ...] | SceneFailure) -> str:
+    """Describe the result of a scene for its event; a failure is logged as well."""
     if isinstance(result, SceneFailure):
         extra = {"scene": result.item_id, "error": result.error, "reason": result.message}
         logger.warning("scene_failed", extra=extra)
@@ -300,7 +286,7 @@ def _described(result: Gathered) -> str:
 
 
 def refuse_conflict(item_id: str, radiometry: Radiometry, policy: OnRadiometryConflict) -> None:
-    """Raise RadiometryError for a scene in conflict, unless the pixels are to be trusted."""
+    """Raise RadiometryError for a scene in conflict, unless the policy is to trust the pixels."""
     if policy == "trust-pixels" or not radiometry.conflict:
         return
     msg = (
@@ -311,136 +297,16 @@ def refuse_conflict(item_id: str, radiometry: Radiometry, policy: OnRadiometryCo
 
 
 def _stop_at_conflicts(tasks: list[GatherTask]) -> None:
-    """Raise RadiometryError before any work, where a conflict that is known is to end the run."""
+    """Raise RadiometryError before any work if a known conflict is to stop the run."""
     for task in tasks:
         if task.radiometry is not None and task.on_radiometry_conflict == "fail":
             refuse_conflict(str(task.item["id"]), task.radiometry, "fail")
 
 
-def _results(
-    tasks: list[GatherTask],
-    workers: int,
-    shares: MutableSequence[float],
-    report: Callable[[str], None] | None,
-) -> Generator[Gathered, None, None]:
-    """Gather each task, in this process or in a pool; in the order in which they finish.
-
-    ``shares`` holds how much of each task is done that has not been yielded; ``report`` is called
-    when it has changed.
-    """
-    if workers <= 1 or len(tasks) <= 1:
-        yield from _results_here(tasks, shares, report)
-        return
-    watched, leash = _WORKERS.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(
-        min(workers, len(tasks)),
-        mp_context=_WORKERS,
-        initializer=_start_worker,
-        initargs=(watched, shares, log.settings()),
-    )
-    with watched, leash:
-        finished = False
-        try:
-            with _interrupts_held():
-                futures = {
-                    pool.submit(_gather_in_worker, task, number): number
-                    for number, task in enumerate(tasks)
-                }
-            pending = set(futures)
-            while pending:
-                timeout = None if report is None else LOOK_S
-                ended, pending = wait(pending, timeout, return_when=FIRST_COMPLETED)
-                for future in ended:
-                    shares[futures[future]] = 0.0
-                    yield future.result()
-                if report is not None and not ended:
-                    report("")
-            finished = True
-        except BrokenProcessPool as error:
-            msg = "a worker was killed, most often for memory; try again with fewer --workers"
-            raise TryAgainError(msg) from error
-        finally:
-            if not finished:
-                leash.close()
-            pool.shutdown(cancel_futures=True)
-
-
-def _results_here(
-    tasks: list[GatherTask],
-    shares: MutableSequence[float],
-    report: Callable[[str], None] | None,
-) -> Generator[Gathered, None, None]:
-    """Gather each task in this process."""
-    for number, task in enumerate(tasks):
-
-        def on_event(event: Event, number: int = number) -> None:
-            shares[number] = event.done
-            if report is not None:
-                report(event.message)
-
-        result = _gather_softly(task, on_event)
-        shares[number] = 0.0
-        yield result
-
-
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Start workers that Ctrl-C in a terminal does not reach; this process stops them itself."""
-    # A new process inherits the mask; here the signal is delivered when the mask is set back.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+def _gather_or_fail(task: GatherTask, report: Report) -> tuple[SceneRecord, ...] | SceneFailure:
+    """Gather a scene; return a failure for an error that concerns this scene alone."""
     try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-class _Worker:
-    """What a worker process was given when it started."""
-
-    shares: ClassVar[MutableSequence[float]] = []
-
-
-def _start_worker(
-    watched: Connection, shares: MutableSequence[float], logging_settings: log.LogSettings | None
-) -> None:
-    """Let a worker log as its parent does, and stop when that says so or is gone."""
-    _Worker.shares = shares
-    if logging_settings is not None:
-        log.configure(as_json=logging_settings.as_json, level=logging_settings.level)
-    threading.Thread(target=_follow, args=(watched,), daemon=True).start()
-
-
-def _follow(watched: Connection) -> None:
-    """Wait until the other end is closed (nothing is ever sent), then stop this process."""
-    with suppress(EOFError, OSError):
-        watched.recv_bytes()
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _stop_worker(_signal: int, _frame: object) -> NoReturn:
-    raise SystemExit(int(ExitCode.TERMINATED))
-
-
-def _gather_in_worker(task: GatherTask, number: int) -> Gathered:
-    """Gather a scene; on SIGTERM clean up and take no further one from the queue."""
-
-    def share_done(event: Event) -> None:
-        _Worker.shares[number] = event.done
-
-    signal.signal(signal.SIGTERM, _stop_worker)
-    try:
-        return _gather_softly(task, share_done)
-    except SystemExit:
-        os._exit(int(ExitCode.TERMINATED))
-    finally:
-        # Between two scenes there is nothing to clean up.
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _gather_softly(task: GatherTask, on_event: OnEvent | None) -> Gathered:
-    """Gather a scene; what is wrong with it alone becomes a failure."""
-    try:
-        return gather_scene(task, on_event=on_event)
+        return gather_scene(task, on_event=lambda event: report(event.done))
     except HARD_ERRORS:
         raise
     except CloudBusterError as error:
@@ -455,7 +321,7 @@ def _gather_softly(task: GatherTask, on_event: OnEvent | None) -> Gathered:
 
 
 def _detect(task: GatherTask, source: RasterSceneSource, bounds: Bounds, crs: str) -> DetectedMask:
-    """Find cloud where the mosaic wants the scene, and as far around as growth reaches."""
+    """Detect cloud in the part of the scene that the mosaic needs, with a margin for growth."""
     margin_m = task.dilate_m + DISTANCE_LIMIT_M
     area = source.grid.window_of(bounds_in(bounds, crs, source.grid.crs))
     area = area.grown(int(np.ceil(margin_m / source.grid.x_size)) + KERNEL_MARGIN)
@@ -471,48 +337,47 @@ def _write_scene(
     folder: Path,
     on_event: OnEvent | None,
 ) -> tuple[SceneRecord, ...]:
-    """Stream the scene block by block into its rasters."""
-    target = task.grid.grid().crop(window)
-    class_map = ClassMap(
-        mask.grid, pixel_classes(mask, task.dilate_m), distance_to(mask.cloud, mask.grid)
-    )
+    """Write the rasters of a scene block by block, and return their records."""
     outputs = task_outputs(task)
     counts = np.zeros(len(PixelClass), dtype=np.int64)
+    target = task.grid.grid().crop(window)
     emit(on_event, Event("gather", 0, 1, source.scene.id))
     with ExitStack() as stack:
-        writers = [
-            stack.enter_context(
-                open_scene_writer(
-                    folder / f"{output.stem}.tif",
-                    target,
-                    task.bands,
-                    index=output.index,
-                )
-            )
-            for output in outputs
-        ]
-        keep_observed = task.backstop_index is not None
-        for block in placed_blocks(
-            source, class_map, target, task.bands, keep_observed=keep_observed
-        ):
+        writers = []
+        for output in outputs:
+            path = folder / f"{output.stem}.tif"
+            writer = open_scene_writer(path, target, task.bands, index=output.index)
+            writers.append((stack.enter_context(writer), output))
+        for block in _blocks(task, source, mask, window):
             counts += np.bincount(block.classes.ravel(), minlength=len(PixelClass))
-            for writer, output in zip(writers, outputs, strict=True):
+            for opened, output in writers:
                 pixels = block.observed if output.backstop else block.clear
                 if pixels is not None:
-                    writer.write(block.window, pixels, block.classes, block.distance_m)
+                    opened.write(block.window, pixels, block.classes, block.distance_m)
             share = float(counts.sum()) / (target.width * target.height)
             emit(on_event, Event("gather", share, 1, source.scene.id))
         if counts[PixelClass.UNOBSERVED] == counts.sum():
             msg = f"{source.scene.id} has no valid pixel on the mosaic; drop it"
             raise NothingUsableError(msg)
-        # Before the new rasters appear: a crash in between must not leave them with the records of
-        # the old ones, which a later call would take for finished.
+        # The old records are removed before the new rasters appear. After a crash in between, a
+        # later call would take the new rasters with the old records for finished.
         for output in outputs:
             _remove(folder / f"{output.stem}.json")
-    return tuple(_record(task, source, mask, output, counts) for output in outputs)
+    return tuple(_record(task, source, output, mask.detector, counts) for output in outputs)
+
+
+def _blocks(
+    task: GatherTask, source: RasterSceneSource, mask: DetectedMask, window: GridWindow
+) -> Iterator[PlacedBlock]:
+    """Yield the blocks of a scene on the mosaic's grid, with classes and distances to cloud."""
+    classes = pixel_classes(mask, task.dilate_m)
+    class_map = ClassMap(mask.grid, classes, distance_to(mask.cloud, mask.grid))
+    target, keep_observed = task.grid.grid().crop(window), task.backstop_index is not None
+    return placed_blocks(source, class_map, target, task.bands, keep_observed=keep_observed)
 
 
 def _remove(path: Path) -> None:
+    """Remove a file if it is there; raise OutputError if that fails."""
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
@@ -520,13 +385,9 @@ def _remove(path: Path) -> None:
 
 
 def _record(
-    task: GatherTask,
-    source: RasterSceneSource,
-    mask: DetectedMask,
-    output: TaskOutput,
-    counts: npt.NDArray[np.int64],
+    task: GatherTask, source: RasterSceneSource, output: TaskOutput, detector: str, counts: Counts
 ) -> SceneRecord:
-    """Write down what is known of one raster."""
+    """Make the record of one raster."""
     scene = source.scene
     cells = task.grid.width * task.grid.height
     return SceneRecord(
@@ -541,7 +402,7 @@ def _record(
         mgrs_tile=scene.mgrs_tile,
         baseline=scene.baseline,
         cloud_cover=scene.cloud_cover,
-        detector=mask.detector,
+        detector=detector,
         radiometry=Radiometry.of(source.radiometry),
         bands=task.bands,
         grid=task.grid,

@@ -1,4 +1,4 @@
-"""Logging of the entry points: one line a record, as text or as JSON."""
+"""Logging of the entry points: one line for each record, as text or as JSON."""
 
 import logging
 import sys
@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import orjson
 
-# Attributes that every record has; what is beyond them came in ``extra``.
+# Attributes that every record has. All others come from ``extra``.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 # What the command line writes beside its result (progress, notes, the final error): never silenced.
 SPOKEN = "cloudbuster.cli"
@@ -16,14 +16,15 @@ _PYTHONS_LAST_RESORT = logging.lastResort
 
 
 def _extra(record: logging.LogRecord) -> dict[str, object]:
+    """Return the values of ``extra`` of a record."""
     return {key: value for key, value in vars(record).items() if key not in _STANDARD}
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time (UTC), level, logger, event, and the values of ``extra``."""
+    """Formats a record as a JSON object: time (UTC), level, logger, event, values of ``extra``."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Render ``record``."""
+        """Return a record as one line of JSON."""
         content = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
             "level": record.levelname.lower(),
@@ -37,10 +38,10 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """``event key=value key=value``, for a person at a terminal."""
+    """Formats a record as ``level: event key=value key=value``."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Render ``record``."""
+        """Return a record as one line of text."""
         values = " ".join(f"{key}={value}" for key, value in _extra(record).items())
         return f"{record.levelname.lower()}: {record.getMessage()} {values}".rstrip()
 
@@ -54,7 +55,7 @@ class LogSettings:
     as_json : bool
         Whether each line is a JSON object.
     level : str
-        ``DEBUG``, ``INFO``, ``WARNING`` or ``ERROR``.
+        Least level of the records: ``DEBUG``, ``INFO``, ``WARNING`` or ``ERROR``.
     """
 
     as_json: bool = False
@@ -65,7 +66,7 @@ _settings: LogSettings | None = None
 
 
 def configure(*, as_json: bool, level: str = "WARNING") -> None:
-    """Send this package's records to stderr; only entry points call this.
+    """Write this package's log records to stderr. Only entry points call this.
 
     Parameters
     ----------

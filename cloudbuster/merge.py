@@ -1,7 +1,6 @@
 """Merge: make one mosaic of the gathered scenes, block by block.
 
-A mosaic may be merged in parts, on as many machines, that are then put together: the products are
-the same bytes.
+A large mosaic can be merged in parts on several machines. The products are the same to the byte.
 """
 
 import logging
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from cloudbuster.core.composite import COMPOSITES, State
+from cloudbuster.core.composite import COMPOSITES, CellState
 from cloudbuster.errors import NothingUsableError, RequestError
 from cloudbuster.events import Event, OnEvent, emit
 from cloudbuster.gathered.scene_files import (
@@ -46,109 +45,140 @@ from cloudbuster.storage.uri import join, output_error
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class MosaicRecipe:
+    """What to merge, and what the products record about it.
+
+    Attributes
+    ----------
+    name : str
+        Base of the file names.
+    composite : {"first"}
+        How each pixel is chosen. ``first`` takes it from the scene of the lowest index that sees it
+        clear, else from the first one of low rank, else from the backstop.
+    wanted : collection of str, optional
+        File names of the scenes to merge, without extension; all of them must be there. None for
+        all scenes of ``name``.
+    request : MosaicRequest, optional
+        Request to record in the STAC item.
+    assessment : Assessment, optional
+        Assessment to show in the report.
+    """
+
+    name: str
+    composite: str = "first"
+    wanted: Collection[str] | None = None
+    request: MosaicRequest | None = None
+    assessment: Assessment | None = None
+
+    def __post_init__(self) -> None:
+        """Raise RequestError if the name or the composite cannot be used."""
+        check_name(self.name)
+        if self.composite not in COMPOSITES:
+            known = ", ".join(COMPOSITES)
+            msg = f"composite {self.composite!r} is unknown; choose one of {known}"
+            raise RequestError(msg)
+
+    @classmethod
+    def of(
+        cls,
+        request: MosaicRequest,
+        *,
+        wanted: Collection[str] | None = None,
+        assessment: Assessment | None = None,
+    ) -> "MosaicRecipe":
+        """Make the recipe of a request."""
+        return cls(request.name, request.merge.composite, wanted, request, assessment)
+
+
 def merge_scenes(
     input_path: str,
     output_path: str,
+    recipe: MosaicRecipe,
     *,
-    name: str,
-    composite: str = "first",
-    wanted: Collection[str] | None = None,
-    request: MosaicRequest | None = None,
-    assessment: Assessment | None = None,
     on_event: OnEvent | None = None,
 ) -> MergeResult:
-    """Merge the gathered scenes of ``name`` into one mosaic.
+    """Merge gathered scenes into one mosaic.
 
-    With ``first`` a pixel is the clear look of the lowest index, else the low-rank look, else the
-    backstop. The products replace older ones together, when all of them are ready.
+    Older products are replaced when all new ones are ready.
 
     Parameters
     ----------
     input_path, output_path : str
-        Folders of the scenes (whatever else lies there is left alone) and of the products.
-    name : str
-        Base of the file names.
-    composite : {"first"}
-        Which look gives a pixel.
-    wanted : collection of str, optional
-        Stems of the scenes to merge, all of which must be there; None for all of ``name``.
-    request : MosaicRequest, optional
-        Recorded in the STAC item.
-    assessment : Assessment, optional
-        Shown in the report.
+        Folder or prefix of the scenes, which may hold other files too, and of the products.
+    recipe : MosaicRecipe
+        What to merge.
     on_event : callable, optional
-        Told of each block.
+        Progress callback.
 
     Returns
     -------
     MergeResult
-        Where the products are, and shares of the grid's cells.
+        Paths of the products, and shares of the grid's cells.
 
     Raises
     ------
     NothingUsableError
-        Where there is no scene, or none has a pixel.
+        If there is no scene, or none has a pixel.
     RasterError, GridError, RequestError
-        Where a raster, a grid or a document cannot be used; it is named.
+        If a raster, a grid or a document cannot be used; the message names it.
     OutputError, TryAgainError
-        Where the products cannot be written, or the disk is full.
+        If the products cannot be written, or the disk is full.
     """
-    _check_composite(composite)
-    check_name(name)
-    folder = input_folder(input_path, partial(is_scene_file, name=name, wanted=wanted))
+    is_input = partial(is_scene_file, name=recipe.name, wanted=recipe.wanted)
+    folder = input_folder(input_path, is_input)
     with folder as inputs, output_folder(output_path) as outputs, gdal_env():
-        files = scenes_in(inputs, name, shown=input_path, wanted=wanted)
-        with SceneBlocks(files, composite) as blocks:
+        files = scenes_in(inputs, recipe.name, shown=input_path, wanted=recipe.wanted)
+        with SceneBlocks(files, recipe.composite) as blocks:
             scenes = tuple(_Scene(file.index, file.backstop, file.record) for file in files)
-            mosaic = _Mosaic(name, composite, scenes, request, assessment)
-            target = _Target(product_paths(output_path, name), outputs)
-            return _write_products(mosaic, blocks, target, on_event)
+            mosaic = _Mosaic(recipe, scenes, blocks)
+            target = _Target(product_paths(output_path, recipe.name), outputs)
+            return _write_products(mosaic, target, on_event)
 
 
 def merge_part(
     input_path: str,
-    output_path: str,
+    parts_path: str,
+    recipe: MosaicRecipe,
     *,
-    part: Part,
-    composite: str = "first",
-    wanted: Collection[str] | None = None,
+    number: int,
+    cells: int,
     on_event: OnEvent | None = None,
 ) -> None:
-    """Merge one part of a mosaic, for `merge_parts` to put together.
+    """Merge one part of a mosaic, for `merge_parts`.
 
     Parameters
     ----------
     input_path : str
-        Folder or prefix of the scenes, with their documents; of S3 only scenes that meet the part
-        are fetched.
-    output_path : str
+        Folder or prefix of the scenes. From S3 only the scenes that meet the part are fetched.
+    parts_path : str
         Folder or prefix of the parts.
-    part : Part
-        Which one, of which mosaic.
-    composite : {"first"}
-        Which look gives a pixel.
-    wanted : collection of str, optional
-        As of `merge_scenes`; the same for every part.
+    recipe : MosaicRecipe
+        What to merge; the same for every part.
+    number : int
+        Number of the part, row by row from 1.
+    cells : int
+        Rows and columns of a part, cells.
     on_event : callable, optional
-        Told of each block.
+        Progress callback.
 
     Raises
     ------
     CloudBusterError
-        As `merge_scenes` does.
+        As `merge_scenes`.
     """
-    _check_composite(composite)
-    records = find_records(input_path, part.name, wanted=wanted)
+    part = Part(recipe.name, number, cells)
+    records = find_records(input_path, recipe.name, wanted=recipe.wanted)
     window = part.window(mosaic_grid(files_from_records(records)))
     with (
         gdal_env(),
         scenes_in_window(input_path, records, window) as files,
-        SceneBlocks(files, composite, window) as blocks,
-        output_folder(output_path) as outputs,
+        SceneBlocks(files, recipe.composite, window) as blocks,
+        output_folder(parts_path) as outputs,
     ):
         outputs.mkdir(parents=True, exist_ok=True)
         write_part(blocks, window, outputs, part, on_event=on_event)
-        document = part.make_document(records, blocks.bands, composite)
+        document = part.make_document(records, blocks.bands, recipe.composite)
         write_document(str(outputs / part.document), document)
 
 
@@ -156,69 +186,49 @@ def merge_parts(
     parts_path: str,
     input_path: str,
     output_path: str,
+    recipe: MosaicRecipe,
     *,
-    name: str,
     cells: int,
-    composite: str = "first",
-    wanted: Collection[str] | None = None,
-    request: MosaicRequest | None = None,
-    assessment: Assessment | None = None,
     on_event: OnEvent | None = None,
 ) -> MergeResult:
-    """Put the parts of a mosaic together: the products are those of `merge_scenes`.
+    """Make the products of a mosaic whose parts are merged: the same as `merge_scenes` makes.
 
     Parameters
     ----------
     parts_path, input_path, output_path : str
-        Folders or prefixes of the parts, of the scenes (whose documents alone are read) and of the
-        products.
-    name : str
-        Of the mosaic.
+        Folder or prefix of the parts, of the scenes (of which only the documents are read), and of
+        the products.
+    recipe : MosaicRecipe
+        What was merged.
     cells : int
-        Side of a part.
-    composite : {"first"}
-        How the parts were merged.
-    wanted : collection of str, optional
-        As of the parts.
-    request : MosaicRequest, optional
-        Recorded in the STAC item.
-    assessment : Assessment, optional
-        Shown in the report.
+        Rows and columns of a part, cells.
     on_event : callable, optional
-        Told of each block.
+        Progress callback.
 
     Returns
     -------
     MergeResult
-        Where the products are, and shares of the grid's cells.
+        As from `merge_scenes`.
 
     Raises
     ------
     RasterError
-        Where a part is missing, broken, or was merged of other scenes.
+        If a part is missing or broken, or was merged from other scenes.
     CloudBusterError
-        As `merge_scenes` does.
+        As `merge_scenes`.
     """
-    _check_composite(composite)
-    records = find_records(input_path, name, wanted=wanted)
+    records = find_records(input_path, recipe.name, wanted=recipe.wanted)
     mosaic_grid(files_from_records(records))
     scenes = tuple(_Scene(record.index, record.backstop, record) for record in records)
-    mosaic = _Mosaic(name, composite, scenes, request, assessment)
-    blocks = PartBlocks(parts_path, name, cells, records, composite)
+    blocks = PartBlocks(parts_path, recipe.name, cells, records, recipe.composite)
     with output_folder(output_path) as outputs, gdal_env():
-        target = _Target(product_paths(output_path, name), outputs)
-        return _write_products(mosaic, blocks, target, on_event)
-
-
-def _check_composite(composite: str) -> None:
-    if composite not in COMPOSITES:
-        msg = f"composite {composite!r} is unknown; choose one of {', '.join(COMPOSITES)}"
-        raise RequestError(msg)
+        target = _Target(product_paths(output_path, recipe.name), outputs)
+        return _write_products(_Mosaic(recipe, scenes, blocks), target, on_event)
 
 
 @dataclass(frozen=True)
 class _Scene:
-    """One scene of a mosaic, as its item tells of it."""
+    """One scene of a mosaic, as its item describes it."""
 
     index: int
     backstop: bool
@@ -227,39 +237,38 @@ class _Scene:
 
 @dataclass(frozen=True)
 class _Mosaic:
-    """What is known of a mosaic before its first block."""
+    """A mosaic before its first block: its recipe, its scenes, and the source of its blocks."""
 
-    name: str
-    composite: str
+    recipe: MosaicRecipe
     scenes: tuple[_Scene, ...]
-    request: MosaicRequest | None
-    assessment: Assessment | None
+    blocks: MosaicBlocks
 
 
 @dataclass(frozen=True)
 class _Target:
-    """Where the products will be, by their field in `MergeResult`, and the folder to write in."""
+    """Final paths of the products, by their field in `MergeResult`, and the folder to write in."""
 
     paths: dict[str, str]
     folder: Path
 
 
-def _write_products(
-    mosaic: _Mosaic, blocks: MosaicBlocks, target: _Target, on_event: OnEvent | None
-) -> MergeResult:
-    """Write all products; they replace older ones together, when all of them are ready."""
+def _write_products(mosaic: _Mosaic, target: _Target, on_event: OnEvent | None) -> MergeResult:
+    """Write all products, and replace older ones when all are ready."""
     started = time.monotonic()
-    with scratch_folder(target.folder / f"{mosaic.name}.tif") as folder:
+    name, count = mosaic.recipe.name, len(mosaic.blocks) + 1
+    with scratch_folder(target.folder / f"{name}.tif") as folder:
         staged = {key: folder / PurePosixPath(path).name for key, path in target.paths.items()}
-        tally = _write_rasters(mosaic, blocks, staged, on_event)
-        described = _describe(mosaic, blocks, tally, staged)
+        tally = _write_rasters(mosaic, staged, on_event)
+        described = _describe(mosaic, tally, staged)
         files = ReportFiles(staged["cloudless"], staged["quality"], staged["preview"])
-        write_report(described, files, str(staged["report"]), assessment=mosaic.assessment)
+        assessment = mosaic.recipe.assessment
+        write_report(described, files, str(staged["report"]), assessment=assessment)
         write_item(mosaic_item(described), str(staged["item"]))
         _publish(staged, target.folder)
-    emit(on_event, Event("merge", len(blocks) + 1, len(blocks) + 1, "products written"))
-    told = {"mosaic": mosaic.name, "scenes": len(mosaic.scenes)}
-    logger.info("mosaic_merged", extra={**told, "duration_s": round(time.monotonic() - started, 3)})
+    emit(on_event, Event("merge", count, count, "products written"))
+    duration_s = round(time.monotonic() - started, 3)
+    values = {"mosaic": name, "scenes": len(mosaic.scenes), "duration_s": duration_s}
+    logger.info("mosaic_merged", extra=values)
     return MergeResult(
         **target.paths,
         scene_count=len(described.scenes),
@@ -270,7 +279,7 @@ def _write_products(
 
 
 def product_paths(output_path: str, name: str) -> dict[str, str]:
-    """Paths of the products of ``name``, by their field in `MergeResult`."""
+    """Return the paths of the products of ``name``, by their field in `MergeResult`."""
     names = {
         "cloudless": f"{name}-cloudless.tif",
         "cloudy": f"{name}-cloudy.tif",
@@ -282,72 +291,70 @@ def product_paths(output_path: str, name: str) -> dict[str, str]:
     return {key: join(output_path, file_name) for key, file_name in names.items()}
 
 
-def _write_rasters(
-    mosaic: _Mosaic, source: MosaicBlocks, paths: dict[str, Path], on_event: OnEvent | None
-) -> Tally:
-    """Stream all blocks into the three rasters."""
-    tally = Tally()
-    mosaic_bands = [
-        *(CogBand(band, "average") for band in source.bands),
-        CogBand(SCENE_INDEX_BAND, "nearest"),
-    ]
-    quality_bands = [CogBand(band, "nearest") for band in QUALITY_BANDS]
-    layouts: dict[str, tuple[list[CogBand], int | None]] = {
-        "cloudless": (mosaic_bands, NODATA),
-        "cloudy": (mosaic_bands, NODATA),
-        "quality": (quality_bands, None),
-    }
+def _write_rasters(mosaic: _Mosaic, paths: dict[str, Path], on_event: OnEvent | None) -> Tally:
+    """Stream all blocks into the three rasters, and count their cells."""
+    tally, blocks = Tally(), mosaic.blocks
+    count = len(blocks)
     with ExitStack() as stack:
         writers: dict[str, CogWriter] = {
-            key: stack.enter_context(open_cog_writer(paths[key], source.grid, bands, nodata=nodata))
-            for key, (bands, nodata) in layouts.items()
+            key: stack.enter_context(open_cog_writer(paths[key], blocks.grid, bands, nodata=nodata))
+            for key, (bands, nodata) in _layouts(blocks.bands).items()
         }
-        count = len(source)
-        for done, (window, pixels) in enumerate(source.blocks(), start=1):
+        for done, (window, pixels) in enumerate(blocks.blocks(), start=1):
             tally.add(pixels)
             for key, part in pixels.items():
                 writers[key].write(window, part)
             emit(on_event, Event("merge", done, count + 1, f"block {done}/{count}"))
-        if tally.share(State.CLEAR, State.BACKSTOP) == 0:
-            msg = f"none of the {len(mosaic.scenes)} scenes has a clear pixel or a backstop's"
+        if tally.share(CellState.CLEAR, CellState.BACKSTOP) == 0:
+            msg = f"none of the {len(mosaic.scenes)} scenes has a clear pixel or one of a backstop"
             raise NothingUsableError(f"{msg}; widen the query, or keep a backstop")
     return tally
 
 
-def _describe(
-    mosaic: _Mosaic, source: MosaicBlocks, tally: Tally, staged: dict[str, Path]
-) -> MosaicDescription:
-    """Write the preview and gather what the item says."""
+def _layouts(bands: tuple[str, ...]) -> dict[str, tuple[list[CogBand], int | None]]:
+    """Return the bands of each raster, with their resampling in overviews, and its nodata."""
+    mosaic_bands = [
+        *(CogBand(band, "average") for band in bands),
+        CogBand(SCENE_INDEX_BAND, "nearest"),
+    ]
+    quality_bands = [CogBand(band, "nearest") for band in QUALITY_BANDS]
+    return {
+        "cloudless": (mosaic_bands, NODATA),
+        "cloudy": (mosaic_bands, NODATA),
+        "quality": (quality_bands, None),
+    }
+
+
+def _describe(mosaic: _Mosaic, tally: Tally, staged: dict[str, Path]) -> MosaicDescription:
+    """Write the preview, and collect what the STAC item and the report describe."""
+    recipe = mosaic.recipe
+    scenes = tuple(
+        MosaicScene(
+            scene.index,
+            scene.backstop,
+            tally.scene_share(scene.index, backstop=scene.backstop),
+            scene.record,
+        )
+        for scene in mosaic.scenes
+    )
     return MosaicDescription(
-        name=mosaic.name,
-        grid=source.grid,
-        bands=source.bands,
-        composite=mosaic.composite,
-        scenes=tuple(
-            MosaicScene(
-                scene.index,
-                scene.backstop,
-                tally.scene_share(scene.index, backstop=scene.backstop),
-                scene.record,
-            )
-            for scene in mosaic.scenes
-        ),
-        clear_fraction=tally.share(State.CLEAR),
-        backstop_fraction=tally.share(State.BACKSTOP),
-        hole_fraction=tally.share(State.NEVER_OBSERVED, State.NEVER_CLEAR),
-        never_observed_fraction=tally.share(State.NEVER_OBSERVED),
-        cloudless=staged["cloudless"].name,
-        cloudy=staged["cloudy"].name,
-        quality=staged["quality"].name,
-        preview=staged["preview"].name,
-        report=staged["report"].name,
+        name=recipe.name,
+        grid=mosaic.blocks.grid,
+        bands=mosaic.blocks.bands,
+        composite=recipe.composite,
+        scenes=scenes,
+        clear_fraction=tally.share(CellState.CLEAR),
+        backstop_fraction=tally.share(CellState.BACKSTOP),
+        hole_fraction=tally.share(CellState.NEVER_OBSERVED, CellState.NEVER_CLEAR),
+        never_observed_fraction=tally.share(CellState.NEVER_OBSERVED),
         preview_shape=write_preview(staged["cloudless"], staged["preview"]),
-        request=mosaic.request,
+        request=recipe.request,
+        **{key: path.name for key, path in staged.items() if key != "item"},
     )
 
 
 def _publish(staged: dict[str, Path], folder: Path) -> None:
-    """Rename every product into place, the item last: whoever sees it finds the others."""
+    """Rename every product into place, the item last, so that whoever sees it finds the others."""
     for path in staged.values():
         target = folder / path.name
         try:

@@ -1,33 +1,34 @@
-"""The merge of a run as one task document, as ``cloudbuster merge --task`` takes it."""
+"""Merge tasks: plan the merge of a run as documents, and run them.
+
+``cloudbuster merge --task`` takes the URI of such a document.
+"""
 
 import logging
 import shutil
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, TypeVar
 
-from pydantic import Field, model_validator
-
-from cloudbuster.assess import assess_scenes, backstop_repairs
+from cloudbuster.assess import assess_scenes, backstop_repairs, with_backstop
+from cloudbuster.errors import RequestError
 from cloudbuster.events import OnEvent
 from cloudbuster.gather import gather_scenes
 from cloudbuster.gathered.scene_files import find_records, is_scene_file
-from cloudbuster.gathered.scene_lists import WantedScenes, add_wanted, write_wanted
-from cloudbuster.merge import merge_part, merge_parts, merge_scenes
+from cloudbuster.gathered.scene_lists import add_wanted, wanted_stems, write_wanted
+from cloudbuster.merge import MosaicRecipe, merge_part, merge_parts, merge_scenes
 from cloudbuster.models import (
     Assessment,
-    Document,
     GatherTask,
     MergeResult,
-    MosaicName,
+    MergeTask,
     MosaicRequest,
     SceneFailure,
     SceneRecord,
     Selection,
+    WantedScenes,
 )
-from cloudbuster.pipeline import with_backstop
-from cloudbuster.products.parts import Part, part_windows
+from cloudbuster.products.parts import part_windows
 from cloudbuster.storage.documents import read_document, write_document
 from cloudbuster.storage.folders import input_folder
 from cloudbuster.storage.run_layout import RunLayout
@@ -36,53 +37,11 @@ from cloudbuster.tasks import plan_tasks
 
 logger = logging.getLogger(__name__)
 
-# Parts of one mosaic: their map shares the 25 000 events of an execution with that of the scenes.
+T = TypeVar("T")
+
+# Greatest number of parts of a mosaic. On the stack, the map over the parts and the map over the
+# scenes share the 25 000 events of an execution's history.
 MAX_PARTS = 200
-
-
-class MergeTask(Document):
-    """Everything that decides one merge."""
-
-    schema_: Literal["cloudbuster.merge-task/1"] = Field("cloudbuster.merge-task/1", alias="schema")
-    step: Literal["whole", "survey", "part", "assemble"] = Field(
-        "whole",
-        description="All of it; or of a mosaic in parts: complete the backstop and count what is "
-        "covered, merge one part, put the parts together.",
-    )
-    request: str | None = Field(None, description="URI of the request; null for `name` alone.")
-    selection: str | None = Field(None, description="URI of the selection; null for `name` alone.")
-    name: MosaicName | None = Field(None, description="Base of the file names, without a request.")
-    scenes: str = Field(description="Folder or prefix of the gathered scenes.")
-    wanted: str | None = Field(
-        None, description="URI of the list of the scenes to merge; null for all of the name."
-    )
-    failures: tuple[SceneFailure, ...] = Field((), description="Scenes that are not there.")
-    output: str = Field(description="Folder or prefix of the products.")
-    assessment: str | None = Field(
-        None, description="URI of the assessment to write; null for `name` alone."
-    )
-    result: str = Field(description="URI of the result to write.")
-    parts: str | None = Field(None, description="Folder or prefix of the parts.")
-    part_cells: int | None = Field(None, ge=1, description="Side of a part, cells.")
-    part: int | None = Field(None, ge=1, description="Number of the part to merge.")
-
-    @model_validator(mode="after")
-    def _check_parts(self) -> Self:
-        in_parts = self.step in ("part", "assemble")
-        given = [self.request is not None, self.parts is not None, self.part_cells is not None]
-        if (in_parts and not all(given)) or (self.step == "part") != (self.part is not None):
-            msg = f"step {self.step} needs request, parts and part_cells, and part for one part"
-            raise ValueError(msg)
-        return self
-
-    @model_validator(mode="after")
-    def _check_run(self) -> Self:
-        of_run = [self.request is None, self.selection is None, self.assessment is None]
-        is_a_step = self.step != "whole" and self.name is not None
-        if len(set(of_run)) > 1 or of_run[0] != (self.name is not None) or is_a_step:
-            msg = "give request, selection and assessment of a run, or the name alone"
-            raise ValueError(msg)
-        return self
 
 
 def plan_merge(
@@ -92,24 +51,23 @@ def plan_merge(
     *,
     part_cells: int,
 ) -> dict[str, Any]:
-    """Write the tasks of the merge of a run: one, or of a large mosaic one for each step.
+    """Write the tasks of the merge of a run: one, or for a large mosaic one for each step.
 
     Parameters
     ----------
     run : RunLayout
-        Where the run lies.
+        Folders of the run.
     lost : collection of int
-        Numbers of the tasks whose scene is not there, counted from 1.
+        Numbers of the gather tasks that failed, from 1.
     failures : tuple of SceneFailure
         Scenes that were not gathered.
     part_cells : int
-        A mosaic of more cells on a side is merged in parts of this side; of a larger one where
-        there would be more than `MAX_PARTS`.
+        Rows and columns of a part. It is doubled while there would be more than `MAX_PARTS` parts.
 
     Returns
     -------
     dict
-        Of the state ``assess``: URIs of the tasks, and the ``parts`` as the map takes them.
+        URIs of the tasks, ``part_count``, and ``parts``: the numbers of the parts.
     """
     grid = read_document(join(run.tasks, "1.json"), GatherTask).grid.grid()
     while len(part_windows(grid, part_cells)) > MAX_PARTS:
@@ -125,18 +83,7 @@ def plan_merge(
         assessment=run.document("assessment.json"),
         result=run.document("products.json"),
     )
-    tasks = {"merge": whole}
-    if len(parts) > 1:
-        where = {"parts": join(run.tasks, "parts"), "part_cells": part_cells}
-        tasks = {
-            "survey": whole.model_copy(update={"step": "survey"}),
-            **{
-                f"part-{number}": whole.model_copy(update={"step": "part", "part": number, **where})
-                for number in parts
-            },
-            "merge": whole.model_copy(update={"step": "assemble", **where}),
-        }
-    for name, task in tasks.items():
+    for name, task in _steps(whole, run, part_cells, parts).items():
         write_document(join(run.tasks, f"{name}.json"), task)
     return {
         "merge_task_uri": join(run.tasks, "merge.json"),
@@ -146,114 +93,137 @@ def plan_merge(
     }
 
 
-def merge_task(task: MergeTask, *, on_event: OnEvent | None = None) -> MergeResult | None:
-    """Do one step of the merge of a run, and write down what comes of it.
+def _steps(
+    whole: MergeTask, run: RunLayout, part_cells: int, parts: list[int]
+) -> dict[str, MergeTask]:
+    """Return the tasks of a merge by the names of their documents."""
+    if len(parts) == 1:
+        return {"merge": whole}
+    where = {"parts": join(run.tasks, "parts"), "part_cells": part_cells}
+    return {
+        "survey": whole.model_copy(update={"step": "survey"}),
+        **{
+            f"part-{number}": whole.model_copy(update={"step": "part", "part": number, **where})
+            for number in parts
+        },
+        "merge": whole.model_copy(update={"step": "assemble", **where}),
+    }
 
-    Without a request the scenes of ``task.name`` are merged, as ``cloudbuster merge`` does.
+
+def merge_task(task: MergeTask, *, on_event: OnEvent | None = None) -> MergeResult | None:
+    """Run a merge task, and write what it makes.
 
     Parameters
     ----------
     task : MergeTask
-        Everything that decides the result.
+        Task to run.
     on_event : callable, optional
-        Told of each block.
+        Progress callback.
 
     Returns
     -------
     MergeResult or None
-        Where the products are, of a step that makes them; whether they cover the area says
-        ``task.assessment``.
+        Products, if the step makes them. Whether they cover the area is in ``task.assessment``.
+
+    Raises
+    ------
+    CloudBusterError
+        As `cloudbuster.merge.merge_scenes` and `cloudbuster.assess.assess_scenes`.
     """
-    if task.request is None or task.selection is None:
-        return _merged_by_name(task, on_event)
-    request = read_document(task.request, MosaicRequest)
-    if task.step == "part":
-        _merge_part(task, request, on_event)
-        return None
-    if task.step == "survey":
-        _survey(task, request, task.scenes, on_event)
-        return None
-    result = (
-        _assembled(task, request, on_event)
-        if task.step == "assemble"
-        else _merged(task, request, on_event)
-    )
-    write_document(task.result, result)
+    result: MergeResult | None
+    if task.name is not None:
+        recipe = MosaicRecipe(task.name)
+        result = merge_scenes(task.scenes, task.output, recipe, on_event=on_event)
+    else:
+        request = read_document(_given(task.request), MosaicRequest)
+        result = STEPS[task.step](task, request, on_event)
+    if result is not None:
+        write_document(task.result, result)
     return result
 
 
-def _merged(task: MergeTask, request: MosaicRequest, on_event: OnEvent | None) -> MergeResult:
-    """Survey and merge in one go, on one copy of the scenes."""
+def _merge_whole(task: MergeTask, request: MosaicRequest, on_event: OnEvent | None) -> MergeResult:
+    """Survey and merge, with one copy of the scenes."""
     is_wanted = partial(is_scene_file, name=request.name, wanted=_wanted(task))
     with input_folder(task.scenes, is_wanted) as folder:
-        assessment = _survey(task, request, str(folder), on_event)
-        return merge_scenes(
-            str(folder),
-            task.output,
-            name=request.name,
-            composite=request.merge.composite,
-            wanted=_wanted(task),
-            request=request,
-            assessment=assessment,
-            on_event=on_event,
-        )
+        assessment = _survey_folder(task, request, str(folder), on_event)
+        recipe = MosaicRecipe.of(request, wanted=_wanted(task), assessment=assessment)
+        return merge_scenes(str(folder), task.output, recipe, on_event=on_event)
 
 
-def _merge_part(task: MergeTask, request: MosaicRequest, on_event: OnEvent | None) -> None:
-    part = Part(request.name, task.part or 0, task.part_cells or 0)
+def _survey(task: MergeTask, request: MosaicRequest, on_event: OnEvent | None) -> None:
+    """Complete the backstop and assess the coverage, with the scenes where they are."""
+    _survey_folder(task, request, task.scenes, on_event)
+
+
+def _merge_one_part(task: MergeTask, request: MosaicRequest, on_event: OnEvent | None) -> None:
+    """Merge the part of a task."""
     merge_part(
         task.scenes,
-        task.parts or "",
-        part=part,
-        composite=request.merge.composite,
-        wanted=_wanted(task),
+        _given(task.parts),
+        MosaicRecipe.of(request, wanted=_wanted(task)),
+        number=_given(task.part),
+        cells=_given(task.part_cells),
         on_event=on_event,
     )
 
 
-def _assembled(task: MergeTask, request: MosaicRequest, on_event: OnEvent | None) -> MergeResult:
+def _assemble(task: MergeTask, request: MosaicRequest, on_event: OnEvent | None) -> MergeResult:
+    """Make the products of the merged parts."""
+    assessment = read_document(_given(task.assessment), Assessment)
+    recipe = MosaicRecipe.of(request, wanted=_wanted(task), assessment=assessment)
     return merge_parts(
-        task.parts or "",
+        _given(task.parts),
         task.scenes,
         task.output,
-        name=request.name,
-        cells=task.part_cells or 0,
-        composite=request.merge.composite,
-        wanted=_wanted(task),
-        request=request,
-        assessment=read_document(task.assessment or "", Assessment),
+        recipe,
+        cells=_given(task.part_cells),
         on_event=on_event,
     )
+
+
+STEPS: dict[str, Callable[[MergeTask, MosaicRequest, OnEvent | None], MergeResult | None]] = {
+    "whole": _merge_whole,
+    "survey": _survey,
+    "part": _merge_one_part,
+    "assemble": _assemble,
+}
+"""Function of each step of a merge."""
+
+
+def _given(value: T | None) -> T:
+    """Return a field that the step of a task needs; raise RequestError if it is null."""
+    if value is None:
+        msg = "the merge task lacks a field that its step needs; plan the merge again"
+        raise RequestError(msg)
+    return value
 
 
 def _wanted(task: MergeTask) -> frozenset[str] | None:
-    """Stems of the scenes to merge, as of now: the survey may have added to them."""
+    """Return the scenes to merge, read anew because the survey may have added some."""
     if task.wanted is None:
         return None
-    return read_document(task.wanted, WantedScenes).present(task.scenes)
+    return wanted_stems(read_document(task.wanted, WantedScenes), task.scenes)
 
 
-def _merged_by_name(task: MergeTask, on_event: OnEvent | None) -> MergeResult:
-    result = merge_scenes(task.scenes, task.output, name=task.name or "", on_event=on_event)
-    write_document(task.result, result)
-    return result
-
-
-def _survey(
+def _survey_folder(
     task: MergeTask, request: MosaicRequest, folder: str, on_event: OnEvent | None
 ) -> Assessment:
-    """Complete the backstop, and count what the scenes cover.
+    """Complete the backstop and assess the coverage.
 
-    ``folder`` holds the scenes: a copy of ``task.scenes``, or that itself.
+    ``folder`` holds the scenes: it is ``task.scenes`` or a local copy of it.
     """
-    selection = read_document(task.selection or "", Selection)
+    uri = _given(task.selection)
+    selection = read_document(uri, Selection)
     records = find_records(folder, request.name, wanted=_wanted(task))
-    if request.filter.backstop:
-        repaired = _repaired(task, request, selection, folder, records)
-        if repaired is not selection:
-            selection = repaired
-            write_document(task.selection or "", selection)
-            records = find_records(folder, request.name, wanted=_wanted(task))
+    item_ids = backstop_repairs(folder, records) if request.filter.backstop else ()
+    if item_ids:
+        logger.info("backstop_repaired", extra={"scenes": ", ".join(item_ids)})
+        selection = with_backstop(selection, item_ids)
+        _gather_backstop(task, request, selection, item_ids, records, folder)
+        # Last, so that a second attempt of the job repeats what is missing.
+        write_document(uri, selection)
+        records = find_records(folder, request.name, wanted=_wanted(task))
     assessment = assess_scenes(
         folder,
         records,
@@ -262,27 +232,19 @@ def _survey(
         failures=task.failures,
         on_event=on_event,
     )
-    write_document(task.assessment or "", assessment)
+    write_document(_given(task.assessment), assessment)
     return assessment
 
 
-def _repaired(
+def _gather_backstop(
     task: MergeTask,
     request: MosaicRequest,
     selection: Selection,
-    folder: str,
+    item_ids: tuple[str, ...],
     records: tuple[SceneRecord, ...],
-) -> Selection:
-    """Fill what scenes saw and nothing fills, as the run on one machine does after its gather.
-
-    The scenes come first and the selection that names them last, so that a second try of the job
-    goes on where the first one stopped.
-    """
-    item_ids = backstop_repairs(folder, records)
-    if not item_ids:
-        return selection
-    logger.info("backstop_repaired", extra={"scenes": ", ".join(item_ids)})
-    selection = with_backstop(selection, item_ids)
+    folder: str,
+) -> None:
+    """Gather items as backstop, as the run on one machine does after its first gather."""
     tasks = plan_tasks(
         selection,
         name=request.name,
@@ -298,14 +260,18 @@ def _repaired(
     if task.wanted:
         add_wanted(task.wanted, report.records)
     if folder != task.scenes:
-        names = {name for record in report.records for name in _files(record)}
-        with input_folder(task.scenes, names.__contains__) as fetched:
-            for path in fetched.iterdir():
-                if path.name in names and not Path(folder, path.name).exists():
-                    shutil.move(path, Path(folder, path.name))
-    return selection
+        _fetch(report.records, task.scenes, Path(folder))
+
+
+def _fetch(records: tuple[SceneRecord, ...], source: str, folder: Path) -> None:
+    """Copy the rasters of some records, with these, from ``source`` into a local folder."""
+    names = {name for record in records for name in _files(record)}
+    with input_folder(source, names.__contains__) as fetched:
+        for path in fetched.iterdir():
+            if path.name in names and not (folder / path.name).exists():
+                shutil.move(path, folder / path.name)
 
 
 def _files(record: SceneRecord) -> tuple[str, str]:
-    """Name the raster of a record, and the record itself."""
+    """Return the file names of a raster and of its record."""
     return record.raster, str(Path(record.raster).with_suffix(".json"))

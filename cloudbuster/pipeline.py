@@ -1,29 +1,22 @@
-"""The whole line on one machine: a request in, a mosaic out, nothing done twice."""
+"""All stages on one machine: from a request to a mosaic, reusing what an earlier run finished."""
 
 import hashlib
 import logging
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from cloudbuster.assess import assess_scenes, backstop_repairs
+from cloudbuster.assess import assess_scenes, backstop_repairs, with_backstop
 from cloudbuster.core.bands import requested_bands
-from cloudbuster.errors import (
-    BadInputError,
-    CloudBusterError,
-    ExitCode,
-    NotCoveredError,
-    OutputError,
-)
+from cloudbuster.errors import BadInputError, NotCoveredError, OutputError
 from cloudbuster.events import Event, OnEvent, emit
 from cloudbuster.filter import filter_scenes
 from cloudbuster.gather import GatherReport, gather_scenes
 from cloudbuster.gathered.resume import output_stems
-from cloudbuster.gathered.scene_raster import MASK_PREFIX
-from cloudbuster.merge import merge_scenes
+from cloudbuster.gathered.scene_raster import BACKSTOP_PREFIX, MASK_PREFIX
+from cloudbuster.merge import MosaicRecipe, merge_scenes
 from cloudbuster.models import (
     Assessment,
     Candidates,
@@ -33,56 +26,56 @@ from cloudbuster.models import (
     MosaicRequest,
     Radiometry,
     RunResult,
-    RunStatus,
     SceneRecord,
     Selection,
-    SelectionEntry,
 )
 from cloudbuster.query import query_request
-from cloudbuster.storage.documents import read_document, write_document
+from cloudbuster.run_status import StatusFile
+from cloudbuster.storage.documents import write_document
+from cloudbuster.storage.reuse import made_once, read_earlier
 from cloudbuster.storage.run_folder import held
-from cloudbuster.storage.run_layout import request_fingerprint
-from cloudbuster.storage.uri import is_remote, local_path, output_error
+from cloudbuster.storage.run_layout import RunLayout, request_fingerprint
+from cloudbuster.storage.uri import is_remote, join, local_path, output_error
 from cloudbuster.tasks import has_same_files, plan_tasks
 
 logger = logging.getLogger(__name__)
 
 D = TypeVar("D", bound=Document)
 
+# Documents of a run that another request must not find.
+STAGE_DOCUMENTS = ("candidates.json", "selection.json", "assessment.json", "status.json")
+
 
 def run(request: MosaicRequest, *, workers: int = 1, on_event: OnEvent | None = None) -> RunResult:
-    """Make the mosaic of a request, resuming what an earlier run of the same request finished.
+    """Make the mosaic of a request, reusing what an earlier run of the same request finished.
 
     Parameters
     ----------
     request : MosaicRequest
-        Relative paths in it count from the working directory.
-    workers : int
-        Processes to gather with.
-    on_event : callable, optional
-        Told of every step.
+        Relative paths in it are relative to the working directory.
+    workers, on_event : int, callable
+        Number of processes that gather scenes, and progress callback.
 
     Returns
     -------
     RunResult
-        Where an area could not be covered, the mosaic is made all the same and
-        ``assessment.covered`` is False, with the reasons.
+        The mosaic is made also if the area is not covered; ``assessment.reasons`` says why.
 
     Raises
     ------
     OutputError
-        Where the output cannot be written, or holds another request's run and ``force`` is off.
-    NothingUsableError
-        Without a candidate, or where fewer scenes than ``min_success_fraction`` were gathered.
+        If the output cannot be written, or holds another request's run and ``force`` is off.
     TryAgainError
-        Where another run is at work in the folder, or the disk or a remote service failed.
+        If another run uses the folder.
     CloudBusterError
-        Of any stage; ``status.json`` then says which.
+        As any stage; ``status.json`` names the stage.
     """
-    folder = _folder_of(request)
-    with held(folder):
-        _claim(request, folder)
-        return _run_in(folder, request, workers, on_event)
+    layout = RunLayout.in_folder(request, _folder_of(request))
+    with held(Path(layout.documents)):
+        _claim(request, layout)
+        status = StatusFile(layout, request)
+        with status.watching():
+            return _Stages(request, layout, status, on_event).run(workers)
 
 
 def not_covered_error(assessment: Assessment) -> NotCoveredError | None:
@@ -95,131 +88,138 @@ def not_covered_error(assessment: Assessment) -> NotCoveredError | None:
     )
 
 
-def _run_in(
-    folder: Path, request: MosaicRequest, workers: int, on_event: OnEvent | None
-) -> RunResult:
-    """Run the stages in a folder that is this request's."""
-    status = _Status(folder, request)
-    with status.watching():
-        line = _Line(request, folder, status, on_event)
-        candidates = line.document("query", "candidates.json", Candidates, line.query)
-        selection = line.document(
-            "filter",
-            "selection.json",
-            Selection,
-            lambda: filter_scenes(
-                candidates, request.filter, bands=_bands(request), on_event=on_event
-            ),
-        )
-        selection, report = line.gather(selection, workers)
-        status.enter("assess")
-        assessment = assess_scenes(
-            folder / "scenes",
-            report.records,
-            selection,
-            request.filter,
-            failures=report.failures,
-            on_event=on_event,
-        )
-        write_document(str(folder / "assessment.json"), assessment)
-        products = line.merge(report.records, assessment)
-    return RunResult(
-        output=str(folder),
-        products=products,
-        assessment=assessment,
-        reused=(*line.reused, *report.reused),
-    )
-
-
-class _Line:
-    """The stages of one run, each reusing the document it wrote before."""
+class _Stages:
+    """The stages of one run, each of which reuses the document that it wrote before."""
 
     def __init__(
-        self, request: MosaicRequest, folder: Path, status: "_Status", on_event: OnEvent | None
+        self,
+        request: MosaicRequest,
+        layout: RunLayout,
+        status: StatusFile,
+        on_event: OnEvent | None,
     ) -> None:
+        """Start with nothing reused."""
         self.request = request
-        self.folder = folder
+        self.layout = layout
         self.status = status
         self.on_event = on_event
         self.reused: list[str] = []
         self._force_documents = request.force
         self._force_scenes = request.force
 
-    def query(self) -> Candidates:
-        """Search the catalog, once the mosaic's CRS is known to hold the area."""
-        return query_request(self.request, on_event=self.on_event)
+    def run(self, workers: int) -> RunResult:
+        """Run all stages; see `cloudbuster.pipeline.run`."""
+        request = self.request
+        candidates = self._document(
+            "query",
+            "candidates.json",
+            Candidates,
+            lambda: query_request(request, on_event=self.on_event),
+        )
+        bands = requested_bands(request.query.kind, request.gather.bands)
+        selection = self._document(
+            "filter",
+            "selection.json",
+            Selection,
+            lambda: filter_scenes(candidates, request.filter, bands=bands, on_event=self.on_event),
+        )
+        selection, report = self._gather(selection, workers)
+        assessment = self._assess(selection, report)
+        products = self._merge(report.records, assessment)
+        return RunResult(
+            output=self.layout.products,
+            products=products,
+            assessment=assessment,
+            reused=(*self.reused, *report.reused),
+        )
 
-    def document(self, stage: str, name: str, model: type[D], make: Callable[[], D]) -> D:
-        """Read a stage's document if an earlier run left it, else make it and all after it."""
+    def _document(self, stage: str, name: str, model: type[D], make: Callable[[], D]) -> D:
+        """Read the document of a stage if an earlier run made it, else make it.
+
+        Once a document has been made, those of all later stages are made again.
+        """
         self.status.enter(stage)
-        path = self.folder / name
-        if path.is_file() and not self._force_documents:
-            try:
-                known = read_document(str(path), model)
-            except BadInputError:
-                logger.warning("document_unreadable", extra={"path": str(path)})
-            else:
-                self.reused.append(name)
-                emit(self.on_event, Event(stage, 1, 1, "done before"))
-                return known
-        self._force_documents = True
-        made = make()
-        write_document(str(path), made)
-        return made
+        is_new = False
 
-    def gather(self, selection: Selection, workers: int) -> tuple[Selection, GatherReport]:
-        """Gather; where scenes see what nothing fills, gather these as backstop too."""
+        def make_new() -> D:
+            """Make the document, and note that it is new."""
+            nonlocal is_new
+            is_new = True
+            return make()
+
+        uri = self.layout.document(name)
+        document = made_once(uri, model, make_new, anew=self._force_documents)
+        if is_new:
+            self._force_documents = True
+        else:
+            self.reused.append(name)
+            emit(self.on_event, Event(stage, 1, 1, "done before"))
+        return document
+
+    def _gather(self, selection: Selection, workers: int) -> tuple[Selection, GatherReport]:
+        """Gather the selected scenes, and once more those that the backstop still needs."""
         self.status.enter("gather")
-        scenes = self.folder / "scenes"
         report, tasks = self._gather_once(selection, workers)
+        repairs: tuple[str, ...] = ()
         if self.request.filter.backstop:
-            repairs = backstop_repairs(scenes, report.records)
-            if repairs:
-                logger.info("backstop_repaired", extra={"scenes": ", ".join(repairs)})
-                selection = with_backstop(selection, repairs)
-                write_document(str(self.folder / "selection.json"), selection)
-                first = report
-                report, tasks = self._gather_once(selection, workers)
-                report = replace(report, reused=first.reused)
-        _remove_stale(scenes, self.request.name, report.records, tasks)
+            repairs = backstop_repairs(self.layout.scenes, report.records)
+        if repairs:
+            logger.info("backstop_repaired", extra={"scenes": ", ".join(repairs)})
+            selection = with_backstop(selection, repairs)
+            write_document(self.layout.document("selection.json"), selection)
+            reused = report.reused
+            report, tasks = self._gather_once(selection, workers)
+            report = replace(report, reused=reused)
+        _remove_stale(Path(self.layout.scenes), self.request.name, report.records, tasks)
         return selection, report
 
     def _gather_once(
         self, selection: Selection, workers: int
     ) -> tuple[GatherReport, list[GatherTask]]:
+        """Plan and write the tasks of a selection, and gather those that are not done."""
         planned = self._planned()
         tasks = plan_tasks(
             selection,
             name=self.request.name,
             options=self.request.gather,
-            output=str(self.folder / "scenes"),
+            output=self.layout.scenes,
             known=_decided(planned),
             stamps={str(task.item["id"]): task.file_stamps for task in planned if task.file_stamps},
         )
         for number, task in enumerate(tasks, start=1):
-            write_document(str(self.folder / "tasks" / f"{number:04d}.json"), task)
+            write_document(join(self.layout.tasks, f"{number:04d}.json"), task)
         report = gather_scenes(
             tasks, workers=workers, force=self._force_scenes, on_event=self.on_event
         )
-        # What was gathered just now is not gathered again by a second round.
+        # A second round must not gather again what this one has gathered.
         self._force_scenes = False
         report.raise_for_failures(self.request.limits.min_success_fraction)
         return report, tasks
 
     def _planned(self) -> list[GatherTask]:
-        """Read the tasks that an earlier round, or an earlier run, has planned."""
+        """Read the tasks that an earlier round or an earlier run planned."""
         if self._force_scenes:
             return []
-        planned = []
-        for path in sorted((self.folder / "tasks").glob("*.json")):
-            try:
-                planned.append(read_document(str(path), GatherTask))
-            except BadInputError:
-                logger.warning("document_unreadable", extra={"path": str(path)})
-        return planned
+        paths = sorted(Path(self.layout.tasks).glob("*.json"))
+        tasks = (read_earlier(str(path), GatherTask) for path in paths)
+        return [task for task in tasks if task is not None]
 
-    def merge(self, records: tuple[SceneRecord, ...], assessment: Assessment) -> MergeResult:
-        """Merge, unless the products of these very scenes are there."""
+    def _assess(self, selection: Selection, report: GatherReport) -> Assessment:
+        """Assess what the gathered scenes cover; this is never reused."""
+        self.status.enter("assess")
+        assessment = assess_scenes(
+            self.layout.scenes,
+            report.records,
+            selection,
+            self.request.filter,
+            failures=report.failures,
+            on_event=self.on_event,
+        )
+        write_document(self.layout.document("assessment.json"), assessment)
+        return assessment
+
+    def _merge(self, records: tuple[SceneRecord, ...], assessment: Assessment) -> MergeResult:
+        """Merge the scenes, unless the products of these very scenes are there."""
         self.status.enter("merge")
         fingerprint = _merge_fingerprint(self.request, records)
         products = self.status.finished_merge(fingerprint)
@@ -228,14 +228,9 @@ class _Line:
             emit(self.on_event, Event("merge", 1, 1, "done before"))
         else:
             self.status.forget_merge()
+            recipe = MosaicRecipe.of(self.request, assessment=assessment)
             products = merge_scenes(
-                str(self.folder / "scenes"),
-                str(self.folder),
-                name=self.request.name,
-                composite=self.request.merge.composite,
-                request=self.request,
-                assessment=assessment,
-                on_event=self.on_event,
+                self.layout.scenes, self.layout.products, recipe, on_event=self.on_event
             )
         reasons = None if assessment.covered else assessment.reasons
         self.status.succeed(products, fingerprint, reasons=reasons)
@@ -243,7 +238,7 @@ class _Line:
 
 
 def _decided(planned: list[GatherTask]) -> dict[str, Radiometry]:
-    """Find what was decided of each scene's offset, where its files are the same as then."""
+    """Return earlier decisions about scenes' offsets, by item id, if the files are unchanged."""
     known = {}
     for task in planned:
         try:
@@ -254,154 +249,46 @@ def _decided(planned: list[GatherTask]) -> dict[str, Radiometry]:
     return known
 
 
-class _Status:
-    """``status.json``: what the run does now, and how it ended."""
-
-    def __init__(self, folder: Path, request: MosaicRequest) -> None:
-        self._uri = str(folder / "status.json")
-        self._folder = folder
-        self._before = self._read()
-        self._now = RunStatus(
-            name=request.name,
-            state="running",
-            stage="query",
-            request_fingerprint=request_fingerprint(request),
-        )
-        self._force = request.force
-
-    def _read(self) -> RunStatus | None:
-        try:
-            return read_document(self._uri, RunStatus)
-        except BadInputError:
-            return None
-
-    def _write(self, **changes: object) -> None:
-        self._now = self._now.model_copy(update=changes)
-        write_document(self._uri, self._now)
-
-    @contextmanager
-    def watching(self) -> Iterator[None]:
-        """Write down how the run ends."""
-        try:
-            yield
-        except CloudBusterError as error:
-            self._fail(int(error.exit_code), f"{type(error).__name__}: {error}")
-            raise
-        except KeyboardInterrupt:
-            self._fail(int(ExitCode.INTERRUPTED), "stopped")
-            raise
-        except SystemExit as error:
-            self._fail(error.code if isinstance(error.code, int) else int(ExitCode.BUG), "stopped")
-            raise
-        finally:
-            if self._now.state == "running":
-                self._fail(int(ExitCode.BUG), "a bug in this package; its traceback tells more")
-
-    def _fail(self, exit_code: int, error: str) -> None:
-        # What stopped the run may stop this as well: the first error is the one to tell.
-        with suppress(CloudBusterError):
-            self._write(state="failed", exit_code=exit_code, error=error)
-
-    def enter(self, stage: str) -> None:
-        """Say that ``stage`` begins; what an earlier run merged stays known until then."""
-        before = self._before
-        self._write(
-            stage=stage,
-            merge_fingerprint=before.merge_fingerprint if before else None,
-            products=before.products if before else None,
-        )
-
-    def forget_merge(self) -> None:
-        """Say that products are being replaced: those of an earlier run are no longer known."""
-        self._write(merge_fingerprint=None, products=None)
-
-    def finished_merge(self, fingerprint: str) -> MergeResult | None:
-        """Products of an earlier merge of the same inputs, if all of them are there."""
-        before = self._before
-        if self._force or before is None or before.products is None:
-            return None
-        files = before.products.model_dump(
-            include={"cloudless", "cloudy", "quality", "item", "preview", "report"}
-        )
-        if before.merge_fingerprint != fingerprint:
-            return None
-        # The folder may have been moved since: the products are looked for where it is now.
-        moved = {key: str(self._folder / Path(path).name) for key, path in files.items()}
-        if not all(Path(path).is_file() for path in moved.values()):
-            return None
-        return before.products.model_copy(update=moved)
-
-    def succeed(
-        self, products: MergeResult, fingerprint: str, *, reasons: tuple[str, ...] | None
-    ) -> None:
-        """Say that the products are there; ``reasons`` tell why they do not cover the area."""
-        covered = reasons is None
-        self._write(
-            state="succeeded",
-            products=products,
-            merge_fingerprint=fingerprint,
-            exit_code=int(ExitCode.DONE if covered else ExitCode.NOT_COVERED),
-            error=None if reasons is None else "; ".join(reasons),
-        )
-
-
-def _folder_of(request: MosaicRequest) -> Path:
+def _folder_of(request: MosaicRequest) -> str:
+    """Return the absolute path of a request's folder; raise OutputError if it is remote."""
     output = request.output or request.name
     if is_remote(output):
         msg = f"{output}: a run on one machine writes to a local folder; the stack writes to S3"
         raise OutputError(msg)
-    return local_path(output).absolute()
+    return str(local_path(output).absolute())
 
 
-def _claim(request: MosaicRequest, folder: Path) -> None:
-    """Make a folder this request's; refuse one that holds another's run."""
-    document = folder / "request.json"
-    if document.is_file() and not request.force:
-        known = _known_request(document)
+def _claim(request: MosaicRequest, layout: RunLayout) -> None:
+    """Write a request into its folder; raise OutputError if the folder is another request's.
+
+    With ``force`` the documents of the other run are removed instead.
+    """
+    document = Path(layout.document("request.json"))
+    if document.is_file() and request.force:
+        for name in STAGE_DOCUMENTS:
+            Path(layout.document(name)).unlink(missing_ok=True)
+    elif document.is_file():
+        known = read_earlier(str(document), MosaicRequest)
         if known is None or request_fingerprint(known) != request_fingerprint(request):
             whose = "a request that cannot be read" if known is None else "another request"
             msg = (
-                f"{folder} holds the run of {whose}{f' ({known.name})' if known else ''}; "
+                f"{layout.documents} holds the run of {whose}"
+                f"{f' ({known.name})' if known else ''}; "
                 "choose another output, or --force to replace it"
             )
             raise OutputError(msg)
-    elif document.is_file():
-        for name in ("candidates.json", "selection.json", "assessment.json", "status.json"):
-            (folder / name).unlink(missing_ok=True)
     write_document(str(document), request)
-
-
-def _known_request(document: Path) -> MosaicRequest | None:
-    try:
-        return read_document(str(document), MosaicRequest)
-    except BadInputError:
-        return None
-
-
-def _bands(request: MosaicRequest) -> tuple[str, ...]:
-    return requested_bands(request.query.kind, request.gather.bands)
-
-
-def with_backstop(selection: Selection, item_ids: tuple[str, ...]) -> Selection:
-    """Let these items, picked for a clear look, be backstop as well; indices stay as they are."""
-    info = selection.cloudbuster
-    added = tuple(
-        SelectionEntry(item_id=item_id, backstop=True, reused=True) for item_id in item_ids
-    )
-    return selection.model_copy(
-        update={"cloudbuster": info.model_copy(update={"entries": info.entries + added})}
-    )
 
 
 def _remove_stale(
     scenes: Path, name: str, records: tuple[SceneRecord, ...], tasks: list[GatherTask]
 ) -> None:
-    """Remove scenes of this name that an earlier request left and this one does not want."""
+    """Remove the scenes of this name that an earlier request left and this one does not need."""
     wanted = {Path(record.raster).stem for record in records}
     wanted |= {
         stem for task in tasks for stem in output_stems(task) if stem.startswith(MASK_PREFIX)
     }
-    pattern = re.compile(rf"(backstop-|mask-)?{re.escape(name)}-\d+")
+    pattern = re.compile(rf"({BACKSTOP_PREFIX}|{MASK_PREFIX})?{re.escape(name)}-\d+")
     for path in scenes.iterdir():
         if pattern.fullmatch(path.stem) and path.stem not in wanted:
             try:
@@ -411,9 +298,10 @@ def _remove_stale(
 
 
 def _merge_fingerprint(request: MosaicRequest, records: tuple[SceneRecord, ...]) -> str:
+    """Identify what is merged: the request, the composite and the rasters; SHA-256."""
     parts = [
         request_fingerprint(request),
         request.merge.composite,
-        *(f"{record.raster} {record.task_fingerprint}" for record in records),
+        *(record.identity for record in records),
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -37,35 +37,36 @@ from cloudbuster.models import (
 
 logger = logging.getLogger(__name__)
 
-# Products of baseline 99.xx were made for calibration; their files need not exist
+# Products of baseline 99.xx were made for calibration; their files may not exist
 # (openeo-geopyspark#1834).
 CALIBRATION_BASELINE = re.compile(r"^99\.")
-# Datastrips of a datatake that begin no further apart are one: processings differ by a line or so.
-# Two halves of it, received by two stations, begin as far apart as a tile is long, or about: 100 km
-# at 7 km/s (stactools-sentinel2#5).
+# Greatest difference between the start times of one datastrip in two processings, which is a line
+# or so. The datastrips of two halves of a datatake, received by two stations, start about as far
+# apart as a tile is long: 100 km at 7 km/s (stactools-sentinel2#5).
 SAME_DATASTRIP = timedelta(seconds=2)
-# An item of a datatake and tile that has others adds less than this share of its own area: then it
-# is a reprocessing of them, else another half of the datatake.
+# Least share of its own area that an item must add to better items of the same datatake and tile to
+# be another half of the datatake. An item that adds less is a reprocessing.
 LEAST_NEW_SHARE = 0.1
-# A footprint tells which part of the tile a scene shows only if it leaves out what has no data, to
-# so many percent of the tile; some catalogs give the whole square instead.
+# Tolerance for a footprint that leaves out the part of the tile without data, percent of the tile.
+# Some catalogs give the whole square of the tile instead.
 FOOTPRINT_TOLERANCE_PERCENT = 10.0
-# Where readers pay, and files are JPEG 2000: items of Earth Search's older collection that were
-# never converted point there, and must not hide those that were (cirrus-earth-search#4, #25).
+# Buckets of JPEG 2000 files that are requester pays. Items of Earth Search's older collection whose
+# files were never converted have such hrefs, and must not replace items whose files were
+# (cirrus-earth-search#4, #25).
 PAID_HREF = re.compile(r"^(?:s3|https?)://(?:[^/]*/)?sentinel-s2-l(?:1c|2a)[./]")
-# Earth Search's Collection 1 goes before the older collection, whose offset is ambiguous
+# Earth Search's Collection 1 is preferred to the older collection, whose offset is ambiguous
 # (cirrus-earth-search#33, #71).
 PREFERRED_COLLECTION = re.compile(r"(?<!pre)-c1-")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 Observation = tuple[str | None, str | None, str | None]
-"""Platform, datatake and tile: what every reprocessing and the other product level share."""
+"""Platform, datatake and tile, which all reprocessings and both product levels have in common."""
 
 
 @dataclass(frozen=True)
 class _Candidate:
-    """An item, what was read from it, and where it lies."""
+    """An item, the scene it describes, and its footprint."""
 
     item: Item
     scene: Scene
@@ -80,9 +81,11 @@ class _Candidate:
 
     @property
     def rank(self) -> tuple[int, int, bool, str, datetime, bytes]:
-        """Better ones are greater: readable, more bands, better collection, higher baseline, newer.
+        """Key by which candidates are compared; the better one is greater.
 
-        Two that are equal are the same item: the rest of it decides, never which arrived first.
+        The criteria are: number of bands that are free to read, number of bands, collection,
+        baseline, time of processing. The content of the item comes last, so that the order of the
+        search result never matters.
         """
         hrefs = [band.href for band in self.scene.bands.values()]
         return (
@@ -96,7 +99,7 @@ class _Candidate:
 
     @property
     def shown(self) -> BaseGeometry | None:
-        """Footprint, where it tells which part of the tile the scene shows."""
+        """Footprint, if it is known to leave out the part of the tile without data; else None."""
         square = tile_square(self.scene.mgrs_tile) if self.scene.mgrs_tile else None
         if self.footprint is None or square is None or self.scene.nodata_percent is None:
             return self.footprint
@@ -123,31 +126,31 @@ def query_scenes(
     options : QueryOptions
         Catalog, product level, dates, cloud cover, greatest number, scale of the area.
     with_twins : bool
-        For L2A: attach to each item the L1C item of the same datatake and tile, where the catalog
-        has one, as property ``cloudbuster:l1c_twin``.
-    refresh_token : str or None
-        Of RasterFoundry, or ``secretsmanager:NAME``; None for the environment's. It is kept
-        nowhere.
-    on_event : callable or None
-        Told of the progress.
+        For L2A: whether to attach to each item the L1C item of the same datatake and tile, if the
+        catalog has one, as property ``cloudbuster:l1c_twin``.
+    refresh_token : str, optional
+        Refresh token of RasterFoundry, or ``secretsmanager:NAME``; None for that of the
+        environment. It is never written or logged.
+    on_event : callable, optional
+        Progress callback.
 
     Returns
     -------
     Candidates
-        Items newest first, each once, hrefs absolute; what was dropped, with the reason.
+        Items newest first, each once, with absolute hrefs; and dropped items with the reason.
 
     Raises
     ------
     AoiError
-        Where the area cannot be read or used.
+        If the area cannot be read or used.
     CatalogError
-        Where the catalog cannot be read, or does not have the level.
+        If the catalog cannot be read, or does not have the level.
     CredentialsError
-        Where the catalog or its files need credentials that are not there; before the search.
+        If the catalog or its files need credentials that are missing; raised before the search.
     NothingUsableError
-        Where no scene is left; says what each filter removed.
+        If no scene is left; the message says what each condition removed.
     TryAgainError
-        Where a remote catalog failed in a way that may pass.
+        If a remote catalog failed in a way that may pass.
     """
     area = request_area(aoi, options)
     with_twins = with_twins and options.kind == "L2A"
@@ -162,19 +165,19 @@ def query_scenes(
         l1c = catalog.search(search.for_twins(), on_event=on_event)
         items = _with_twins(taken, _usable(l1c, options.catalog, mirrors)[0])
     candidates = _candidates(items, dropped, area, options)
-    _tell(candidates, on_event)
+    _report(candidates, on_event)
     return candidates
 
 
 def query_request(request: MosaicRequest, *, on_event: OnEvent | None = None) -> Candidates:
-    """Find the candidate scenes of a request: `query_scenes` with its options.
-
-    A CRS that does not exist, or cannot hold the area, is told before anything is searched.
+    """Find the candidate scenes of a request by `query_scenes`.
 
     Raises
     ------
     GridError
-        For such a CRS; else as `query_scenes`.
+        If the CRS does not exist, or cannot hold the area; raised before the search.
+    CloudBusterError
+        As `query_scenes`.
     """
     check_crs(request.gather, request_area(request.aoi, request.query))
     return query_scenes(
@@ -185,6 +188,7 @@ def query_request(request: MosaicRequest, *, on_event: OnEvent | None = None) ->
 def _candidates(
     items: Sequence[Item], dropped: Sequence[Dropped], area: BaseGeometry, options: QueryOptions
 ) -> Candidates:
+    """Make the document of the query's result."""
     return Candidates(
         features=tuple(items),
         cloudbuster=CandidatesInfo(
@@ -197,7 +201,8 @@ def _candidates(
     )
 
 
-def _tell(candidates: Candidates, on_event: OnEvent | None) -> None:
+def _report(candidates: Candidates, on_event: OnEvent | None) -> None:
+    """Log the result and emit its event."""
     count, catalog = len(candidates.features), candidates.cloudbuster.catalog
     logger.info("scenes_found", extra={"catalog": catalog, "scene_count": count})
     emit(on_event, Event("query", count, count, f"{count} candidates"))
@@ -206,9 +211,15 @@ def _tell(candidates: Candidates, on_event: OnEvent | None) -> None:
 def _chosen(
     found: Found, options: QueryOptions, mirrors: Sequence[Mirror], search: SceneSearch
 ) -> tuple[list[_Candidate], list[Dropped]]:
-    """Take what is wanted of what was found, and say what is not; an error if nothing is left."""
+    """Choose the candidates; return them and the dropped items.
+
+    Raises
+    ------
+    NothingUsableError
+        If no candidate is left.
+    """
     usable, dropped = _usable(found, options.catalog, mirrors)
-    taken, left = _taken(usable, options.limit)
+    taken, left = _without_repeats(usable, options.limit)
     dropped += left
     if not taken:
         raise NothingUsableError(_nothing_message(found, dropped, options, search.aoi))
@@ -218,11 +229,11 @@ def _chosen(
 def _usable(
     found: Found, catalog: str, mirrors: Sequence[Mirror]
 ) -> tuple[list[_Candidate], list[Dropped]]:
-    """Read the items, hrefs mended, then mirrored; those that are no scene are dropped."""
+    """Parse the items, with repaired and mirrored hrefs; return the scenes and dropped items."""
     usable: list[_Candidate] = []
     dropped = list(found.unreadable)
-    for told in found.items:
-        item = mirrored_item(mended_item(told), mirrors)
+    for found_item in found.items:
+        item = mirrored_item(mended_item(found_item), mirrors)
         try:
             scene = parse_scene(item, catalog=catalog)
         except CatalogError as error:
@@ -231,12 +242,14 @@ def _usable(
         if scene.bands:
             usable.append(_Candidate(item, scene, footprint_geometry(item)))
         else:
-            dropped.append(Dropped(item_id=scene.id, reason="lists no reflectance band"))
+            dropped.append(Dropped(item_id=scene.id, reason="has no reflectance band"))
     return usable, dropped
 
 
-def _taken(usable: Iterable[_Candidate], limit: int) -> tuple[list[_Candidate], list[Dropped]]:
-    """Take each observation once, the newest first, up to the limit; and say what was left."""
+def _without_repeats(
+    usable: Iterable[_Candidate], limit: int
+) -> tuple[list[_Candidate], list[Dropped]]:
+    """Return each observation once, the newest first, up to the limit; and the dropped items."""
     unique, left = _deduplicated(usable)
     ordered = sorted(unique, key=_newest_first)
     reason = f"over the limit of {limit}"
@@ -245,10 +258,10 @@ def _taken(usable: Iterable[_Candidate], limit: int) -> tuple[list[_Candidate], 
 
 
 def _deduplicated(candidates: Iterable[_Candidate]) -> tuple[list[_Candidate], list[Dropped]]:
-    """Keep each observation once: of its reprocessings the best one, whatever came first.
+    """Keep the best of the reprocessings of each observation; return also the dropped items.
 
-    An item of the same datatake and tile but of another datastrip stays too, unless the better
-    ones show what it shows.
+    An item of the same datatake and tile but of another datastrip is kept too, unless the better
+    items show the same ground.
     """
     kept: dict[Observation, list[_Candidate]] = defaultdict(list)
     ids: set[str] = set()
@@ -265,7 +278,7 @@ def _deduplicated(candidates: Iterable[_Candidate]) -> tuple[list[_Candidate], l
 
 
 def _repeats(candidate: _Candidate, same: Sequence[_Candidate], ids: set[str]) -> str | None:
-    """Say why a candidate is not wanted beside better ones of its observation; None if it is."""
+    """Return the reason to drop a candidate in favour of better ones; None to keep it."""
     scene = candidate.scene
     if scene.baseline and CALIBRATION_BASELINE.match(scene.baseline):
         return f"baseline {scene.baseline} is not for use"
@@ -283,7 +296,7 @@ def _repeats(candidate: _Candidate, same: Sequence[_Candidate], ids: set[str]) -
 
 
 def _adds(candidate: _Candidate, same: Sequence[_Candidate]) -> bool:
-    """Whether a candidate shows ground that the better ones of its datatake and tile do not."""
+    """Return whether a candidate shows ground that better ones of its observation do not show."""
     start = datastrip_start_of(candidate.item)
     starts = [datastrip_start_of(entry.item) for entry in same]
     if start is not None and any(
@@ -298,12 +311,13 @@ def _adds(candidate: _Candidate, same: Sequence[_Candidate]) -> bool:
 
 
 def _newest_first(candidate: _Candidate) -> tuple[float, str]:
+    """Key that sorts candidates by time, the newest first."""
     acquired = candidate.scene.acquired or _EPOCH
     return (-acquired.timestamp(), candidate.scene.id)
 
 
 def _with_twins(taken: Sequence[_Candidate], found: Sequence[_Candidate]) -> list[Item]:
-    """Attach to each item the L1C item of the same observation, where there is one."""
+    """Return the items, each with the L1C item of the same observation if there is one."""
     twins: dict[Observation, list[_Candidate]] = defaultdict(list)
     for twin in sorted(found, key=lambda entry: entry.rank, reverse=True):
         twins[twin.observation].append(twin)
@@ -321,13 +335,13 @@ def _best_twin(
     candidate: _Candidate,
     twins: Mapping[Observation, Sequence[_Candidate]],
 ) -> Item | None:
-    """L1C item that shows most of what the candidate shows; the best rank where that is equal."""
+    """Return the L1C item that shares the most ground with a candidate; ties go to the best one."""
     same = twins.get(candidate.observation, ())
     return max(same, key=lambda twin: _shared_area(candidate, twin)).item if same else None
 
 
 def _shared_area(candidate: _Candidate, twin: _Candidate) -> float:
-    """Area that both show, square degrees; rounded, so that equal ones are equal."""
+    """Return the area that both show, square degrees, rounded so that equal areas compare equal."""
     if twin.footprint is None or candidate.footprint is None:
         return 0.0
     return round(float(candidate.footprint.intersection(twin.footprint).area), 9)
@@ -336,7 +350,7 @@ def _shared_area(candidate: _Candidate, twin: _Candidate) -> float:
 def _nothing_message(
     found: Found, dropped: Sequence[Dropped], options: QueryOptions, aoi: BaseGeometry
 ) -> str:
-    """Say how many items there were, what removed them, and what to change."""
+    """Return the message: the number of items, what removed them, and what to change."""
     parts = [f"{count} {reason}" for reason, count in found.removed.items()]
     if dropped:
         first = f"{dropped[0].item_id}: {dropped[0].reason}"

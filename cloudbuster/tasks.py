@@ -1,4 +1,4 @@
-"""Turn a selection into gather tasks: fix the mosaic's grid, number the scenes."""
+"""Plan the gather tasks of a selection: the mosaic's grid, and the indices of the scenes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 import shapely
 from shapely.geometry.base import BaseGeometry
 
+from cloudbuster.areas import document_area
 from cloudbuster.catalogs.schema import parse_scene
 from cloudbuster.core.antimeridian import middle_longitude, placed_near
-from cloudbuster.core.aoi import read_area
 from cloudbuster.core.bands import BANDS, Kind, requested_bands
 from cloudbuster.core.footprint import read_footprint
 from cloudbuster.core.grid import Bounds, Grid
@@ -20,19 +20,12 @@ from cloudbuster.core.mosaic_grid import (
 )
 from cloudbuster.core.scene import Scene
 from cloudbuster.detectors import resolve_type
-from cloudbuster.errors import (
-    AoiError,
-    CloudBusterError,
-    GridError,
-    NothingUsableError,
-    RequestError,
-)
+from cloudbuster.errors import CloudBusterError, GridError, NothingUsableError, RequestError
 from cloudbuster.models import (
     MAX_SCENE_INDEX,
     DetectorOptions,
     GatherOptions,
     GatherTask,
-    Geometry,
     GridDocument,
     Radiometry,
     Selection,
@@ -54,44 +47,45 @@ def plan_tasks(
     known: Mapping[str, Radiometry] | None = None,
     stamps: Mapping[str, Stamps] | None = None,
 ) -> list[GatherTask]:
-    """Make the gather tasks of a selection.
+    """Plan the gather tasks of a selection.
 
     Parameters
     ----------
-    selection : Selection
-        The picked scenes.
+    selection, options : Selection, GatherOptions
+        Scenes to gather, and how.
     name, output : str
-        Base of the file names; folder of the scenes.
-    options : GatherOptions
-        Bands, detector, grid.
+        Base of the file names, and folder or prefix of the scenes.
     known : mapping of str to Radiometry, optional
-        What an earlier call decided of the same scenes, by item id; the others are looked at.
+        Earlier decisions about the scenes' offsets, by item id; they are not made again.
     stamps : mapping of str to tuple of str, optional
-        ``file_stamps`` of an earlier call's tasks, by item id, for files that are gone since.
+        ``file_stamps`` of earlier tasks, by item id, for files that have been removed since.
 
     Returns
     -------
     list of GatherTask
-        One for each picked item. Indices count from ``index_start``: clear looks, then backstop.
+        One for each item. Indices count from ``index_start``: clear scenes, then backstop.
 
     Raises
     ------
     NothingUsableError
-        For an empty selection.
+        If the selection is empty.
+    AoiError
+        If the area cannot be used.
     GridError
-        For a CRS that does not exist or cannot hold the area.
+        If the CRS does not exist or cannot hold the area.
     RequestError
-        For a band that the product level does not have, or too many scenes for the index.
+        If the product level does not have a band, or there are too many scenes.
     """
     info = selection.cloudbuster
     scenes = _scenes(selection)
-    # Before anything is read: a file that changes from now on is another one for the next plan.
+    # Stamps are taken before anything is read, so that a file that changes meanwhile counts as
+    # another one in the next plan.
     files = _files(scenes, options.detector, stamps or {})
     bands = _bands(info.kind, options)
-    grid = GridDocument.of(mosaic_grid(_area(info.aoi), scenes, bands, options))
+    grid = selection_grid(document_area(info.aoi), scenes, bands, options)
     numbers = _numbers(info.entries, options.index_start)
     radiometry = _radiometry(scenes, bands, known or {})
-    common = {"name": name, "bands": bands, "grid": grid, "output": output}
+    common = {"name": name, "bands": bands, "grid": GridDocument.of(grid), "output": output}
     return [
         GatherTask(
             item=item,
@@ -124,12 +118,12 @@ def tasks_of_index(tasks: list[GatherTask], index: int) -> list[GatherTask]:
 
 
 def has_same_files(task: GatherTask) -> bool:
-    """Whether the files that a task reads on this machine are those it was planned with, or gone.
+    """Return whether the local files that a task reads are as planned, or have been removed.
 
     Raises
     ------
     CatalogError
-        Where its item is no scene.
+        If its item is no scene.
     """
     scene = parse_scene(task.item, catalog=task.catalog)
     return task.file_stamps == _files_of(scene, task.detector, task.file_stamps)
@@ -138,19 +132,19 @@ def has_same_files(task: GatherTask) -> bool:
 def _files(
     scenes: list[Scene], detector: DetectorOptions, before: Mapping[str, Stamps]
 ) -> dict[str, Stamps | None]:
-    """Stamps of the files of each scene, by its id."""
+    """Return the stamps of the files of each scene, by its id."""
     return {scene.id: _files_of(scene, detector, before.get(scene.id)) for scene in scenes}
 
 
 def _files_of(scene: Scene, detector: DetectorOptions, before: Stamps | None) -> Stamps | None:
-    """Identify what decides a scene's pixels and lies on this machine: its files, the model's."""
+    """Return the stamps of the local files that decide a scene's pixels: its own, the model's."""
     model = (detector.architecture, detector.weights, detector.donor_mask)
     hrefs = [*scene.hrefs, *(href for href in model if href is not None)]
     return file_stamps(hrefs, before)
 
 
 def _scenes(selection: Selection) -> list[Scene]:
-    """Read the picked scenes, each once; NothingUsableError where there is none."""
+    """Parse the selected scenes, each once; raise NothingUsableError if there is none."""
     info = selection.cloudbuster
     if not info.entries:
         msg = "the selection holds no scene; widen the query"
@@ -159,7 +153,7 @@ def _scenes(selection: Selection) -> list[Scene]:
 
 
 def _common(info: SelectionInfo, options: GatherOptions) -> dict[str, Any]:
-    """Fields that every task of a selection shares."""
+    """Return the fields that are the same in every task of a selection."""
     detector = {"type": resolve_type(options.detector, info.kind)}
     return {
         "kind": info.kind,
@@ -172,24 +166,17 @@ def _common(info: SelectionInfo, options: GatherOptions) -> dict[str, Any]:
 
 
 def _bands(kind: Kind, options: GatherOptions) -> tuple[str, ...]:
+    """Return the bands of the mosaic; raise RequestError."""
     try:
         return requested_bands(kind, options.bands)
     except ValueError as error:
         raise RequestError(str(error)) from error
 
 
-def _area(aoi: Geometry) -> BaseGeometry:
-    try:
-        return read_area(aoi)
-    except ValueError as error:
-        msg = f"the selection's area: {error}"
-        raise AoiError(msg) from error
-
-
 def _radiometry(
     scenes: list[Scene], bands: tuple[str, ...], known: Mapping[str, Radiometry]
 ) -> dict[str, Radiometry]:
-    """Decide each scene's offset, in doubt by the others; without those that cannot be read."""
+    """Decide the offset of each scene, except of scenes that cannot be read."""
     decisions = decide_radiometry(
         scenes, bands, known={name: radiometry.decision() for name, radiometry in known.items()}
     )
@@ -197,7 +184,7 @@ def _radiometry(
 
 
 def _numbers(entries: tuple[SelectionEntry, ...], index_start: int) -> dict[tuple[str, bool], int]:
-    """Index of each (item id, backstop): clear looks first."""
+    """Return the index of each (item id, backstop): clear scenes come first."""
     ordered = sorted(entries, key=lambda entry: entry.backstop)
     last = index_start + len(ordered) - 1
     if last > MAX_SCENE_INDEX:
@@ -212,31 +199,27 @@ def _numbers(entries: tuple[SelectionEntry, ...], index_start: int) -> dict[tupl
     }
 
 
-def mosaic_grid(
+def selection_grid(
     aoi: BaseGeometry, scenes: list[Scene], bands: tuple[str, ...], options: GatherOptions
 ) -> Grid:
-    """Fix the grid of a mosaic.
+    """Make the grid of a mosaic of the selected scenes.
 
     Parameters
     ----------
-    aoi : shapely geometry
-        Longitude (unwrapped) and latitude.
-    scenes : list of Scene
-        The picked scenes.
-    bands : tuple of str
-        Bands of the mosaic.
+    aoi, scenes, bands : shapely geometry, list of Scene, tuple of str
+        Area (longitudes unwrapped), selected scenes, and bands of the mosaic.
     options : GatherOptions
-        ``crs``, ``gsd_m`` and ``bounds_clip``.
+        ``crs``, ``gsd_m`` and ``bounds_clip`` are used.
 
     Returns
     -------
     Grid
-        Holds the area's bounding box, or with ``bounds_clip`` off all the scenes.
+        Contains the area's bounding box, or with ``bounds_clip`` off all the scenes.
 
     Raises
     ------
     GridError
-        For a CRS that does not exist or cannot hold the area.
+        If the CRS does not exist or cannot hold the area.
     """
     try:
         crs = resolve_crs(options.crs, aoi)
@@ -248,18 +231,18 @@ def mosaic_grid(
 
 
 def _extent(aoi: BaseGeometry, scenes: list[Scene], crs: str) -> Bounds:
-    """Bounds of all footprints in ``crs``, and of the area."""
+    """Return the bounds of all footprints and of the area in ``crs``."""
     shapes = [footprint for scene in scenes if (footprint := _footprint(scene, aoi)) is not None]
     west, south, east, north = map(float, shapely.total_bounds([aoi, *shapes]))
-    # Points along the edges tell a box of over half the world, which is refused, from one that
-    # runs across the antimeridian.
+    # Vertices along the edges distinguish a box of over half the world, which is refused, from a
+    # box across the antimeridian.
     return projected_bounds(shapely.segmentize(shapely.box(west, south, east, north), 1.0), crs)
 
 
 def _phase(
     aoi: BaseGeometry, scenes: list[Scene], bands: tuple[str, ...], crs: str, gsd_m: float
 ) -> tuple[float, float]:
-    """Any one corner of the grid: that of a raster where the cell size is not one of a tile's."""
+    """Return any corner of the grid: that of a raster, unless the grid has the native phase."""
     if has_native_phase(crs, gsd_m):
         return (0.0, 0.0)
     finest = min(bands, key=lambda band: BANDS[band].gsd_m)
@@ -271,17 +254,18 @@ def _phase(
                 if source.grid.crs == crs:
                     return (source.grid.west, source.grid.north)
         except CloudBusterError:
-            # A scene that cannot be opened fails in its own gather; another gives the phase.
+            # A scene that cannot be opened fails when it is gathered; another gives the phase.
             continue
     return (0.0, 0.0)
 
 
 def _covered_area(scene: Scene, aoi: BaseGeometry) -> float:
+    """Return the planar area of a scene's footprint within the area, square degrees."""
     footprint = _footprint(scene, aoi)
     return 0.0 if footprint is None else float(footprint.intersection(aoi).area)
 
 
 def _footprint(scene: Scene, aoi: BaseGeometry) -> BaseGeometry | None:
-    """Footprint of a scene in the same turn of longitudes as the area."""
+    """Return the footprint of a scene, shifted by full turns to the longitudes of the area."""
     footprint = read_footprint(scene.footprint, tile=scene.mgrs_tile)
     return None if footprint is None else placed_near(footprint, middle_longitude(aoi))

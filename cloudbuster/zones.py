@@ -1,4 +1,4 @@
-"""One mosaic per UTM zone: an area that no zone holds, run part by part."""
+"""One mosaic per UTM zone, for an area that is too wide for one zone."""
 
 import hashlib
 import logging
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import orjson
 from pydantic import ValidationError
+from shapely.geometry.base import BaseGeometry
 
 from cloudbuster.areas import request_area
 from cloudbuster.core.aoi import geometry_document
@@ -26,7 +27,7 @@ from cloudbuster.storage.uri import join, resolve, write_bytes
 
 logger = logging.getLogger(__name__)
 
-# How parts of a run may end, the worst first; what is not named here comes before all of it.
+# Exit codes from the worst to the least; a code that is not listed is worse than all of them.
 SEVERITY = (
     ExitCode.BAD_INPUT,
     ExitCode.TRY_AGAIN,
@@ -39,14 +40,14 @@ SEVERITY = (
 
 @dataclass(frozen=True)
 class ZoneRun:
-    """How one part of a run ended.
+    """Result of one part of a run.
 
     Attributes
     ----------
     request : MosaicRequest
-        Of the part.
+        Request of the part.
     result : RunResult or None
-        What was made; None where the run failed.
+        Result of the part; None if it failed.
     error : CloudBusterError or None
         Why it failed, or what is not covered.
     """
@@ -56,7 +57,7 @@ class ZoneRun:
     error: CloudBusterError | None
 
     def document(self) -> ZoneResult:
-        """Make the document of it."""
+        """Make the document of this result."""
         error = self.error
         return ZoneResult(
             name=self.request.name,
@@ -68,7 +69,7 @@ class ZoneRun:
 
 
 def wants_each_zone(request: MosaicRequest) -> bool:
-    """Whether a request asks for one mosaic per UTM zone."""
+    """Return whether a request asks for one mosaic per UTM zone."""
     return request.gather.crs.strip().lower() == EACH_ZONE
 
 
@@ -78,53 +79,53 @@ def zone_requests(request: MosaicRequest) -> tuple[MosaicRequest, ...]:
     Parameters
     ----------
     request : MosaicRequest
-        Relative paths in it count from the working directory.
+        Relative paths in it are relative to the working directory.
 
     Returns
     -------
     tuple of MosaicRequest
-        One for each part of the area, from west to east, the north before the south: named
-        ``{name}-{zone}{n|s}``, in the folder of that name below the request's own, in the CRS of
-        its zone. An area of one zone gives one. A part that is too large to stand in a request is
-        written to its folder.
+        One for each part of the area, from west to east, the north before the south. A part is
+        named ``{name}-{zone}{n|s}`` and written to a folder of that name in the request's folder.
+        An area in one zone gives one part.
 
     Raises
     ------
     AoiError
-        Where the area cannot be read or used.
+        If the area cannot be read or used.
     GridError
-        Where it reaches beyond UTM.
+        If the area reaches beyond UTM.
     RequestError
-        Where the name has no room for that of the zone.
+        If the name with the zone is too long.
     """
     area = request_area(request.aoi, request.query)
     try:
         parts = utm_parts(area)
     except ValueError as error:
         raise GridError(str(error)) from error
-    # The parts are as the area was scaled; they are not scaled again.
-    query = request.query.model_copy(update={"scale": None, "original_shape": False})
-    output = resolve(request.output or request.name, ".")
-    requests = []
-    for crs, part in parts:
-        name = f"{request.name}-{zone_name(crs)}"
-        changes = {
-            "name": name,
-            "aoi": _part_aoi(geometry_document(part), join(output, name)),
-            "query": query,
-            "gather": request.gather.model_copy(update={"crs": crs}),
-            "output": join(output, name),
-        }
-        try:
-            requests.append(MosaicRequest(**(dict(request) | changes)))
-        except ValidationError as error:
-            msg = f"part {name}: {validation_message(error)}"
-            raise RequestError(msg) from error
-    return tuple(requests)
+    return tuple(_zone_request(request, crs, part) for crs, part in parts)
+
+
+def _zone_request(request: MosaicRequest, crs: str, part: BaseGeometry) -> MosaicRequest:
+    """Make the request of one part; a large area is written to the part's folder."""
+    name = f"{request.name}-{zone_name(crs)}"
+    output = join(resolve(request.output or request.name, "."), name)
+    changes = {
+        "name": name,
+        "aoi": _part_aoi(geometry_document(part), output),
+        # The whole area was scaled already.
+        "query": request.query.model_copy(update={"scale": None, "original_shape": False}),
+        "gather": request.gather.model_copy(update={"crs": crs}),
+        "output": output,
+    }
+    try:
+        return MosaicRequest(**(dict(request) | changes))
+    except ValidationError as error:
+        msg = f"part {name}: {validation_message(error)}"
+        raise RequestError(msg) from error
 
 
 def zone_name(crs: str) -> str:
-    """Short name of a UTM zone: ``EPSG:32613`` is ``13n``, ``EPSG:32701`` is ``01s``."""
+    """Return a short name of a UTM zone: ``EPSG:32613`` is ``13n``, ``EPSG:32701`` is ``01s``."""
     return f"{crs[-2:]}{'n' if crs[-3] == '6' else 's'}"
 
 
@@ -133,20 +134,17 @@ def run_zones(
 ) -> tuple[ZoneRun, ...]:
     """Make one mosaic per UTM zone; a part that fails does not stop the others.
 
+    Each part is a run of its own: it has its own query, documents and folder, and resumes alone.
+
     Parameters
     ----------
-    request : MosaicRequest
+    request, workers, on_event
         As for `cloudbuster.pipeline.run`.
-    workers : int
-        Processes to gather with.
-    on_event : callable, optional
-        Told of every step of every part.
 
     Returns
     -------
     tuple of ZoneRun
-        By part, in the order of `zone_requests`. Each part is a run of its own: it queries for
-        itself, resumes by itself, and has its own documents.
+        In the order of `zone_requests`.
 
     Raises
     ------
@@ -157,43 +155,49 @@ def run_zones(
     runs = []
     for number, part in enumerate(requests, start=1):
         emit(on_event, Event("zone", number, len(requests), f"{part.name} ({part.gather.crs})"))
-        result: RunResult | None = None
-        failure: CloudBusterError | None = None
-        try:
-            result = run(part, workers=workers, on_event=on_event)
-        except CloudBusterError as error:
-            logger.warning("zone_failed", extra={"part": part.name, "error": str(error)})
-            failure = error
-        if result is not None and not result.assessment.covered:
-            failure = NotCoveredError("; ".join(result.assessment.reasons))
-        runs.append(ZoneRun(part, result, failure))
+        runs.append(_run_part(part, workers, on_event))
     return tuple(runs)
 
 
+def _run_part(part: MosaicRequest, workers: int, on_event: OnEvent | None) -> ZoneRun:
+    """Run one part; an error becomes part of its result."""
+    try:
+        result = run(part, workers=workers, on_event=on_event)
+    except CloudBusterError as error:
+        logger.warning("zone_failed", extra={"part": part.name, "error": str(error)})
+        return ZoneRun(part, None, error)
+    reasons = "; ".join(result.assessment.reasons)
+    return ZoneRun(part, result, None if result.assessment.covered else NotCoveredError(reasons))
+
+
 def worst_error(runs: Sequence[ZoneRun]) -> CloudBusterError | None:
-    """Make one error of those of the parts: of the worst one's class, naming every part.
+    """Combine the errors of the parts of a request.
 
     Parameters
     ----------
     runs : sequence of ZoneRun
-        Of one request.
+        All parts of a request.
 
     Returns
     -------
     CloudBusterError or None
-        None where every part was made and is covered.
+        An error of the worst error's class, with the messages of all parts; None if every part was
+        made and is covered.
     """
     failed = [(entry.request.name, entry.error) for entry in runs if entry.error is not None]
     if not failed:
         return None
     rank = {code: number for number, code in enumerate(SEVERITY)}
     worst = min((error for _, error in failed), key=lambda error: rank.get(error.exit_code, -1))
-    told = "; ".join(f"{name}: {type(error).__name__}: {error}" for name, error in failed)
-    return type(worst)(f"{len(failed)} of {len(runs)} parts: {told}")
+    errors = "; ".join(f"{name}: {type(error).__name__}: {error}" for name, error in failed)
+    return type(worst)(f"{len(failed)} of {len(runs)} parts: {errors}")
 
 
 def _part_aoi(document: Geometry, folder: str) -> Geometry:
-    """Area of a part as a request holds it: above the limit a file, named by its content."""
+    """Return the area of a part for its request: a file in its folder if it is large.
+
+    The file is named by its content, so that another area is another request.
+    """
     content = orjson.dumps(document)
     if len(content) <= MAX_INLINE_AOI_BYTES:
         return document

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import orjson
 
+from cloudbuster.areas import load_aoi
 from cloudbuster.core.bands import Kind
 from cloudbuster.errors import AoiError, OutputError, RequestError
 from cloudbuster.models import MAX_INLINE_AOI_BYTES, Document, Geometry, Selection, check_name
-from cloudbuster.storage.documents import load_aoi, parse_json, parse_selection
+from cloudbuster.storage.documents import parse_json, parse_selection
 from cloudbuster.storage.uri import read_bytes, resolve, write_bytes
 
 STDIN = "-"

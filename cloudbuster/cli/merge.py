@@ -38,9 +38,9 @@ def merge(
     """
     from cloudbuster.cli.inputs import checked_name, json_text, use_tmp
     from cloudbuster.gathered.scene_files import find_scenes
-    from cloudbuster.merge import merge_scenes
-    from cloudbuster.merging import MergeTask, merge_task
-    from cloudbuster.models import MergeOptions
+    from cloudbuster.merge import MosaicRecipe, merge_scenes
+    from cloudbuster.merging import merge_task
+    from cloudbuster.models import MergeOptions, MergeTask
     from cloudbuster.request_files import make_options
     from cloudbuster.storage.documents import read_document
 
@@ -59,7 +59,6 @@ def merge(
         show(json_text([str(scene.path) for scene in find_scenes(scenes, name)]))
         return
     with progress() as on_event:
-        result = merge_scenes(
-            scenes, output, name=name, composite=options.composite, on_event=on_event
-        )
+        recipe = MosaicRecipe(name, options.composite)
+        result = merge_scenes(scenes, output, recipe, on_event=on_event)
     show(json_text(result))

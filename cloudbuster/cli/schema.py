@@ -17,18 +17,11 @@ def schema(*, document: str) -> None:
 
     $ cloudbuster schema GatherTask
     """
-    from cloudbuster import models
     from cloudbuster.cli.inputs import json_text
     from cloudbuster.errors import RequestError
+    from cloudbuster.models import DOCUMENTS
 
-    known = {
-        name: model
-        for name, model in vars(models).items()
-        if isinstance(model, type)
-        and issubclass(model, models.Document)
-        and model is not models.Document
-    }
-    if document not in known:
-        msg = f"no document {document!r}; there is {', '.join(sorted(known))}"
+    if document not in DOCUMENTS:
+        msg = f"no document {document!r}; there is {', '.join(sorted(DOCUMENTS))}"
         raise RequestError(msg)
-    show(json_text(known[document].model_json_schema(by_alias=True)))
+    show(json_text(DOCUMENTS[document].model_json_schema(by_alias=True)))

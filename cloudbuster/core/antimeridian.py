@@ -1,10 +1,10 @@
-"""Areas across the antimeridian: two ways to write one area down, and how to get from one to other.
+"""Areas across the antimeridian, in split and in unwrapped form.
 
-Split (RFC 7946, section 3.1.9): longitudes from -180 to 180, an area that crosses the antimeridian
-cut there into the parts of a MultiPolygon. Documents and indexes hold this form.
+The split form (RFC 7946, section 3.1.9) has longitudes from -180 to 180; an area that crosses the
+antimeridian is cut there into the parts of a MultiPolygon. Documents and indexes hold this form.
 
-Unwrapped: longitudes in one continuous range, which may reach beyond 180. Widths, centres, hulls
-and grids are computed in this form.
+The unwrapped form has longitudes in one continuous range, which may reach beyond 180. Widths,
+centres, hulls and grids are computed in this form.
 """
 
 import math
@@ -17,18 +17,20 @@ from shapely.geometry import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 
 TURN_DEG = 360.0
-# A ring whose neighbours lie further apart than this runs the short way, across the antimeridian.
+# Two neighbouring vertices that are further apart than this are taken to be joined the short way,
+# across the antimeridian.
 HALF_TURN_DEG = 180.0
-# A ring that jumps, read the short way, is believed up to this width, degrees: one of 160 might as
-# well be 200 degrees the other way round, as RFC 7946 (section 3.1.1) would have it.
+# Greatest width of a ring that crosses the antimeridian by such a jump, degrees. A wider one is
+# ambiguous: 160 degrees the short way are 200 degrees the long way, which RFC 7946 (section 3.1.1)
+# prescribes.
 MAX_JUMPING_WIDTH_DEG = 90.0
 
 
 def unwrapped(geometry: BaseGeometry) -> BaseGeometry:
-    """Write an area in one continuous range of longitudes.
+    """Convert an area to the unwrapped form.
 
-    Parts that meet at the antimeridian become one part, a ring that jumps from 179 to -179 runs on
-    to 181, and longitudes of other turns come back.
+    Parts that meet at the antimeridian are joined, a ring that jumps from 179 to -179 continues to
+    181 instead, and longitudes beyond 180 are reduced by full turns.
 
     Parameters
     ----------
@@ -39,14 +41,13 @@ def unwrapped(geometry: BaseGeometry) -> BaseGeometry:
     Returns
     -------
     shapely Polygon or MultiPolygon
-        The narrowest range that holds all parts, its western end in [-180, 180). The very object
-        that was given where it is in this form already. A ring that was invalid only because it
-        jumped is valid; nothing else is repaired.
+        In the narrowest range of longitudes, with its western end in [-180, 180). The same object
+        if it is unwrapped already. Only the jumps of a ring are repaired, nothing else.
 
     Raises
     ------
     ValueError
-        Where a ring goes round a pole, or a polygon is wider than 180 degrees.
+        If a ring goes round a pole, or a polygon is wider than 180 degrees.
     """
     if _is_plain(geometry):
         return geometry
@@ -58,7 +59,7 @@ def unwrapped(geometry: BaseGeometry) -> BaseGeometry:
 
 
 def split(geometry: BaseGeometry) -> BaseGeometry:
-    """Write an area with longitudes from -180 to 180, cut at the antimeridian.
+    """Convert an unwrapped area to the split form, cut at the antimeridian.
 
     Parameters
     ----------
@@ -68,7 +69,7 @@ def split(geometry: BaseGeometry) -> BaseGeometry:
     Returns
     -------
     shapely Polygon or MultiPolygon
-        Of the same area; the very object that was given where it lies in that range already.
+        Longitudes from -180 to 180. The same object if it lies in that range already.
     """
     west, _, east, _ = geometry.bounds
     if geometry.is_empty or (west >= -HALF_TURN_DEG and east <= HALF_TURN_DEG):
@@ -83,19 +84,19 @@ def split(geometry: BaseGeometry) -> BaseGeometry:
 
 
 def placed_near(geometry: BaseGeometry, longitude: float) -> BaseGeometry:
-    """Unwrap an area into the turn in which it lies nearest to a longitude.
+    """Unwrap an area and shift it by full turns until it is nearest to a longitude.
 
     Parameters
     ----------
     geometry : shapely Polygon or MultiPolygon
         As for `unwrapped`; may be empty.
     longitude : float
-        Degrees; of the middle of what ``geometry`` is compared with.
+        Degrees; usually the middle of another area that ``geometry`` is compared with.
 
     Returns
     -------
     shapely Polygon or MultiPolygon
-        The very object that was given where it lies there already.
+        The same object if it is there already.
 
     Raises
     ------
@@ -109,30 +110,31 @@ def placed_near(geometry: BaseGeometry, longitude: float) -> BaseGeometry:
 
 
 def middle_longitude(geometry: BaseGeometry) -> float:
-    """Longitude of the middle of an unwrapped area's bounding box, degrees."""
+    """Return the middle longitude of an unwrapped area's bounding box, degrees."""
     west, _, east, _ = geometry.bounds
     return float(west + east) / 2
 
 
 def box_area(west: float, south: float, east: float, north: float) -> BaseGeometry:
-    """Make a rectangle of a bounding box, unwrapped; ``west`` > ``east`` crosses the antimeridian.
+    """Make the unwrapped rectangle of a bounding box.
 
     Parameters
     ----------
     west, south, east, north : float
-        Degrees (RFC 7946, section 5.2).
+        Degrees. If ``west`` is greater than ``east``, the box crosses the antimeridian (RFC 7946,
+        section 5.2).
 
     Returns
     -------
     shapely Polygon
-        Its western edge in [-180, 180).
+        With its western edge in [-180, 180).
     """
     eastern = east + TURN_DEG if east < west else east
     return _shifted(shapely.box(west, south, eastern, north), _turns_home(west))
 
 
 def unwrapped_polygon(polygon: Polygon) -> Polygon:
-    """Let the rings of one polygon run on where they jump from one end of the map to the other.
+    """Remove the jumps across the antimeridian from the rings of a polygon.
 
     Parameters
     ----------
@@ -142,22 +144,21 @@ def unwrapped_polygon(polygon: Polygon) -> Polygon:
     Returns
     -------
     shapely Polygon
-        Holes lie in the turn of the shell.
+        Rings are continuous, and holes are shifted by full turns into the shell.
 
     Raises
     ------
     ValueError
-        Where a ring goes round a pole, or the polygon is wider than 180 degrees.
+        If a ring goes round a pole, or the polygon is wider than 180 degrees.
     """
-    shell, jumps = _run_on(shapely.get_coordinates(polygon.exterior))
+    shell, jumps = _without_jumps(shapely.get_coordinates(polygon.exterior))
     west, east = float(shell[:, 0].min()), float(shell[:, 0].max())
     limit = MAX_JUMPING_WIDTH_DEG if jumps else HALF_TURN_DEG
-    given_west, _, given_east, _ = polygon.bounds
     if east - west > limit or (jumps and east == west):
-        raise ValueError(too_wide(given_west, given_east))
+        raise ValueError(too_wide(polygon.bounds[0], polygon.bounds[2]))
     holes = []
     for interior in polygon.interiors:
-        hole, _ = _run_on(shapely.get_coordinates(interior))
+        hole, _ = _without_jumps(shapely.get_coordinates(interior))
         middle = (hole[:, 0].min() + hole[:, 0].max()) / 2
         hole[:, 0] += TURN_DEG * round(((west + east) / 2 - middle) / TURN_DEG)
         holes.append(hole)
@@ -165,15 +166,15 @@ def unwrapped_polygon(polygon: Polygon) -> Polygon:
 
 
 def too_wide(west: float, east: float) -> str:
-    """Say that a polygon is too wide, and what to do."""
+    """Return the message of the error about a polygon that is too wide."""
     return (
         f"it is {east - west:g} degrees of longitude wide, from {west:g} to {east:g}: make it "
-        "narrower than 180, or split it (at the antimeridian, where it crosses that)"
+        "narrower than 180, or split it (at the antimeridian, if it crosses that)"
     )
 
 
 def arranged(parts: Sequence[BaseGeometry]) -> list[BaseGeometry]:
-    """Move whole parts by full turns, so that together they take the narrowest range of longitudes.
+    """Shift parts by full turns so that together they span the narrowest range of longitudes.
 
     Parameters
     ----------
@@ -183,8 +184,8 @@ def arranged(parts: Sequence[BaseGeometry]) -> list[BaseGeometry]:
     Returns
     -------
     list of shapely geometry
-        In the order given, the western end of all in [-180, 180). Parts that lie between -180 and
-        180 and take no more than 180 degrees together stay where they are.
+        In the order given, with the western end of the range in [-180, 180). Parts that lie between
+        -180 and 180 and span at most 180 degrees together are not shifted.
     """
     bounds = np.array([part.bounds for part in parts])
     west, east = float(bounds[:, 0].min()), float(bounds[:, 2].max())
@@ -193,7 +194,7 @@ def arranged(parts: Sequence[BaseGeometry]) -> list[BaseGeometry]:
     turns = [_turns_home(float(value)) for value in bounds[:, 0]]
     starts = bounds[:, 0] + TURN_DEG * np.array(turns)
     ends = starts + bounds[:, 2] - bounds[:, 0]
-    # On the circle, the range begins after the widest gap between a part and the next.
+    # On the circle of longitudes, the narrowest range starts after the widest gap between parts.
     order = np.argsort(starts)
     reached = np.maximum.accumulate(ends[order])
     gaps = np.append(starts[order][1:], starts[order][0] + TURN_DEG) - reached
@@ -205,7 +206,10 @@ def arranged(parts: Sequence[BaseGeometry]) -> list[BaseGeometry]:
 
 
 def _is_plain(geometry: BaseGeometry) -> bool:
-    """Whether an area lies between -180 and 180, and is too narrow to jump or to be cut."""
+    """Return whether an area lies between -180 and 180 and spans at most 180 degrees.
+
+    Such an area neither jumps across the antimeridian nor is cut by it.
+    """
     if geometry.is_empty:
         return True
     west, _, east, _ = geometry.bounds
@@ -213,23 +217,36 @@ def _is_plain(geometry: BaseGeometry) -> bool:
 
 
 def _polygons(geometry: BaseGeometry) -> list[Polygon]:
+    """Return the polygons among the parts of a geometry."""
     return [part for part in shapely.get_parts(geometry) if part.geom_type == "Polygon"]
 
 
 def _turns_home(longitude: float) -> int:
-    """Full turns that bring a longitude into [-180, 180)."""
+    """Return how many full turns to add to bring a longitude into [-180, 180)."""
     return -math.floor((longitude + HALF_TURN_DEG) / TURN_DEG)
 
 
 def _shifted(geometry: BaseGeometry, turns: int) -> BaseGeometry:
+    """Shift a geometry by full turns of longitude; the same object for 0 turns."""
     if turns == 0:
         return geometry
     shift = np.array([turns * TURN_DEG, 0.0])
     return shapely.transform(geometry, lambda points: points + shift)
 
 
-def _run_on(ring: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], bool]:
-    """Coordinates of a ring without jumps, and whether it had any."""
+def _without_jumps(ring: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], bool]:
+    """Return the coordinates of a ring with its jumps removed, and whether it had any.
+
+    Parameters
+    ----------
+    ring : ndarray of float64, shape (vertex, 2)
+        Degrees of longitude and latitude; the last vertex equals the first. Not modified.
+
+    Raises
+    ------
+    ValueError
+        If the ring does not close any more, because it goes round a pole.
+    """
     steps = np.diff(ring[:, 0])
     jumping = np.abs(steps) > HALF_TURN_DEG
     if not jumping.any():
@@ -238,13 +255,19 @@ def _run_on(ring: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], boo
     moved = ring.copy()
     moved[1:, 0] += TURN_DEG * np.cumsum(turns)
     if moved[-1, 0] != moved[0, 0]:
-        pole = "north" if ring[:, 1].mean() > 0 else "south"
-        west, east = float(ring[:, 0].min()), float(ring[:, 0].max())
-        # Straight in degrees, the jump would be an edge of over 180 degrees: the other reading.
-        msg = (
-            f"it goes round the {pole} pole, or it is {east - west:g} degrees of longitude wide, "
-            f"from {west:g} to {east:g}: leave the pole out (Sentinel-2 does not see it), cut a "
-            "ring round it along a meridian, and split what is wider than 180"
-        )
-        raise ValueError(msg)
+        raise ValueError(_round_a_pole(ring))
     return moved, True
+
+
+def _round_a_pole(ring: npt.NDArray[np.float64]) -> str:
+    """Return the message of the error about a ring that does not close without its jumps.
+
+    Its jump may also be meant as an edge of over 180 degrees.
+    """
+    pole = "north" if ring[:, 1].mean() > 0 else "south"
+    west, east = float(ring[:, 0].min()), float(ring[:, 0].max())
+    return (
+        f"it goes round the {pole} pole, or it is {east - west:g} degrees of longitude wide, "
+        f"from {west:g} to {east:g}: leave the pole out (Sentinel-2 does not see it), cut a "
+        "ring round it along a meridian, and split what is wider than 180"
+    )

@@ -1,4 +1,4 @@
-"""Areas of interest: GeoJSON objects as one geometry in longitude and latitude."""
+"""Areas of interest: one geometry in longitude and latitude, from GeoJSON and back."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -6,7 +6,7 @@ from typing import Any
 
 import shapely
 from shapely.affinity import scale as scaled
-from shapely.geometry import MultiPolygon, Polygon, mapping, shape
+from shapely.geometry import Polygon, mapping
 from shapely.geometry.base import BaseGeometry
 
 from cloudbuster.core.antimeridian import (
@@ -17,15 +17,17 @@ from cloudbuster.core.antimeridian import (
     unwrapped,
     unwrapped_polygon,
 )
+from cloudbuster.core.polygons import polygonal
 
 # RFC 7946 section 3.1.6: a linear ring has four or more positions, the first equal to the last.
 MIN_RING_POSITIONS = 4
-# RFC 7946 section 4: WGS 84, longitude and latitude; older files may still name another CRS.
+# GeoJSON is in longitude and latitude on WGS 84 (RFC 7946 section 4); older files may name another
+# CRS. These are the ends of the names that mean WGS 84.
 LONGITUDE_LATITUDE_NAMES = ("CRS84", "4326")
-# Longitudes of another turn are taken as well: 181 is -179.
+# Longitudes beyond 180 are accepted for areas across the antimeridian: 181 means -179.
 MAX_LONGITUDE_DEG = 360.0
-# Shortest and longest distance by which `simplified` may move an edge, degrees of latitude: a cell
-# of 10 m (10 m / 111 320 m per degree, WGS 84), and 128 of them.
+# Least and greatest distance by which `simplified` moves an edge, degrees of latitude: a cell of
+# 10 m (10 m / 111 320 m per degree, WGS 84), and 128 such cells.
 LEAST_SIMPLIFICATION_DEG = 8.98e-5
 MOST_SIMPLIFICATION_DEG = 128 * LEAST_SIMPLIFICATION_DEG
 
@@ -40,23 +42,24 @@ def parse_aoi(
     geojson : mapping
         Longitude and latitude, degrees (RFC 7946). Not modified. An area across the antimeridian
         may be a MultiPolygon that is cut there, a ring with longitudes beyond 180, a ring that
-        jumps from 179 to -179, or a Feature with nothing but a bounding box whose west is greater
+        jumps from 179 to -179, or a Feature that has only a bounding box whose west is greater
         than its east.
-    scale : float or None
-        Factor by which each feature grows about the centre of its own bounding box.
+    scale : float, optional
+        Factor by which each feature is scaled about the centre of its own bounding box.
     original_shape : bool
-        Take the features as they are; overrides ``scale``.
+        Whether to ignore ``scale``.
 
     Returns
     -------
     shapely Polygon or MultiPolygon
-        Union of the features: valid, two-dimensional, with area; longitudes unwrapped, so that
-        they may reach beyond 180 (`cloudbuster.core.antimeridian`; `geometry_document` splits).
+        Union of the features: valid, two-dimensional, not empty. Longitudes are unwrapped and may
+        exceed 180 (see `cloudbuster.core.antimeridian`); `geometry_document` splits them again.
 
     Raises
     ------
     ValueError
-        Where there is no polygon, or one that cannot be used; says which, where, and what to do.
+        If there is no polygon, or a polygon cannot be used. The message names the feature and the
+        place, and says what to do.
     """
     _check_crs(geojson)
     factor = 1.0 if scale is None or original_shape else float(scale)
@@ -75,47 +78,26 @@ def parse_aoi(
 
 
 def geometry_document(geometry: BaseGeometry) -> dict[str, Any]:
-    """GeoJSON of an area, split at the antimeridian, with lists as a JSON reader gives them."""
-    document: dict[str, Any] = _listed(mapping(split(geometry)))
+    """Return an area as GeoJSON, split at the antimeridian, with lists in place of tuples."""
+    document: dict[str, Any] = _with_lists(mapping(split(geometry)))
     return document
 
 
-def read_area(document: Mapping[str, Any]) -> BaseGeometry:
-    """Read the area that a stage document holds.
-
-    Parameters
-    ----------
-    document : mapping
-        GeoJSON Polygon or MultiPolygon, as `geometry_document` makes it.
-
-    Returns
-    -------
-    shapely Polygon or MultiPolygon
-        Longitudes unwrapped; else as it is written.
-
-    Raises
-    ------
-    ValueError
-        Where it goes round a pole, or a polygon is wider than 180 degrees.
-    """
-    return unwrapped(shape(document))
-
-
 def simplified(geometry: BaseGeometry, *, max_vertices: int) -> BaseGeometry:
-    """Leave out vertices of an area that has too many to compute with.
+    """Simplify an area that has too many vertices for repeated overlays.
 
     Parameters
     ----------
     geometry : shapely Polygon or MultiPolygon
         Degrees, valid. Not modified.
     max_vertices : int
-        Up to this many the very object that was given is returned.
+        A geometry with no more vertices than this is returned as it is.
 
     Returns
     -------
     shapely Polygon or MultiPolygon
-        Valid. Edges have moved by at most ``LEAST_SIMPLIFICATION_DEG``; while that leaves more
-        than ``max_vertices``, by twice as much, up to ``MOST_SIMPLIFICATION_DEG``.
+        Valid. Edges are moved by at most ``LEAST_SIMPLIFICATION_DEG``. The distance is doubled
+        while more than ``max_vertices`` remain, up to ``MOST_SIMPLIFICATION_DEG``.
     """
     result, tolerance = geometry, LEAST_SIMPLIFICATION_DEG
     while (
@@ -127,12 +109,12 @@ def simplified(geometry: BaseGeometry, *, max_vertices: int) -> BaseGeometry:
 
 
 def feature_property(geojson: Mapping[str, Any], name: str) -> str:
-    """Property ``name`` of the first feature, as text.
+    """Return the property ``name`` of the first feature as text.
 
     Raises
     ------
     ValueError
-        Where there is no feature, or where it lacks the property.
+        If there is no feature, or it does not have the property.
     """
     features = geojson.get("features") if geojson.get("type") == "FeatureCollection" else [geojson]
     first = features[0] if isinstance(features, list) and features else None
@@ -145,15 +127,17 @@ def feature_property(geojson: Mapping[str, Any], name: str) -> str:
     return str(value)
 
 
-def _listed(value: object) -> Any:  # noqa: ANN401 -- any JSON value
+def _with_lists(value: object) -> Any:  # noqa: ANN401 -- any JSON value
+    """Replace tuples by lists at every depth, as a JSON reader returns them."""
     if isinstance(value, Mapping):
-        return {key: _listed(member) for key, member in value.items()}
+        return {key: _with_lists(member) for key, member in value.items()}
     if isinstance(value, list | tuple):
-        return [_listed(member) for member in value]
+        return [_with_lists(member) for member in value]
     return value
 
 
 def _check_crs(geojson: Mapping[str, Any]) -> None:
+    """Raise ValueError if a GeoJSON object names a CRS other than WGS 84."""
     crs = geojson.get("crs")
     if not isinstance(crs, Mapping):
         return
@@ -165,7 +149,7 @@ def _check_crs(geojson: Mapping[str, Any]) -> None:
 
 
 def _geometries(geojson: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield (what to call it, geometry) of each feature."""
+    """Yield a label for messages and the GeoJSON geometry of each feature."""
     kind = geojson.get("type")
     if kind == "FeatureCollection":
         features = geojson.get("features")
@@ -181,6 +165,7 @@ def _geometries(geojson: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, 
 
 
 def _geometry_of(feature: object, label: str) -> Mapping[str, Any]:
+    """Return the geometry of a feature, or that of its bounding box if it has none."""
     members = feature if isinstance(feature, Mapping) else {}
     geometry = members.get("geometry")
     if isinstance(geometry, Mapping):
@@ -192,7 +177,7 @@ def _geometry_of(feature: object, label: str) -> Mapping[str, Any]:
 
 
 def _box_rings(box: list[Any], label: str) -> list[list[list[float]]]:
-    """Ring of a bounding box; west > east crosses the antimeridian (RFC 7946, section 5.2)."""
+    """Return the ring of a bounding box of 4 or 6 numbers (RFC 7946, section 5)."""
     if len(box) not in (4, 6):
         msg = f"{label}: a bbox of {len(box)} numbers; give west, south, east, north"
         raise ValueError(msg)
@@ -202,7 +187,7 @@ def _box_rings(box: list[Any], label: str) -> list[list[list[float]]]:
 
 
 def _polygons(geometry: Mapping[str, Any], label: str) -> Iterator[BaseGeometry]:
-    """Yield the checked polygons of one geometry, each unwrapped."""
+    """Check the polygons of one GeoJSON geometry and yield each of them unwrapped."""
     kind = geometry.get("type")
     if kind == "GeometryCollection":
         members = geometry.get("geometries")
@@ -226,7 +211,7 @@ def _polygons(geometry: Mapping[str, Any], label: str) -> Iterator[BaseGeometry]
 
 
 def _polygon(rings: object, label: str) -> BaseGeometry:
-    """Make a polygon, unwrapped; ValueError where it encloses nothing or crosses itself."""
+    """Make an unwrapped polygon; raise ValueError if it has no area or crosses itself."""
     if not isinstance(rings, list | tuple) or not rings:
         msg = f"{label}: a polygon without a ring; remove it"
         raise ValueError(msg)
@@ -246,7 +231,7 @@ def _polygon(rings: object, label: str) -> BaseGeometry:
 
 
 def _invalid_reason(polygon: BaseGeometry) -> str:
-    """Say why and where, in the words of GEOS: ``Self-intersection[2 1]``."""
+    """Describe why and where a polygon is invalid; GEOS reports ``Self-intersection[2 1]``."""
     reason, _, place = str(shapely.is_valid_reason(polygon)).partition("[")
     longitude, _, latitude = place.rstrip("]").partition(" ")
     where = f" at longitude {longitude}, latitude {latitude}" if latitude else ""
@@ -254,13 +239,14 @@ def _invalid_reason(polygon: BaseGeometry) -> str:
 
 
 def _ring(positions: object, label: str) -> list[tuple[float, float]]:
+    """Return the longitudes and latitudes of a closed ring."""
     if not isinstance(positions, list | tuple) or len(positions) < MIN_RING_POSITIONS:
         count = len(positions) if isinstance(positions, list | tuple) else 0
         msg = f"{label}: a ring of {count} positions; it needs {MIN_RING_POSITIONS} or more"
         raise ValueError(msg)
     ring = [_position(position, label) for position in positions]
     if ring[0] != ring[-1]:
-        msg = f"{label}: a ring that ends at {ring[-1]}, not where it began, {ring[0]}; close it"
+        msg = f"{label}: a ring that ends at {ring[-1]}, not at its start {ring[0]}; close it"
         raise ValueError(msg)
     longitudes, latitudes = zip(*ring, strict=True)
     bounds = (min(longitudes), min(latitudes), max(longitudes), max(latitudes))
@@ -270,7 +256,7 @@ def _ring(positions: object, label: str) -> list[tuple[float, float]]:
 
 
 def _position(position: object, label: str) -> tuple[float, float]:
-    """Longitude and latitude of a position; a height is left out."""
+    """Return longitude and latitude of a position, without its height."""
     numbers = position[:2] if isinstance(position, list | tuple) else ()
     usable = len(numbers) == 2 and all(
         isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number)
@@ -294,11 +280,12 @@ def _check_order(bounds: tuple[float, float, float, float], label: str) -> None:
 
 
 def _check_range(bounds: tuple[float, float, float, float], label: str) -> None:
+    """Raise ValueError if bounds are outside of the ranges of longitude and latitude."""
     west, south, east, north = bounds
     if not _in_range(bounds):
         msg = (
             f"{label} reaches from ({west:g}, {south:g}) to ({east:g}, {north:g}), outside of "
-            "longitude -180 to 180 (to 360 where it crosses the antimeridian) and latitude -90 to "
+            "longitude -180 to 180 (to 360 if it crosses the antimeridian) and latitude -90 to "
             "90; give degrees, longitude first"
         )
         raise ValueError(msg)
@@ -311,29 +298,9 @@ def _in_range(bounds: tuple[float, float, float, float]) -> bool:
 
 
 def _check_width(area: BaseGeometry, label: str) -> None:
-    """Refuse what scaling, or features that touch, made wider than half the world."""
+    """Raise ValueError if a part is wider than 180 degrees, after scaling and union."""
     for part in shapely.get_parts(area):
         west, _, east, _ = part.bounds
         if east - west > MAX_LONGITUDE_DEG / 2:
             msg = f"{label}: {too_wide(west, east)}"
             raise ValueError(msg)
-
-
-def polygonal(geometry: BaseGeometry) -> BaseGeometry:
-    """Repair a footprint and keep its polygons only.
-
-    Parameters
-    ----------
-    geometry : shapely geometry
-        Any; not modified.
-
-    Returns
-    -------
-    shapely Polygon or MultiPolygon
-        Valid, possibly empty.
-    """
-    valid = geometry if geometry.is_valid else shapely.make_valid(geometry)
-    if valid.geom_type in ("Polygon", "MultiPolygon"):
-        return valid
-    parts = [part for part in shapely.get_parts(valid) if part.geom_type.endswith("Polygon")]
-    return shapely.union_all(parts) if parts else MultiPolygon()

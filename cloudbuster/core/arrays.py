@@ -1,4 +1,4 @@
-"""Types of the arrays that rasters are held in; axis order is always (band, y, x) or (y, x)."""
+"""Array types of rasters. The axis order is always (band, y, x) or (y, x)."""
 
 from typing import Any
 

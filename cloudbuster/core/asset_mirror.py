@@ -1,51 +1,51 @@
-"""Mirrors of assets: hrefs rewritten by their prefix, to a copy that is nearer."""
+"""Asset mirrors: rewrite the prefix of an href so that a nearer copy of the file is read."""
 
 from collections.abc import Sequence
 
 Mirror = tuple[str, str]
-"""Prefix of an href, and what stands in its place."""
+"""Prefix of an href, and its replacement."""
 
 
 def parse_mirror(text: str) -> Mirror:
-    """Read ``FROM=TO``.
+    """Parse ``FROM=TO``.
 
     Parameters
     ----------
     text : str
-        As ``s3://eodata=/eodata``; the first ``=`` divides.
+        For example ``s3://eodata=/eodata``; split at the first ``=``.
 
     Returns
     -------
     tuple of (str, str)
-        Both without spaces around them.
+        Prefix and replacement, stripped of spaces.
 
     Raises
     ------
     ValueError
-        Where there is no ``=``, or one side is empty.
+        If there is no ``=``, or one side is empty.
     """
     source, divider, target = (part.strip() for part in text.partition("="))
     if not (divider and source and target):
-        msg = f"asset mirror {text!r} is not FROM=TO, as s3://eodata=/eodata"
+        msg = f"asset mirror {text!r} is not FROM=TO, for example s3://eodata=/eodata"
         raise ValueError(msg)
     return source, target
 
 
 def mirrored_href(href: str, mirrors: Sequence[Mirror]) -> str:
-    """Rewrite an href.
+    """Replace the prefix of an href.
 
     Parameters
     ----------
     href : str
         Absolute URI or path.
     mirrors : sequence of (str, str)
-        Prefixes and what stands in their place; the longest one that fits is taken. A prefix ends
-        at a slash: ``s3://a`` is none of ``s3://ab/c``.
+        Prefixes and their replacements; the longest prefix that matches is used. A prefix matches
+        whole path segments: ``s3://a`` does not match ``s3://ab/c``.
 
     Returns
     -------
     str
-        ``href`` as it is where no prefix fits.
+        Unchanged if no prefix matches.
     """
     fitting = [mirror for mirror in mirrors if _starts_with(href, mirror[0])]
     if not fitting:
@@ -60,5 +60,6 @@ def mirrored_href(href: str, mirrors: Sequence[Mirror]) -> str:
 
 
 def _starts_with(href: str, prefix: str) -> bool:
+    """Return whether ``href`` starts with the whole path segments of ``prefix``."""
     rest = href.removeprefix(prefix)
     return href.startswith(prefix) and (prefix.endswith("/") or rest == "" or rest.startswith("/"))

@@ -19,8 +19,8 @@ class Band:
     gsd_m : int
         Native ground sampling distance, metres.
     center_wavelength_um, full_width_half_max_um : float
-        Of Sentinel-2A, micrometres (Sentinel-2 spectral response functions, ESA, version 3.0,
-        rounded as the Earth Search items carry them).
+        Values of Sentinel-2A, micrometres (Sentinel-2 spectral response functions, ESA, version
+        3.0, rounded as in the items of Earth Search).
     """
 
     name: str
@@ -50,7 +50,7 @@ BANDS: dict[str, Band] = {
     )
 }
 
-# L2A has no B10: the atmospheric correction consumes it.
+# L2A has no B10: the atmospheric correction uses it up.
 BANDS_BY_KIND: dict[Kind, tuple[str, ...]] = {
     "L1C": tuple(BANDS),
     "L2A": tuple(name for name in BANDS if name != "B10"),
@@ -58,24 +58,23 @@ BANDS_BY_KIND: dict[Kind, tuple[str, ...]] = {
 
 
 def requested_bands(kind: Kind, bands: tuple[str, ...] | None) -> tuple[str, ...]:
-    """Bands of a mosaic: those asked for, else every reflectance band of the level.
+    """Return the bands of a mosaic.
 
     Parameters
     ----------
     kind : {"L1C", "L2A"}
         Product level.
     bands : tuple of str or None
-        Names as in `BANDS`, in the order wanted; None for all of the level.
+        Names as in `BANDS`, in output order; None for every reflectance band of the level.
 
     Returns
     -------
     tuple of str
-        Band names.
 
     Raises
     ------
     ValueError
-        For a name that the level does not have, or one given twice.
+        If the level does not have a band, a band is named twice, or ``bands`` is empty.
     """
     known = BANDS_BY_KIND[kind]
     if bands is None:

@@ -1,8 +1,8 @@
-"""Composites: which scene gives which pixel of a mosaic.
+"""Composites: which scene each pixel of a mosaic is taken from.
 
-A composite is fed the ranks of one block, scene by scene, and says which scene wins each cell; only
-then is reflectance read, and only of the scenes that won something. All bands of a pixel come from
-one scene. (The shape of the interface, `feed` and `is_done`, is rio-tiler's.)
+A composite is fed the ranks of the cells of one block, scene by scene, and decides which scene wins
+each cell. Reflectance is read afterwards, and only from scenes that win a cell. All bands of a
+pixel come from one scene. (The interface, `feed` and `is_done`, follows rio-tiler.)
 """
 
 from collections.abc import Callable
@@ -15,35 +15,36 @@ import numpy.typing as npt
 from cloudbuster.core.arrays import BoolRaster, Raster, UInt8Raster
 from cloudbuster.core.masks import PixelClass
 
-# What a backstop's pixel is worth: less than any pixel that a composite takes, more than nothing.
+# Rank of a backstop's pixel: below every rank of a clear pixel (`PixelClass`), above 0 for none.
 BACKSTOP_RANK = 1
 
 
-class State(IntEnum):
-    """What a mosaic knows of one cell; the codes of the band ``state`` of its quality raster."""
+class CellState(IntEnum):
+    """Where the value of a mosaic's cell comes from; codes of the band ``state`` of its quality."""
 
     NEVER_OBSERVED = 0
-    """No scene saw it."""
+    """No scene observed the cell."""
     NEVER_CLEAR = 1
-    """Seen, but never clear, and no backstop fills it."""
+    """Observed, but never clear, and no backstop fills it."""
     BACKSTOP = 2
     """Never clear; filled from the unmasked backstop."""
     CLEAR = 3
-    """Seen clear."""
+    """Observed clear."""
 
 
 class BlockComposite(Protocol):
-    """Decides which scene gives each cell of one block."""
+    """Decides which scene wins each cell of one block."""
 
     def feed(self, position: int, rank: UInt8Raster) -> None:
-        """Offer a scene.
+        """Offer the cells of a scene.
 
         Parameters
         ----------
         position : int
-            Of the scene in the order of preference, from 0; each at most once, ascending.
+            Position of the scene in the order of preference, from 0. Positions ascend from call to
+            call.
         rank : ndarray of uint8, shape (y, x)
-            What its cells are worth (`class_rank`, `backstop_rank`); 0 is nothing.
+            Rank of each cell (`class_rank`, `backstop_rank`); 0 for a cell that has no value.
         """
 
     @property
@@ -52,7 +53,7 @@ class BlockComposite(Protocol):
 
     @property
     def winner(self) -> npt.NDArray[np.intp]:
-        """Position of the scene that gives each cell, shape (y, x); -1 for none."""
+        """Position of the winning scene of each cell, shape (y, x); -1 for none."""
 
     @property
     def rank(self) -> UInt8Raster:
@@ -60,7 +61,9 @@ class BlockComposite(Protocol):
 
 
 class FirstComposite:
-    """Each cell from the first scene of the highest rank: clear, else low rank, else backstop.
+    """Takes each cell from the first scene of the highest rank.
+
+    Clear pixels come first, then pixels of low rank, then those of a backstop.
 
     Parameters
     ----------
@@ -69,17 +72,18 @@ class FirstComposite:
     """
 
     def __init__(self, shape: tuple[int, int]) -> None:
+        """Start with no winner."""
         self._winner = np.full(shape, -1, dtype=np.intp)
         self._rank = np.zeros(shape, dtype=np.uint8)
         self._last = -1
 
     def feed(self, position: int, rank: UInt8Raster) -> None:
-        """Offer a scene; see `BlockComposite.feed`.
+        """Offer the cells of a scene; see `BlockComposite.feed`.
 
         Raises
         ------
         ValueError
-            Where the shape is not the block's, or a later scene was offered before.
+            If the shape is not the block's, or the position is not above the one before.
         """
         if rank.shape != self._rank.shape or position <= self._last:
             msg = f"rank {rank.shape} of scene {position} after {self._last}, {self._rank.shape}"
@@ -96,7 +100,7 @@ class FirstComposite:
 
     @property
     def winner(self) -> npt.NDArray[np.intp]:
-        """Position of the scene that gives each cell, shape (y, x); -1 for none."""
+        """Position of the winning scene of each cell, shape (y, x); -1 for none."""
         return self._winner
 
     @property
@@ -109,7 +113,7 @@ COMPOSITES: dict[str, Callable[[tuple[int, int]], BlockComposite]] = {"first": F
 
 
 def class_rank(classes: Raster) -> UInt8Raster:
-    """Rank of the cells of a cloud-free scene: the class of each where it is usable, else 0.
+    """Rank the cells of a cloud-free scene by their pixel class.
 
     Parameters
     ----------
@@ -125,46 +129,46 @@ def class_rank(classes: Raster) -> UInt8Raster:
 
 
 def backstop_rank(present: BoolRaster) -> UInt8Raster:
-    """Rank of the cells of a backstop: 1 where it holds reflectance, else 0.
+    """Rank the cells of a backstop.
 
     Parameters
     ----------
     present : ndarray of bool, shape (y, x)
-        Where the scene holds reflectance. Not modified.
+        True where the scene holds reflectance. Not modified.
 
     Returns
     -------
     ndarray of uint8, shape (y, x)
-        Ranks.
+        1 where ``present``, else 0.
     """
     return np.where(present, BACKSTOP_RANK, 0).astype(np.uint8)
 
 
 def mosaic_state(rank: UInt8Raster, times_observed: Raster) -> UInt8Raster:
-    """Say what a mosaic knows of each cell.
+    """Derive the state of each cell of a mosaic.
 
     Parameters
     ----------
     rank : ndarray of uint8, shape (y, x)
         Rank of the winning scene. Not modified.
     times_observed : ndarray of int, shape (y, x)
-        How many acquisitions saw the cell. Not modified.
+        Number of acquisitions that observed the cell. Not modified.
 
     Returns
     -------
     ndarray of uint8, shape (y, x)
-        Codes of `State`.
+        Codes of `CellState`.
     """
-    state = np.where(times_observed > 0, State.NEVER_CLEAR, State.NEVER_OBSERVED)
-    state[rank == BACKSTOP_RANK] = State.BACKSTOP
-    state[rank > BACKSTOP_RANK] = State.CLEAR
+    state = np.where(times_observed > 0, CellState.NEVER_CLEAR, CellState.NEVER_OBSERVED)
+    state[rank == BACKSTOP_RANK] = CellState.BACKSTOP
+    state[rank > BACKSTOP_RANK] = CellState.CLEAR
     return state.astype(np.uint8)
 
 
 class ObservationCounter:
-    """Counts how many acquisitions saw each cell of a block, and how many saw it clear.
+    """Counts the acquisitions that observed each cell of a block, and those that saw it clear.
 
-    An acquisition may be offered several times (as a cloud-free scene and as a backstop); it counts
+    An acquisition may be offered several times, as a cloud-free scene and as a backstop; it counts
     once.
 
     Parameters
@@ -172,14 +176,15 @@ class ObservationCounter:
     shape : tuple of int
         (rows, columns) of the block.
     offers : mapping of str to int
-        How often each acquisition will be offered, by its id.
+        Number of times that each acquisition will be offered, by its id.
     """
 
     def __init__(self, shape: tuple[int, int], offers: dict[str, int]) -> None:
+        """Start with all counts at 0."""
         self.times_observed = np.zeros(shape, dtype=np.uint16)
-        """Acquisitions that saw the cell, uint16, shape (y, x)."""
+        """Number of acquisitions that observed the cell, uint16, shape (y, x)."""
         self.times_clear = np.zeros(shape, dtype=np.uint16)
-        """Acquisitions that saw it clear (low rank included), uint16, shape (y, x)."""
+        """Number of acquisitions that saw it clear or of low rank, uint16, shape (y, x)."""
         self._left = dict(offers)
         self._pending: dict[str, UInt8Raster] = {}
 
@@ -189,11 +194,11 @@ class ObservationCounter:
         Parameters
         ----------
         acquisition : str
-            Its id.
+            Id of the acquisition.
         classes : ndarray of int, shape (y, x)
             Codes of `PixelClass`. Not modified.
         counts_clear : bool
-            Whether its clear cells count as seen clear; a backstop's do not.
+            Whether clear cells count as seen clear. Those of a backstop do not.
         """
         usable = classes if counts_clear else np.minimum(classes, PixelClass.MASKED)
         best = usable.astype(np.uint8)

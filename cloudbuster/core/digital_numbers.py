@@ -1,32 +1,37 @@
-"""Digital numbers of Sentinel-2: their special values, and how they come to mean reflectance."""
+"""Digital numbers (DN) of Sentinel-2: special values, and conversion to scaled reflectance."""
 
 import numpy as np
 
-from cloudbuster.core.arrays import UInt16Raster
+from cloudbuster.core.arrays import BoolRaster, UInt16Raster
 
 # Sentinel-2 Products Specification Document, Special_Values: NODATA 0, SATURATED 65535.
 NODATA = 0
 SATURATED = 65_535
-# RADIO_ADD_OFFSET and BOA_ADD_OFFSET of every band and baseline so far.
+# RADIO_ADD_OFFSET (L1C) and BOA_ADD_OFFSET (L2A) of every band and every baseline so far.
 OFFSET_DN = -1000
 
 
+def has_value(bands: UInt16Raster) -> BoolRaster:
+    """Return where DN are neither nodata nor saturated; bool, shape of ``bands``."""
+    valid: BoolRaster = (bands != NODATA) & (bands != SATURATED)
+    return valid
+
+
 def harmonise(bands: UInt16Raster, offset_dn: int) -> UInt16Raster:
-    """Make DN mean reflectance times 10 000, whatever the baseline.
+    """Convert DN of any processing baseline to reflectance times 10 000.
 
     Parameters
     ----------
     bands : ndarray of uint16, any shape
-        DN, 0 nodata. Not modified.
+        DN; 0 is nodata. Not modified.
     offset_dn : int
-        -1000 where the offset is in the pixels, else 0.
+        Offset to add: -1000 if the pixels contain it, else 0.
 
     Returns
     -------
-    ndarray of uint16
-        0 where `bands` is 0 or saturated (65535); elsewhere DN plus offset, at least 1, so that
-        dark ground never turns into nodata.
+    ndarray of uint16, shape of ``bands``
+        0 where ``bands`` is 0 or saturated (65535); elsewhere DN plus offset, at least 1, so that
+        dark ground never becomes nodata.
     """
-    valid = (bands != NODATA) & (bands != SATURATED)
     shifted = np.maximum(bands.astype(np.int32) + offset_dn, 1).astype(np.uint16)
-    return np.where(valid, shifted, np.uint16(NODATA))
+    return np.where(has_value(bands), shifted, np.uint16(NODATA))

@@ -1,4 +1,4 @@
-"""Pixel grids: where each cell of a raster lies on the ground."""
+"""Pixel grids: the location of each cell of a raster on the ground."""
 
 import math
 from collections.abc import Iterator
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from affine import Affine
 
-# A grid line may miss another by this share of a cell and still count as the same line: real
-# transforms carry rounding in the ninth digit, a real shift is at least a tenth of a cell.
+# Two grid lines that are this share of a cell apart count as the same line. Real transforms have
+# rounding errors in the ninth digit; a real shift is a tenth of a cell or more.
 ALIGNMENT_TOLERANCE = 1e-3
 
 Bounds = tuple[float, float, float, float]
@@ -21,9 +21,9 @@ class GridWindow:
     Attributes
     ----------
     row, col : int
-        First row and column; may lie outside of the grid.
+        First row and column; may be outside of the grid.
     height, width : int
-        Cells in y and x, at least 0.
+        Number of rows and columns, 0 or more.
     """
 
     row: int
@@ -33,7 +33,7 @@ class GridWindow:
 
     @property
     def slices(self) -> tuple[slice, slice]:
-        """Index of this window in an array of the whole grid."""
+        """Index that selects this window in an array of the whole grid."""
         return (
             slice(self.row, self.row + self.height),
             slice(self.col, self.col + self.width),
@@ -45,26 +45,26 @@ class GridWindow:
         return self.height <= 0 or self.width <= 0
 
     def intersection(self, other: "GridWindow") -> "GridWindow":
-        """Cells that both windows hold; of size 0 where they do not meet."""
+        """Return the cells that both windows have; of size 0 if they do not meet."""
         row, col = max(self.row, other.row), max(self.col, other.col)
         height = min(self.row + self.height, other.row + other.height) - row
         width = min(self.col + self.width, other.col + other.width) - col
         return GridWindow(row, col, max(0, height), max(0, width))
 
     def grown(self, cells: int) -> "GridWindow":
-        """Add ``cells`` rows and columns on every side."""
+        """Return the window with ``cells`` more rows and columns on every side."""
         return GridWindow(
             self.row - cells, self.col - cells, self.height + 2 * cells, self.width + 2 * cells
         )
 
     def shifted(self, rows: int, cols: int) -> "GridWindow":
-        """Move by whole cells."""
+        """Return the window moved by whole cells."""
         return GridWindow(self.row + rows, self.col + cols, self.height, self.width)
 
 
 @dataclass(frozen=True)
 class Grid:
-    """A north-up grid: of the mosaic, and of a scene's own raster as well.
+    """A north-up grid of a mosaic, a scene or a mask.
 
     Attributes
     ----------
@@ -73,9 +73,9 @@ class Grid:
     west, north : float
         Outer corner of the first cell, in units of ``crs``.
     x_size, y_size : float
-        Extent of a cell, positive, in units of ``crs``.
+        Size of a cell, positive, in units of ``crs``.
     width, height : int
-        Columns and rows.
+        Number of columns and rows.
     """
 
     crs: str
@@ -88,7 +88,7 @@ class Grid:
 
     @classmethod
     def from_transform(cls, crs: str, transform: Affine, *, width: int, height: int) -> "Grid":
-        """Make a grid of an affine transform; ValueError where it is rotated or not north-up."""
+        """Make a grid from an affine transform; raise ValueError if it is not north-up."""
         if transform.b or transform.d or transform.a <= 0 or transform.e >= 0:
             msg = f"transform {tuple(transform)[:6]} is not north-up"
             raise ValueError(msg)
@@ -111,11 +111,11 @@ class Grid:
 
     @property
     def window(self) -> GridWindow:
-        """All cells."""
+        """Window of all cells."""
         return GridWindow(0, 0, self.height, self.width)
 
     def window_bounds(self, window: GridWindow) -> Bounds:
-        """(west, south, east, north) of the outer edges of ``window``."""
+        """Return (west, south, east, north) of the outer edges of ``window``."""
         return (
             self.west + window.col * self.x_size,
             self.north - (window.row + window.height) * self.y_size,
@@ -124,12 +124,15 @@ class Grid:
         )
 
     def crop(self, window: GridWindow) -> "Grid":
-        """Make the grid of ``window`` alone; the window may reach outside."""
+        """Return the grid of ``window`` alone; the window may reach outside of this grid."""
         west, _, _, north = self.window_bounds(window)
         return Grid(self.crs, west, north, self.x_size, self.y_size, window.width, window.height)
 
     def window_of(self, bounds: Bounds) -> GridWindow:
-        """Cells that touch ``bounds`` (same CRS), not clipped to the grid."""
+        """Return the window of all cells that touch ``bounds`` (same CRS).
+
+        The window is not clipped to the grid.
+        """
         west, south, east, north = bounds
         col = math.floor((west - self.west) / self.x_size + ALIGNMENT_TOLERANCE)
         row = math.floor((self.north - north) / self.y_size + ALIGNMENT_TOLERANCE)
@@ -138,7 +141,7 @@ class Grid:
         return GridWindow(row, col, max(0, last_row - row), max(0, last_col - col))
 
     def is_aligned(self, other: "Grid") -> bool:
-        """Whether both grids share CRS, cell size and grid lines."""
+        """Return whether both grids have the same CRS, cell size and grid lines."""
         if self.crs != other.crs:
             return False
         same_size = math.isclose(self.x_size, other.x_size, rel_tol=1e-9) and math.isclose(
@@ -151,14 +154,14 @@ class Grid:
         )
 
     def offset_of(self, other: "Grid") -> tuple[int, int]:
-        """(rows, columns) from this grid's first cell to that of an aligned ``other``."""
+        """Return (rows, columns) from this grid's first cell to that of an aligned ``other``."""
         return (
             round((self.north - other.north) / self.y_size),
             round((other.west - self.west) / self.x_size),
         )
 
     def blocks(self, size: int) -> Iterator[GridWindow]:
-        """Windows of at most ``size`` by ``size`` cells that tile the grid, row by row."""
+        """Yield windows of at most ``size`` by ``size`` cells that tile the grid, row by row."""
         for row in range(0, self.height, size):
             for col in range(0, self.width, size):
                 yield GridWindow(
@@ -169,7 +172,7 @@ class Grid:
 def snapped_grid(
     crs: str, bounds: Bounds, *, cell_size: tuple[float, float], phase: tuple[float, float]
 ) -> Grid:
-    """Smallest grid of given cell size and phase that holds ``bounds``.
+    """Make the smallest grid of a given cell size and phase that contains ``bounds``.
 
     Parameters
     ----------
@@ -178,14 +181,14 @@ def snapped_grid(
     bounds : tuple of float
         (west, south, east, north).
     cell_size : tuple of float
-        (x, y) extent of a cell, units of ``crs``.
+        (x, y) size of a cell, units of ``crs``.
     phase : tuple of float
-        (x, y) of any one grid corner: every grid line is a whole number of cells from it.
+        (x, y) of any corner of a cell: all grid lines are a whole number of cells from it.
 
     Returns
     -------
     Grid
-        At least one cell in each direction.
+        With one cell or more in each direction.
     """
     anchor = Grid(crs, phase[0], phase[1], cell_size[0], cell_size[1], 0, 0)
     window = anchor.window_of(bounds)

@@ -1,6 +1,7 @@
-"""The mosaic's grid: which coordinate reference system, which cells, over which extent."""
+"""The grid of a mosaic: its coordinate reference system, cell size and extent."""
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -10,19 +11,18 @@ from pyproj.exceptions import CRSError
 from shapely.geometry.base import BaseGeometry
 
 from cloudbuster.core.antimeridian import unwrapped
-from cloudbuster.core.aoi import polygonal
-from cloudbuster.core.coverage import surface
 from cloudbuster.core.grid import Bounds, Grid, snapped_grid
+from cloudbuster.core.polygons import geodesic_area_m2, polygonal
 from cloudbuster.core.utm import utm_epsg
 
 # Width of a zone of the Universal Transverse Mercator grid, degrees of longitude; zone 1 begins at
 # 180 degrees west (Snyder, Map Projections: A Working Manual, USGS Professional Paper 1395, p. 57).
 UTM_ZONE_DEG = 6.0
-# UTM ends here, degrees of latitude (Snyder, as above); Sentinel-2's tiles do as well.
+# Latitudes at which UTM ends, degrees (Snyder, as above); the tiles of Sentinel-2 end there too.
 UTM_NORTH_END_DEG, UTM_SOUTH_END_DEG = 84.0, -80.0
-# Zones of another width, as the Military Grid Reference System has them and with it Sentinel-2's
-# tiles (NGA.STND.0037 2.0.0 GRIDS, 2014, UTM zone exceptions): band V (Norway), band X (Svalbard).
-# (south, north, west, east) in degrees, south and west inclusive, to the zone.
+# Zones of another width in the Military Grid Reference System, and so in the tiles of Sentinel-2
+# (NGA.STND.0037 2.0.0 GRIDS, 2014, UTM zone exceptions): band V (Norway) and band X (Svalbard).
+# The keys are (south, north, west, east) in degrees, south and west inclusive; the values zones.
 UTM_EXCEPTIONS: dict[tuple[float, float, float, float], int] = {
     (56.0, 64.0, 3.0, 12.0): 32,
     (72.0, 84.0, 0.0, 9.0): 31,
@@ -30,22 +30,21 @@ UTM_EXCEPTIONS: dict[tuple[float, float, float, float], int] = {
     (72.0, 84.0, 21.0, 33.0): 35,
     (72.0, 84.0, 33.0, 42.0): 37,
 }
-# Metres per degree of latitude by which the original made its cells in degrees.
+# Metres per degree of latitude that the original used for cells in degrees.
 ORIGINAL_M_PER_DEG = 110_000.0
-# Sentinel-2's native cell sizes, metres: every tile's corner is a multiple of each of them.
+# Sentinel-2's native cell sizes, metres. The corner of every tile is a multiple of each of them.
 NATIVE_GSDS_M = (10.0, 20.0, 60.0)
-# Vertices are at most this far apart when an area is projected, degrees. The edge between two of
-# them then strays from the true curve by less than 1100 m squared / (8 x 6371 km) x tan(latitude):
+# Greatest distance between vertices when an area is projected, degrees. The straight edge between
+# two of them is off the true curve by less than (1100 m)**2 / (8 x 6371 km) x tan(latitude):
 # 0.024 m at 45 degrees, 0.23 m at 84.
 EDGE_STEP_DEG = 0.01
-# GDAL counts columns and rows with 32 bits, signed.
+# GDAL counts columns and rows in signed 32-bit integers.
 MAX_CELLS_ASIDE = 2**31 - 1
-# What a zone holds of an area is left out below one cell of 10 m, square metres.
+# Least area of the part of an area in one zone, square metres: one cell of 10 m.
 LEAST_PART_M2 = 100.0
-# Mean radius of the Earth, metres (IUGG, as Moritz, Geodetic Reference System 1980, gives it).
-EARTH_RADIUS_M = 6_371_008.8
-# Two points of an outline that lie EDGE_STEP_DEG apart, 1113 m at most, are never this far apart in
-# a map that holds the area in one piece: Mercator stretches a hundredfold at 89.4 degrees.
+# Greatest distance between two projected vertices, metres. On the ground they are EDGE_STEP_DEG
+# apart, 1113 m at most. A longer step means that the projection cuts the area apart: even Mercator
+# stretches a hundredfold only at 89.4 degrees.
 MAX_STEP_M = 111_300.0
 
 EACH_ZONE = "utm-each"
@@ -60,11 +59,10 @@ POLAR_CHOICES = (
 
 
 def utm_crs_of(aoi: BaseGeometry) -> str:
-    """UTM zone of an area's centroid, on WGS 84.
+    """Return the CRS of the UTM zone of an area's centroid, on WGS 84.
 
-    The zone is the one that MGRS gives the place, exceptions of Norway and Svalbard included,
-    because the tiles of Sentinel-2 lie in that zone. The centroid of an area across the
-    antimeridian is that of the unwrapped area.
+    The zone is that of MGRS, with its exceptions in Norway and Svalbard, because the tiles of
+    Sentinel-2 are in that zone. The centroid is that of the unwrapped area.
 
     Parameters
     ----------
@@ -79,10 +77,15 @@ def utm_crs_of(aoi: BaseGeometry) -> str:
     Raises
     ------
     ValueError
-        Where the area is wider than a zone, lies in both hemispheres, or reaches beyond UTM.
+        If the area is wider than a zone, is in both hemispheres, or reaches beyond UTM.
     """
     whole = unwrapped(aoi)
-    west, south, east, north = whole.bounds
+    _check_one_zone(*whole.bounds)
+    return _utm_crs(_zone_of(whole.centroid), north=whole.bounds[3] > 0)
+
+
+def _check_one_zone(west: float, south: float, east: float, north: float) -> None:
+    """Raise ValueError if the bounds of an area, degrees, are too large for one UTM zone."""
     _check_latitudes(south, north)
     if east - west > UTM_ZONE_DEG:
         msg = (
@@ -92,11 +95,10 @@ def utm_crs_of(aoi: BaseGeometry) -> str:
         raise ValueError(msg)
     if south < 0 < north:
         msg = (
-            f"the area lies in both hemispheres ({south:.2f} to {north:.2f} degrees of latitude), "
+            f"the area is in both hemispheres ({south:.2f} to {north:.2f} degrees of latitude), "
             f"a UTM zone in one: {CRS_CHOICES}"
         )
         raise ValueError(msg)
-    return _utm_crs(_zone_of(whole.centroid), north=north > 0)
 
 
 def utm_parts(aoi: BaseGeometry) -> list[tuple[str, BaseGeometry]]:
@@ -110,53 +112,65 @@ def utm_parts(aoi: BaseGeometry) -> list[tuple[str, BaseGeometry]]:
     Returns
     -------
     list of (str, shapely geometry)
-        ``EPSG:326zz`` or ``EPSG:327zz``, as in `utm_crs_of`, and what lies there: from west to
-        east, the north before the south. Parts of less than ``LEAST_PART_M2`` are left out.
+        CRS as in `utm_crs_of`, and the part of the area in it: from west to east, the north before
+        the south. Parts of less than ``LEAST_PART_M2`` are left out.
 
     Raises
     ------
     ValueError
-        Where the area reaches beyond UTM.
+        If the area reaches beyond UTM.
     """
     whole = unwrapped(aoi)
     west, south, east, north = whole.bounds
     _check_latitudes(south, north)
     parts = []
-    # The exceptions reach into the strips beside their own. Strips of other turns repeat.
+    # One strip more on each side, because the exceptions reach into the neighbouring strips.
     for strip in range(math.floor(west / UTM_ZONE_DEG) - 1, math.floor(east / UTM_ZONE_DEG) + 2):
-        turn, column = divmod(strip + 30, 60)
-        zone = column + 1
-        shift = np.array([360.0 * turn, 0.0])
-        area = shapely.transform(_zone_area(zone), lambda points, shift=shift: points + shift)
-        inside = shapely.intersection(whole, area)
-        for is_north, low, high in ((True, 0.0, 90.0), (False, -90.0, 0.0)):
-            half = shapely.box(west - 1, low, east + 1, high)
-            part = polygonal(shapely.intersection(inside, half))
-            if surface(part) * EARTH_RADIUS_M**2 >= LEAST_PART_M2:
-                parts.append((_utm_crs(zone, north=is_north), unwrapped(part)))
+        zone, area = _zone_area(strip)
+        for is_north, half in _halves(shapely.intersection(whole, area), west, east):
+            if geodesic_area_m2(half) >= LEAST_PART_M2:
+                parts.append((_utm_crs(zone, north=is_north), unwrapped(half)))
     return parts
 
 
-def _zone_area(zone: int) -> BaseGeometry:
-    """Where a zone is used: its strip without the exceptions, and its own exceptions."""
-    west = (zone - 31) * UTM_ZONE_DEG
-    strip = shapely.box(west, UTM_SOUTH_END_DEG, west + UTM_ZONE_DEG, UTM_NORTH_END_DEG)
+def _halves(area: BaseGeometry, west: float, east: float) -> Iterator[tuple[bool, BaseGeometry]]:
+    """Yield the northern and the southern part of an area, each with whether it is north.
+
+    The area is between the longitudes ``west`` and ``east``; its parts may be empty.
+    """
+    for is_north, low, high in ((True, 0.0, 90.0), (False, -90.0, 0.0)):
+        half = shapely.box(west - 1, low, east + 1, high)
+        yield is_north, polygonal(shapely.intersection(area, half))
+
+
+def _zone_area(strip: int) -> tuple[int, BaseGeometry]:
+    """Return the zone of a strip of 6 degrees, and the area of this zone there.
+
+    The area is the strip without all exceptions, plus the zone's own exceptions. Strips count from
+    the one east of Greenwich, 0; the zones repeat every 60 strips, beyond 180 degrees.
+    """
+    turn, column = divmod(strip + 30, 60)
+    zone, west = column + 1, (column - 30) * UTM_ZONE_DEG
+    plain = shapely.box(west, UTM_SOUTH_END_DEG, west + UTM_ZONE_DEG, UTM_NORTH_END_DEG)
     exceptions = shapely.union_all([_box_of(place) for place in UTM_EXCEPTIONS])
     own = [_box_of(place) for place, owner in UTM_EXCEPTIONS.items() if owner == zone]
-    return shapely.union_all([shapely.difference(strip, exceptions), *own])
+    area = shapely.union_all([shapely.difference(plain, exceptions), *own])
+    return zone, shapely.transform(area, lambda points: points + np.array([360.0 * turn, 0.0]))
 
 
 def _box_of(place: tuple[float, float, float, float]) -> BaseGeometry:
+    """Make the rectangle of a key of `UTM_EXCEPTIONS`."""
     south, north, west, east = place
     return shapely.box(west, south, east, north)
 
 
 def _utm_crs(zone: int, *, north: bool) -> str:
+    """Return the ``EPSG:<code>`` of a UTM zone."""
     return f"EPSG:{utm_epsg(zone, north=north)}"
 
 
 def _check_latitudes(south: float, north: float) -> None:
-    """Refuse an area of which any part lies beyond UTM, where Sentinel-2 has no tiles either."""
+    """Raise ValueError if an area reaches beyond UTM, where Sentinel-2 has no tiles either."""
     if south < UTM_SOUTH_END_DEG or north > UTM_NORTH_END_DEG:
         msg = (
             f"the area reaches from {south:.2f} to {north:.2f} degrees of latitude and UTM ends at "
@@ -166,6 +180,7 @@ def _check_latitudes(south: float, north: float) -> None:
 
 
 def _zone_of(place: shapely.Point) -> int:
+    """Return the UTM zone of a point, exceptions included."""
     longitude = (place.x + 180.0) % 360.0 - 180.0
     for (south, north, west, east), zone in UTM_EXCEPTIONS.items():
         if south <= place.y < north and west <= longitude < east:
@@ -174,7 +189,7 @@ def _zone_of(place: shapely.Point) -> int:
 
 
 def resolve_crs(text: str, aoi: BaseGeometry) -> str:
-    """Canonical text of the CRS that a request asks for.
+    """Return the canonical text of the CRS that a request asks for.
 
     Parameters
     ----------
@@ -187,25 +202,34 @@ def resolve_crs(text: str, aoi: BaseGeometry) -> str:
     Returns
     -------
     str
-        ``EPSG:<code>``, or that of another authority; WKT of 2019 where no authority has the CRS.
+        ``EPSG:<code>`` or the code of another authority; WKT 2:2019 if no authority has the CRS.
 
     Raises
     ------
     ValueError
-        Where the CRS does not exist, or has not two horizontal axes, or by `utm_crs_of`.
+        If the CRS does not exist or does not have two horizontal axes, or as `utm_crs_of`.
     """
     if text.strip().lower() == "utm":
         return utm_crs_of(aoi)
+    crs = _parsed_crs(text)
+    # At PROJ's default confidence of 70 percent the CRS is equivalent; only its name may differ.
+    authority = crs.to_authority()
+    return crs.to_wkt() if authority is None else ":".join(authority)
+
+
+def _parsed_crs(text: str) -> pyproj.CRS:
+    """Parse a CRS; raise ValueError if it does not exist or does not have two horizontal axes."""
     if text.strip().lower() == EACH_ZONE:
         msg = (
             f"{EACH_ZONE} makes one mosaic per zone, and this is one mosaic: take "
-            f"`cloudbuster run --crs {EACH_ZONE}`, or the zone's own code as EPSG:32633"
+            f"`cloudbuster run --crs {EACH_ZONE}`, or the code of one zone, for example EPSG:32633"
         )
         raise ValueError(msg)
     try:
         crs = pyproj.CRS.from_user_input(text)
     except CRSError as error:
-        msg = f"no CRS {text!r} exists ({_one_line(error)}): give utm or a code as EPSG:32633"
+        reason = " ".join(str(error).split())
+        msg = f"no CRS {text!r} exists ({reason}): give utm or a code, for example EPSG:32633"
         raise ValueError(msg) from error
     if len(crs.axis_info) != 2 or not (crs.is_projected or crs.is_geographic):
         msg = (
@@ -213,29 +237,19 @@ def resolve_crs(text: str, aoi: BaseGeometry) -> str:
             "geographic"
         )
         raise ValueError(msg)
-    # 70 percent, PROJ's default, still means an equivalent CRS; only the name may differ.
-    authority = crs.to_authority()
-    return crs.to_wkt() if authority is None else ":".join(authority)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    return crs
 
 
 def cell_size(crs: str, *, gsd_m: float, latitude: float) -> tuple[float, float]:
-    """Extent of a cell in the units of a CRS.
+    """Return the size of a cell in the units of a CRS.
 
-    In a geographic CRS by the rule of the original: ``gsd_m`` / 110 000 degrees of latitude, and of
-    longitude that divided by the cosine of the latitude, so that a cell is about square.
+    In a geographic CRS a cell has, as in the original, ``gsd_m`` / 110 000 degrees of latitude, and
+    that divided by the cosine of the latitude in longitude, so that it is about square.
 
     Parameters
     ----------
-    crs : str
-        As `resolve_crs` gives it.
-    gsd_m : float
-        Metres, above 0.
-    latitude : float
-        Of the area's centre, degrees; matters in a geographic CRS only.
+    crs, gsd_m, latitude : str, float, float
+        As returned by `resolve_crs`; metres; and latitude of the area's centre, degrees.
 
     Returns
     -------
@@ -245,16 +259,21 @@ def cell_size(crs: str, *, gsd_m: float, latitude: float) -> tuple[float, float]
     Raises
     ------
     ValueError
-        Where ``gsd_m`` is not above 0, or a geographic CRS is asked for at a pole.
+        If ``gsd_m`` is not above 0, or the CRS is geographic and the latitude that of a pole.
     """
     if not (math.isfinite(gsd_m) and gsd_m > 0):
         msg = f"gsd {gsd_m:g} m is not above 0"
         raise ValueError(msg)
     axes = pyproj.CRS.from_user_input(crs)
-    # Metres (projected) or radians (geographic) per unit of the axes.
+    # Metres per unit of the axes of a projected CRS, radians per unit of a geographic one.
     factor = axes.axis_info[0].unit_conversion_factor
-    if not axes.is_geographic:
-        return gsd_m / factor, gsd_m / factor
+    return (
+        _size_in_degrees(gsd_m, latitude, factor) if axes.is_geographic else (gsd_m / factor,) * 2
+    )
+
+
+def _size_in_degrees(gsd_m: float, latitude: float, factor: float) -> tuple[float, float]:
+    """Return the size of a cell in a geographic CRS; ``factor`` is radians per unit of its axes."""
     if abs(latitude) >= 90:
         msg = f"cells in degrees have no width at latitude {latitude:g}: take a polar CRS by --crs"
         raise ValueError(msg)
@@ -263,25 +282,25 @@ def cell_size(crs: str, *, gsd_m: float, latitude: float) -> tuple[float, float]
 
 
 def project_area(geometry: BaseGeometry, crs: str) -> BaseGeometry:
-    """Put an area into another CRS, its edges followed every ``EDGE_STEP_DEG``.
+    """Transform an area to another CRS, with vertices at most ``EDGE_STEP_DEG`` apart.
 
     Parameters
     ----------
     geometry : shapely geometry
         Not empty, degrees of longitude and latitude (WGS 84), edges straight in degrees.
     crs : str
-        As `resolve_crs` gives it.
+        As returned by `resolve_crs`.
 
     Returns
     -------
     shapely geometry
-        Units of ``crs``; x is the easting or the longitude, whatever order of axes the CRS
-        declares. Longitudes run on across the antimeridian.
+        In units of ``crs``. x is the easting or the longitude, whatever the order of the axes of
+        the CRS. Longitudes are continuous across the antimeridian.
 
     Raises
     ------
     ValueError
-        Where a part of the area has no place in ``crs``, or ``crs`` cuts it apart.
+        If a part of the area cannot be transformed, or ``crs`` cuts the area apart.
     """
     transformer = pyproj.Transformer.from_crs("OGC:CRS84", crs, always_xy=True)
     axes = pyproj.CRS.from_user_input(crs)
@@ -290,10 +309,10 @@ def project_area(geometry: BaseGeometry, crs: str) -> BaseGeometry:
     points, ring = shapely.get_coordinates(dense), _ring_numbers(dense)
     x, y = transformer.transform(*points.T)
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
-        msg = f"a part of the area has no place in {_short(crs)}: take a CRS made for the area"
+        msg = f"a part of the area is outside of {_short(crs)}: take a CRS made for the area"
         raise ValueError(msg)
     if axes.is_geographic:
-        # PROJ wraps longitudes when it changes the datum.
+        # PROJ wraps longitudes at 180 degrees if it changes the datum: undo that.
         turn = 2 * math.pi / factor
         x = x + turn * np.round((np.radians(points[:, 0]) / factor - x) / turn)
     elif (np.hypot(np.diff(x), np.diff(y))[ring[1:] == ring[:-1]] * factor > MAX_STEP_M).any():
@@ -306,14 +325,12 @@ def project_area(geometry: BaseGeometry, crs: str) -> BaseGeometry:
 
 
 def projected_bounds(geometry: BaseGeometry, crs: str) -> Bounds:
-    """Bounding box of an area in another CRS: that of `project_area`.
+    """Return the bounding box of an area in another CRS.
 
     Parameters
     ----------
-    geometry : shapely geometry
+    geometry, crs
         As for `project_area`.
-    crs : str
-        As `resolve_crs` gives it.
 
     Returns
     -------
@@ -330,19 +347,21 @@ def projected_bounds(geometry: BaseGeometry, crs: str) -> Bounds:
 
 
 def _ring_numbers(geometry: BaseGeometry) -> npt.NDArray[np.intp]:
-    """Which ring each vertex of an area belongs to."""
+    """Return the number of the ring of each vertex of an area."""
     rings = shapely.get_rings(shapely.get_parts(geometry))
     return np.repeat(np.arange(len(rings)), shapely.get_num_coordinates(rings))
 
 
 def _short(crs: str) -> str:
+    """Return a text for messages: the name of the CRS if ``crs`` is long WKT."""
     return crs if len(crs) <= 40 else pyproj.CRS.from_user_input(crs).name
 
 
 def has_native_phase(crs: str, gsd_m: float) -> bool:
-    """Whether the grid lines are those of every Sentinel-2 tile: UTM, and 10, 20 or 60 m.
+    """Return whether multiples of the cell size are grid lines of every Sentinel-2 tile.
 
-    Elsewhere `plan_grid` wants the phase of a raster, so that cells need not be resampled.
+    This holds in UTM at 10, 20 and 60 m. Otherwise `plan_grid` needs the phase of a raster so that
+    its pixels need not be resampled.
     """
     return gsd_m in NATIVE_GSDS_M and pyproj.CRS.from_user_input(crs).utm_zone is not None
 
@@ -355,31 +374,31 @@ def plan_grid(
     phase: tuple[float, float] = (0.0, 0.0),
     extent_bounds: Bounds | None = None,
 ) -> Grid:
-    """Fix the grid of a mosaic.
+    """Make the grid of a mosaic.
 
     Parameters
     ----------
     aoi : shapely geometry
         Not empty, degrees of longitude and latitude.
     crs : str
-        As `resolve_crs` gives it.
+        As returned by `resolve_crs`.
     gsd_m : float
         Cell size, metres (see `cell_size`).
     phase : tuple of float
-        (x, y) of any corner of the wanted grid, units of ``crs``: that of the finest requested
-        band's raster. Not looked at where `has_native_phase`: lines are multiples of the cell then.
+        (x, y) of any corner of a cell, units of ``crs``. Ignored if `has_native_phase`: grid lines
+        are then multiples of the cell size.
     extent_bounds : tuple of float, optional
-        (west, south, east, north) in ``crs`` to hold instead of the area's own.
+        (west, south, east, north) in ``crs`` to contain instead of the area's bounds.
 
     Returns
     -------
     Grid
-        The smallest that holds the extent, at least one cell in each direction.
+        The smallest grid that contains the bounds, with one cell or more in each direction.
 
     Raises
     ------
     ValueError
-        By `cell_size` and `projected_bounds`, or where a side has over 2**31 - 1 cells.
+        As `cell_size` and `projected_bounds`, or if a side has over 2**31 - 1 cells.
     """
     _, south, _, north = aoi.bounds
     cells = cell_size(crs, gsd_m=gsd_m, latitude=(south + north) / 2)

@@ -1,4 +1,4 @@
-"""What is said of a scene's radiometric offset, by its item and of its provider."""
+"""Metadata about a scene's radiometric offset: from its item, and known of its provider."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,11 +8,11 @@ from cloudbuster.core.scene import Scene
 FIRST_OFFSET_BASELINE = 4.0
 
 Treatment = Literal["kept", "mixed"]
-"""What a provider does with the offset: serves ESA's DN as they are, or sometimes removes it."""
+"""``kept``: the provider serves ESA's DN unchanged; ``mixed``: it removes the offset from some."""
 
-# By bucket, container or host in an asset's href (facts of each provider): the COGs of Earth
-# Search's `sentinel-2-l2a` are the only ones from which the offset was removed, mostly
-# (cirrus-earth-search#33, earth-search#9, #66, #71).
+# Treatment by bucket, container or host in an asset's href. The offset was removed only from the
+# COGs of Earth Search's `sentinel-2-l2a`, and from most of these (cirrus-earth-search#33,
+# earth-search#9, #66, #71).
 PROVIDER_PLACES: dict[str, Treatment] = {
     "sentinel-s2-l2a-cogs": "mixed",
     "e84-earth-search-sentinel-data": "kept",
@@ -21,8 +21,9 @@ PROVIDER_PLACES: dict[str, Treatment] = {
     "sentinel-s2-l2a": "kept",
     "sentinel-s2-l1c": "kept",
 }
-# By collection, for copies of the files at another place. `sentinel-2-l2a` is what Earth Search,
-# the Planetary Computer and the Data Space all call theirs: Earth Search's is told by its flag.
+# Treatment by collection, for copies of the files elsewhere. `sentinel-2-l2a` is missing because
+# Earth Search, the Planetary Computer and the Data Space all have a collection of that name; items
+# of Earth Search are recognised by their flag.
 PROVIDER_COLLECTIONS: dict[str, Treatment] = {
     "sentinel-2-c1-l2a": "kept",
     "sentinel-2-pre-c1-l2a": "kept",
@@ -35,19 +36,19 @@ PROVIDER_COLLECTIONS: dict[str, Treatment] = {
 
 @dataclass(frozen=True)
 class OffsetMetadata:
-    """What is said of a scene's offset, before anybody looks at its pixels.
+    """Metadata about a scene's offset.
 
     Attributes
     ----------
     baseline : str or None
-        Processing baseline as ``05.09``; None where the catalog does not tell.
+        Processing baseline, for example ``05.09``; None if the catalog does not give it.
     removed_flag : bool or None
-        Whether the provider says that it removed the offset (``earthsearch:boa_offset_applied``).
+        Whether the provider declares the offset removed (``earthsearch:boa_offset_applied``).
     declared_offset : float or None
-        ``raster:bands`` offset, reflectance (-0.1 or 0). Of a provider that removes offsets it
-        describes the product as ESA made it, and is only quoted.
+        ``raster:bands`` offset, reflectance (-0.1 or 0). If the provider removes offsets, it
+        describes ESA's product and is recorded only.
     treatment : {"kept", "mixed"} or None
-        What the provider does with the offset; None where the provider is not known.
+        What the provider does with the offset; None if the provider is unknown.
     """
 
     baseline: str | None = None
@@ -57,12 +58,12 @@ class OffsetMetadata:
 
     @property
     def had_offset(self) -> bool | None:
-        """Whether ESA made the product with the offset; None where the baseline is not known."""
+        """Whether ESA added the offset to the product; None if the baseline is unknown."""
         return None if self.baseline is None else float(self.baseline) >= FIRST_OFFSET_BASELINE
 
     @property
     def statements(self) -> dict[str, bool]:
-        """Whether the offset is in the pixels, by each source that says so, the best one first."""
+        """Whether the offset is in the pixels, by source; the most reliable source is first."""
         made = self.had_offset
         said: dict[str, bool] = {}
         if self.treatment == "kept" and made is not None:
@@ -79,7 +80,7 @@ class OffsetMetadata:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The same as evidence for people."""
+        """The metadata as texts for a scene's record."""
         provider = {
             "kept": "provider serves the DN as ESA made them",
             "mixed": "provider removes the offset from some products",
@@ -94,7 +95,7 @@ class OffsetMetadata:
 
 
 def offset_metadata(scene: Scene) -> OffsetMetadata:
-    """Collect what a scene's item and its provider say of its offset."""
+    """Collect the metadata about a scene's offset."""
     href = next((asset.href for asset in scene.bands.values()), "")
     return OffsetMetadata(
         baseline=scene.baseline,
@@ -107,21 +108,21 @@ def offset_metadata(scene: Scene) -> OffsetMetadata:
 def provider_treatment(
     collection: str | None, href: str, removed_flag: bool | None
 ) -> Treatment | None:
-    """Tell what the provider of a scene does with the offset.
+    """Return what the provider of a scene does with the offset.
 
     Parameters
     ----------
     collection : str or None
         Collection of the item.
     href : str
-        Of one of its bands.
+        Href of one of its bands.
     removed_flag : bool or None
-        ``earthsearch:boa_offset_applied``, which items of Earth Search alone carry.
+        ``earthsearch:boa_offset_applied``, which only items of Earth Search have.
 
     Returns
     -------
     {"kept", "mixed"} or None
-        None where none of these tells.
+        None if the provider is unknown.
     """
     for place, treatment in PROVIDER_PLACES.items():
         if f"/{place}/" in href or f"/{place}." in href:

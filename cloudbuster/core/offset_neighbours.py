@@ -1,4 +1,4 @@
-"""What overlapping scenes whose offset is known say of that of a scene in doubt."""
+"""Evidence of a scene's radiometric offset from overlapping scenes whose offset is known."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,16 +12,16 @@ from cloudbuster.core.grid import Grid
 from cloudbuster.core.offset_pixels import MIN_PIXELS, inner_pixels
 from cloudbuster.core.regrid import sample_nearest
 
-# Bands that are compared between scenes: the near infrared changes with the season by as much as
-# the offset (measured between real dates of May to September), the others by 100 to 300 DN.
+# Bands that are compared between scenes. They change with the season by 100 to 300 DN; the near
+# infrared changes by as much as the offset (measured between real dates from May to September).
 STEADY_BANDS = ("B02", "B03", "B04", "B11", "B12")
-# Scenes decided with confidence that one in doubt is compared with, at most.
+# Greatest number of confidently decided scenes that a scene in doubt is compared with.
 MAX_REFERENCES = 4
-# Half the offset less a margin: a difference within this of 0 or 1000 tells the two apart, and
-# two clear dates of one place differ by less (89 DN in B02 two days apart on real crops).
+# Tolerance of a difference of 0 or 1000 DN: half the offset less a margin. Two clear dates of one
+# place differ by less (89 DN in B02 two days apart on real crops).
 SHIFT_TOLERANCE_DN = 400
-# This share of the pixels compared must agree on one shift, and this many times more than on the
-# other.
+# Least share of the compared pixels that must agree on one of the two differences, and least ratio
+# of their number to that of the pixels that agree on the other.
 MIN_SHIFT_SHARE = 0.1
 MIN_SHIFT_RATIO = 4.0
 
@@ -33,13 +33,13 @@ class SceneThumbnail:
     Attributes
     ----------
     grid : Grid
-        Where its cells lie.
+        Grid of the arrays.
     names : tuple of str
-        Bands, as in `cloudbuster.core.bands.BANDS`.
+        Names of the bands, as in `cloudbuster.core.bands.BANDS`.
     dn : ndarray of uint16, shape (band, y, x)
-        As delivered, 0 nodata.
+        DN as delivered; 0 is nodata.
     clear : ndarray of bool, shape (y, x)
-        False where the product's own classes call a cell anything but clear ground or water.
+        True where the product's own classes say clear ground or water.
     """
 
     grid: Grid
@@ -50,16 +50,16 @@ class SceneThumbnail:
 
 @dataclass(frozen=True)
 class ShiftEstimate:
-    """By how much a scene is brighter than others of the same ground.
+    """Difference in brightness between a scene and others of the same ground.
 
     Attributes
     ----------
     common_count : int
-        Clear pixels of both, over all comparisons.
+        Number of pixels that are clear in both scenes, over all comparisons.
     level_count, shifted_count : int
-        Those whose difference is near 0, or near 1000 DN, in every band.
+        Number of these whose difference is near 0, or near 1000 DN, in every band.
     shift_dn : float
-        Median difference, DN: over the pixels, then over the bands, of the last comparison.
+        Median difference of the last comparison over the pixels, then over the bands, DN.
     """
 
     common_count: int
@@ -69,7 +69,7 @@ class ShiftEstimate:
 
     @property
     def offset_in_pixels(self) -> bool | None:
-        """Whether the scene carries an offset that the references do not; None if it is unclear."""
+        """Whether the scene has an offset that the references do not have; None if undecided."""
         winner = max(self.level_count, self.shifted_count)
         loser = min(self.level_count, self.shifted_count)
         if self.common_count < MIN_PIXELS or winner < MIN_SHIFT_SHARE * self.common_count:
@@ -80,14 +80,14 @@ class ShiftEstimate:
 
     @property
     def words(self) -> str:
-        """The same as evidence for people."""
+        """The evidence as text for a scene's record."""
         return (
             f"against overlapping scenes {self.shift_dn:.0f} DN brighter; of {self.common_count} "
             f"common pixels {self.level_count} level, {self.shifted_count} shifted by {-OFFSET_DN}"
         )
 
     def __add__(self, other: "ShiftEstimate") -> "ShiftEstimate":
-        """Take two comparisons together."""
+        """Combine two comparisons."""
         return ShiftEstimate(
             self.common_count + other.common_count,
             self.level_count + other.level_count,
@@ -102,40 +102,44 @@ NO_COMPARISON = ShiftEstimate(0, 0, 0, 0.0)
 def shift_against(
     reference: SceneThumbnail, scene: SceneThumbnail, *, reference_offset_dn: int
 ) -> ShiftEstimate:
-    """Compare a scene of unknown offset with one that is decided.
+    """Compare a scene of unknown offset with one whose offset is decided.
 
     Parameters
     ----------
-    reference : SceneThumbnail
-        The decided one.
-    scene : SceneThumbnail
-        The one in doubt.
+    reference, scene : SceneThumbnail
+        Scene whose offset is decided, and scene in doubt.
     reference_offset_dn : int
-        What is added to the valid DN of the reference, -1000 or 0.
+        Offset to add to the valid DN of the reference, -1000 or 0.
 
     Returns
     -------
     ShiftEstimate
-        Without common pixels where the scenes do not overlap, differ in CRS or share no band of
+        `NO_COMPARISON` if the scenes do not overlap, differ in CRS or share no band of
         `STEADY_BANDS`.
     """
     names = [name for name in STEADY_BANDS if name in scene.names and name in reference.names]
     if not names or reference.grid.crs != scene.grid.crs:
         return NO_COMPARISON
-    target = scene.grid
-    known = reference.dn[[reference.names.index(name) for name in names]]
-    seen = scene.dn[[scene.names.index(name) for name in names]]
+    known, seen = _bands(reference, names), _bands(scene, names)
     usable = reference.clear & inner_pixels(known)
-    common = sample_nearest(usable, reference.grid, target, fill=0)
+    common = sample_nearest(usable, reference.grid, scene.grid, fill=0)
     common &= scene.clear & inner_pixels(seen)
     if not common.any():
         return NO_COMPARISON
-    level = np.stack([sample_nearest(band, reference.grid, target, fill=0) for band in known])
-    difference = (
-        seen[:, common].astype(np.int32) - level[:, common].astype(np.int32) - reference_offset_dn
-    )
+    level = np.stack([sample_nearest(band, reference.grid, scene.grid, fill=0) for band in known])
+    difference = seen[:, common].astype(np.int32) - level[:, common].astype(np.int32)
+    return _estimate(difference - reference_offset_dn)
+
+
+def _bands(thumbnail: SceneThumbnail, names: Sequence[str]) -> UInt16Raster:
+    """Return the bands ``names`` of a thumbnail, in that order."""
+    return thumbnail.dn[[thumbnail.names.index(name) for name in names]]
+
+
+def _estimate(difference: npt.NDArray[np.int32]) -> ShiftEstimate:
+    """Make an estimate of the differences of the common pixels, shape (band, pixel), DN."""
     return ShiftEstimate(
-        common_count=int(common.sum()),
+        common_count=difference.shape[1],
         level_count=_near(difference, 0),
         shifted_count=_near(difference, -OFFSET_DN),
         shift_dn=float(np.median(np.median(difference, axis=1))),
@@ -150,7 +154,7 @@ def _near(difference: npt.NDArray[np.int32], shift_dn: int) -> int:
 def choose_references(
     place_of: Mapping[str, tuple[str | None, float]], doubtful: str, decided: Sequence[str]
 ) -> tuple[str, ...]:
-    """Choose the decided scenes that one in doubt is compared with.
+    """Choose the decided scenes that a scene in doubt is compared with.
 
     Parameters
     ----------
@@ -159,12 +163,12 @@ def choose_references(
     doubtful : str
         Id of the scene in doubt.
     decided : sequence of str
-        Ids of the scenes that may overlap it. Their order does not matter.
+        Ids of the scenes that may overlap it, in any order.
 
     Returns
     -------
     tuple of str
-        At most `MAX_REFERENCES`: those of its tile first, then the nearest in time.
+        At most `MAX_REFERENCES`: scenes of the same tile first, then the nearest in time.
     """
     tile, time = place_of[doubtful]
     ranked = sorted(

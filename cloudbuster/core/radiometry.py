@@ -1,11 +1,11 @@
-"""The radiometric offset of a scene: decided once, from its metadata and, in doubt, its pixels.
+"""The radiometric offset of a scene: decided once, from its metadata and its pixels.
 
 From processing baseline 04.00 (operational 2022-01-25, and in every later reprocessing of older
-acquisitions) ESA adds 1000 to every valid DN so that slightly negative reflectances survive:
+acquisitions) ESA adds 1000 to every valid DN so that slightly negative reflectances can be encoded:
 ``reflectance = (DN + offset) / 10000`` with offset -1000 (Sentinel-2 Products Specification
-Document, RADIO_ADD_OFFSET and BOA_ADD_OFFSET). Some providers subtract it again, and what their
-metadata says of it is wrong in both directions, so that the pixels have the last word. Where the
-pixels of one scene cannot tell (all cloud, all snow), those of overlapping scenes may.
+Document, RADIO_ADD_OFFSET and BOA_ADD_OFFSET). Some providers subtract it again, and their metadata
+about it are wrong in both directions. Therefore the pixels overrule the metadata. If the pixels of
+one scene leave it undecided (all cloud, all snow), overlapping scenes may decide it.
 """
 
 from collections.abc import Sequence
@@ -27,18 +27,18 @@ Verdict = Literal["present", "removed", "none"]
 
 @dataclass(frozen=True)
 class OffsetDecision:
-    """The offset of one scene, and why.
+    """Decision about the offset of one scene.
 
     Attributes
     ----------
     verdict : {"present", "removed", "none"}
-        Still in the pixels, removed by the provider, or never added.
+        Whether the offset is in the pixels, was removed by the provider, or was never added.
     confident : bool
-        True where the pixels, of this scene or against others, confirm the verdict.
+        Whether the pixels of this scene, or of overlapping scenes, confirm the verdict.
     conflict : bool
-        Whether the sources of metadata disagree with each other or with the pixels.
+        Whether the metadata contradict each other or the pixels.
     evidence : tuple of str
-        What each source said.
+        One text for each source.
     """
 
     verdict: Verdict
@@ -48,7 +48,7 @@ class OffsetDecision:
 
     @property
     def offset_dn(self) -> int:
-        """What is added to each valid DN, -1000 or 0."""
+        """Offset to add to each valid DN, -1000 or 0."""
         return OFFSET_DN if self.verdict == "present" else 0
 
 
@@ -58,53 +58,42 @@ def decide_offset(
     pixels: PixelEvidence | None = None,
     neighbours: ShiftEstimate | None = None,
 ) -> OffsetDecision:
-    """Decide whether a scene's pixels carry the offset.
+    """Decide whether the pixels of a scene contain the offset.
+
+    The decision follows the scene's own pixels if they are decisive or agree with the metadata,
+    else the overlapping scenes, else the metadata, in this last case without confidence.
 
     Parameters
     ----------
-    metadata : OffsetMetadata
-        What is said of it.
-    pixels : PixelEvidence or None
-        A look at the scene; None where none was taken.
-    neighbours : ShiftEstimate or None
-        Comparison with overlapping scenes whose offset is known.
-
-    Returns
-    -------
-    OffsetDecision
-        What the scene's own pixels say where they are decisive, or say the same as the metadata;
-        else what the neighbours say; else what the metadata say, without confidence.
+    metadata, pixels, neighbours : OffsetMetadata, PixelEvidence, ShiftEstimate
+        Metadata; evidence in a thumbnail of the scene; comparison with overlapping scenes. The last
+        two are None if they are not available.
     """
-    statements = metadata.statements
-    told = next(iter(statements.values()), None)
-    observed = _observed(told, pixels, neighbours)
-    in_pixels = observed if observed is not None else bool(told)
-    voices = {*statements.values()} | ({observed} if observed is not None else set())
-    evidence = list(metadata.words)
-    if pixels is not None:
-        evidence.append(pixels.words)
-    if neighbours is not None:
-        evidence.append(neighbours.words)
+    statements = list(metadata.statements.values())
+    declared = next(iter(statements), None)
+    observed = _observed(declared, pixels, neighbours)
+    answers = {*statements, declared if observed is None else observed}
+    sources = [source.words for source in (pixels, neighbours) if source is not None]
     return OffsetDecision(
-        verdict=_verdict(metadata, in_pixels=in_pixels),
+        verdict=_verdict(metadata, in_pixels=bool(declared if observed is None else observed)),
         confident=observed is not None,
-        conflict=len(voices) > 1,
-        evidence=tuple(evidence),
+        conflict=len(answers) > 1,
+        evidence=(*metadata.words, *sources),
     )
 
 
 def _observed(
-    told: bool | None, pixels: PixelEvidence | None, neighbours: ShiftEstimate | None
+    declared: bool | None, pixels: PixelEvidence | None, neighbours: ShiftEstimate | None
 ) -> bool | None:
-    """Whether the offset is in the pixels as far as anybody saw it; None if nobody could."""
+    """Return whether pixels show the offset; None if neither source decides it."""
     seen = None if pixels is None else pixels.offset_in_pixels
-    if pixels is not None and (pixels.is_decisive or (seen is not None and seen == told)):
+    if pixels is not None and (pixels.is_decisive or (seen is not None and seen == declared)):
         return seen
     return None if neighbours is None else neighbours.offset_in_pixels
 
 
 def _verdict(metadata: OffsetMetadata, *, in_pixels: bool) -> Verdict:
-    """Tell an offset that was removed from one that never was."""
+    """Name the decision; an offset that is not in the pixels was removed or never added."""
     if in_pixels:
         return "present"
     had_offset = metadata.had_offset
@@ -119,24 +108,20 @@ def settle_by_neighbours(
     thumbnail: SceneThumbnail,
     references: Sequence[tuple[SceneThumbnail, int]],
 ) -> OffsetDecision:
-    """Decide a scene in doubt by overlapping scenes that are decided.
+    """Decide the offset of a scene in doubt from overlapping scenes whose offset is decided.
 
     Parameters
     ----------
-    metadata : OffsetMetadata
-        Of the scene in doubt.
-    pixels : PixelEvidence
-        Of the scene in doubt.
-    thumbnail : SceneThumbnail
-        The scene in doubt.
+    metadata, pixels, thumbnail : OffsetMetadata, PixelEvidence, SceneThumbnail
+        Scene in doubt.
     references : sequence of (SceneThumbnail, int)
-        Decided scenes, each with what is added to its valid DN. Their order does not matter but
-        for the quoted median.
+        Decided scenes, each with the offset to add to its valid DN. Their order changes nothing
+        but the median in the evidence.
 
     Returns
     -------
     OffsetDecision
-        The single-scene decision where the neighbours cannot tell either.
+        As `decide_offset` without neighbours if the references leave it undecided.
     """
     comparison = NO_COMPARISON
     for reference, offset_dn in references:

@@ -1,6 +1,6 @@
-"""Which value a cell takes from another grid of the same CRS; the choice of resampling."""
+"""Resampling between grids of one CRS, and the choice of the method."""
 
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -9,32 +9,35 @@ from scipy import sparse
 from cloudbuster.core.arrays import BoolRaster, Raster, UInt16Raster
 from cloudbuster.core.grid import Grid
 
-# A target cell this much larger than the source's holds whole source cells: their mean is then the
-# better value than one interpolated between a few of them.
+# Ratio of the cell sizes above which a target cell contains whole source cells, so that their mean
+# is a better value than an interpolation between a few of them.
 COARSER_RATIO = 1.5
 
-# Shares of a pixel are rounded to this many digits: a line that two grids share leaves none behind.
+# Digits to which shares of a pixel are rounded, so that rounding errors at a common grid line of
+# two grids do not leave a tiny share.
 WEIGHT_DIGITS = 6
 
 Method = Literal["copy", "mean", "cubic"]
 Scalar = TypeVar("Scalar", bound=np.generic)
+Edges = tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]
+"""First row or column of some boxes, and the one after their last."""
 
 
 def resampling_method(source: Grid, target: Grid, *, scale: float) -> Method:
-    """Choose how pixels get from a scene's grid to the mosaic's.
+    """Choose the method of resampling from a scene's grid to the mosaic's.
 
     Parameters
     ----------
     source, target : Grid
         Grids of the scene and of the mosaic.
     scale : float
-        Size of a target cell on the ground over that of a source cell.
+        Size of a target cell on the ground divided by that of a source cell.
 
     Returns
     -------
     {"copy", "mean", "cubic"}
-        ``copy`` where the grids share their lines, ``mean`` where the target's cells hold several
-        of the source's, else ``cubic``.
+        ``copy`` if the grids are aligned, ``mean`` if a target cell contains several source cells,
+        else ``cubic``.
     """
     if source.is_aligned(target):
         return "copy"
@@ -44,14 +47,14 @@ def resampling_method(source: Grid, target: Grid, *, scale: float) -> Method:
 def sample_nearest(
     values: npt.NDArray[Scalar], grid: Grid, target: Grid, *, fill: int
 ) -> npt.NDArray[Scalar]:
-    """Look up, for each cell of ``target``, the cell of ``grid`` that holds its centre.
+    """Resample by nearest neighbour: each target cell takes the value at its centre.
 
     Parameters
     ----------
     values : ndarray, shape (y, x)
         On ``grid``. Not modified.
     grid, target : Grid
-        Same CRS.
+        In the same CRS.
     fill : int
         Value of the cells outside of ``grid``.
 
@@ -71,19 +74,19 @@ def sample_nearest(
 
 
 def valid_means(pixels: UInt16Raster, grid: Grid, target: Grid) -> UInt16Raster:
-    """Average the valid pixels that lie in each cell, by the share of each that does.
+    """Resample by mean: average the valid pixels in each cell, weighted by the share inside.
 
     Parameters
     ----------
     pixels : ndarray of uint16, shape (y, x)
-        On ``grid``, 0 nodata. Not modified.
+        On ``grid``; 0 is nodata. Not modified.
     grid, target : Grid
-        Same CRS.
+        In the same CRS.
 
     Returns
     -------
     ndarray of uint16, shape of ``target``
-        Means, halves rounded up; 0 where a cell holds no valid pixel.
+        Means, halves rounded up; 0 where a cell contains no valid pixel.
     """
     rows = _shares(
         grid.north - target.north, target.y_size, grid.y_size, target.height, grid.height
@@ -96,8 +99,8 @@ def valid_means(pixels: UInt16Raster, grid: Grid, target: Grid) -> UInt16Raster:
     return rounded
 
 
-def _shares(start: float, step: float, size: float, count: int, length: int) -> Any:  # noqa: ANN401
-    """Share of each pixel in each cell along one axis, sparse, shape (count, length)."""
+def _shares(start: float, step: float, size: float, count: int, length: int) -> sparse.csr_array:
+    """Return the share of each pixel in each cell along one axis, sparse, (count, length)."""
     first = (start + np.arange(count) * step) / size
     last = first + step / size
     reach = np.arange(int(np.ceil(step / size)) + 2)
@@ -109,40 +112,40 @@ def _shares(start: float, step: float, size: float, count: int, length: int) -> 
     return sparse.csr_array((share[used], (cells[used], index[used])), shape=(count, length))
 
 
-def any_in_boxes(
-    mask: BoolRaster,
-    rows: tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]],
-    cols: tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]],
-) -> BoolRaster:
-    """Tell which boxes hold a True cell; as fast for large boxes as for small ones.
+def count_in_boxes(mask: BoolRaster, rows: Edges, cols: Edges) -> npt.NDArray[np.int32]:
+    """Count the True cells in many boxes, at the same cost for large boxes as for small ones.
 
     Parameters
     ----------
     mask : ndarray of bool, shape (y, x)
         Not modified.
-    rows, cols : tuple of two ndarrays of int, of one shape
-        First row or column of each box, and the one after its last; may lie outside of ``mask``,
-        where nothing is True.
+    rows, cols : tuple of two ndarrays of int
+        First row or column of each box, and the one after its last. The four arrays are broadcast
+        against each other. Boxes may reach outside of ``mask``, where nothing is True.
 
     Returns
     -------
-    ndarray of bool, shape of the boxes
+    ndarray of int32, shape of the boxes
     """
-    # Sums over everything above and left of a corner (a summed-area table, Crow 1984): four of
-    # them count what is in a box.
+    # A summed-area table (Crow, Summed-area tables for texture mapping, 1984): each entry counts
+    # the True cells above and left of a corner, so that four entries give the count in a box.
     table = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1), dtype=np.int32)
     np.cumsum(np.cumsum(mask, axis=0, dtype=np.int32), axis=1, out=table[1:, 1:])
     top, bottom = (np.clip(edge, 0, mask.shape[0]) for edge in rows)
     left, right = (np.clip(edge, 0, mask.shape[1]) for edge in cols)
-    count = table[bottom, right] - table[top, right] - table[bottom, left] + table[top, left]
-    held: BoolRaster = count > 0
-    return held
+    count: npt.NDArray[np.int32] = (
+        table[bottom, right] - table[top, right] - table[bottom, left] + table[top, left]
+    )
+    return count
 
 
 def _indices(
     start: float, step: float, size: float, count: int, length: int
 ) -> tuple[npt.NDArray[np.intp], BoolRaster]:
-    """Index of the cell at each centre along one axis, clipped, and whether it was inside."""
+    """Return the index of the cell at each centre along one axis, and whether it is inside.
+
+    Indices of cells outside are clipped to 0 and ``length`` - 1.
+    """
     index = np.floor((start + (np.arange(count) + 0.5) * step) / size).astype(np.intp)
     inside = (index >= 0) & (index < length)
     return np.clip(index, 0, max(0, length - 1)), inside

@@ -1,4 +1,4 @@
-"""A scene: one acquisition of one MGRS tile at one product level, whatever catalog told of it."""
+"""A scene: one acquisition of one MGRS tile at one product level, independent of its catalog."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from cloudbuster.core.bands import Kind
 
 @dataclass(frozen=True)
 class BandAsset:
-    """Where one band or one mask lies.
+    """Location of one band or one mask.
 
     Attributes
     ----------
@@ -41,22 +41,22 @@ class Scene:
     platform : str or None
         ``sentinel-2a``, ``-2b`` or ``-2c``.
     mgrs_tile : str or None
-        As ``33TWL``.
+        MGRS tile, for example ``33TWL``.
     datatake : str or None
-        ``S2A_20230818T100031``: platform and start of the datatake's sensing; the same for L1C,
-        L2A and every reprocessing.
+        Platform and start of the datatake's sensing, for example ``S2A_20230818T100031``. L1C, L2A
+        and every reprocessing have the same.
     relative_orbit : int or None
         1 to 143.
     baseline : str or None
-        Processing baseline as ``05.09``.
+        Processing baseline, for example ``05.09``.
     cloud_cover : float or None
-        Percent of the valid pixels, as the catalog says.
+        Cloudy share of the valid pixels according to the catalog, percent.
     nodata_percent : float or None
-        Percent of the tile without data, as the catalog says.
+        Share of the tile without data according to the catalog, percent.
     sun_azimuth_deg, sun_elevation_deg : float or None
         Degrees clockwise from north, and above the horizon.
     epsg : int or None
-        Of the rasters, where the item tells.
+        EPSG code of the rasters' CRS according to the item.
     footprint : mapping or None
         GeoJSON geometry, longitude and latitude.
     bands : mapping of str to BandAsset
@@ -66,11 +66,11 @@ class Scene:
         ``classi`` (MSK_CLASSI: opaque, cirrus, snow from `BandAsset.band_index` on),
         ``gml`` (MSK_CLOUDS polygons).
     offset_removed_flag : bool or None
-        ``earthsearch:boa_offset_applied``: whether the provider says it removed the offset.
+        ``earthsearch:boa_offset_applied``: whether the provider declares the offset removed.
     declared_offset : float or None
-        ``raster:bands`` offset of the reflectance bands (-0.1 or 0), as the catalog says.
+        ``raster:bands`` offset of the reflectance bands (-0.1 or 0) according to the catalog.
     twin : Scene or None
-        The L1C scene of the same datatake and tile, where the query attached one.
+        L1C scene of the same datatake and tile, if the query attached one.
     """
 
     id: str
@@ -96,6 +96,6 @@ class Scene:
 
     @property
     def hrefs(self) -> tuple[str, ...]:
-        """Of every file that a gather may read: bands and masks, then those of the twin."""
+        """Hrefs of every file that a gather may read: bands and masks, then those of the twin."""
         own = (asset.href for asset in (*self.bands.values(), *self.masks.values()))
         return (*own, *(self.twin.hrefs if self.twin else ()))

@@ -1,4 +1,4 @@
-"""Cells and windows of a mask: which cover an area, which are read together, how cells join."""
+"""Grids and windows of a mask: cells that cover an area, windows with context, cells combined."""
 
 import math
 from collections.abc import Iterator
@@ -10,8 +10,8 @@ import numpy.typing as npt
 from cloudbuster.core.arrays import BoolRaster
 from cloudbuster.core.grid import ALIGNMENT_TOLERANCE, Grid, GridWindow, snapped_grid
 
-# A cell size this close to a multiple of the scene's own cells means that multiple: a raster that
-# says 9.995 m is a 10 m raster, and 160 m are 16 of its cells.
+# Relative tolerance within which a cell size means a multiple of the scene's own cells: a raster of
+# 9.995 m is a 10 m raster, and 160 m are 16 of its cells.
 CELL_SIZE_TOLERANCE = 0.005
 
 
@@ -22,9 +22,9 @@ class ContextWindow:
     Attributes
     ----------
     read : GridWindow
-        Cells to read, context included; may reach outside of the grid.
+        Cells to read, with their context; may reach outside of the grid.
     keep : GridWindow
-        Cells whose result counts; the kept windows tile the area.
+        Cells whose result is used. The windows to keep tile the area.
     """
 
     read: GridWindow
@@ -32,22 +32,22 @@ class ContextWindow:
 
 
 def covering_grid(native: Grid, area: Grid) -> Grid:
-    """Cells of ``native`` (continued beyond its edges) that cover ``area``, same CRS."""
+    """Return the cells of ``native``, extended beyond its edges, that cover ``area`` (same CRS)."""
     return native.crop(native.window_of(area.bounds))
 
 
 def cells_of_size(anchor: Grid, area: Grid, gsd_m: float) -> Grid:
-    """Make cells of about ``gsd_m`` that cover an area.
+    """Make a grid of cells of about ``gsd_m`` that covers an area.
 
     Parameters
     ----------
     anchor : Grid
-        Its corner is a corner of the result.
+        Grid whose corner is a corner of cells of the result.
     area : Grid
-        What is to be covered, same CRS.
+        Area to cover, in the same CRS.
     gsd_m : float
-        Cell size wanted. Within 0.5 % of a multiple (or a whole fraction) of the anchor's cells it
-        is that multiple, so that the cells nest.
+        Wanted cell size, metres. A size within 0.5 % of a multiple or a whole fraction of the
+        anchor's cells is replaced by it, so that the cells nest.
 
     Returns
     -------
@@ -58,7 +58,7 @@ def cells_of_size(anchor: Grid, area: Grid, gsd_m: float) -> Grid:
 
 
 def nested_size(wanted: float, cell: float) -> float:
-    """``wanted``, or the multiple or whole fraction of ``cell`` that it is within 0.5 %."""
+    """Return ``wanted``, or a multiple or whole fraction of ``cell`` that is within 0.5 % of it."""
     ratio = wanted / cell
     count = round(ratio) if ratio >= 1 else round(1 / ratio)
     nested = cell * count if ratio >= 1 else cell / count
@@ -78,12 +78,12 @@ def any_in_cells(mask: BoolRaster, grid: Grid, target: Grid) -> BoolRaster:
     mask : ndarray of bool, shape (y, x)
         On ``grid``. Not modified.
     grid, target : Grid
-        Same CRS; the target's cells are usually the larger ones.
+        In the same CRS; the cells of the target are usually larger.
 
     Returns
     -------
     ndarray of bool, shape of ``target``
-        False where ``grid`` ends.
+        False outside of ``grid``.
     """
     result = np.zeros(target.shape, dtype=np.bool_)
     if grid.is_aligned(target):
@@ -102,6 +102,7 @@ def any_in_cells(mask: BoolRaster, grid: Grid, target: Grid) -> BoolRaster:
 
 
 def _inside(first: int, count: int, length: int) -> slice:
+    """Return the slice of ``count`` indices from ``first`` on, clipped to 0 and ``length``."""
     start = min(max(first, 0), length)
     return slice(start, min(max(first + count, start), length))
 
@@ -114,27 +115,23 @@ def context_windows(
     Parameters
     ----------
     scene : Grid
-        The whole scene: the windows' places are counted from its corner, so that a cell's result
-        does not depend on the area asked for.
+        Grid of the whole scene. Windows are placed from its corner, so that the result of a cell
+        does not depend on ``area``.
     area : GridWindow
-        Cells of ``scene`` that are wanted.
-    size : int
-        Rows and columns of every window that is read.
-    context : int
-        Cells on each side that are read for the sake of those kept.
+        Wanted cells of ``scene``.
+    size, context : int
+        Rows and columns of every window, and how many cells on each side are not kept.
 
     Yields
     ------
     ContextWindow
-        Row by row; the last row and column included.
+        Row by row.
     """
     step = size - 2 * context
     if step < 1:
-        msg = f"windows of {size} cells hold no more than their context of {context} on each side"
+        msg = f"windows of {size} cells with a context of {context} on each side keep no cell"
         raise ValueError(msg)
     wanted = area.intersection(scene.window)
-    if wanted.is_empty:
-        return
     for row in _lattice(wanted.row, wanted.height, step):
         for col in _lattice(wanted.col, wanted.width, step):
             core = GridWindow(row, col, step, step)
@@ -142,24 +139,28 @@ def context_windows(
 
 
 def _lattice(first: int, count: int, step: int) -> range:
-    return range(first - first % step, first + count, step)
+    """Return the multiples of ``step`` at which intervals start that contain the indices.
+
+    There are ``count`` indices from ``first`` on.
+    """
+    return range(first - first % step, first + count, step) if count else range(0)
 
 
 def mirrored(first: int, count: int, length: int) -> npt.NDArray[np.intp]:
-    """Count ``count`` indices up from ``first``, mirrored at the ends of 0 to ``length``."""
+    """Return ``count`` indices from ``first`` on, mirrored at 0 and ``length``."""
     folded = np.arange(first, first + count) % (2 * length)
     return np.minimum(folded, 2 * length - 1 - folded).astype(np.intp)
 
 
 def row_strips(height: int, width: int, max_cells: int) -> Iterator[tuple[int, int]]:
-    """(first row, rows) of strips of at most ``max_cells`` cells, or of one row."""
+    """Yield (first row, number of rows) of strips of at most ``max_cells`` cells, or of one row."""
     rows = max(1, math.floor(max_cells / max(1, width)))
     for row in range(0, height, rows):
         yield row, min(rows, height - row)
 
 
 def overhang_cells(native: Grid, grid: Grid) -> BoolRaster:
-    """Mark the cells of ``grid`` (same CRS) that lie wholly outside of ``native``."""
+    """Mark the cells of ``grid`` (same CRS) that are wholly outside of ``native``."""
     west, south, east, north = native.bounds
     tops = grid.north - np.arange(grid.height) * grid.y_size
     lefts = grid.west + np.arange(grid.width) * grid.x_size

@@ -27,8 +27,6 @@ from cloudbuster.storage.uri import is_remote
 CLASS_BAND = "pixel_class"
 CLOUD_DISTANCE_BAND = "cloud_distance_m"
 SCENE_INDEX_BAND = "scene_index"
-# Distances are capped here, metres: the cloud weights of FORCE and WASP are flat beyond 3 km.
-MAX_CLOUD_DISTANCE_M = 3000
 
 # Rasters open at a time: well below 1024, the usual limit of open files of a process.
 MAX_OPEN_SCENES = 128

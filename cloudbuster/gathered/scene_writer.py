@@ -9,7 +9,8 @@ import numpy as np
 
 from cloudbuster.core.arrays import Raster, UInt16Raster
 from cloudbuster.core.grid import Grid, GridWindow
-from cloudbuster.gathered.scene_raster import MAX_CLOUD_DISTANCE_M, scene_bands
+from cloudbuster.core.masks import DISTANCE_LIMIT_M
+from cloudbuster.gathered.scene_raster import scene_bands
 from cloudbuster.storage.gdal_env import writing
 from cloudbuster.storage.tiled_raster import (
     NODATA,
@@ -51,7 +52,7 @@ class SceneWriter:
         classes : ndarray of int, shape (y, x)
             Codes of `PixelClass`.
         cloud_distance_m : ndarray of number, shape (y, x)
-            Distance to the nearest masked cloud, capped at `MAX_CLOUD_DISTANCE_M`.
+            Metres to the nearest masked cloud; capped at `DISTANCE_LIMIT_M`.
 
         Raises
         ------
@@ -65,7 +66,7 @@ class SceneWriter:
             msg = f"reflectance {reflectance.shape} and classes {classes.shape} do not fit {window}"
             raise ValueError(msg)
         present = (reflectance != NODATA).all(axis=0)
-        capped = np.minimum(cloud_distance_m, MAX_CLOUD_DISTANCE_M)
+        capped = np.minimum(cloud_distance_m, DISTANCE_LIMIT_M)
         layers = (classes, capped, np.where(present, self._index, NODATA))
         pixels = np.concatenate([reflectance, np.stack(layers).astype(np.uint16)])
         with writing(self._path):

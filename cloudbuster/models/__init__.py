@@ -1,8 +1,8 @@
-"""The contract: the request of a mosaic and the documents that the stages hand on.
+"""The contract: the request of a mosaic and the documents between the stages.
 
-One `MosaicRequest` is the file of ``cloudbuster run``, the input of the state machine, the request
-object in S3 and the published JSON Schema. Documents are frozen and refuse unknown fields. They are
-imported from here; the modules beneath follow the line of stages.
+A `MosaicRequest` is the file of ``cloudbuster run``, the input of the state machine, the request
+object in S3 and the published JSON Schema. Documents are frozen and refuse unknown fields. Import
+them from this package, not from its modules.
 """
 
 from cloudbuster.models.base import (
@@ -14,6 +14,7 @@ from cloudbuster.models.base import (
     OnRadiometryConflict,
     check_name,
 )
+from cloudbuster.models.merging import MergedPart, MergeTask, TaskScenes, WantedScenes
 from cloudbuster.models.request import (
     FIRST_DAY,
     LAST_DAY,
@@ -51,6 +52,7 @@ from cloudbuster.models.selection import (
 )
 
 __all__ = [
+    "DOCUMENTS",
     "FIRST_DAY",
     "LAST_DAY",
     "MAX_INLINE_AOI_BYTES",
@@ -71,6 +73,8 @@ __all__ = [
     "LimitOptions",
     "MergeOptions",
     "MergeResult",
+    "MergeTask",
+    "MergedPart",
     "MosaicName",
     "MosaicRequest",
     "OnRadiometryConflict",
@@ -83,6 +87,15 @@ __all__ = [
     "Selection",
     "SelectionEntry",
     "SelectionInfo",
+    "TaskScenes",
+    "WantedScenes",
     "ZoneResult",
     "check_name",
 ]
+
+DOCUMENTS: dict[str, type[Document]] = {
+    name: model
+    for name, model in vars().copy().items()
+    if isinstance(model, type) and issubclass(model, Document) and model is not Document
+}
+"""Every model of the contract by its name."""

@@ -1,4 +1,4 @@
-"""What every document of the contract shares: its base, and the values that several hold."""
+"""The base of every document of the contract, and types that several documents share."""
 
 import hashlib
 import re
@@ -7,13 +7,16 @@ from typing import Annotated, Any, Literal
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, WithJsonSchema
 
-# `scene_index` is uint16 and 0 means none; 65535 is kept free as Sentinel-2's saturated value.
+# Greatest index of a scene: `scene_index` is uint16, 0 means none, and 65535 is not used because it
+# is Sentinel-2's value of saturated pixels.
 MAX_SCENE_INDEX = 65_534
+
+SCHEMA_DESCRIPTION = "Name and version of this document's schema."
 
 Geometry = dict[str, Any]
 """A GeoJSON object: a geometry, a Feature or a FeatureCollection."""
 Item = dict[str, Any]
-"""A STAC item as a plain dict, as its catalog gave it."""
+"""A STAC item as a plain dict, as returned by its catalog."""
 
 # What names files, objects and jobs, and is no prefix of the scenes' own files.
 NAME_PATTERN = r"^(?!backstop-|mask-)[A-Za-z0-9_][A-Za-z0-9._-]*$"
@@ -49,16 +52,16 @@ OnRadiometryConflict = Literal["trust-pixels", "skip", "fail"]
 
 
 class Document(BaseModel):
-    """Base of everything that crosses a process boundary as JSON."""
+    """Base of everything that crosses a process boundary as JSON: frozen, no unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     def to_json(self) -> bytes:
-        """UTF-8 JSON with aliases, indented, keys in the order of the model, final newline."""
+        """Return UTF-8 JSON: by alias, indented, in the order of the fields, with a newline."""
         content = self.model_dump(mode="json", by_alias=True)
         return orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
     def fingerprint(self) -> str:
-        """SHA-256 of the canonical JSON (sorted keys), hexadecimal."""
+        """Return the SHA-256 of the canonical JSON (sorted keys), hexadecimal."""
         content = self.model_dump(mode="json", by_alias=True)
         return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()

@@ -1,4 +1,4 @@
-"""The request of a mosaic: what to look for, what to take, and what to make of it."""
+"""The request of a mosaic: the options of every stage."""
 
 import re
 from datetime import date
@@ -11,13 +11,15 @@ from cloudbuster.core.asset_mirror import parse_mirror
 from cloudbuster.core.bands import Kind, requested_bands
 from cloudbuster.models.base import (
     MAX_SCENE_INDEX,
+    SCHEMA_DESCRIPTION,
     Document,
     Geometry,
     MosaicName,
     OnRadiometryConflict,
 )
 
-# Step Functions pass at most 256 KiB of state, of which the AOI may take a quarter.
+# Greatest size of an area inside a request, bytes of JSON: a quarter of the 256 KiB of state that
+# Step Functions pass from one step to the next.
 MAX_INLINE_AOI_BYTES = 64_000
 # Where a search without dates ends: Sentinel-2A was launched on 2015-06-23, and some servers refuse
 # years far from now. Not today's date: the same request must stay the same tomorrow.
@@ -25,7 +27,7 @@ FIRST_DAY, LAST_DAY = date(2015, 6, 23), date(2100, 1, 1)
 
 
 class QueryOptions(Document):
-    """Which candidate scenes to look for."""
+    """Options of the query: which candidate scenes to find."""
 
     catalog: str = Field(
         "earth-search",
@@ -44,15 +46,16 @@ class QueryOptions(Document):
     maxclouds: float = Field(20, ge=0, le=100, description="Greatest cloud cover, percent.")
     limit: int = Field(1024, ge=1, description="Greatest number of candidates in all.")
     scale: float | None = Field(
-        None, gt=0, description="Scale each feature about the centre of its bounding box."
+        None,
+        gt=0,
+        description="Factor by which each feature of the area is scaled about the centre of its "
+        "bounding box; null for 1.",
     )
-    original_shape: bool = Field(
-        default=False, description="Take the features as they are; overrides `scale`."
-    )
+    original_shape: bool = Field(default=False, description="Whether to ignore `scale`.")
     asset_mirror: tuple[str, ...] = Field(
         (),
-        description="FROM=TO for each prefix of asset hrefs to rewrite, as s3://eodata=/eodata; "
-        "the longest FROM that fits is taken.",
+        description="FROM=TO for each prefix of asset hrefs to rewrite, for example "
+        "s3://eodata=/eodata; the longest FROM that matches is used.",
     )
 
     @property
@@ -64,6 +67,7 @@ class QueryOptions(Document):
     @field_validator("catalog")
     @classmethod
     def _check_catalog(cls, catalog: str) -> str:
+        """Refuse an empty catalog, which is not the default one."""
         if not catalog.strip():
             msg = (
                 "is empty; leave it out for earth-search, or give a name, the URL of a STAC API, "
@@ -74,16 +78,18 @@ class QueryOptions(Document):
 
     @model_validator(mode="after")
     def _check_mirrors(self) -> Self:
+        """Refuse a mirror that is not FROM=TO."""
         for text in self.asset_mirror:
             parse_mirror(text)
         return self
 
     @model_validator(mode="after")
     def _check_ranges(self) -> Self:
+        """Refuse periods and a range of cloud cover that are upside down."""
         if len(self.mindate or (None,)) != len(self.maxdate or (None,)):
             msg = (
                 f"{len(self.mindate)} mindate and {len(self.maxdate)} maxdate: "
-                "they pair by position, give as many of each"
+                "they pair by position, give the same number of each"
             )
             raise ValueError(msg)
         for first, last in self.periods:
@@ -97,59 +103,64 @@ class QueryOptions(Document):
 
 
 class FilterOptions(Document):
-    """Which of the candidates to take."""
+    """Options of the filter: which of the candidates to pick."""
 
-    strategy: Literal["original"] = Field("original", description="How scenes are picked.")
+    strategy: Literal["original"] = Field("original", description="Strategy that picks scenes.")
     coverage_count: int = Field(
-        3, ge=1, le=100, description="How many times each place is to be seen."
+        3, ge=1, le=100, description="Number of layers: how many times to cover each place."
     )
     max_uncovered: float = Field(
         0.0005,
         ge=0,
         le=1,
-        description="Mean over the layers of the share of the AOI's area still uncovered.",
+        description="Greatest mean, over the layers, of the share of the area that may stay "
+        "uncovered, 0 to 1.",
     )
     max_selections: int | None = Field(
-        None, ge=1, le=MAX_SCENE_INDEX, description="Greatest number of scenes picked."
+        None,
+        ge=1,
+        le=MAX_SCENE_INDEX,
+        description="Greatest number of scenes to pick; null for no limit.",
     )
     backstop: bool = Field(
-        default=True, description="Pick scenes that fill what no clear pixel fills."
+        default=True,
+        description="Whether to pick scenes whose unmasked pixels fill places that are never "
+        "clear.",
     )
     minclouds: float = Field(
-        0, ge=0, le=100, description="Drop candidates with less cloud cover, percent."
+        0, ge=0, le=100, description="Least cloud cover of a candidate, percent."
     )
     name_regexp: str | None = Field(
-        None, description="Keep candidates whose item id (or original `name`) matches."
+        None, description="Keep only candidates whose item id (or original `name`) matches."
     )
     date_regexp: str | None = Field(
-        None, description="Keep candidates whose acquisition time (ISO 8601) matches."
+        None, description="Keep only candidates whose acquisition time (ISO 8601) matches."
     )
 
     @field_validator("name_regexp", "date_regexp")
     @classmethod
-    def _check_regexp(cls, pattern: str | None) -> str | None:
+    def _check_pattern(cls, pattern: str | None) -> str | None:
+        """Refuse what is no regular expression."""
         try:
             re.compile(pattern or "")
         except re.error as error:
             where = "" if error.pos is None else f" at position {error.pos}"
-            msg = f"{pattern!r} is no regular expression: {error.msg}{where}; mend it there"
+            msg = f"{pattern!r} is no regular expression: {error.msg}{where}; correct it there"
             raise ValueError(msg) from error
         except (OverflowError, RecursionError) as error:
-            msg = (
-                f"{len(pattern or '')} characters that are beyond what can be matched: simplify it"
-            )
+            msg = f"{len(pattern or '')} characters that are too complex to match: simplify it"
             raise ValueError(msg) from error
         return pattern
 
 
 class DetectorOptions(Document):
-    """How the clouds of a scene are found."""
+    """Options of the cloud detector."""
 
     type: Literal["auto", "stock", "s2cloudless", "pytorch", "donor"] = Field(
-        "auto", description="`auto` is s2cloudless for L1C and stock for L2A."
+        "auto", description="Detector; `auto` is s2cloudless for L1C and stock for L2A."
     )
     preset: Literal["standard", "strict", "original"] = Field(
-        "standard", description="Which classes of the product's own masks count as cloud."
+        "standard", description="Which classes of the product's own masks are masked."
     )
     threshold: float = Field(
         0.4, ge=0, le=1, description="s2cloudless: probability above which a cell is cloud."
@@ -170,20 +181,21 @@ class DetectorOptions(Document):
         None, description="pytorch: URI of a state dict, or of a TorchScript or exported model."
     )
     trust_architecture: bool = Field(
-        default=False, description="pytorch: the architecture's code may run."
+        default=False, description="pytorch: whether the code of `architecture` may be run."
     )
     donor_mask: str | None = Field(
-        None, description="donor: URI of a mask, or of the folder or prefix that holds it."
+        None, description="donor: URI of a mask, or of the folder or prefix that contains it."
     )
     donor_mask_name: str | None = Field(
         None, description="donor: name of the mask in `donor_mask`."
     )
     also_stock: bool = Field(
-        default=False, description="Mask what the product's own masks call cloud as well."
+        default=False, description="Whether to mask the cloud of the product's own masks as well."
     )
 
     @model_validator(mode="after")
     def _check_detector(self) -> Self:
+        """Require the files that a detector needs."""
         if self.type == "pytorch" and self.weights is None:
             msg = "detector pytorch needs weights"
             raise ValueError(msg)
@@ -194,21 +206,25 @@ class DetectorOptions(Document):
 
 
 class GatherOptions(Document):
-    """How a scene becomes a cloud-free piece of the mosaic's grid."""
+    """Options of gather: how a scene becomes a cloud-free raster on the mosaic's grid."""
 
     bands: tuple[str, ...] | None = Field(
         None, description="Bands in output order; null for every reflectance band of the level."
     )
-    detector: DetectorOptions = Field(default_factory=lambda: DetectorOptions())
+    detector: DetectorOptions = Field(
+        default_factory=lambda: DetectorOptions(), description="How clouds are found."
+    )
     dilate_m: float = Field(
         50, ge=0, description="Growth of cloud and shadow, metres between cell centres."
     )
     bounds_clip: bool = Field(
-        default=True, description="Clip to the AOI's bounding box; else keep whole scenes."
+        default=True,
+        description="Whether to clip the mosaic to the area's bounding box; else it contains the "
+        "whole scenes.",
     )
     crs: str = Field(
         "utm",
-        description="`utm` (zone of the AOI's centroid), `utm-each` (one mosaic per zone) or any "
+        description="`utm` (zone of the area's centroid), `utm-each` (one mosaic per zone) or any "
         "CRS that pyproj reads.",
     )
     gsd_m: float = Field(
@@ -216,57 +232,82 @@ class GatherOptions(Document):
     )
     index_start: int = Field(1, ge=1, le=MAX_SCENE_INDEX, description="Index of the first scene.")
     donate_mask: bool = Field(
-        default=False, description="Keep each scene's mask as `mask-{name}-{index}.tif`."
+        default=False, description="Whether to keep each scene's mask as `mask-{name}-{index}.tif`."
     )
     on_radiometry_conflict: OnRadiometryConflict = Field(
         "trust-pixels",
-        description="What to do with a scene whose metadata disagree on its radiometric offset, "
-        "with each other or with its pixels: believe the pixels, leave it out, or stop.",
+        description="What to do with a scene whose metadata about its radiometric offset "
+        "contradict each other or its pixels: `trust-pixels`, `skip` the scene, or `fail`.",
     )
 
 
 class MergeOptions(Document):
-    """How the pieces become one mosaic."""
+    """Options of merge: how the rasters become one mosaic."""
 
-    composite: Literal["first"] = Field("first", description="Which clear look gives a pixel.")
+    composite: Literal["first"] = Field(
+        "first",
+        description="How each pixel is chosen: `first` takes it from the first scene that sees it "
+        "clear.",
+    )
 
 
 class LimitOptions(Document):
-    """When to stop."""
+    """Limits at which a run stops."""
 
-    budget_usd: float | None = Field(None, gt=0, description="Greatest cost, US dollars.")
-    max_rounds: int = Field(3, ge=1, description="Greatest number of filter-gather rounds.")
+    budget_usd: float | None = Field(
+        None, gt=0, description="Greatest estimated cost on the stack, US dollars; null for none."
+    )
+    max_rounds: int = Field(3, ge=1, description="Greatest number of rounds of filter and gather.")
     min_success_fraction: float = Field(
-        0.8, ge=0, le=1, description="Share of the selected scenes that must be gathered."
+        0.8,
+        ge=0,
+        le=1,
+        description="Least share of the selected scenes that must be gathered, 0 to 1.",
     )
 
 
 class MosaicRequest(Document):
     """Everything that decides a mosaic."""
 
-    schema_: Literal["cloudbuster.request/1"] = Field("cloudbuster.request/1", alias="schema")
+    schema_: Literal["cloudbuster.request/1"] = Field(
+        "cloudbuster.request/1", alias="schema", description=SCHEMA_DESCRIPTION
+    )
     name: MosaicName = Field(description="Base of the file names.")
     aoi: Geometry = Field(
         description="Area of interest: a GeoJSON object in longitude and latitude, "
         'or {"uri": ...}; above 64 kB it must be a URI.'
     )
-    query: QueryOptions = Field(default_factory=lambda: QueryOptions())
-    filter: FilterOptions = Field(default_factory=lambda: FilterOptions())
-    gather: GatherOptions = Field(default_factory=lambda: GatherOptions())
-    merge: MergeOptions = Field(default_factory=lambda: MergeOptions())
-    limits: LimitOptions = Field(default_factory=lambda: LimitOptions())
+    query: QueryOptions = Field(
+        default_factory=lambda: QueryOptions(), description="Which candidate scenes to find."
+    )
+    filter: FilterOptions = Field(
+        default_factory=lambda: FilterOptions(), description="Which of the candidates to pick."
+    )
+    gather: GatherOptions = Field(
+        default_factory=lambda: GatherOptions(),
+        description="How a scene becomes a cloud-free raster on the mosaic's grid.",
+    )
+    merge: MergeOptions = Field(
+        default_factory=lambda: MergeOptions(), description="How the rasters become one mosaic."
+    )
+    limits: LimitOptions = Field(
+        default_factory=lambda: LimitOptions(), description="Limits at which the run stops."
+    )
     output: str | None = Field(
         None, description="Folder or s3:// prefix of the run; null for ./{name}."
     )
-    force: bool = Field(default=False, description="Do again what an earlier run finished.")
+    force: bool = Field(
+        default=False, description="Whether to do again what an earlier run finished."
+    )
 
     @property
     def needs_twins(self) -> bool:
-        """Whether the clouds of L2A scenes are found in their L1C twins, as s2cloudless does."""
+        """Whether clouds of L2A scenes are detected in their L1C twins (s2cloudless)."""
         return self.query.kind == "L2A" and self.gather.detector.type == "s2cloudless"
 
     @model_validator(mode="after")
     def _check_request(self) -> Self:
+        """Refuse a large area inside the request, and bands that the level does not have."""
         if len(orjson.dumps(self.aoi)) > MAX_INLINE_AOI_BYTES:
             msg = f'aoi is over {MAX_INLINE_AOI_BYTES} bytes: put it in a file, give {{"uri": ...}}'
             raise ValueError(msg)

@@ -1,85 +1,115 @@
-"""What comes out: what the scenes cover, where the products are, and how the run ended."""
+"""Results: what the scenes cover, where the products are, and how the run ended."""
 
 from typing import Literal
 
 from pydantic import Field
 
-from cloudbuster.models.base import Document, MosaicName
+from cloudbuster.models.base import SCHEMA_DESCRIPTION, Document, MosaicName
 from cloudbuster.models.scene import SceneFailure
 
 
 class LayerCoverage(Document):
-    """How much of the area is seen clear at least ``times`` times."""
+    """Share of the area that was seen clear a number of times."""
 
-    times: int = Field(ge=1)
-    covered_fraction: float = Field(ge=0, le=1, description="Share of the area, 0 to 1.")
+    times: int = Field(ge=1, description="Number of times.")
+    covered_fraction: float = Field(
+        ge=0, le=1, description="Share of the area seen clear at least `times` times, 0 to 1."
+    )
 
 
 class Assessment(Document):
-    """What the gathered scenes cover, counted in pixels of the mosaic's grid inside the AOI."""
+    """What the gathered scenes cover, counted in cells of the mosaic's grid inside the area."""
 
-    schema_: Literal["cloudbuster.assessment/1"] = Field("cloudbuster.assessment/1", alias="schema")
-    area_km2: float = Field(description="Area of the AOI.")
-    coverage: tuple[LayerCoverage, ...]
-    never_observed_fraction: float = Field(description="Share that no scene saw.")
-    never_clear_fraction: float = Field(description="Share seen, but never clear.")
-    backstop_fraction: float = Field(description="Share that the backstop fills.")
-    hole_fraction: float = Field(description="Share that stays without a value.")
-    scenes_selected: int
-    scenes_gathered: int
-    failures: tuple[SceneFailure, ...] = ()
-    covered: bool
+    schema_: Literal["cloudbuster.assessment/1"] = Field(
+        "cloudbuster.assessment/1", alias="schema", description=SCHEMA_DESCRIPTION
+    )
+    area_km2: float = Field(ge=0, description="Area on the WGS 84 ellipsoid, square kilometres.")
+    coverage: tuple[LayerCoverage, ...] = Field(
+        description="Share of the area seen clear at least 1, 2, ... times."
+    )
+    never_observed_fraction: float = Field(
+        ge=0, le=1, description="Share of the area that no scene observed, 0 to 1."
+    )
+    never_clear_fraction: float = Field(
+        ge=0, le=1, description="Share of the area observed but never clear, 0 to 1."
+    )
+    backstop_fraction: float = Field(
+        ge=0, le=1, description="Share of the area filled from the backstop, 0 to 1."
+    )
+    hole_fraction: float = Field(
+        ge=0, le=1, description="Share of the area without a value, 0 to 1."
+    )
+    scenes_selected: int = Field(
+        ge=0, description="Number of rasters that the selection asks for, backstop included."
+    )
+    scenes_gathered: int = Field(ge=0, description="Number of rasters that were gathered.")
+    failures: tuple[SceneFailure, ...] = Field((), description="Scenes that were not gathered.")
+    covered: bool = Field(description="Whether the area is covered as asked.")
     reasons: tuple[str, ...] = Field((), description="What is missing, in words.")
 
 
 class MergeResult(Document):
-    """Where the products of a merge are."""
+    """The products of a merge."""
 
-    cloudless: str
-    cloudy: str
-    quality: str
-    item: str
-    preview: str
-    report: str | None = Field(None, description="Null of a mosaic made before there were reports.")
-    scene_count: int
-    clear_fraction: float = Field(description="Share of the grid's cells that are clear.")
-    backstop_fraction: float
-    hole_fraction: float
+    cloudless: str = Field(description="Path or URI of the mosaic.")
+    cloudy: str = Field(description="Path or URI of the backstop.")
+    quality: str = Field(description="Path or URI of the quality raster.")
+    item: str = Field(description="Path or URI of the STAC item.")
+    preview: str = Field(description="Path or URI of the preview.")
+    report: str = Field(description="Path or URI of the report.")
+    scene_count: int = Field(ge=0, description="Number of rasters that were merged.")
+    clear_fraction: float = Field(
+        ge=0, le=1, description="Share of the grid's cells with a clear pixel, 0 to 1."
+    )
+    backstop_fraction: float = Field(
+        ge=0, le=1, description="Share of the grid's cells filled from the backstop, 0 to 1."
+    )
+    hole_fraction: float = Field(
+        ge=0, le=1, description="Share of the grid's cells without a value, 0 to 1."
+    )
 
 
 class RunStatus(Document):
     """State of a run, for people and programs that wait for it."""
 
-    schema_: Literal["cloudbuster.status/1"] = Field("cloudbuster.status/1", alias="schema")
-    name: MosaicName
-    state: Literal["running", "succeeded", "failed"]
-    stage: str
-    request_fingerprint: str
-    merge_fingerprint: str | None = Field(
-        None, description="Of the scenes and options that the products were merged from."
+    schema_: Literal["cloudbuster.status/1"] = Field(
+        "cloudbuster.status/1", alias="schema", description=SCHEMA_DESCRIPTION
     )
-    exit_code: int | None = None
-    error: str | None = None
-    products: MergeResult | None = None
+    name: MosaicName = Field(description="Name of the mosaic.")
+    state: Literal["running", "succeeded", "failed"] = Field(description="State of the run.")
+    stage: str = Field(description="Stage that the run is in, or ended in.")
+    request_fingerprint: str = Field(
+        description="SHA-256 of the request without `output` and `force`."
+    )
+    merge_fingerprint: str | None = Field(
+        None, description="SHA-256 of what the products were merged from; null without products."
+    )
+    exit_code: int | None = Field(
+        None, ge=0, le=255, description="Exit code of the run; null while it is running."
+    )
+    error: str | None = Field(None, description="Error, or what is not covered; null for none.")
+    products: MergeResult | None = Field(None, description="Products; null while there are none.")
     execution: str | None = Field(
-        None, description="Of the stack's run: name of the execution that this is of."
+        None, description="Name of the execution on the stack; null for a run on one machine."
     )
 
 
 class ZoneResult(Document):
-    """How one part of a run by UTM zones ended; ``cloudbuster run --json`` answers a list."""
+    """Result of one part of a run by UTM zones, printed by ``cloudbuster run --json`` as a list."""
 
-    name: MosaicName
-    crs: str = Field(description="Of the part's UTM zone.")
-    exit_code: int
-    error: str | None = Field(None, description="What failed, or what is not covered.")
-    result: "RunResult | None" = None
+    name: MosaicName = Field(description="Name of the part's mosaic.")
+    crs: str = Field(description="CRS of the part's UTM zone.")
+    exit_code: int = Field(ge=0, le=255, description="Exit code of the part.")
+    error: str | None = Field(None, description="Error, or what is not covered; null for none.")
+    result: "RunResult | None" = Field(None, description="Result; null if the part failed.")
 
 
 class RunResult(Document):
-    """What ``cloudbuster run`` answers."""
+    """Result of a run; ``cloudbuster run --json`` prints it."""
 
-    output: str
-    products: MergeResult
-    assessment: Assessment
-    reused: tuple[str, ...] = Field((), description="Stages and scenes that were done before.")
+    output: str = Field(description="Folder of the run.")
+    products: MergeResult = Field(description="Products of the merge.")
+    assessment: Assessment = Field(description="What the gathered scenes cover.")
+    reused: tuple[str, ...] = Field(
+        (), description="Documents and rasters that an earlier run had made."
+    )

@@ -1,4 +1,4 @@
-"""One scene of a mosaic: the task that decides it, and the record of what came of it."""
+"""One scene of a mosaic: the task that decides its raster, and the record of the result."""
 
 from datetime import UTC, datetime
 from typing import Literal, Self
@@ -10,6 +10,7 @@ from cloudbuster.core.grid import Grid
 from cloudbuster.core.radiometry import OffsetDecision
 from cloudbuster.models.base import (
     MAX_SCENE_INDEX,
+    SCHEMA_DESCRIPTION,
     Document,
     Item,
     MosaicName,
@@ -21,13 +22,13 @@ from cloudbuster.models.request import DetectorOptions
 class GridDocument(Document):
     """A `Grid` as JSON."""
 
-    crs: str
-    west: float
-    north: float
-    x_size: float = Field(gt=0)
-    y_size: float = Field(gt=0)
-    width: int = Field(ge=1)
-    height: int = Field(ge=1)
+    crs: str = Field(description="Coordinate reference system, as text that pyproj reads.")
+    west: float = Field(description="x of the outer edge of the first column, units of `crs`.")
+    north: float = Field(description="y of the outer edge of the first row, units of `crs`.")
+    x_size: float = Field(gt=0, description="Width of a cell, units of `crs`.")
+    y_size: float = Field(gt=0, description="Height of a cell, units of `crs`.")
+    width: int = Field(ge=1, description="Number of columns.")
+    height: int = Field(ge=1, description="Number of rows.")
 
     @classmethod
     def of(cls, grid: Grid) -> "GridDocument":
@@ -50,19 +51,22 @@ class GridDocument(Document):
 
 
 class Radiometry(Document):
-    """What was decided of a scene's radiometric offset, and why."""
+    """Decision about a scene's radiometric offset, with its reasons."""
 
     verdict: Literal["present", "removed", "none"] = Field(
-        description="Offset still in the pixels, already removed by the provider, or never added."
+        description="Whether the offset is in the pixels, was removed by the provider, or was "
+        "never added."
     )
-    offset_dn: int = Field(description="What is added to every valid DN: -1000 or 0.")
+    offset_dn: int = Field(
+        ge=-1000, le=0, description="DN to add to every valid pixel, -1000 or 0."
+    )
     confidence: Literal["high", "low"] = Field(
-        description="Whether pixels confirm it, those of the scene or of others that overlap it."
+        description="`high` if pixels confirm the verdict, of the scene or of overlapping ones."
     )
     conflict: bool = Field(
-        default=False, description="Whether metadata disagree with each other or with the pixels."
+        default=False, description="Whether the metadata contradict each other or the pixels."
     )
-    evidence: tuple[str, ...] = Field(description="What spoke for it, in words.")
+    evidence: tuple[str, ...] = Field(description="What each source says, in words.")
 
     @classmethod
     def of(cls, decision: OffsetDecision) -> "Radiometry":
@@ -81,37 +85,46 @@ class Radiometry(Document):
 
 
 class GatherTask(Document):
-    """Everything that decides one gathered scene."""
+    """Everything that decides the rasters of one scene."""
 
-    schema_: Literal["cloudbuster.task/1"] = Field("cloudbuster.task/1", alias="schema")
-    name: MosaicName
-    kind: Kind
-    catalog: str
-    item: Item
+    schema_: Literal["cloudbuster.task/1"] = Field(
+        "cloudbuster.task/1", alias="schema", description=SCHEMA_DESCRIPTION
+    )
+    name: MosaicName = Field(description="Base of the file names.")
+    kind: Kind = Field(description="Product level.")
+    catalog: str = Field(description="Catalog of the item: a name, a URL or a path.")
+    item: Item = Field(description="STAC item of the scene.")
     index: int | None = Field(
-        ge=1, le=MAX_SCENE_INDEX, description="Index of the cloud-free scene; null for none."
+        ge=1, le=MAX_SCENE_INDEX, description="Index of the cloud-free raster; null for none."
     )
     backstop_index: int | None = Field(
-        ge=1, le=MAX_SCENE_INDEX, description="Index of the unmasked scene; null for none."
+        ge=1, le=MAX_SCENE_INDEX, description="Index of the unmasked raster; null for none."
     )
-    bands: tuple[str, ...]
-    grid: GridDocument
-    detector: DetectorOptions
-    dilate_m: float
-    donate_mask: bool = False
+    bands: tuple[str, ...] = Field(description="Bands in output order.")
+    grid: GridDocument = Field(description="Grid of the mosaic.")
+    detector: DetectorOptions = Field(description="How clouds are found.")
+    dilate_m: float = Field(
+        ge=0, description="Growth of cloud and shadow, metres between cell centres."
+    )
+    donate_mask: bool = Field(default=False, description="Whether to keep the scene's mask.")
     radiometry: Radiometry | None = Field(
-        None, description="Decided beforehand, with the other scenes; null to decide it by itself."
+        None,
+        description="Decision about the radiometric offset, made together with the other scenes; "
+        "null to decide it from this scene alone.",
     )
-    on_radiometry_conflict: OnRadiometryConflict = "trust-pixels"
+    on_radiometry_conflict: OnRadiometryConflict = Field(
+        "trust-pixels", description="What to do if the decision about the offset is in conflict."
+    )
     file_stamps: tuple[str | None, ...] | None = Field(
         None,
         description="Size and modification time of each of the scene's and the detector's files "
-        "that was on this machine when the task was planned; null where all are elsewhere.",
+        "that was on this machine when the task was planned; null if all are elsewhere.",
     )
-    output: str = Field(description="Folder or prefix of the scenes.")
+    output: str = Field(description="Folder or prefix of the rasters.")
 
     @model_validator(mode="after")
     def _check_role(self) -> Self:
+        """Require an index or a backstop index."""
         if self.index is None and self.backstop_index is None:
             msg = "a task needs an index, a backstop_index, or both"
             raise ValueError(msg)
@@ -119,43 +132,58 @@ class GatherTask(Document):
 
 
 class SceneRecord(Document):
-    """What is known of one gathered scene: the `.json` beside its raster."""
+    """Record of one gathered raster: the ``.json`` beside it."""
 
-    schema_: Literal["cloudbuster.scene/1"] = Field("cloudbuster.scene/1", alias="schema")
-    name: MosaicName
-    index: int = Field(ge=1, le=MAX_SCENE_INDEX)
-    backstop: bool
-    item_id: str
-    catalog: str
-    collection: str | None
+    schema_: Literal["cloudbuster.scene/1"] = Field(
+        "cloudbuster.scene/1", alias="schema", description=SCHEMA_DESCRIPTION
+    )
+    name: MosaicName = Field(description="Base of the file names.")
+    index: int = Field(ge=1, le=MAX_SCENE_INDEX, description="Index of the raster.")
+    backstop: bool = Field(description="Whether the raster is unmasked, for the backstop.")
+    item_id: str = Field(description="Id of the STAC item.")
+    catalog: str = Field(description="Catalog of the item: a name, a URL or a path.")
+    collection: str | None = Field(description="Collection of the item.")
     acquired: datetime | None = Field(description="Acquisition time, UTC.")
-    platform: str | None
-    mgrs_tile: str | None
-    baseline: str | None = Field(description="Processing baseline.")
-    cloud_cover: float | None = Field(description="Cloud cover by the catalog, percent.")
-    detector: str
-    radiometry: Radiometry
-    bands: tuple[str, ...]
-    grid: GridDocument = Field(description="The mosaic's grid; the raster holds a part of it.")
-    observed_fraction: float = Field(description="Share of the mosaic's cells seen.")
-    clear_fraction: float = Field(description="Share of the mosaic's cells seen clear.")
+    platform: str | None = Field(description="Platform, for example `sentinel-2a`.")
+    mgrs_tile: str | None = Field(description="MGRS tile, for example `33TWL`.")
+    baseline: str | None = Field(description="Processing baseline, for example `05.09`.")
+    cloud_cover: float | None = Field(
+        description="Cloud cover of the whole scene as the catalog gives it, percent."
+    )
+    detector: str = Field(description="Name and parameters of the cloud detector.")
+    radiometry: Radiometry = Field(description="Decision about the radiometric offset.")
+    bands: tuple[str, ...] = Field(description="Bands in output order.")
+    grid: GridDocument = Field(description="Grid of the mosaic, of which the raster has a part.")
+    observed_fraction: float = Field(
+        ge=0, le=1, description="Share of the mosaic's cells that the scene observes, 0 to 1."
+    )
+    clear_fraction: float = Field(
+        ge=0, le=1, description="Share of the mosaic's cells that the scene sees clear, 0 to 1."
+    )
     raster: str = Field(description="File name of the raster.")
-    mask: str | None = Field(None, description="File name of the donated mask.")
-    task_fingerprint: str = Field(description="Of the task that made it.")
-    version: str = Field(description="Of this package.")
-    item: Item
+    mask: str | None = Field(None, description="File name of the donated mask; null for none.")
+    task_fingerprint: str = Field(description="Fingerprint of the task that made the raster.")
+    version: str = Field(description="Version of this package.")
+    item: Item = Field(description="STAC item of the scene.")
+
+    @property
+    def identity(self) -> str:
+        """File name of the raster and fingerprint of its task, separated by a space."""
+        return f"{self.raster} {self.task_fingerprint}"
 
     @field_validator("acquired")
     @classmethod
     def _in_utc(cls, value: datetime | None) -> datetime | None:
-        """Take a time without a zone as UTC, in which every catalog counts."""
+        """Take a time without a zone as UTC, which all catalogs use."""
         return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
 
 
 class SceneFailure(Document):
-    """A scene that could not be gathered, and why."""
+    """A scene that could not be gathered."""
 
-    item_id: str
-    index: int
-    error: str
-    message: str
+    item_id: str = Field(description="Id of the STAC item.")
+    index: int = Field(
+        ge=0, le=MAX_SCENE_INDEX, description="Index of the raster; 0 if it is unknown."
+    )
+    error: str = Field(description="Class of the error, or how the job ended.")
+    message: str = Field(description="Message of the error.")

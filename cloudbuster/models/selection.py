@@ -1,77 +1,87 @@
-"""What query and filter hand on: the candidates, and those of them that are picked."""
+"""Documents of query and filter: the candidates, and the selection among them."""
 
 from typing import Literal
 
 from pydantic import Field
 
 from cloudbuster.core.bands import Kind
-from cloudbuster.models.base import Document, Geometry, Item
+from cloudbuster.models.base import SCHEMA_DESCRIPTION, Document, Geometry, Item
 
 
 class Dropped(Document):
-    """A candidate that was not taken, and why."""
+    """A candidate that was dropped."""
 
-    item_id: str
-    reason: str
+    item_id: str = Field(description="Id of the STAC item.")
+    reason: str = Field(description="Reason, in words.")
 
 
 class CandidatesInfo(Document):
-    """What `Candidates` says beside its items."""
+    """Member ``cloudbuster`` of `Candidates`."""
 
-    schema_: Literal["cloudbuster.candidates/1"] = Field("cloudbuster.candidates/1", alias="schema")
+    schema_: Literal["cloudbuster.candidates/1"] = Field(
+        "cloudbuster.candidates/1", alias="schema", description=SCHEMA_DESCRIPTION
+    )
     aoi: Geometry = Field(description="Area of interest, one geometry, longitude and latitude.")
-    kind: Kind
-    catalog: str
+    kind: Kind = Field(description="Product level.")
+    catalog: str = Field(description="Catalog that was searched: a name, a URL or a path.")
     asset_mirror: tuple[str, ...] = Field(
         (), description="FROM=TO for each prefix of asset hrefs that was rewritten."
     )
-    dropped: tuple[Dropped, ...] = ()
+    dropped: tuple[Dropped, ...] = Field((), description="Items that were found and dropped.")
 
 
 class Candidates(Document):
     """Result of the query: a STAC ItemCollection, newest first."""
 
-    type: Literal["FeatureCollection"] = "FeatureCollection"
-    features: tuple[Item, ...]
-    cloudbuster: CandidatesInfo
+    type: Literal["FeatureCollection"] = Field("FeatureCollection", description="GeoJSON type.")
+    features: tuple[Item, ...] = Field(description="STAC items, newest first.")
+    cloudbuster: CandidatesInfo = Field(description="What was searched, and what was dropped.")
 
 
 class SelectionEntry(Document):
-    """One picked scene, in order of its pick."""
+    """One pick."""
 
-    item_id: str
-    backstop: bool = Field(description="Whether its pixels are kept unmasked, beneath all others.")
+    item_id: str = Field(description="Id of the STAC item.")
+    backstop: bool = Field(description="Whether its pixels are kept unmasked, for the backstop.")
     reused: bool = Field(
-        default=False, description="Whether the same item is also among the clear looks."
+        default=False, description="Whether the same item is also picked for a clear layer."
     )
     weight: float | None = Field(
-        None, description="What the pick gained: area times clear share, units of the strategy."
+        None,
+        ge=0,
+        description="Gain of the pick: area that it adds, in units of the strategy, times the "
+        "scene's clear share.",
     )
 
 
 class SelectionInfo(Document):
-    """What `Selection` says beside its items."""
+    """Member ``cloudbuster`` of `Selection`."""
 
-    schema_: Literal["cloudbuster.selection/1"] = Field("cloudbuster.selection/1", alias="schema")
+    schema_: Literal["cloudbuster.selection/1"] = Field(
+        "cloudbuster.selection/1", alias="schema", description=SCHEMA_DESCRIPTION
+    )
     aoi: Geometry = Field(description="Area of interest, one geometry, longitude and latitude.")
-    kind: Kind
-    catalog: str
-    strategy: str
-    entries: tuple[SelectionEntry, ...]
+    kind: Kind = Field(description="Product level.")
+    catalog: str = Field(description="Catalog that was searched: a name, a URL or a path.")
+    strategy: str = Field(description="Strategy by which scenes were picked.")
+    entries: tuple[SelectionEntry, ...] = Field(description="Picks, in order.")
     uncovered_by_layer: tuple[float, ...] = Field(
-        description="Share of the AOI's area that fewer than 1, 2, ... clear looks cover."
+        description="Shares of the area that fewer than 1, 2, ... picked footprints cover, 0 to 1."
     )
-    uncovered: float = Field(description="Mean of `uncovered_by_layer`, 0 to 1.")
+    uncovered: float = Field(ge=0, le=1, description="Mean of `uncovered_by_layer`, 0 to 1.")
     backstop_uncovered: float | None = Field(
-        None, description="Share of the AOI's area without backstop; null where none was asked."
+        None,
+        ge=0,
+        le=1,
+        description="Share of the area without backstop, 0 to 1; null if no backstop was wanted.",
     )
-    covered: bool = Field(description="Whether every limit asked for was reached.")
-    dropped: tuple[Dropped, ...] = ()
+    covered: bool = Field(description="Whether every requested limit was reached.")
+    dropped: tuple[Dropped, ...] = Field((), description="Candidates that were dropped.")
 
 
 class Selection(Document):
     """Result of the filter: a STAC ItemCollection of the picked items, each once."""
 
-    type: Literal["FeatureCollection"] = "FeatureCollection"
-    features: tuple[Item, ...]
-    cloudbuster: SelectionInfo
+    type: Literal["FeatureCollection"] = Field("FeatureCollection", description="GeoJSON type.")
+    features: tuple[Item, ...] = Field(description="STAC items that were picked, each once.")
+    cloudbuster: SelectionInfo = Field(description="Picks, and what they leave uncovered.")

@@ -14,7 +14,7 @@ from typing import Any
 from shapely.errors import ShapelyError
 from shapely.geometry import box, shape
 
-from cloudbuster.core.aoi import geometry_document, read_area
+from cloudbuster.core.aoi import geometry_document, parse_aoi
 from cloudbuster.core.bands import BANDS, BANDS_BY_KIND, Kind
 from cloudbuster.errors import RequestError
 from cloudbuster.models import (
@@ -147,7 +147,7 @@ def original_selection(selection: Selection) -> dict[str, Any]:
         for entry in selection.cloudbuster.entries
     ]
     # Across the antimeridian the east is over 180, the only notation that the original can read.
-    return {"bounds": list(read_area(selection.cloudbuster.aoi).bounds), "selections": selections}
+    return {"bounds": list(parse_aoi(selection.cloudbuster.aoi).bounds), "selections": selections}
 
 
 def item_from_record(record: object, *, kind: Kind, field: str = "record") -> Item:

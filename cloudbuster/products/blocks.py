@@ -14,8 +14,8 @@ from cloudbuster.core.arrays import BoolRaster, UInt16Raster
 from cloudbuster.core.composite import (
     COMPOSITES,
     BlockComposite,
+    CellState,
     ObservationCounter,
-    State,
     backstop_rank,
     class_rank,
     mosaic_state,
@@ -58,19 +58,19 @@ class Tally:
 
     def __init__(self) -> None:
         """Start with no cells."""
-        self._states = np.zeros(len(State), dtype=np.int64)
+        self._states = np.zeros(len(CellState), dtype=np.int64)
         # Cells by scene index: of clear cells, and of cells from the backstop.
         self._scene_cells = np.zeros((2, np.iinfo(np.uint16).max + 1), dtype=np.int64)
 
     def add(self, pixels: Pixels) -> None:
         """Count the cells of one block."""
         index, state = pixels["cloudless"][-1], pixels["quality"][-1]
-        self._states += np.bincount(state.ravel(), minlength=len(State))
-        for backstop, counted in ((False, State.CLEAR), (True, State.BACKSTOP)):
+        self._states += np.bincount(state.ravel(), minlength=len(CellState))
+        for backstop, counted in ((False, CellState.CLEAR), (True, CellState.BACKSTOP)):
             cells = np.bincount(index[state == counted], minlength=self._scene_cells.shape[1])
             self._scene_cells[int(backstop)] += cells
 
-    def share(self, *states: State) -> float:
+    def share(self, *states: CellState) -> float:
         """Share of all cells that are in one of ``states``."""
         return float(self._states[list(states)].sum() / self._states.sum())
 

@@ -9,15 +9,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import rasterio
-from pydantic import Field
 
 from cloudbuster.core.grid import Grid, GridWindow
 from cloudbuster.errors import RasterError, RequestError
 from cloudbuster.events import Event, OnEvent, emit
-from cloudbuster.models import Document, GridDocument, SceneRecord
+from cloudbuster.models import MergedPart, SceneRecord
 from cloudbuster.products.blocks import MosaicBlocks, Pixels
 from cloudbuster.products.cog import BLOCK_SIZE, SCRATCH_COMPRESSION
 from cloudbuster.products.stac_item import QUALITY_BANDS
@@ -27,20 +26,6 @@ from cloudbuster.storage.gdal_env import RASTER_ERRORS
 from cloudbuster.storage.tiled_raster import open_raster_writer, raster_profile, rasterio_window
 
 KEYS = ("cloudless", "cloudy", "quality")
-
-
-class MergedPart(Document):
-    """What a part was made of: the ``.json`` beside its rasters."""
-
-    schema_: Literal["cloudbuster.merged-part/1"] = Field(
-        "cloudbuster.merged-part/1", alias="schema"
-    )
-    number: int = Field(ge=1, description="Of the part, in the order of `Grid.blocks`.")
-    cells: int = Field(ge=1, description="Side of a part.")
-    composite: str
-    bands: tuple[str, ...]
-    grid: GridDocument = Field(description="Of the whole mosaic.")
-    scenes: tuple[str, ...] = Field(description="Raster and task fingerprint of every scene.")
 
 
 @dataclass(frozen=True)
@@ -95,7 +80,7 @@ class Part:
             composite=composite,
             bands=bands,
             grid=records[0].grid,
-            scenes=tuple(f"{record.raster} {record.task_fingerprint}" for record in records),
+            scenes=tuple(record.identity for record in records),
         )
 
 

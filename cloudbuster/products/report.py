@@ -18,7 +18,7 @@ import rasterio
 from rasterio.enums import Resampling
 
 from cloudbuster.core.arrays import Raster
-from cloudbuster.core.composite import State
+from cloudbuster.core.composite import CellState
 from cloudbuster.errors import redacted
 from cloudbuster.models import Assessment
 from cloudbuster.products.preview import encode_png, preview_shape
@@ -26,11 +26,11 @@ from cloudbuster.products.stac_item import QUALITY_BANDS, MosaicDescription, Mos
 from cloudbuster.storage.uri import write_bytes
 
 # Colours that can be distinguished with any colour vision (Okabe and Ito 2008).
-STATES: dict[State, tuple[str, str]] = {
-    State.CLEAR: ("seen clear", "#56b4e9"),
-    State.BACKSTOP: ("never clear; filled from the backstop", "#e69f00"),
-    State.NEVER_CLEAR: ("seen, but never clear, and not filled", "#d55e00"),
-    State.NEVER_OBSERVED: ("never observed", "#999999"),
+STATES: dict[CellState, tuple[str, str]] = {
+    CellState.CLEAR: ("seen clear", "#56b4e9"),
+    CellState.BACKSTOP: ("never clear; filled from the backstop", "#e69f00"),
+    CellState.NEVER_CLEAR: ("seen, but never clear, and not filled", "#d55e00"),
+    CellState.NEVER_OBSERVED: ("never observed", "#999999"),
 }
 # Step of the hue from one scene index to the next: the golden ratio spreads neighbours apart.
 HUE_STEP = 0.618034
@@ -129,10 +129,10 @@ def format_percent(share: float) -> str:
 def _state_rows(mosaic: MosaicDescription) -> list[dict[str, Any]]:
     """Rows of the legend: the share and colour of each state of a cell."""
     shares = {
-        State.CLEAR: mosaic.clear_fraction,
-        State.BACKSTOP: mosaic.backstop_fraction,
-        State.NEVER_CLEAR: mosaic.hole_fraction - mosaic.never_observed_fraction,
-        State.NEVER_OBSERVED: mosaic.never_observed_fraction,
+        CellState.CLEAR: mosaic.clear_fraction,
+        CellState.BACKSTOP: mosaic.backstop_fraction,
+        CellState.NEVER_CLEAR: mosaic.hole_fraction - mosaic.never_observed_fraction,
+        CellState.NEVER_OBSERVED: mosaic.never_observed_fraction,
     }
     return [
         {"what": what, "colour": colour, "share": max(0.0, shares[state])}

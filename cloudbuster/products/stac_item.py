@@ -23,6 +23,7 @@ from shapely.geometry.polygon import orient
 
 from cloudbuster.core.bands import BANDS
 from cloudbuster.core.grid import Grid
+from cloudbuster.core.masks import DISTANCE_LIMIT_M
 from cloudbuster.errors import redacted
 from cloudbuster.gathered.scene_raster import CLOUD_DISTANCE_BAND, SCENE_INDEX_BAND
 from cloudbuster.models import MosaicRequest, QueryOptions, SceneRecord
@@ -38,8 +39,9 @@ REFLECTANCE_SCALE = 0.0001
 QUALITY_BANDS = {
     "times_observed": "acquisitions that saw the cell",
     "times_clear": "acquisitions that saw the cell clear",
-    CLOUD_DISTANCE_BAND: "metres from the winning look to its nearest masked cloud, 3000 or more "
-    "as 3000; 0 for a backstop, for none and where unknown",
+    CLOUD_DISTANCE_BAND: "metres from the winning look to its nearest masked cloud, "
+    f"{DISTANCE_LIMIT_M} or more as {DISTANCE_LIMIT_M}; 0 for a backstop, for none and where "
+    "unknown",
     "state": "0 never observed, 1 never clear and no backstop, 2 backstop, 3 clear",
 }
 # Segments of the longest edge of a footprint: between them the projected edge of a 110 km tile is

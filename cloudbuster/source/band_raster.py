@@ -12,7 +12,7 @@ from cloudbuster.core.arrays import BoolRaster, Raster, UInt16Raster
 from cloudbuster.core.digital_numbers import NODATA, harmonise
 from cloudbuster.core.grid import Grid, GridWindow
 from cloudbuster.core.masks import ISOLATED_ZERO_PIXELS, repair_isolated_zeros
-from cloudbuster.core.regrid import valid_means
+from cloudbuster.core.regrid import count_in_boxes, valid_means
 from cloudbuster.source.warp import warp
 from cloudbuster.storage.raster_file import RasterFile
 from cloudbuster.storage.tiled_raster import rasterio_window
@@ -162,15 +162,12 @@ class BandRaster:
             return np.zeros(grid.shape, dtype=np.bool_)
         shape = (-(-inside.height // factor), -(-inside.width // factor))
         empty = self._resampled(rasterio_window(inside), shape, Resampling.nearest) == NODATA
-        counts = np.pad(empty.astype(np.int64).cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
         part = self.grid.crop(inside)
         top, bottom = _reach(part.north - grid.north, grid.y_size, part.y_size, grid.height, factor)
         left, right = _reach(grid.west - part.west, grid.x_size, part.x_size, grid.width, factor)
         top, bottom = (np.clip(edge, 0, shape[0])[:, None] for edge in (top, bottom))
         left, right = (np.clip(edge, 0, shape[1])[None, :] for edge in (left, right))
-        found = (
-            counts[bottom, right] - counts[top, right] - counts[bottom, left] + counts[top, left]
-        )
+        found = count_in_boxes(empty, (top, bottom), (left, right))
         mixed: BoolRaster = (found > 0) & (found < (bottom - top) * (right - left))
         return mixed
 

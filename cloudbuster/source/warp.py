@@ -13,7 +13,7 @@ from cloudbuster.core.arrays import BoolRaster, Raster, UInt8Raster, UInt16Raste
 from cloudbuster.core.digital_numbers import NODATA, SATURATED
 from cloudbuster.core.grid import ALIGNMENT_TOLERANCE, Bounds, Grid
 from cloudbuster.core.masks import PixelClass
-from cloudbuster.core.regrid import Method, any_in_boxes
+from cloudbuster.core.regrid import Method, count_in_boxes
 
 # Points per edge of a rectangle that is projected, because projected edges are curved. With the
 # four corners alone, scenes at the corner of an area are lost (known from S2Mosaic; tested).
@@ -129,7 +129,7 @@ def place_classes(classes: UInt8Raster, grid: Grid, target: Grid, *, method: Met
     for code in (PixelClass.LOW_RANK, PixelClass.MASKED):
         marked = classes == code
         if marked.any():
-            codes[any_in_boxes(marked, rows, cols)] = code
+            codes[count_in_boxes(marked, rows, cols) > 0] = code
     observed = _place_observed(classes != PixelClass.UNOBSERVED, grid, target, method)
     return np.where(observed, codes, np.uint8(PixelClass.UNOBSERVED))
 

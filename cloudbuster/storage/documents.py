@@ -8,10 +8,9 @@ from typing import Any, Generic, TypeVar, get_args
 import orjson
 from pydantic import BaseModel, ValidationError
 
-import cloudbuster.models
 from cloudbuster.core.bands import Kind
-from cloudbuster.errors import AoiError, BadInputError, RequestError
-from cloudbuster.models import Candidates, Document, Geometry, Selection
+from cloudbuster.errors import BadInputError, RequestError
+from cloudbuster.models import DOCUMENTS, Candidates, Document, Selection
 from cloudbuster.original.documents import (
     candidates_from_original,
     is_original_response,
@@ -125,40 +124,6 @@ def _parsed(content: bytes, form: _Form[D], source: str, kind: Kind) -> D:
         raise RequestError(msg) from error
 
 
-def load_aoi(source: str | Geometry) -> Geometry:
-    """Read an area of interest: a GeoJSON object, ``{"uri": ...}``, or the URI of a file.
-
-    Parameters
-    ----------
-    source : str or dict
-        URI or path, or what a request has in ``aoi``.
-
-    Returns
-    -------
-    dict
-        The GeoJSON object, not checked further (`cloudbuster.core.aoi.parse_aoi` does).
-
-    Raises
-    ------
-    AoiError
-        Where a file cannot be read, is not JSON, or is no object.
-    """
-    if isinstance(source, dict) and "uri" not in source:
-        return source
-    uri = source["uri"] if isinstance(source, dict) else source
-    if not isinstance(uri, str):
-        msg = f"aoi.uri: {uri!r} is no text; give the URI of a GeoJSON file"
-        raise AoiError(msg)
-    try:
-        document = parse_json(read_bytes(uri), source=uri)
-    except BadInputError as error:
-        raise AoiError(str(error)) from error
-    if not isinstance(document, dict):
-        msg = f"{uri}: no GeoJSON object, but a {type(document).__name__}"
-        raise AoiError(msg)
-    return document
-
-
 def parse_json(content: bytes, *, source: str) -> Any:  # noqa: ANN401 -- any JSON value
     """Parse JSON; RequestError names line and column of what is wrong."""
     text = content.removeprefix(BYTE_ORDER_MARK)
@@ -174,7 +139,7 @@ def parse_json(content: bytes, *, source: str) -> Any:  # noqa: ANN401 -- any JS
 
 def validation_message(error: ValidationError) -> str:
     """Say in one line what breaks the contract: ``field: problem``, joined by ``; ``."""
-    model = getattr(cloudbuster.models, error.title, None)
+    model = DOCUMENTS.get(error.title)
     return "; ".join(_problem(detail, model) for detail in error.errors(include_url=False))
 
 
@@ -190,9 +155,12 @@ def _problem(detail: Mapping[str, Any], model: type[BaseModel] | None) -> str:
 
 
 def _fields(model: type[BaseModel], place: Sequence[str | int]) -> list[str]:
-    """JSON names of the fields of the model at ``place``; empty where it is no model."""
+    """Return the JSON names of the fields of the model at ``place``; empty if it is no model."""
     current: object = model
     for part in place:
+        # A number is the position in a list, whose field has led to the model of its members.
+        if isinstance(part, int):
+            continue
         if isinstance(current, type) and issubclass(current, BaseModel):
             found = [
                 field for name, field in current.model_fields.items() if part in (name, field.alias)
@@ -204,11 +172,11 @@ def _fields(model: type[BaseModel], place: Sequence[str | int]) -> list[str]:
 
 
 def _inner_model(annotation: object) -> object:
-    """Model in an annotation like ``Model | None`` or ``tuple[Model, ...]``."""
-    for member in (annotation, *get_args(annotation)):
-        if isinstance(member, type) and issubclass(member, BaseModel):
-            return member
-    return None
+    """Return the model in an annotation like ``Model | None`` or ``tuple[Model, ...]``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    found = (_inner_model(member) for member in get_args(annotation))
+    return next((model for model in found if model is not None), None)
 
 
 def _content(uri: str) -> bytes:

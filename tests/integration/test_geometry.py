@@ -260,9 +260,7 @@ def test_a_selection_of_half_the_world_is_refused(
     (tmp_path / "wide.json").write_text(json.dumps(selection))
     gather = ["gather", "--response", tmp_path / "wide.json", "--name", "n"]
     assert invoke(*gather, "--output-path", tmp_path / "n") == ExitCode.BAD_INPUT
-    assert last_line(capsys.readouterr().err).startswith(
-        "AoiError: the selection's area: it is 200"
-    )
+    assert last_line(capsys.readouterr().err).startswith("AoiError: aoi: the geometry: it is 200")
 
 
 def coast(vertices: int) -> dict[str, Any]:

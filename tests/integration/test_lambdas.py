@@ -18,8 +18,8 @@ from cloudbuster.aws.settings import StackSettings
 from cloudbuster.aws.stack.state import ASSESS, PLAN
 from cloudbuster.errors import GridError, NothingUsableError, RequestError
 from cloudbuster.gather import gather_scene
-from cloudbuster.merging import MergeTask, merge_task
-from cloudbuster.models import Assessment, GatherTask, MosaicRequest, RunStatus
+from cloudbuster.merging import merge_task
+from cloudbuster.models import Assessment, GatherTask, MergeTask, MosaicRequest, RunStatus
 from cloudbuster.request_files import load_request
 from cloudbuster.storage.documents import read_document
 from tests.integration.conftest import SampleRun

@@ -1,4 +1,4 @@
-"""Assess: shares of the area, whatever its size, of however many scenes."""
+"""Assess: shares of areas of any size that any number of scenes cover."""
 
 import resource
 from pathlib import Path
@@ -44,7 +44,7 @@ def assess(folder: Path, records: tuple[SceneRecord, ...], aoi: dict[str, Any]) 
 
 
 def test_shares_are_of_the_area_alone(tmp_path: Path) -> None:
-    # West half cloudy, and only the clear raster: half of the area stays without a value.
+    # The western half is cloudy and there is no backstop: half of the area has no value.
     spec = SceneSpec(scl=[(slice(0, 30), slice(0, 15), 9)])
     records = gather_scene(task_of(tmp_path, spec, backstop_index=None))
     found = assess(tmp_path, records, area_of(spec))
@@ -55,8 +55,8 @@ def test_shares_are_of_the_area_alone(tmp_path: Path) -> None:
     assert backstop_repairs(tmp_path / "scenes", records) == (spec.id,)
 
 
-def test_an_area_of_less_than_a_cell_is_looked_at_too(tmp_path: Path) -> None:
-    # A square of 4 m around a corner of four cells: it holds no centre of one.
+def test_an_area_of_less_than_a_cell_is_assessed_too(tmp_path: Path) -> None:
+    # A square of 4 m around a corner of four cells, which contains the centre of none of them.
     spec = SceneSpec(scl=[(slice(0, 30), slice(0, 30), 9)])
     tiny = SceneSpec(west=spec.west + 298, north=spec.north - 298, size=1, gsd=4)
     records = gather_scene(task_of(tmp_path, spec, backstop_index=None))
@@ -77,7 +77,7 @@ def test_more_scenes_than_a_process_may_open_are_assessed(tmp_path: Path) -> Non
         raster.with_name(name).write_bytes(raster.read_bytes())
         records.append(record.model_copy(update={"index": index, "raster": name}))
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # What other tests of this process hold open counts too.
+    # Files that other tests of this process hold open count too.
     held = len(list(Path("/proc/self/fd").iterdir()))
     resource.setrlimit(resource.RLIMIT_NOFILE, (held + count - 20, before[1]))
     try:

@@ -1,4 +1,4 @@
-"""Errors: one line, without what makes an address a key."""
+"""Errors: messages without the secrets of the addresses in them."""
 
 import pickle
 
@@ -8,7 +8,7 @@ from cloudbuster.errors import CloudBusterError, ExitCode, TryAgainError
 
 
 @pytest.mark.parametrize(
-    ("message", "told"),
+    ("message", "shown"),
     [
         ("https://h/B04.tif?se=1&sig=abc%3D: 503", "https://h/B04.tif?se=1&sig=***: 503"),
         ("https://h/?X-Amz-Signature=abc&a=b", "https://h/?X-Amz-Signature=***&a=b"),
@@ -16,8 +16,8 @@ from cloudbuster.errors import CloudBusterError, ExitCode, TryAgainError
         ("s3://bucket/key: no such object", "s3://bucket/key: no such object"),
     ],
 )
-def test_a_message_holds_no_signature_and_no_password(message: str, told: str) -> None:
-    assert str(TryAgainError(message)) == told
+def test_a_message_shows_no_signature_and_no_password(message: str, shown: str) -> None:
+    assert str(TryAgainError(message)) == shown
 
 
 def test_every_error_has_an_exit_code_and_crosses_processes() -> None:

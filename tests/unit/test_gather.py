@@ -1,4 +1,4 @@
-"""Gather: what is finished stays finished, what is not leaves nothing behind."""
+"""Gather: finished rasters are reused, unfinished ones leave nothing behind."""
 
 import multiprocessing
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cloudbuster import gather
+from cloudbuster import workers
 from cloudbuster.errors import (
     NothingUsableError,
     OutputError,
@@ -26,7 +26,7 @@ from cloudbuster.storage.documents import write_document
 from tests.factories import SceneSpec
 from tests.gathering import grid_of, task_of
 
-# A scene that takes a worker about a second: time enough to stop it in its middle.
+# Rows and columns of a scene that takes a worker about a second, so that it can be stopped.
 SLOW_SIZE = 2000
 PATIENCE_S = 60.0
 
@@ -151,14 +151,14 @@ def test_a_worker_that_is_killed_is_one_clear_error_and_leaves_nothing(tmp_path:
         gather_scenes(tasks, workers=2)
     killer.join()
     assert multiprocessing.active_children() == []
-    # One file may be left of the worker that had no time to clean up.
+    # A worker that had no time to clean up may leave one file.
     assert len(names(tmp_path, ".*")) <= 1
 
 
 def test_an_interrupt_stops_the_workers_in_the_middle_of_their_scenes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gather, "LOOK_S", 0.05)
+    monkeypatch.setattr(workers, "REPORT_S", 0.05)
     tasks = slow_tasks(tmp_path, count=6)
     done: list[float] = []
 

@@ -2,6 +2,7 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -21,15 +22,15 @@ from cloudbuster.errors import (
     RasterError,
     RequestError,
 )
-from cloudbuster.events import Event
+from cloudbuster.events import Event, OnEvent
 from cloudbuster.gathered.scene_files import find_scenes
 from cloudbuster.gathered.scene_raster import SceneRaster, scene_bands
 from cloudbuster.gathered.scene_writer import open_scene_writer
-from cloudbuster.merge import merge_scenes, product_paths
+from cloudbuster.merge import MosaicRecipe, merge_scenes, product_paths
 from cloudbuster.models import MergeResult
 from cloudbuster.products import blocks as mosaic_blocks
-from cloudbuster.products.cog import cog_problems
 from cloudbuster.storage.tiled_raster import raster_profile
+from tests.cogs import cog_errors
 from tests.hand_made import (
     BANDS,
     GRID,
@@ -44,8 +45,9 @@ from tests.hand_made import (
 )
 
 
-def run(folder: Path, **options: object) -> MergeResult:
-    return merge_scenes(str(folder / "scenes"), str(folder), name="m", **options)  # type: ignore[arg-type]
+def run(folder: Path, *, on_event: OnEvent | None = None, **options: Any) -> MergeResult:
+    recipe = MosaicRecipe("m", **options)
+    return merge_scenes(str(folder / "scenes"), str(folder), recipe, on_event=on_event)
 
 
 def test_merge_takes_clear_then_low_rank_then_backstop_by_index(tmp_path: Path) -> None:
@@ -74,10 +76,10 @@ def test_merge_writes_the_cloudy_product_without_any_backstop(tmp_path: Path) ->
     write_gathered(tmp_path / "scenes", THREE[0])
     result = run(tmp_path)
     assert not read(result.cloudy).any()
-    assert cog_problems(Path(result.cloudy)) == []
+    assert cog_errors(Path(result.cloudy)) == []
 
 
-def test_merge_counts_looks_by_acquisition(tmp_path: Path) -> None:
+def test_merge_counts_observations_by_acquisition(tmp_path: Path) -> None:
     write_three(tmp_path)
     times_observed, times_clear, distance, state = read(run(tmp_path).quality)
     np.testing.assert_array_equal(times_observed, [[2, 2, 2, 0], [2, 2, 2, 0]])
@@ -86,7 +88,7 @@ def test_merge_counts_looks_by_acquisition(tmp_path: Path) -> None:
     np.testing.assert_array_equal(state, [[3, 3, 3, 0], [2, 2, 3, 0]])
 
 
-def test_merge_tells_never_clear_from_never_observed(tmp_path: Path) -> None:
+def test_merge_distinguishes_never_clear_from_never_observed(tmp_path: Path) -> None:
     write_gathered(tmp_path / "scenes", spec(1, [[3, 1, 1, 0], [3, 1, 1, 0]]))
     result = run(tmp_path)
     np.testing.assert_array_equal(read(result.quality)[3], [[3, 1, 1, 0], [3, 1, 1, 0]])
@@ -163,13 +165,13 @@ def test_merge_takes_only_the_files_of_its_name(tmp_path: Path) -> None:
 def test_merge_treats_the_name_as_text_not_as_a_pattern(tmp_path: Path) -> None:
     write_gathered(tmp_path / "scenes", THREE[0], name="axb")
     with pytest.raises(NothingUsableError, match="no scene"):
-        merge_scenes(str(tmp_path / "scenes"), str(tmp_path), name="a.b")
+        merge_scenes(str(tmp_path / "scenes"), str(tmp_path), MosaicRecipe("a.b"))
 
 
 @pytest.mark.parametrize("name", ["", "backstop-m", "mask-m", "../m", "a/b", "a b"])
 def test_merge_refuses_a_name_that_is_none(tmp_path: Path, name: str) -> None:
     with pytest.raises(RequestError, match="cannot name a mosaic"):
-        merge_scenes(str(tmp_path), str(tmp_path), name=name)
+        merge_scenes(str(tmp_path), str(tmp_path), MosaicRecipe(name))
 
 
 def test_merge_refuses_an_unknown_composite(tmp_path: Path) -> None:
@@ -180,7 +182,7 @@ def test_merge_refuses_an_unknown_composite(tmp_path: Path) -> None:
 @pytest.mark.parametrize("folder", ["", "missing"])
 def test_merge_without_a_scene_writes_nothing(tmp_path: Path, folder: str) -> None:
     with pytest.raises(NothingUsableError, match="gather some"):
-        merge_scenes(str(tmp_path / folder), str(tmp_path / "out"), name="m")
+        merge_scenes(str(tmp_path / folder), str(tmp_path / "out"), MosaicRecipe("m"))
     assert not (tmp_path / "out").exists()
 
 
@@ -284,7 +286,7 @@ def test_merge_refuses_an_index_that_the_band_cannot_hold(tmp_path: Path, stem: 
         run(tmp_path)
 
 
-def test_merge_refuses_a_scene_whose_looks_promise_more_than_it_holds(tmp_path: Path) -> None:
+def test_merge_refuses_a_scene_whose_classes_promise_more_than_it_has(tmp_path: Path) -> None:
     path = tmp_path / "scenes" / "m-01.tif"
     with open_scene_writer(path, GRID, BANDS, index=1) as writer:
         pixels = np.full((3, 2, 4), 500, dtype=np.uint16)
@@ -324,7 +326,7 @@ def test_merge_without_records_covers_all_aligned_rasters(tmp_path: Path) -> Non
 
 
 def test_merge_crosses_block_edges(tmp_path: Path) -> None:
-    """Cells of 1030 rows and 1040 columns: the last of each lie in blocks of their own."""
+    """Return a raster of 1030 rows and 1040 columns, so that the last ones are in other blocks."""
     grid = replace(GRID, width=1040, height=1030)
     top, bottom = np.full((520, 1040), 3), np.full((530, 1000), 3)
     bottom[100:110, 990:] = 1
@@ -337,7 +339,7 @@ def test_merge_crosses_block_edges(tmp_path: Path) -> None:
     expected[:520] = np.where(top == 3, 1, expected[:520])
     np.testing.assert_array_equal(read(result.cloudless)[-1], expected)
     for path in (result.cloudless, result.cloudy, result.quality):
-        assert cog_problems(Path(path)) == []
+        assert cog_errors(Path(path)) == []
     with rasterio.open(result.quality) as dataset:
         assert dataset.overviews(4) == [2, 4]
         assert dataset.nodata is None
@@ -345,7 +347,7 @@ def test_merge_crosses_block_edges(tmp_path: Path) -> None:
 
 @st.composite
 def scene_sets(draw: st.DrawFn) -> list[GatheredSpec]:
-    """Up to five scenes of any classes, in any window of a 7x9 grid or beyond its edge."""
+    """Draw up to five scenes of any classes, in any window of a 7x9 grid or beyond its edge."""
     scenes = []
     for index in range(1, draw(st.integers(1, 5)) + 1):
         height, width = draw(st.integers(1, 7)), draw(st.integers(1, 9))
@@ -365,7 +367,7 @@ def scene_sets(draw: st.DrawFn) -> list[GatheredSpec]:
 
 
 def reference(scenes: list[GatheredSpec], grid: Grid) -> dict[str, np.ndarray]:
-    """Whole arrays, cell by cell: what the three rasters must hold."""
+    """Compute the three rasters cell by cell from whole arrays."""
     cloudless, cloudy = (np.zeros((4, *grid.shape), dtype=int) for _ in range(2))
     quality = np.zeros((4, *grid.shape), dtype=int)
     for row, col in np.ndindex(grid.shape):
@@ -431,7 +433,9 @@ def products(result: MergeResult) -> list[Path]:
 def test_merge_into_another_folder_gives_the_same_bytes(tmp_path: Path) -> None:
     write_three(tmp_path)
     here = products(run(tmp_path))
-    elsewhere = merge_scenes(str(tmp_path / "scenes"), str(tmp_path / "a" / "b c"), name="m")
+    elsewhere = merge_scenes(
+        str(tmp_path / "scenes"), str(tmp_path / "a" / "b c"), MosaicRecipe("m")
+    )
     for one, other in zip(here, products(elsewhere), strict=True):
         assert one.read_bytes() == other.read_bytes()
 
@@ -468,14 +472,14 @@ def test_merge_into_a_place_that_is_no_folder_is_an_output_error(tmp_path: Path)
     write_three(tmp_path)
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OutputError, match="choose a folder"):
-        merge_scenes(str(tmp_path / "scenes"), str(tmp_path / "file"), name="m")
+        merge_scenes(str(tmp_path / "scenes"), str(tmp_path / "file"), MosaicRecipe("m"))
 
 
 def test_merge_of_remote_folders_says_what_it_wants(tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match="give a local path"):
-        merge_scenes("https://host/scenes", str(tmp_path), name="m")
+        merge_scenes("https://host/scenes", str(tmp_path), MosaicRecipe("m"))
     with pytest.raises(BadInputError, match="give a folder or an s3:// prefix"):
-        merge_scenes(str(tmp_path), "https://host/products", name="m")
+        merge_scenes(str(tmp_path), "https://host/products", MosaicRecipe("m"))
 
 
 def test_merge_reads_reflectance_only_of_scenes_that_give_something(
@@ -495,7 +499,7 @@ def test_merge_reads_reflectance_only_of_scenes_that_give_something(
     assert read_by == [("m-01.tif", GridWindow(0, 0, 2, 4)), ("m-02.tif", GridWindow(1, 3, 1, 1))]
 
 
-def test_merge_tells_of_its_progress(
+def test_merge_reports_its_progress(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(mosaic_blocks, "BLOCK_SIZE", 2)

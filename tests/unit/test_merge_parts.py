@@ -1,4 +1,4 @@
-"""A mosaic merged in parts is the mosaic merged at once."""
+"""A mosaic merged in parts has the same bytes as one merged at once."""
 
 import shutil
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from cloudbuster.errors import (
     TryAgainError,
 )
 from cloudbuster.events import Event
-from cloudbuster.merge import merge_part, merge_parts, merge_scenes, product_paths
+from cloudbuster.merge import MosaicRecipe, merge_part, merge_parts, merge_scenes, product_paths
 from cloudbuster.models import MergeResult
 from cloudbuster.products.parts import Part, part_windows
 from cloudbuster.storage import gdal_env, s3
@@ -29,7 +29,7 @@ WIDE: Grid = replace(GRID, width=2600, height=1500)
 
 
 def patches(seed: int, rows: int, cols: int) -> np.ndarray:
-    """Looks in patches of 100 cells."""
+    """Return pixel classes in patches of 100 cells."""
     coarse = np.random.default_rng(seed).integers(0, 4, (rows // 100 + 1, cols // 100 + 1))
     return np.kron(coarse, np.ones((100, 100), int))[:rows, :cols]
 
@@ -37,7 +37,7 @@ def patches(seed: int, rows: int, cols: int) -> np.ndarray:
 SCENES: tuple[GatheredSpec, ...] = (
     spec(1, patches(1, 900, 1400), row=300, col=200),
     spec(2, patches(2, 1400, 1100), row=50, col=900),
-    # Of one part alone.
+    # A scene in one part only.
     spec(3, patches(3, 200, 200), row=1200, col=100),
     spec(4, patches(4, 900, 1400), row=300, col=200, backstop=True, item_id="ITEM_1"),
 )
@@ -45,7 +45,7 @@ SCENES: tuple[GatheredSpec, ...] = (
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four scenes; in two of the six parts there is hardly one, or none."""
+    """Write four scenes; of the six parts, one has almost no scene and one has none."""
     folder = tmp_path_factory.mktemp("scenes")
     for scene in SCENES:
         write_gathered(folder, scene, grid=WIDE)
@@ -54,18 +54,18 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def at_once(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> MergeResult:
-    return merge_scenes(str(scenes), str(tmp_path_factory.mktemp("whole")), name="m")
+    return merge_scenes(str(scenes), str(tmp_path_factory.mktemp("whole")), MosaicRecipe("m"))
 
 
 def merge_all_parts(scenes: str, parts: str) -> int:
     count = len(part_windows(WIDE, CELLS))
     for number in range(1, count + 1):
-        merge_part(scenes, parts, part=Part("m", number, CELLS))
+        merge_part(scenes, parts, MosaicRecipe("m"), number=number, cells=CELLS)
     return count
 
 
 def put_together(parts: str, scenes: str, output: str) -> MergeResult:
-    return merge_parts(parts, scenes, output, name="m", cells=CELLS)
+    return merge_parts(parts, scenes, output, MosaicRecipe("m"), cells=CELLS)
 
 
 def contents(output: str) -> dict[str, bytes]:
@@ -90,7 +90,7 @@ def server() -> Iterator[S3Server]:
 
 @pytest.fixture
 def store(server: S3Server, scenes: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
-    """The scenes in S3."""
+    """Upload the scenes to S3."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", server.behind)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
@@ -115,11 +115,11 @@ def test_parts_in_s3_fetch_only_the_scenes_that_meet_them(
 
     monkeypatch.setattr(s3, "download", noted)
     source, parts = "s3://store/scenes", "s3://store/parts"
-    # The last part of a row meets no scene: the first one tells the bands.
-    merge_part(source, parts, part=Part("m", 3, CELLS))
+    # The last part of a row meets no scene: it takes the bands from the first scene.
+    merge_part(source, parts, MosaicRecipe("m"), number=3, cells=CELLS)
     assert [name for name in fetched if name.endswith(".tif")] == ["m-01.tif"]
     fetched.clear()
-    merge_part(source, parts, part=Part("m", 2, CELLS))
+    merge_part(source, parts, MosaicRecipe("m"), number=2, cells=CELLS)
     rasters = {name for name in fetched if name.endswith(".tif")}
     assert rasters == {"m-01.tif", "m-02.tif", "backstop-m-04.tif"}
     merge_all_parts(source, parts)
@@ -133,13 +133,15 @@ def test_a_place_that_fails_while_parts_are_merged_is_worth_another_try(
     store: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", store.url)
-    # Without the pauses in between.
+    # Without the pauses between the attempts.
     monkeypatch.setitem(gdal_env._OPTIONS, "GDAL_HTTP_MAX_RETRY", 0)
     monkeypatch.setattr(s3, "MAX_ATTEMPTS", 1)
     s3.client.cache_clear()
     store.behave(outages=[503] * 40, outage_after=12)
     with pytest.raises(TryAgainError, match="try again"):
-        merge_part("s3://store/scenes", "s3://store/never", part=Part("m", 1, CELLS))
+        merge_part(
+            "s3://store/scenes", "s3://store/never", MosaicRecipe("m"), number=1, cells=CELLS
+        )
     store.behave(outages=[])
 
 
@@ -163,7 +165,7 @@ def test_a_part_that_was_stopped_half_way_is_no_part(scenes: Path, tmp_path: Pat
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        merge_part(str(scenes), parts, part=Part("m", 1, CELLS), on_event=interrupt)
+        merge_part(str(scenes), parts, MosaicRecipe("m"), number=1, cells=CELLS, on_event=interrupt)
     assert {path.name for path in Path(parts).iterdir()} == before - {"m-part-1.json"}
     with pytest.raises(RasterError, match=r"m-part-1\.json: missing; merge this part again"):
         put_together(parts, str(scenes), str(tmp_path / "out"))
@@ -173,7 +175,7 @@ def test_parts_of_another_size_or_swapped_are_refused(scenes: Path, tmp_path: Pa
     parts, out = tmp_path / "parts", str(tmp_path / "out")
     merge_all_parts(str(scenes), str(parts))
     with pytest.raises(RasterError, match="parts of 1024 cells, not 2048"):
-        merge_parts(str(parts), str(scenes), out, name="m", cells=2048)
+        merge_parts(str(parts), str(scenes), out, MosaicRecipe("m"), cells=2048)
     shutil.copy(parts / "m-part-1-quality.tif", parts / "m-part-2-quality.tif")
     with pytest.raises(RasterError, match=r"m-part-2-quality\.tif is not a raster of this part"):
         put_together(str(parts), str(scenes), out)
@@ -184,7 +186,7 @@ def test_scenes_that_cannot_be_one_mosaic_are_refused_in_parts_too(tmp_path: Pat
     write_gathered(folder, spec(1, [[3]]), grid=WIDE)
     write_gathered(folder, spec(2, [[3]]), grid=replace(WIDE, width=2601))
     with pytest.raises(GridError, match="another grid"):
-        merge_part(str(folder), parts, part=Part("m", 1, CELLS))
+        merge_part(str(folder), parts, MosaicRecipe("m"), number=1, cells=CELLS)
     write_gathered(folder, spec(2, [[3]]), grid=WIDE, record=False)
     (folder / "m-02.json").unlink()
     with pytest.raises(RasterError, match=r"m-02\.tif has no document beside it"):
@@ -206,7 +208,7 @@ def test_a_part_that_is_missing_or_torn_is_named(scenes: Path, tmp_path: Path) -
 @pytest.mark.parametrize("number", [0, 7])
 def test_a_part_that_does_not_exist_is_refused(scenes: Path, tmp_path: Path, number: int) -> None:
     with pytest.raises(RequestError, match=f"part {number}; a mosaic of .* has 6 parts"):
-        merge_part(str(scenes), str(tmp_path), part=Part("m", number, CELLS))
+        merge_part(str(scenes), str(tmp_path), MosaicRecipe("m"), number=number, cells=CELLS)
 
 
 def test_parts_hold_whole_blocks() -> None:
@@ -216,4 +218,4 @@ def test_parts_hold_whole_blocks() -> None:
 
 def test_parts_of_a_mosaic_without_scenes_say_so(tmp_path: Path) -> None:
     with pytest.raises(NothingUsableError, match="holds no scene"):
-        merge_part(str(tmp_path), str(tmp_path), part=Part("m", 1, CELLS))
+        merge_part(str(tmp_path), str(tmp_path), MosaicRecipe("m"), number=1, cells=CELLS)

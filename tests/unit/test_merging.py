@@ -1,4 +1,4 @@
-"""The merge job: the same mosaic as a run on one machine, repairs of the backstop included."""
+"""Merge tasks: the same mosaic as a run on one machine, with repairs of the backstop."""
 
 import shutil
 from pathlib import Path
@@ -12,18 +12,20 @@ from cloudbuster.aws.stack.state import ASSESS
 from cloudbuster.errors import RasterError
 from cloudbuster.filter import filter_scenes
 from cloudbuster.gather import gather_scenes
-from cloudbuster.gathered.scene_lists import WantedScenes, write_task_scenes
-from cloudbuster.merging import MergeTask, merge_task, plan_merge
+from cloudbuster.gathered.scene_lists import wanted_stems, write_task_scenes
+from cloudbuster.merging import merge_task, plan_merge
 from cloudbuster.models import (
     Assessment,
     GatherTask,
     GridDocument,
     MergeResult,
+    MergeTask,
     MosaicRequest,
     RunResult,
     SceneFailure,
     SceneRecord,
     Selection,
+    WantedScenes,
 )
 from cloudbuster.pipeline import run
 from cloudbuster.query import query_scenes
@@ -35,7 +37,7 @@ from tests.factories import SceneSpec, area_of, write_scene
 
 @pytest.fixture
 def request_with_a_hole(tmp_path: Path) -> MosaicRequest:
-    """A clear look with a cloud, and a backstop that has no data under it."""
+    """Return a request of two scenes: one with a cloud, and a backstop without data under it."""
     pixels = np.full((60, 60), 800, np.uint16)
     pixels[:20, :20] = 0
     cloudy = SceneSpec(scl=[(slice(0, 10), slice(0, 10), 9)])
@@ -72,7 +74,7 @@ def places(tmp_path: Path) -> RunLayout:
 
 @pytest.fixture
 def gathered(places: RunLayout, request_with_a_hole: MosaicRequest) -> MergeTask:
-    """The same request, gathered by hand: a hole is left to repair."""
+    """Gather the scenes of the request by hand, so that the merge has a hole to repair."""
     request = request_with_a_hole
     candidates = query_scenes(request.aoi, request.query)
     selection = filter_scenes(candidates, request.filter, bands=("B02",))
@@ -87,7 +89,7 @@ def gathered(places: RunLayout, request_with_a_hole: MosaicRequest) -> MergeTask
 
 
 def check_repaired(task: MergeTask, result: MergeResult, wanted: RunResult) -> None:
-    """Compare what a job has left with what a run on one machine has."""
+    """Check that the documents and products of a job are those of a run on one machine."""
     assert Path(result.cloudless).read_bytes() == Path(wanted.products.cloudless).read_bytes()
     with rasterio.open(result.cloudless) as mosaic:
         assert mosaic.read(1).min() > 0
@@ -105,7 +107,7 @@ def test_the_job_repairs_the_backstop_as_a_run_does(
     result = merge_task(gathered)
     assert result is not None
     check_repaired(gathered, result, run(request_with_a_hole))
-    # A second try of the job finds the repair made.
+    # A second attempt of the job finds the repair done.
     assert merge_task(gathered) == result
     assert gathered.selection is not None
     assert len(read_document(gathered.selection, Selection).cloudbuster.entries) == 3
@@ -120,7 +122,7 @@ def test_the_steps_of_a_mosaic_in_parts_do_what_the_one_job_does(
         {"step": "part", "part": 1, **where},
         {"step": "assemble", **where},
     )
-    # Each twice: a job may be started again after it has done its work.
+    # Each step runs twice, because a job may be started again after it is done.
     made = [merge_task(gathered.model_copy(update=step)) for step in steps for _ in range(2)]
     assert made[:4] == [None] * 4
     assert made[4] is not None
@@ -129,7 +131,7 @@ def test_the_steps_of_a_mosaic_in_parts_do_what_the_one_job_does(
 
 
 def leave(places: RunLayout, stem: str, like: str) -> None:
-    """Leave a scene of another attempt beside the others."""
+    """Copy a scene to another name, as another attempt may have left it."""
     folder = Path(places.scenes)
     shutil.copy(folder / f"{like}.tif", folder / f"{stem}.tif")
     record = read_document(str(folder / f"{like}.json"), SceneRecord)
@@ -172,7 +174,7 @@ def test_a_scene_that_failed_is_not_merged_even_where_an_older_one_lies(
     assert read_document(task.wanted or "", WantedScenes).stems == ("m-01",)
     result = merge_task(task)
     assert result is not None
-    # The repair, which gets the next index, fills from the scene that is left.
+    # The repair, which has the next index, fills the hole from the scene that is left.
     with rasterio.open(result.cloudless) as mosaic:
         assert set(np.unique(mosaic.read(2))) == {1, 3}
     assert result.scene_count == 2
@@ -186,11 +188,11 @@ def test_a_scene_that_failed_and_was_gathered_by_hand_is_merged(
     write_document(str(document), older.model_copy(update={"task_fingerprint": "older"}))
     plan_merge(places, {2}, (), part_cells=4096)
     wanted = read_document(gathered.wanted or "", WantedScenes)
-    assert wanted.present(places.scenes) == {"m-01"}
+    assert wanted_stems(wanted, places.scenes) == {"m-01"}
     write_document(str(document), older)
-    assert wanted.present(places.scenes) == {"m-01", "backstop-m-02"}
+    assert wanted_stems(wanted, places.scenes) == {"m-01", "backstop-m-02"}
     document.unlink()
-    assert wanted.present(places.scenes) == {"m-01"}
+    assert wanted_stems(wanted, places.scenes) == {"m-01"}
 
 
 @pytest.mark.parametrize("step", ["whole", "survey"])
@@ -204,7 +206,7 @@ def test_a_scene_that_was_deleted_is_named(
 
 
 def tasks_of_a_grid(places: RunLayout, width: int, height: int) -> None:
-    """The first task of a run whose mosaic has this many cells."""
+    """Write the first task of a run whose mosaic has this many cells."""
     grid = GridDocument(
         crs="EPSG:32633", west=5e5, north=5e6, x_size=10, y_size=10, width=width, height=height
     )

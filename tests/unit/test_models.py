@@ -1,14 +1,32 @@
-"""The contract: what a request takes and refuses, and its published schema."""
+"""The contract: what a request accepts and refuses, and the schema of every document."""
 
+from collections.abc import Iterator
 from datetime import date
-from typing import Any
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
+import orjson
 import pytest
+from annotated_types import Ge, Gt, Le, Lt
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
-from cloudbuster.models import MAX_INLINE_AOI_BYTES, GatherTask, MosaicRequest
+from cloudbuster.models import (
+    DOCUMENTS,
+    MAX_INLINE_AOI_BYTES,
+    Document,
+    GatherTask,
+    MosaicRequest,
+)
+from cloudbuster.storage.documents import validation_message
 
 SQUARE = {"type": "Polygon", "coordinates": [[[15, 45], [16, 45], [16, 46], [15, 46], [15, 45]]]}
+# Numbers that have no range: coordinates of a grid, and cloud cover as a catalog gives it.
+WITHOUT_RANGE = {
+    ("GridDocument", "west"),
+    ("GridDocument", "north"),
+    ("SceneRecord", "cloud_cover"),
+}
 
 
 def document(**changes: Any) -> dict[str, Any]:
@@ -17,6 +35,86 @@ def document(**changes: Any) -> dict[str, Any]:
         "aoi": SQUARE,
         "query": {"mindate": ["2023-01-01"], "maxdate": ["2023-02-01"]},
         **changes,
+    }
+
+
+def members(annotation: Any) -> Iterator[Any]:
+    """All types in an annotation like ``tuple[Model, ...] | None``."""
+    yield annotation
+    for member in get_args(annotation):
+        yield from members(member)
+
+
+def nested(field: FieldInfo) -> type[Document] | None:
+    """The document that a field holds, by itself or in a list."""
+    found = (member for member in members(field.annotation) if isinstance(member, type))
+    return next((member for member in found if issubclass(member, Document)), None)
+
+
+def is_list(field: FieldInfo) -> bool:
+    annotation = field.annotation
+    if get_origin(annotation) in (Union, UnionType):
+        annotation = get_args(annotation)[0]
+    return get_origin(annotation) is tuple
+
+
+def misspelt(model: type[Document], field: str) -> str:
+    """A field's name in JSON with one letter too many, which is no field of the model itself."""
+    return f"{model.model_fields[field].alias or field}x"
+
+
+def typos(model: type[Document], depth: int = 0) -> Iterator[tuple[dict[str, Any], str, str]]:
+    """Yield (document, place of a misspelt field, name meant) for a model and all in it."""
+    for name, field in model.model_fields.items():
+        wrong, meant = misspelt(model, name), field.alias or name
+        yield {wrong: 1}, wrong, meant
+        inner = nested(field)
+        if inner is None or depth == 3:
+            continue
+        for content, place, inner_meant in typos(inner, depth + 1):
+            value = [content] if is_list(field) else content
+            middle = f"{meant}.0" if is_list(field) else meant
+            yield {meant: value}, f"{middle}.{place}", inner_meant
+
+
+@pytest.mark.parametrize("name", sorted(DOCUMENTS))
+def test_a_misspelt_field_gets_did_you_mean_in_every_document(name: str) -> None:
+    model = DOCUMENTS[name]
+    for content, place, meant in typos(model):
+        with pytest.raises(ValidationError) as caught:
+            model.model_validate(content)
+        message = validation_message(caught.value)
+        assert f"{place}: unknown field; did you mean {meant}?" in message
+
+
+@pytest.mark.parametrize("name", sorted(DOCUMENTS))
+def test_every_field_has_a_description_and_every_number_a_range(name: str) -> None:
+    for field_name, field in DOCUMENTS[name].model_fields.items():
+        assert field.description, field_name
+        is_number = any(member in (int, float) for member in members(field.annotation))
+        has_range = any(isinstance(entry, Ge | Gt | Le | Lt) for entry in field.metadata)
+        if is_number and not is_list(field) and (name, field_name) not in WITHOUT_RANGE:
+            assert has_range, field_name
+
+
+def test_every_document_that_crosses_a_process_has_a_schema() -> None:
+    schemas = {
+        orjson.dumps(model.model_json_schema(by_alias=True)["properties"]["schema"]["const"])
+        for model in DOCUMENTS.values()
+        if "schema_" in model.model_fields
+    }
+    assert {schema.decode().strip('"') for schema in schemas} == {
+        "cloudbuster.assessment/1",
+        "cloudbuster.candidates/1",
+        "cloudbuster.merge-task/1",
+        "cloudbuster.merged-part/1",
+        "cloudbuster.request/1",
+        "cloudbuster.scene/1",
+        "cloudbuster.selection/1",
+        "cloudbuster.status/1",
+        "cloudbuster.task-scenes/1",
+        "cloudbuster.task/1",
+        "cloudbuster.wanted-scenes/1",
     }
 
 
@@ -54,6 +152,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         {"query": {"mindate": ["2023-01-01", "2024-01-01"], "maxdate": ["2023-02-01"]}},
         {"query": {"mindate": ["2023-03-01"], "maxdate": ["2023-02-01"]}},
         {"query": {"mindate": ["2023-01-01"], "maxdate": ["2023-02-01"], "maxclouds": 101}},
+        {"filter": {"name_regexp": "S2A("}},
         {"gather": {"bands": ["B10"]}},
         {"gather": {"bands": ["B02", "B02"]}},
         {"gather": {"bands": []}},
@@ -96,7 +195,7 @@ def test_dates_that_are_left_out_are_those_of_the_mission() -> None:
 def test_documents_are_frozen() -> None:
     request = MosaicRequest.model_validate(document())
     with pytest.raises(ValidationError):
-        request.name = "other"  # type: ignore[misc]
+        request.name = "other"  # type: ignore[misc]  # what is tested
 
 
 def test_a_task_needs_an_index() -> None:

@@ -1,6 +1,6 @@
-"""The original's bugs, by their numbers in its fact sheet: none of them is inherited.
+"""The bugs of the original, none of which is inherited: one short test for each.
 
-Each is tested more closely beside the code that it is about; here is one short proof of each.
+More tests of each are next to the code that it concerns.
 """
 
 import datetime
@@ -48,11 +48,11 @@ from tests.gathering import task_of
 from tests.unit.detectors.fakes import FakeSource, grid_of, scene_of
 
 NARROW = (30, 70)
-"""Rows and columns of what is not square."""
+"""Rows and columns of a raster that is not square."""
 
 
 def test_bug_01_reflectance_is_dn_by_ten_thousand() -> None:
-    """``/1e5`` instead of ``/1e4``: a thick cloud had a probability of 0.06."""
+    """The original divided by 1e5 instead of 1e4: a thick cloud had a probability of 0.06."""
     cloud = [5200, 5000, 5100, 5200, 5600, 5700, 2600, 500, 4200, 3300]
     field = [1400, 1000, 600, 900, 3200, 3400, 1100, 15, 1700, 800]
     pixels = np.array([cloud, field], dtype=np.uint16).T[:, :, None]
@@ -64,7 +64,7 @@ def test_bug_01_reflectance_is_dn_by_ten_thousand() -> None:
 def test_bug_02_a_path_without_its_last_slash_and_the_next_flag_stay_apart(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A missing comma made ``--output-path,s3://b/out/--tmp,/tmp`` of meta-merge's command."""
+    """A missing comma made the original submit ``--output-path,s3://b/out/--tmp,/tmp``."""
     gather_scenes([task_of(tmp_path, SceneSpec())])
     command = ["merge", "--input-path", str(tmp_path / "scenes"), "--name", "m"]
     command += ["--output-path", str(tmp_path / "out"), "--tmp", str(tmp_path), "--dryrun", "True"]
@@ -77,7 +77,7 @@ def test_bug_02_a_path_without_its_last_slash_and_the_next_flag_stay_apart(
 
 
 def test_bug_03_the_last_row_and_column_are_predicted() -> None:
-    """``xoffset = width - window - 1``: they never were, and so they were clear."""
+    """The original ended at ``width - window - 1``, so that the last ones counted as clear."""
     scene = grid_of(*NARROW)
     times = np.zeros(NARROW, dtype=int)
     for window in context_windows(scene, scene.window, size=16, context=3):
@@ -86,7 +86,7 @@ def test_bug_03_the_last_row_and_column_are_predicted() -> None:
 
 
 def test_bug_04_rows_and_columns_are_not_exchanged() -> None:
-    """``out_shape=(1, width, height)``: right for square rasters alone."""
+    """The original read with ``(1, width, height)``, which is right for square rasters only."""
     scl = np.full(NARROW, 4, dtype=np.uint8)
     scl[3, 60] = 9
     source = FakeSource(
@@ -98,21 +98,21 @@ def test_bug_04_rows_and_columns_are_not_exchanged() -> None:
 
 
 def test_bug_05_no_more_than_max_selections_are_picked() -> None:
-    """``len(selections) > max_selections`` picked one more."""
+    """The original compared ``len(selections) > max_selections`` and picked one more."""
     tiles = [box(10 + n / 4, 45, 10.25 + n / 4, 46) for n in range(8)]
     rules = CoverRules(coverage_count=1, max_uncovered=0.0, max_selections=3, backstop=False)
     assert len(pick_original(shapely.union_all(tiles), tiles, [0.0] * 8, rules)) == 3
 
 
 def test_bug_06_uncovered_is_a_share_of_true_area() -> None:
-    """Square degrees: a small area was covered by nothing, a northern one too early."""
+    """The original used square degrees: it picked nothing for a small area."""
     small = box(10, 45, 10.02, 45.02)
     rules = CoverRules(coverage_count=2, max_uncovered=0.0005, max_selections=None, backstop=False)
     assert len(pick_original(small, [small, small], [0.0, 0.0], rules)) == 2
 
 
 def test_bug_07_an_architecture_does_not_run_untrusted(tmp_path: Path) -> None:
-    """``exec()`` of a file that had been downloaded."""
+    """The original called ``exec()`` with a downloaded file."""
     ran = tmp_path / "ran"
     architecture = tmp_path / "model.py"
     architecture.write_text(f"open({str(ran)!r}, 'w')")
@@ -125,7 +125,7 @@ def test_bug_07_an_architecture_does_not_run_untrusted(tmp_path: Path) -> None:
 
 
 def test_bug_08_a_hundred_scenes_are_in_order_of_their_numbers(tmp_path: Path) -> None:
-    """``{:02d}`` and a lexical sort: 100 came before 99."""
+    """The original sorted names with ``{:02d}`` as text: 100 came before 99."""
     for index in (100, 99, 1000, 9):
         (tmp_path / f"{scene_stem('m', index)}.tif").write_bytes(b"")
     assert [file.index for file in find_scenes(str(tmp_path), "m")] == [9, 99, 100, 1000]
@@ -133,7 +133,7 @@ def test_bug_08_a_hundred_scenes_are_in_order_of_their_numbers(tmp_path: Path) -
 
 @pytest.mark.parametrize("name", [None, "mask-a-01.tif", "mask-a-01"])
 def test_bug_09_a_donor_mask_may_be_named_with_its_ending(tmp_path: Path, name: str | None) -> None:
-    """A ``donor_mask`` that ended in ``.tif`` left ``donor_mask_filename`` undefined."""
+    """In the original such a name left ``donor_mask_filename`` undefined."""
     grid = grid_of(2, 2, 20)
     cloud = np.array([[True, False], [False, False]])
     mask = DetectedMask(grid, cloud, np.zeros_like(cloud), np.zeros_like(cloud), "any")
@@ -145,7 +145,7 @@ def test_bug_09_a_donor_mask_may_be_named_with_its_ending(tmp_path: Path, name: 
 
 
 def test_bug_10_every_selected_scene_is_gathered(tmp_path: Path) -> None:
-    """``zip(selections, range(0, len(data)))`` counted the keys of a document: two scenes."""
+    """The original counted the keys of the document, and so gathered two scenes."""
     specs = [SceneSpec(id=f"S2A_33TWL_202305{day}_0_L2A") for day in range(10, 17)]
     items = tuple(write_scene(tmp_path, spec) for spec in specs)
     info = SelectionInfo(
@@ -165,7 +165,7 @@ def test_bug_10_every_selected_scene_is_gathered(tmp_path: Path) -> None:
 
 
 def test_bug_11_a_pixel_is_valid_if_every_band_has_it() -> None:
-    """``B01 != 0``, at 60 m, stood for all bands; dark water in one of them stays valid."""
+    """The original tested B01 at 60 m only. Dark water in one band stays valid."""
     bands = np.full((3, 40, 40), 500, dtype=np.uint16)
     bands[2, :, 30:] = 0
     bands[1, 10, 10] = 0
@@ -174,8 +174,8 @@ def test_bug_11_a_pixel_is_valid_if_every_band_has_it() -> None:
     assert not valid[:, 30:].any()
 
 
-def test_bug_12_offset_shadow_snow_duplicates_and_failures_are_minded(tmp_path: Path) -> None:
-    """None of these was: radiometry jumped, shadows stayed, one look counted twice or was lost."""
+def test_bug_12_offset_shadow_snow_duplicates_and_failures_are_handled(tmp_path: Path) -> None:
+    """The original ignored all of them."""
     dn = np.array([0, 600, 1000, 3000, 65535], dtype=np.uint16)
     np.testing.assert_array_equal(harmonise(dn, -1000), [0, 1, 1, 2000, 0])
 

@@ -1,4 +1,4 @@
-"""The whole line on small scenes: reruns, crashes, and two runs at once."""
+"""All stages on small scenes: reruns, crashes, and two runs at once."""
 
 import fcntl
 import json
@@ -21,7 +21,7 @@ RASTERS = ("backstop-m-03.tif", "m-01.tif", "m-02.tif")
 
 @pytest.fixture
 def request_of(tmp_path: Path) -> MosaicRequest:
-    """Two looks and a backstop of three dates."""
+    """Return a request for two clear layers and a backstop, from scenes of three dates."""
     for day in (10, 11, 12):
         spec = SceneSpec(
             id=f"S2A_33TWL_202305{day}_0_L2A",
@@ -89,7 +89,7 @@ def test_a_truncated_scene_does_not_stop_a_rerun_for_good(
     assert set(run(request_of).reused) == {*DOCUMENTS, *RASTERS, "m-cloudless.tif"} - {"m-01.tif"}
 
 
-def test_a_scene_whose_file_was_changed_is_looked_at_and_gathered_again(
+def test_a_scene_whose_file_was_changed_is_judged_and_gathered_again(
     request_of: MosaicRequest, tmp_path: Path
 ) -> None:
     run(request_of)
@@ -103,8 +103,8 @@ def test_a_scene_whose_file_was_changed_is_looked_at_and_gathered_again(
     pixels = tmp_path / "run" / "scenes" / first["raster"]
     with rasterio.open(pixels) as dataset:
         assert set(np.unique(dataset.read(1 + BANDS.index("B04")))) == {0, 202}
-    looks = {record["item_id"]: record["radiometry"] for record in records(tmp_path / "run")}
-    assert looks[band.parent.name]["evidence"] != first["radiometry"]["evidence"]
+    decisions = {record["item_id"]: record["radiometry"] for record in records(tmp_path / "run")}
+    assert decisions[band.parent.name]["evidence"] != first["radiometry"]["evidence"]
     assert set(run(request_of).reused) == {*everything, "m-cloudless.tif"}
 
 
@@ -125,7 +125,7 @@ def test_files_that_are_gone_leave_what_was_made_of_them(
     run(request_of)
     before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*.tif")}
     (tmp_path / "catalog" / gone).rename(tmp_path / "elsewhere")
-    # Twice: the second run knows of them only what the first one has kept.
+    # Twice, because the second run only knows what the first one has recorded about the files.
     for _ in range(2):
         assert set(run(request_of).reused) == {*DOCUMENTS, *RASTERS, "m-cloudless.tif"}
     assert {path: path.read_bytes() for path in before} == before
@@ -166,7 +166,7 @@ def test_what_a_killed_run_left_is_swept_away(request_of: MosaicRequest, tmp_pat
         (ZeroDivisionError(), 1),
     ],
 )
-def test_the_status_tells_how_a_run_was_stopped(
+def test_the_status_says_how_a_run_was_stopped(
     request_of: MosaicRequest,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -192,7 +192,7 @@ def test_products_that_a_stopped_merge_may_have_mixed_are_made_again(
     def stopped(*_arguments: object, **_options: object) -> None:
         raise KeyboardInterrupt
 
-    # The second run finds other scenes than the first and is stopped while it replaces products.
+    # The second run merges other scenes than the first, and is stopped while it replaces products.
     with monkeypatch.context() as patch:
         patch.setattr(pipeline, "merge_scenes", stopped)
         patch.setattr(pipeline, "_merge_fingerprint", lambda *_: "other")

@@ -131,10 +131,10 @@ def test_query_scenes_drops_what_is_no_scene_with_the_reason(query):
     empty = {**make_item(suffix="empty"), "assets": {}}
     candidates = query([make_item(), landsat, empty, {"type": "Feature"}])
     assert ids(candidates) == ["S2A_33TWL_20200510_0_L2A"]
-    told = reasons(candidates)
-    assert "is not of Sentinel-2 (landsat-8, landsat, landsat-c2)" in told["LC08_L2A"]
-    assert told["S2A_33TWL_20200510_empty_L2A"] == "lists no reflectance band"
-    assert told["items.json"].startswith("feature 4 of ")
+    found = reasons(candidates)
+    assert "is not of Sentinel-2 (landsat-8, landsat, landsat-c2)" in found["LC08_L2A"]
+    assert found["S2A_33TWL_20200510_empty_L2A"] == "has no reflectance band"
+    assert found["items.json"].startswith("feature 4 of ")
 
 
 def varied_items():
@@ -188,7 +188,7 @@ def test_query_scenes_attaches_the_half_that_shows_the_same_ground(query):
     assert item["properties"]["cloudbuster:l1c_twin"]["id"] == "S2A_33TWL_20200510_2_L1C"
 
 
-def test_query_scenes_looks_for_no_twin_unless_asked(query):
+def test_query_scenes_searches_no_twin_unless_asked(query):
     items = [make_item(), make_item(kind="L1C")]
     (plain,) = query(items).features
     assert "cloudbuster:l1c_twin" not in plain["properties"]
@@ -205,7 +205,7 @@ def test_query_scenes_scales_the_area_unless_its_shape_is_to_stay(query):
         query([far], scale=2, original_shape=True)
 
 
-def test_query_scenes_counts_what_was_looked_at_and_what_removed_it(query):
+def test_query_scenes_counts_the_items_and_what_removed_them(query):
     items = [
         make_item(geometry=square(20, 50)),
         make_item(taken="2021-05-10T10:00:31"),
@@ -223,7 +223,7 @@ def test_query_scenes_counts_what_was_looked_at_and_what_removed_it(query):
         "1 outside of the dates",
         "1 outside of the cloud cover",
         "1 of another product level",
-        "1 unusable (the first: S2A_33TWL_20200510_0_L2A: lists no reflectance band)",
+        "1 unusable (the first: S2A_33TWL_20200510_0_L2A: has no reflectance band)",
         "widen the dates or the cloud cover",
     ):
         assert part in text
@@ -259,11 +259,11 @@ def test_query_scenes_of_a_server_is_the_same_as_of_files(query):
     assert ids(candidates) == ids(expected)
 
 
-def test_query_scenes_tells_its_progress(query):
-    told: list[tuple[str, str]] = []
-    query([make_item()], on_event=lambda event: told.append((event.stage, event.message)))
-    assert {stage for stage, _ in told} == {"query"}
-    assert told[-1][1] == "1 candidates"
+def test_query_scenes_reports_its_progress(query):
+    events: list[tuple[str, str]] = []
+    query([make_item()], on_event=lambda event: events.append((event.stage, event.message)))
+    assert {stage for stage, _ in events} == {"query"}
+    assert events[-1][1] == "1 candidates"
 
 
 @pytest.mark.real_data

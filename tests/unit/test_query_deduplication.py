@@ -84,7 +84,7 @@ def test_an_item_that_must_be_paid_for_does_not_hide_a_free_one_of_a_lower_basel
 
 
 def variants():
-    """Items of two datatakes and two tiles in every way that they are told of."""
+    """Draw items of two datatakes and two tiles with any combination of their properties."""
     return st.builds(
         lambda tile, half, start, baseline, suffix, is_paid, collection, percent: (
             paid if is_paid else lambda item: item
@@ -125,9 +125,9 @@ def test_what_is_kept_does_not_depend_on_the_order_of_arrival(query, data):
     assert "99.05" not in kept
     seen = {item["id"] for item in first.features}
     assert len(seen) == len(first.features)
-    told = seen | {entry.item_id for entry in first.cloudbuster.dropped}
-    assert told == {item["id"] for item in items}
-    # Every place that a usable item shows is still shown.
+    known = seen | {entry.item_id for entry in first.cloudbuster.dropped}
+    assert known == {item["id"] for item in items}
+    # Every place in a usable item is still in one of the kept items.
     for tile in ("33TWL", "33TWM"):
         usable = [i for i in items if f"_{tile}_" in i["id"] and "99.05" not in str(i)]
         assert bool(usable) == any(f"_{tile}_" in name for name in seen)

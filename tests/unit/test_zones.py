@@ -45,7 +45,7 @@ def test_the_area_is_scaled_once():
     assert parse_aoi(parts[0].aoi).equals(box(-108.5, 39.25, -108, 39.75))
 
 
-def test_the_names_of_zones_sort_and_tell_the_hemisphere():
+def test_the_names_of_zones_sort_and_show_the_hemisphere():
     assert [zone_name(crs) for crs in ("EPSG:32601", "EPSG:32760")] == ["01n", "60s"]
 
 

@@ -11,8 +11,7 @@ from typing import Any
 
 from cloudbuster.aws.client.session import client, told
 from cloudbuster.errors import CloudBusterError, RequestError
-from cloudbuster.merging import MergeTask
-from cloudbuster.models import Document, GatherTask
+from cloudbuster.models import Document, GatherTask, MergeTask
 from cloudbuster.storage.run_layout import slug
 from cloudbuster.storage.uri import join, scheme_of, write_bytes
 

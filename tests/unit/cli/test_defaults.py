@@ -151,7 +151,7 @@ def test_merge_passes_the_options_of_the_model(
 ) -> None:
     monkeypatch.setattr(merge_stage, "merge_scenes", stage)
     call("merge", "--input-path", "in", "--output-path", "out", "--name", "m")
-    assert stage.given["composite"] == MergeOptions().composite
+    assert stage.given["2"] == merge_stage.MosaicRecipe("m", MergeOptions().composite)
 
 
 def test_run_makes_the_request_of_the_model(area: Path, call: Call) -> None:

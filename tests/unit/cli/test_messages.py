@@ -130,8 +130,8 @@ def test_a_name_that_is_refused_says_which_characters_are_allowed(
 @pytest.mark.parametrize(
     ("pattern", "words"),
     [
-        ("S2A(", "at position 3; mend it there"),
-        ("*2020", "at position 0; mend it there"),
+        ("S2A(", "at position 3; correct it there"),
+        ("*2020", "at position 0; correct it there"),
         ("a{99999999999}", "simplify it"),
     ],
 )

@@ -19,7 +19,7 @@ ACROSS = box(179, -17, 181, -16)
 SPLIT = MultiPolygon([box(179, -17, 180, -16), box(-180, -17, -179, -16)])
 JUMPING = Polygon([(179, -17), (-179, -17), (-179, -16), (179, -16)])
 
-# On a lattice of an eighth of a degree sums are exact.
+# Coordinates are multiples of an eighth of a degree, so that sums are exact.
 eighths = st.integers(-1440, 1439).map(lambda n: n / 8)
 rectangles = st.builds(
     lambda west, south, width, height: box(west, south, west + width / 8, south + height / 8),
@@ -31,7 +31,7 @@ rectangles = st.builds(
 
 
 def wrapped(geometry):
-    """The same rings with every longitude in [-180, 180): they jump."""
+    """Return the same rings with every longitude in [-180, 180), so that they jump."""
 
     def turned(points):
         moved = points.copy()
@@ -129,6 +129,6 @@ def test_surface_and_area_are_kept(first, second):
 
 
 @given(rectangles, st.integers(-2, 2))
-def test_an_area_placed_near_its_own_middle_of_any_turn_lies_there(area, turn):
+def test_an_area_placed_near_its_own_middle_of_any_turn_is_there(area, turn):
     middle = middle_longitude(area) + 360 * turn
     assert middle_longitude(placed_near(split(unwrapped(area)), middle)) == pytest.approx(middle)

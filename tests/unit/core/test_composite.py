@@ -22,11 +22,11 @@ def row(*values: int) -> np.ndarray:
     return np.array([values], dtype=np.uint8)
 
 
-def test_look_rank_keeps_usable_looks_only() -> None:
+def test_class_rank_is_0_for_unusable_classes() -> None:
     np.testing.assert_array_equal(class_rank(row(0, 1, 2, 3)), row(0, 0, 2, 3))
 
 
-def test_backstop_rank_is_below_every_usable_look() -> None:
+def test_backstop_rank_is_below_every_usable_class() -> None:
     present = np.array([[True, False]])
     np.testing.assert_array_equal(backstop_rank(present), row(1, 0))
     assert backstop_rank(present).max() < PixelClass.LOW_RANK
@@ -80,12 +80,12 @@ def test_scenes_after_done_change_nothing(scenes: list[np.ndarray]) -> None:
     assert (composite.winner == 0).all()
 
 
-def test_mosaic_state_tells_holes_from_cloud_backstop_and_clear() -> None:
+def test_mosaic_state_distinguishes_holes_cloud_backstop_and_clear() -> None:
     state = mosaic_state(row(0, 0, 1, 2, 3), np.array([[0, 4, 4, 4, 4]], dtype=np.uint16))
     np.testing.assert_array_equal(state, row(0, 1, 2, 3, 3))
 
 
-def test_look_counter_counts_an_acquisition_once() -> None:
+def test_observation_counter_counts_an_acquisition_once() -> None:
     counter = ObservationCounter((1, 4), {"a": 2, "b": 1})
     counter.feed("a", row(0, 1, 2, 3), counts_clear=True)
     counter.feed("b", row(1, 1, 3, 0), counts_clear=True)
@@ -94,7 +94,7 @@ def test_look_counter_counts_an_acquisition_once() -> None:
     np.testing.assert_array_equal(counter.times_clear, [[0, 0, 2, 1]])
 
 
-def test_look_counter_does_not_call_a_backstop_clear() -> None:
+def test_observation_counter_does_not_count_a_backstop_as_clear() -> None:
     counter = ObservationCounter((1, 3), {"a": 1})
     counter.feed("a", row(0, 1, 3), counts_clear=False)
     np.testing.assert_array_equal(counter.times_observed, [[0, 1, 1]])

@@ -13,7 +13,6 @@ from cloudbuster.core.coverage import (
     CoverRules,
     Pick,
     pick_original,
-    polygonal,
     surface,
     uncovered_by_layer,
 )
@@ -22,7 +21,7 @@ AOI = box(10, 45, 12, 46)
 WEST, EAST = box(10, 45, 11, 46), box(11, 45, 12, 46)
 NOTHING = shapely.Polygon()
 
-# Footprints on a lattice of a quarter degree: equal ones, nested ones and such that only touch.
+# Footprints on a lattice of a quarter degree: some are equal, some nested, some only touch.
 quarters = st.integers(-2, 10).map(lambda n: n / 4)
 squares = st.builds(
     lambda x, y, width, height: box(10 + x, 45 + y, 10 + x + width / 4, 45 + y + height / 4),
@@ -46,7 +45,7 @@ def picked(footprints, cloud_cover, *, aoi=AOI, **rules):
 
 
 def slow_original(aoi, footprints, cloud_cover, rules):
-    """The rule as its definition reads: every gain computed anew in every step."""
+    """Apply the rule of `pick_original` literally: compute every gain again in every step."""
     copies = [aoi] * rules.coverage_count
     left = list(range(len(footprints)))
     room = len(left) if rules.max_selections is None else rules.max_selections
@@ -97,7 +96,7 @@ def test_of_equals_the_first_is_picked():
     assert [pick.index for pick in picks] == [0, 1]
 
 
-def test_the_backstop_is_picked_though_the_looks_are_not_covered():
+def test_the_backstop_is_picked_though_the_layers_are_not_covered():
     picks = picked([WEST, EAST, WEST], [0, 1, 2], coverage_count=1, aoi=box(10, 45, 13, 46))
 
     assert own(picks) == [(0, False), (1, False), (2, True)]
@@ -107,7 +106,7 @@ def test_a_scene_that_sees_nothing_clear_of_the_area_is_never_picked():
     assert picked([AOI, NOTHING, box(0, 0, 1, 1)], [100, 0, 0], coverage_count=2) == []
 
 
-def test_a_clear_look_is_reused_where_no_other_scene_gives_a_backstop():
+def test_a_clear_scene_is_reused_where_no_other_scene_gives_a_backstop():
     picks = picked([AOI, EAST], [0, 50], coverage_count=1)
 
     assert own(picks) == [(0, False), (1, True)]
@@ -146,7 +145,7 @@ def test_bug_5_max_selections_is_kept_where_the_original_picked_one_more():
 
 
 def test_bug_6_the_limit_is_a_share_of_true_area_whatever_the_latitude():
-    # The gap is 1 % of the area in degrees, but lies poleward, where degrees are short.
+    # The gap is 1 % of the area in degrees, but less on the ground, because it is poleward.
     def gap(south):
         area = box(10, south, 12, south + 10)
         scene = box(10, south, 12, south + 9.9)
@@ -162,7 +161,7 @@ def test_bug_6_the_limit_is_a_share_of_true_area_whatever_the_latitude():
 
 
 def test_bug_6_the_limit_does_not_depend_on_the_size_of_the_area():
-    # 0.0005 square degrees, the original's limit, are more than the whole of this area.
+    # 0.0005 square degrees, the original's limit, are more than this whole area.
     small = box(10, 45, 10.02, 45.02)
 
     assert len(picked([small, small], [0, 0], aoi=small, coverage_count=2, backstop=False)) == 2
@@ -202,7 +201,7 @@ def test_every_pick_gains_is_made_once_and_keeps_the_limits(candidates, rules):
 
 @settings(max_examples=60, deadline=None)
 @given(scenes, some_rules)
-def test_a_backstop_lies_wherever_a_clear_look_lies(candidates, rules):
+def test_there_is_a_backstop_wherever_there_is_a_clear_scene(candidates, rules):
     footprints = [footprint for footprint, _ in candidates]
     picks = pick_original(AOI, footprints, [cloud for _, cloud in candidates], rules)
 
@@ -230,8 +229,8 @@ def test_order_does_not_matter_where_no_two_gains_are_equal(order):
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(squares, max_size=8), st.integers(1, 4))
-def test_uncovered_by_look_counts_footprints(footprints, layers):
-    # Every edge lies on the lattice, so a lattice cell is seen wholly or not at all.
+def test_uncovered_by_layer_counts_footprints(footprints, layers):
+    # Every edge is on the lattice, so that a footprint covers a lattice cell wholly or not at all.
     cells = [
         box(10 + x / 4, 45 + y / 4, 10.25 + x / 4, 45.25 + y / 4)
         for x in range(8)
@@ -281,27 +280,7 @@ def test_surface_keeps_the_digits_of_a_small_polygon():
     assert surface(half) / surface(small) == pytest.approx(0.5, rel=1e-5)
 
 
-def test_polygonal_mends_a_bow_tie_and_keeps_a_valid_polygon_as_it_is():
-    bow_tie = shapely.Polygon([(0, 0), (2, 2), (2, 0), (0, 2)])
-
-    assert polygonal(bow_tie).area == pytest.approx(2)
-    assert polygonal(bow_tie).is_valid
-    assert polygonal(AOI).equals_exact(AOI, 0)
-
-
-def test_polygonal_leaves_out_points_lines_and_heights():
-    mixed = shapely.GeometryCollection(
-        [shapely.Point(0, 0), shapely.LineString([(0, 0), (1, 1)]), WEST]
-    )
-
-    assert polygonal(mixed).equals(WEST)
-    assert polygonal(shapely.LineString([(0, 0), (1, 1)])).is_empty
-    assert not polygonal(shapely.force_3d(AOI, 7.0)).has_z
-    spike = polygonal(shapely.Polygon([(0, 0), (1, 0), (1, 1), (1, 3), (1, 1), (0, 1)]))
-    assert spike.equals(box(0, 0, 1, 1))
-
-
-def test_a_cover_of_nothing_is_a_mistake():
+def test_an_empty_area_is_an_error():
     with pytest.raises(ValueError, match="area to cover is empty"):
         picked([AOI], [0], aoi=NOTHING)
     with pytest.raises(ValueError, match="2 footprints but 1 values"):

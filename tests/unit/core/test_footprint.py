@@ -52,12 +52,12 @@ def jumping():
         (mapping(box(-180, 67, 180, 68)), ACROSS_BOX),
     ],
 )
-def test_a_footprint_across_the_antimeridian_lies_in_the_right_place(geometry, bounds):
+def test_a_footprint_across_the_antimeridian_is_in_the_right_place(geometry, bounds):
     assert footprint(geometry, box=bounds).equals(ACROSS)
 
 
 @pytest.mark.parametrize("bounds", [None, [-180, 67, 180, 68.5], [1, 2], ["a", 1, 2, 3], "bbox"])
-def test_without_geometry_and_box_the_tile_tells(bounds):
+def test_without_geometry_and_box_the_tile_gives_the_footprint(bounds):
     found = footprint(None, box=bounds, tile="1WCR")
     assert unwrapped(found).bounds == pytest.approx((178.12, 67.46, 180.89, 68.50), abs=0.01)
     assert read_footprint(None, box=bounds) is None
@@ -76,7 +76,7 @@ def test_a_footprint_like_the_square_of_its_tile_stays_as_it_is():
 def test_a_staircase_of_a_thousand_vertices_that_crosses_itself_is_repaired():
     steps = np.arange(1200)
     edge = np.column_stack([14 + 0.001 * (steps % 2) + steps * 1e-4, 45 + steps * 8e-4])
-    # Two stairs in the wrong order: the ring crosses itself there.
+    # Two vertices in the wrong order, so that the ring crosses itself.
     edge[[300, 302]] = edge[[302, 300]]
     ring = [*edge.tolist(), [15.4, 45.96], [15.4, 45], edge[0].tolist()]
     document = {"type": "Polygon", "coordinates": [ring]}
@@ -100,7 +100,7 @@ def test_many_footprints_are_repaired_as_one_is():
 
 
 @pytest.mark.real_data
-def test_the_footprints_of_real_items_lie_in_the_squares_of_their_tiles(test_data):
+def test_the_footprints_of_real_items_are_in_the_squares_of_their_tiles(test_data):
     documents = [
         json.loads(path.read_bytes()) for path in (test_data / "stac-items").rglob("*.json")
     ]
@@ -118,10 +118,10 @@ def test_the_footprints_of_real_items_lie_in_the_squares_of_their_tiles(test_dat
         square = square_of(mgrs_tile_of(item))
         if found.geom_type == "MultiPolygon":
             crossing.add(item["id"])
-        # Edges of catalogs' footprints are straight in degrees: they leave the square a little, a
-        # sliver of a swath by more of its own area.
+        # Edges of catalogs' footprints are straight in degrees, so that they leave the square a
+        # little. For the sliver of a swath this is a larger share of its area.
         assert unwrapped(found).difference(square).area < 0.005 * square.area, item["id"]
-    # One as a MultiPolygon, one as a ring that jumps with a box that spans the globe.
+    # The first is a MultiPolygon, the second a ring that jumps, with a box that spans the globe.
     assert crossing == {
         "S2B_T01WCR_20250427T000611_L2A",
         "S2A_OPER_MSI_L2A_TL_2APS_20230602T025701_A041483_T01WCR",
@@ -130,10 +130,10 @@ def test_the_footprints_of_real_items_lie_in_the_squares_of_their_tiles(test_dat
 
 def test_no_square_reaches_further_than_the_ends_say():
     for zone, band, south, north in ((33, "X", 72, 84), (34, "X", 72, 84), (33, "C", -80, -72)):
-        # The squares beside the edges of a zone lie furthest from the equator.
+        # The squares at the edges of a zone are the furthest from the equator.
         for column in (COLUMNS[zone % 3][0], COLUMNS[zone % 3][-1]):
             squares = (square_of(f"{zone}{band}{column}{row}").bounds for row in ROWS)
-            # Rows repeat: a letter that the band does not have names a square that does not exist.
+            # The letters of the rows repeat; some of them give no square in this latitude band.
             there = [bounds for bounds in squares if bounds[3] > south and bounds[1] < north]
             assert max(bounds[3] for bounds in there) < TILES_NORTH_END_DEG
             assert min(bounds[1] for bounds in there) > TILES_SOUTH_END_DEG

@@ -55,7 +55,7 @@ def test_strict_masks_dark_land_too():
 
 
 def test_a_preset_that_does_not_go_by_classes_is_refused():
-    with pytest.raises(ValueError, match="original does not go by classes"):
+    with pytest.raises(ValueError, match="original does not use classes"):
         classes_to_mask(ALL_CLASSES, "original")
 
 
@@ -165,7 +165,7 @@ def test_growth_reaches_exactly_its_radius():
     assert not grown[4, 4]
 
 
-def test_growth_below_a_cell_grows_nothing_and_can_be_told():
+def test_growth_below_a_cell_has_no_effect_and_growth_cells_says_so():
     mask = picture("...", ".#.", "...")
     np.testing.assert_array_equal(grow(mask, 19.9, grid_of((3, 3))), mask)
     assert growth_cells(19.9, grid_of((3, 3))) == (0, 0)
@@ -247,7 +247,7 @@ def test_combine_takes_the_finer_grid_and_what_either_says():
     assert combine(coarse, fine).detector == "coarse + fine"
 
 
-def test_combine_takes_nothing_from_where_the_other_ends():
+def test_combine_adds_nothing_outside_of_the_other_mask():
     wide = mask_of(picture("....", "...."), grid_of((2, 4), 10, 10))
     narrow = mask_of(picture("#"), grid_of((1, 1)))
     np.testing.assert_array_equal(combine(wide, narrow).cloud, picture("##..", "##.."))
@@ -260,7 +260,7 @@ def test_combine_refuses_two_coordinate_reference_systems():
         combine(one, other)
 
 
-def test_look_codes_grow_cloud_but_neither_defects_nor_low_rank():
+def test_pixel_classes_grow_cloud_but_neither_defects_nor_low_rank():
     mask = DetectedMask(
         grid_of((1, 8)),
         cloud=picture("#......."),

@@ -55,7 +55,7 @@ def test_utm_zone_is_that_of_the_tiles(longitude, latitude, crs):
     assert utm_crs_of(around(longitude, latitude)) == crs
 
 
-def test_an_area_that_touches_the_equator_lies_in_the_hemisphere_it_is_in():
+def test_an_area_that_touches_the_equator_is_in_one_hemisphere():
     assert utm_crs_of(box(10, 0, 11, 1)) == "EPSG:32632"
     assert utm_crs_of(box(10, -1, 11, 0)) == "EPSG:32732"
 
@@ -149,7 +149,7 @@ def test_cells_in_degrees_end_at_the_poles():
 
 
 def test_bounds_follow_the_edges_between_the_corners():
-    # A parallel is curved in UTM: its middle lies farther from the pole than its ends.
+    # A parallel is curved in UTM: its middle is further from the pole than its ends.
     wide = box(12.0, 60.0, 18.0, 60.5)
     corners = pyproj.Transformer.from_crs("EPSG:4326", "EPSG:32633", always_xy=True)
     _, south_at_corner = corners.transform(12.0, 60.0)
@@ -178,7 +178,7 @@ def test_bounds_of_a_geographic_crs_are_longitude_then_latitude():
 
 
 def test_an_area_outside_of_a_projection_is_refused():
-    with pytest.raises(ValueError, match="no place in EPSG:3857"):
+    with pytest.raises(ValueError, match="outside of EPSG:3857"):
         projected_bounds(box(0, -95, 1, -91), "EPSG:3857")
 
 
@@ -289,7 +289,7 @@ def test_longitudes_run_on_across_the_antimeridian(written):
 def test_a_crs_that_cuts_the_area_apart_is_refused(crs):
     with pytest.raises(ValueError, match=f"{crs} cuts the area apart .*EPSG:8859"):
         project_area(ACROSS, crs)
-    # Beside the cut it is good.
+    # Next to the cut there is no error.
     assert project_area(box(179.8, -17, 180, -16.8), crs).is_valid
 
 
@@ -340,7 +340,7 @@ def test_zones_go_on_across_the_antimeridian(written):
 
 
 def test_slivers_under_a_cell_are_left_out():
-    # A metre and ten metres of zone 32.
+    # One metre, and ten metres, in zone 32.
     assert len(utm_parts(box(5.9, 45, 6 + 1e-5, 45.00001))) == 1
     assert len(utm_parts(box(5.9, 45, 6 + 2e-4, 45.0002))) == 2
 

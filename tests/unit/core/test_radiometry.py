@@ -1,4 +1,4 @@
-"""The radiometric decision on arrays: what pixels and metadata say, and who is believed."""
+"""The radiometric decision on arrays: evidence of pixels and metadata, and which one decides."""
 
 import itertools
 
@@ -32,7 +32,7 @@ FOREST, SAND, CLOUD, SNOW = (
 
 
 def scene(*parts: tuple[tuple[int, ...], int], shift: int = 0, seed: int = 1) -> np.ndarray:
-    """A thumbnail of 40 x 40 cells: rows of each ground, with 3 % of noise, shifted."""
+    """Return a thumbnail of 40 x 40 cells: rows of each ground with 3 % of noise, plus a shift."""
     rows = np.concatenate([np.repeat([ground], count * 40, axis=0) for ground, count in parts])
     noise = np.random.default_rng(seed).normal(1, 0.03, rows.shape)
     dn = np.rint(rows * noise).astype(np.int64) + shift
@@ -88,7 +88,8 @@ def test_the_cirrus_band_decides_a_scene_that_is_all_cloud() -> None:
 
 
 def test_negative_reflectances_of_a_sea_do_not_take_its_offset_away() -> None:
-    # Without the offset short wave infrared scatters about 0: 1.5 % of a normal are under -2.2 s.
+    # Without the offset, short wave infrared scatters about 0. Of a normal distribution, 1.5 % are
+    # below -2.2 standard deviations.
     values = np.random.default_rng(3).normal(1000, 46, (3, 100, 100))
     values[1:] += 200
     pixels = pixel_evidence(values.astype(np.uint16), NAMES)
@@ -104,7 +105,7 @@ def test_a_cloudy_scene_whose_shadows_end_near_the_offset_is_not_flipped() -> No
     assert decision.offset_dn == 0
 
 
-def test_zeros_that_resampling_mixed_into_a_swath_edge_are_not_looked_at() -> None:
+def test_zeros_that_resampling_mixed_into_a_swath_edge_do_not_count() -> None:
     dn = scene((FOREST, 40), shift=1000)
     dn[:, :, :20] = 0
     dn[:, :, 20] = 400
@@ -114,7 +115,7 @@ def test_zeros_that_resampling_mixed_into_a_swath_edge_are_not_looked_at() -> No
     assert pixels.valid_count == 40 * 18
 
 
-def test_a_look_without_valid_pixels_tells_nothing() -> None:
+def test_a_thumbnail_without_valid_pixels_decides_nothing() -> None:
     pixels = pixel_evidence(np.zeros((3, 40, 40), np.uint16), NAMES)
     assert pixels == PixelEvidence(0.0, 0.0, 0.0, 0.0, 0)
     assert pixels.offset_in_pixels is None
@@ -163,7 +164,7 @@ def test_the_verdict_and_whether_the_sources_agree(
         (OffsetMetadata(None, True, None, "mixed"), "removed"),
     ],
 )
-def test_without_a_look_the_best_source_stands(metadata: OffsetMetadata, verdict: str) -> None:
+def test_without_pixels_the_best_source_decides(metadata: OffsetMetadata, verdict: str) -> None:
     decision = decide_offset(metadata)
     assert decision.verdict == verdict
     assert not decision.confident
@@ -188,7 +189,7 @@ def test_without_a_look_the_best_source_stands(metadata: OffsetMetadata, verdict
         (None, "", None, None),
     ],
 )
-def test_the_provider_is_told_by_place_flag_and_collection(
+def test_the_provider_is_recognised_by_place_flag_and_collection(
     collection: str | None, href: str, flag: bool | None, treatment: Treatment | None
 ) -> None:
     assert provider_treatment(collection, href, flag) == treatment
@@ -231,7 +232,7 @@ def test_only_what_both_call_clear_is_compared() -> None:
     assert shift_against(part, doubtful, reference_offset_dn=0).common_count == 200
 
 
-def test_a_comparison_that_is_not_clear_says_nothing() -> None:
+def test_an_ambiguous_comparison_is_undecided() -> None:
     assert ShiftEstimate(99, 99, 0, 0.0).offset_in_pixels is None
     assert ShiftEstimate(1000, 90, 0, 0.0).offset_in_pixels is None
     assert ShiftEstimate(1000, 300, 100, 0.0).offset_in_pixels is None

@@ -87,7 +87,7 @@ def test_context_windows_tile_the_area_once(height, width, area):
 
 
 def test_context_windows_refuse_a_window_of_context_alone():
-    with pytest.raises(ValueError, match="hold no more than their context"):
+    with pytest.raises(ValueError, match="context of 4 on each side keep no cell"):
         list(context_windows(TILE, TILE.window, size=8, context=4))
 
 

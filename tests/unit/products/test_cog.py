@@ -8,8 +8,9 @@ from rasterio.enums import ColorInterp
 
 from cloudbuster.core.grid import Grid
 from cloudbuster.errors import OutputError, TryAgainError
-from cloudbuster.products.cog import CogBand, cog_problems, open_cog_writer, overview_factors
+from cloudbuster.products.cog import CogBand, open_cog_writer, overview_factors
 from cloudbuster.storage.gdal_env import CACHE_BYTES, gdal_env, writing
+from tests.cogs import cog_errors
 
 BANDS = (CogBand("B04", "average"), CogBand("scene_index", "nearest"), CogBand("B03", "average"))
 
@@ -43,7 +44,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_cog_is_valid_and_holds_its_pixels(large: Path) -> None:
-    assert cog_problems(large) == []
+    assert cog_errors(large) == []
     with rasterio.open(large) as dataset:
         np.testing.assert_array_equal(dataset.read(), make_pixels(make_grid(1100, 1300)))
         assert dataset.descriptions == ("B04", "scene_index", "B03")
@@ -91,7 +92,7 @@ def test_cog_has_the_same_bytes_whatever_its_name_and_folder(large: Path, tmp_pa
 def test_cog_of_any_shape_is_valid(tmp_path: Path, shape: tuple[int, int]) -> None:
     grid = make_grid(*shape)
     write(tmp_path / "any.tif", grid, make_pixels(grid))
-    assert cog_problems(tmp_path / "any.tif") == []
+    assert cog_errors(tmp_path / "any.tif") == []
     with rasterio.open(tmp_path / "any.tif") as dataset:
         np.testing.assert_array_equal(dataset.read(), make_pixels(grid))
 
@@ -100,31 +101,13 @@ def test_empty_blocks_take_no_space(tmp_path: Path) -> None:
     grid = make_grid(2048, 2048)
     write(tmp_path / "empty.tif", grid, np.zeros((3, 2048, 2048), dtype=np.uint16))
     assert (tmp_path / "empty.tif").stat().st_size < 10_000
-    assert cog_problems(tmp_path / "empty.tif") == []
+    assert cog_errors(tmp_path / "empty.tif") == []
 
 
 def test_overview_factors_end_at_one_tile() -> None:
     assert overview_factors(make_grid(512, 300)) == []
     assert overview_factors(make_grid(513, 300)) == [2]
     assert overview_factors(make_grid(10, 10_980)) == [2, 4, 8, 16, 32]
-
-
-def test_cog_problems_finds_a_plain_tiff(tmp_path: Path) -> None:
-    with rasterio.open(
-        tmp_path / "plain.tif",
-        "w",
-        driver="GTiff",
-        width=700,
-        height=600,
-        count=1,
-        dtype="uint16",
-        crs="EPSG:32633",
-        transform=make_grid(1, 1).transform,
-    ) as dataset:
-        dataset.write(np.ones((1, 600, 700), dtype=np.uint16))
-    problems = " ".join(cog_problems(tmp_path / "plain.tif"))
-    for word in ("LAYOUT", "tiled", "overviews"):
-        assert word in problems
 
 
 def test_a_failing_body_leaves_nothing_and_keeps_what_was_there(tmp_path: Path) -> None:

@@ -4,14 +4,15 @@ import base64
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
 
-from cloudbuster.core.composite import State
-from cloudbuster.merge import merge_scenes
+from cloudbuster.core.composite import CellState
+from cloudbuster.merge import MosaicRecipe, merge_scenes
 from cloudbuster.models import Assessment, LayerCoverage, MosaicRequest, SceneFailure
 from cloudbuster.products.report import STATES, format_area, format_percent, scene_colour
 from tests.hand_made import GRID, spec, write_gathered, write_original, write_three
@@ -63,9 +64,8 @@ class Page(HTMLParser):
         return re.sub(r"\s+", " ", self.text)
 
 
-def page_of(folder: Path, **options: object) -> tuple[Page, str]:
-    result = merge_scenes(str(folder / "scenes"), str(folder), name="m", **options)  # type: ignore[arg-type]
-    assert result.report is not None
+def page_of(folder: Path, **options: Any) -> tuple[Page, str]:
+    result = merge_scenes(str(folder / "scenes"), str(folder), MosaicRecipe("m", **options))
     content = Path(result.report).read_text()
     page = Page(content)
     assert page.open == []
@@ -114,7 +114,7 @@ def test_the_maps_show_codes_in_the_colours_of_the_legend(tmp_path: Path) -> Non
     states, scenes = picture(page, 1), picture(page, 2)
     codes = np.array([[3, 3, 3, 0], [2, 2, 3, 0]])
     for code in (0, 2, 3):
-        colour = STATES[State(code)][1]
+        colour = STATES[CellState(code)][1]
         assert colour in content
         assert colours(states, codes == code) == {(*bytes.fromhex(colour[1:]), 255)}
     index = np.array([[1, 2, 1, 0], [3, 3, 2, 0]])

@@ -6,7 +6,7 @@ from pyproj import Transformer
 
 from cloudbuster.core.grid import Grid, snapped_grid
 from cloudbuster.core.masks import PixelClass
-from cloudbuster.core.regrid import Method, any_in_boxes
+from cloudbuster.core.regrid import Method
 from cloudbuster.source.warp import bounds_in, place_classes, place_reflectance
 from cloudbuster.storage.gdal_env import gdal_env
 
@@ -92,11 +92,3 @@ def test_reflectance_lies_where_the_projection_puts_it(crs: str) -> None:
     assert inside.mean() > 0.3
     error_px = np.abs((placed - 1000.0) / 100 - there)[:, inside]
     assert error_px.max() < 0.03
-
-
-def test_boxes_count_what_is_in_them_and_nothing_outside() -> None:
-    mask = np.zeros((3, 4), dtype=bool)
-    mask[1, 2] = True
-    rows = (np.array([-5, 1, 2, 0, 9]), np.array([1, 2, 3, 9, 12]))
-    cols = (np.array([0, 2, 0, -9, 0]), np.array([4, 3, 4, 9, 4]))
-    np.testing.assert_array_equal(any_in_boxes(mask, rows, cols), [False, True, False, True, False])

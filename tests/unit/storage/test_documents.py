@@ -3,10 +3,9 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from cloudbuster.errors import AoiError, ExitCode, OutputError, RequestError
+from cloudbuster.errors import ExitCode, OutputError, RequestError
 from cloudbuster.models import Candidates, CandidatesInfo, MosaicRequest, QueryOptions
 from cloudbuster.storage.documents import (
-    load_aoi,
     parse_candidates,
     parse_document,
     parse_json,
@@ -164,30 +163,3 @@ def test_another_document_than_the_one_wanted_is_named():
     )
     with pytest.raises(RequestError, match="it is neither ours nor the original's"):
         parse_candidates(b'{"type": "FeatureCollection", "features": []}', source="c.json")
-
-
-def test_load_aoi_takes_an_object_a_uri_object_or_a_uri(tmp_path):
-    path = tmp_path / "aoi.geojson"
-    path.write_text(json.dumps(square(14.6, 45.6)))
-    assert load_aoi(square(1, 2)) == square(1, 2)
-    assert load_aoi({"uri": str(path)}) == square(14.6, 45.6)
-    assert load_aoi(str(path)) == square(14.6, 45.6)
-    assert load_aoi(path.as_uri()) == square(14.6, 45.6)
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [("", "the file is empty"), ("{,}", "not JSON at line 1, column 2"), ("[1]", "but a list")],
-)
-def test_load_aoi_says_what_is_wrong_with_a_file(tmp_path, content, message):
-    path = tmp_path / "aoi.geojson"
-    path.write_text(content)
-    with pytest.raises(AoiError, match=message):
-        load_aoi(str(path))
-
-
-def test_load_aoi_of_nothing_is_an_aoi_error(tmp_path):
-    with pytest.raises(AoiError, match="No such file"):
-        load_aoi({"uri": str(tmp_path / "absent.geojson")})
-    with pytest.raises(AoiError, match=r"aoi.uri: 3 is no text"):
-        load_aoi({"uri": 3})

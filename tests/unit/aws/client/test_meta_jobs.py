@@ -19,8 +19,7 @@ from cloudbuster.aws.client.session import service_error
 from cloudbuster.aws.stack.calls import call
 from cloudbuster.cli.main import meta_gather_py, meta_merge_py
 from cloudbuster.errors import AccessError, BadInputError, CredentialsError, ExitCode, TryAgainError
-from cloudbuster.merging import MergeTask
-from cloudbuster.models import GatherTask
+from cloudbuster.models import GatherTask, MergeTask
 from cloudbuster.storage import s3
 from cloudbuster.storage.documents import read_document
 from tests.factories import SceneSpec, area_of, write_scene
