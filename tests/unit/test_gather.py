@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cloudbuster import workers
+from cloudbuster import gather, workers
 from cloudbuster.errors import (
     NothingUsableError,
     OutputError,
