@@ -11,7 +11,7 @@ from cloudbuster.adapters import Flags, gather_options, read_input
 from cloudbuster.aws.client.deployed import DeployedStack
 from cloudbuster.aws.client.doctor import examine
 from cloudbuster.aws.client.jobs import (
-    Place,
+    SubmitTarget,
     Submission,
     gather_submissions,
     merge_submission,
@@ -45,14 +45,14 @@ def meta_gather(flags: Flags, say: Say) -> str:
         options=gather_options(flags),
         output=flags["output_path"].rstrip("/"),
     )
-    return _submitted(gather_submissions(tasks, flags["output_path"], _place(flags)), flags)
+    return _submitted(gather_submissions(tasks, flags["output_path"], _target(flags)), flags)
 
 
 def meta_merge(flags: Flags, say: Say) -> str:
     """``cloudbuster meta-merge``: id of the job; with ``--dryrun`` the submission."""
     _ignored(flags, "merge", say)
     submission = merge_submission(
-        _name(flags["name"]), flags["input_path"], flags["output_path"], _place(flags)
+        _name(flags["name"]), flags["input_path"], flags["output_path"], _target(flags)
     )
     return _submitted([submission], flags)
 
@@ -126,8 +126,8 @@ def _name(text: str) -> str:
         raise RequestError(msg) from error
 
 
-def _place(flags: Flags) -> Place:
-    return Place(queue=flags["jobqueue"], definition=flags["jobdef"], tmp=flags["tmp"])
+def _target(flags: Flags) -> SubmitTarget:
+    return SubmitTarget(queue=flags["jobqueue"], definition=flags["jobdef"], tmp=flags["tmp"])
 
 
 def _submitted(submissions: Sequence[Submission], flags: Flags) -> str:

@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from cloudbuster.aws import DEFAULT_STACK
 from cloudbuster.options import gather_flags, switch
 
 KIND_HELP = "Level of a response that does not tell it.  [default: L1C]"
@@ -11,7 +12,7 @@ tmp_flag = click.option(
     "--tmp", help="Folder for temporary files in the container; the definition's own by default."
 )
 stack_flag = click.option(
-    "--stack", default="CloudBuster", show_default=True, help="Name of the deployed stack."
+    "--stack", default=DEFAULT_STACK, show_default=True, help="Name of the deployed stack."
 )
 
 

@@ -30,7 +30,6 @@ from cloudbuster.models import (
     GatherTask,
     MergeResult,
     MosaicRequest,
-    Radiometry,
     RunResult,
     RunStatus,
     SceneRecord,
@@ -42,7 +41,7 @@ from cloudbuster.storage.documents import read_document, write_document
 from cloudbuster.storage.run_folder import held
 from cloudbuster.storage.run_layout import request_fingerprint
 from cloudbuster.storage.uri import is_remote, local_path, output_error
-from cloudbuster.tasks import has_same_files, plan_tasks
+from cloudbuster.tasks import earlier_decisions, plan_tasks, read_tasks
 
 logger = logging.getLogger(__name__)
 
@@ -176,14 +175,15 @@ class _Line:
     def _gather_once(
         self, selection: Selection, workers: int
     ) -> tuple[GatherReport, list[GatherTask]]:
-        planned = self._planned()
+        planned = [] if self._force_scenes else read_tasks(str(self.folder / "tasks"))
+        known, stamps = earlier_decisions(planned)
         tasks = plan_tasks(
             selection,
             name=self.request.name,
             options=self.request.gather,
             output=str(self.folder / "scenes"),
-            known=_decided(planned),
-            stamps={str(task.item["id"]): task.file_stamps for task in planned if task.file_stamps},
+            known=known,
+            stamps=stamps,
         )
         for number, task in enumerate(tasks, start=1):
             write_document(str(self.folder / "tasks" / f"{number:04d}.json"), task)
@@ -194,18 +194,6 @@ class _Line:
         self._force_scenes = False
         report.raise_for_failures(self.request.limits.min_success_fraction)
         return report, tasks
-
-    def _planned(self) -> list[GatherTask]:
-        """Read the tasks that an earlier round, or an earlier run, has planned."""
-        if self._force_scenes:
-            return []
-        planned = []
-        for path in sorted((self.folder / "tasks").glob("*.json")):
-            try:
-                planned.append(read_document(str(path), GatherTask))
-            except BadInputError:
-                logger.warning("document_unreadable", extra={"path": str(path)})
-        return planned
 
     def merge(self, records: tuple[SceneRecord, ...], assessment: Assessment) -> MergeResult:
         """Merge, unless the products of these very scenes are there."""
@@ -229,18 +217,6 @@ class _Line:
         reasons = None if assessment.covered else assessment.reasons
         self.status.succeed(products, fingerprint, reasons=reasons)
         return products
-
-
-def _decided(planned: list[GatherTask]) -> dict[str, Radiometry]:
-    """Find what was decided of each scene's offset, where its files are the same as then."""
-    known = {}
-    for task in planned:
-        try:
-            if task.radiometry is not None and has_same_files(task):
-                known[str(task.item["id"])] = task.radiometry
-        except BadInputError:
-            logger.warning("item_unreadable", extra={"item": str(task.item.get("id"))})
-    return known
 
 
 class _Status:

@@ -1,6 +1,9 @@
 """Turn a selection into gather tasks: fix the mosaic's grid, number the scenes."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import PurePath
 from typing import Any
 
 import shapely
@@ -22,6 +25,7 @@ from cloudbuster.core.scene import Scene
 from cloudbuster.detectors import resolve_type
 from cloudbuster.errors import (
     AoiError,
+    BadInputError,
     CloudBusterError,
     GridError,
     NothingUsableError,
@@ -41,8 +45,16 @@ from cloudbuster.models import (
 )
 from cloudbuster.source.scene_source import RasterSceneSource
 from cloudbuster.source.thumbnails import decide_radiometry
+from cloudbuster.storage.documents import read_document
+from cloudbuster.storage.folders import names_in
 from cloudbuster.storage.gdal_env import gdal_env
 from cloudbuster.storage.local_files import Stamps, file_stamps
+from cloudbuster.storage.uri import join
+
+logger = logging.getLogger(__name__)
+
+# Tasks that are read from S3 at a time: as many as boto3 keeps connections open for.
+READERS = 10
 
 
 def plan_tasks(
@@ -104,6 +116,64 @@ def plan_tasks(
         )
         for item in selection.features
     ]
+
+
+def read_tasks(folder: str) -> list[GatherTask]:
+    """Read the tasks of an earlier plan, for `earlier_decisions`.
+
+    Parameters
+    ----------
+    folder : str
+        Folder or prefix of the task documents, whose names are numbers.
+
+    Returns
+    -------
+    list of GatherTask
+        In the order of their numbers; without those that cannot be read.
+    """
+    stems = [PurePath(name).stem for name in names_in(folder) if name.endswith(".json")]
+    numbers = sorted((stem for stem in stems if stem.isdecimal()), key=int)
+    with ThreadPoolExecutor(READERS) as pool:
+        tasks = pool.map(_read_task, (join(folder, f"{number}.json") for number in numbers))
+        return [task for task in tasks if task is not None]
+
+
+def _read_task(uri: str) -> GatherTask | None:
+    try:
+        return read_document(uri, GatherTask)
+    except BadInputError:
+        logger.warning("document_unreadable", extra={"uri": uri})
+        return None
+
+
+def earlier_decisions(
+    tasks: Iterable[GatherTask],
+) -> tuple[dict[str, Radiometry], dict[str, Stamps]]:
+    """Collect what an earlier plan decided, so that `plan_tasks` makes the same tasks again.
+
+    Parameters
+    ----------
+    tasks : iterable of GatherTask
+        Tasks of the earlier plan.
+
+    Returns
+    -------
+    dict of str to Radiometry, dict of str to tuple of str
+        By item id: the radiometric verdict of each scene whose files are the same as then, and the
+        stamps of the files on this machine.
+    """
+    known: dict[str, Radiometry] = {}
+    stamps: dict[str, Stamps] = {}
+    for task in tasks:
+        item_id = str(task.item.get("id"))
+        if task.file_stamps:
+            stamps[item_id] = task.file_stamps
+        try:
+            if task.radiometry is not None and has_same_files(task):
+                known[item_id] = task.radiometry
+        except BadInputError:
+            logger.warning("item_unreadable", extra={"item": item_id})
+    return known, stamps
 
 
 def has_same_files(task: GatherTask) -> bool:

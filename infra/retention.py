@@ -1,4 +1,4 @@
-"""Retention of logs as the CDK names it."""
+"""Retention of logs in days as a value of the CDK."""
 
 from aws_cdk import aws_logs as logs
 
@@ -22,5 +22,5 @@ _DAYS = {
 
 
 def retention(days: int) -> logs.RetentionDays:
-    """Retention of ``days``, one of the values that the configuration takes."""
+    """Convert a number of days that the configuration allows."""
     return _DAYS[days]

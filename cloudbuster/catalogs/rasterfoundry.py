@@ -24,13 +24,13 @@ from cloudbuster.core.aoi import geometry_document
 from cloudbuster.errors import (
     CatalogError,
     CredentialsError,
-    MissingExtraError,
     RequestError,
     TryAgainError,
 )
 from cloudbuster.events import Event, OnEvent, emit
 from cloudbuster.models import Dropped, Item
 from cloudbuster.original.documents import item_of_record
+from cloudbuster.storage.boto import make_aws_client, translate_boto_errors
 from cloudbuster.storage.uri import HTTP_TIMEOUT_S
 
 logger = logging.getLogger(__name__)
@@ -70,11 +70,13 @@ def refresh_token_of(given: str | None) -> SecretStr:
     Raises
     ------
     CredentialsError
-        Where there is none, or the secret may not be read.
+        If there is none, or no credentials of AWS to read the secret with.
+    NotFoundError, AccessError
+        If the secret does not exist, or may not be read.
     MissingExtraError
-        Where it is a secret and boto3 is not installed.
+        If it is a secret and boto3 is not installed.
     TryAgainError
-        Where AWS could not be reached.
+        If AWS is out of reach.
     """
     token = (given or os.environ.get(TOKEN_VARIABLE) or "").strip()
     if not token:
@@ -90,22 +92,13 @@ def refresh_token_of(given: str | None) -> SecretStr:
 
 def _secret(name: str) -> str:
     """Read a secret of AWS: the token itself, or a JSON object that holds it."""
-    try:
-        import boto3
-        from botocore.exceptions import BotoCoreError, ClientError
-    except ImportError as error:
-        msg = f"{SECRET_PREFIX}{name} needs boto3: pip install 'cloudbuster[aws]'"
-        raise MissingExtraError(msg) from error
-    try:
-        answer = boto3.Session().client("secretsmanager").get_secret_value(SecretId=name)
-    except ClientError as error:
-        code = error.response.get("Error", {}).get("Code", "refused")
-        msg = f"secret {name}: {code}; allow secretsmanager:GetSecretValue on it, check its name"
-        raise CredentialsError(msg) from error
-    except BotoCoreError as error:
-        msg = f"secret {name}: {type(error).__name__}; check the credentials, region and network"
-        wrong = type(error).__name__ in ("NoCredentialsError", "NoRegionError")
-        raise (CredentialsError if wrong else TryAgainError)(msg) from error
+    client = make_aws_client("secretsmanager", own_session=True)
+    with translate_boto_errors(
+        f"read secret {name}",
+        hint="check its name and the region",
+        permission="secretsmanager:GetSecretValue",
+    ):
+        answer = client.get_secret_value(SecretId=name)
     text = str(answer.get("SecretString") or "").strip()
     try:
         document = orjson.loads(text)

@@ -38,6 +38,11 @@ def split_task(task: GatherTask) -> tuple[list[SceneRecord], GatherTask | None]:
     return known, task.model_copy(update=left) if any(left.values()) else None
 
 
+def is_done(task: GatherTask) -> bool:
+    """Whether an earlier call with this very task finished all of it."""
+    return split_task(task)[1] is None
+
+
 def _finished(task: GatherTask, output: TaskOutput) -> SceneRecord | None:
     """Find the record of a raster that an earlier call finished and that is still there, whole."""
     document, raster = (join(task.output, f"{output.stem}.{end}") for end in ("json", "tif"))

@@ -1,4 +1,4 @@
-"""What the jobs may do, and where they log."""
+"""Roles and log group of the jobs."""
 
 from collections.abc import Sequence
 
@@ -15,14 +15,14 @@ from infra.retention import retention
 
 
 class JobRoles(Construct):
-    """Role of what runs in the container, role of who starts it, and their log group.
+    """Role of the container, role of the agent that starts it, and log group of all jobs.
 
     Attributes
     ----------
     job_role, execution_role : iam.Role
-        Of the container, and of the ECS agent for it.
+        Role of the container, and role of the ECS agent.
     log_group : logs.ILogGroup
-        Of all jobs.
+        Log group of all jobs.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class JobRoles(Construct):
             config=config,
             statements=[
                 policies.allow(
-                    "ecr:GetAuthorizationToken", on=["*"], reason="it knows no resources"
+                    "ecr:GetAuthorizationToken", on=["*"], reason="the action has no resources"
                 ),
                 policies.allow(
                     "ecr:BatchCheckLayerAvailability",

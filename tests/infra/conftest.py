@@ -51,7 +51,7 @@ def asl_validator() -> Path:
 def assemble(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Synthesize a configuration into a folder, each once."""
     from infra.app import make_app
-    from infra.config import CONTEXT_KEY, parse_config
+    from infra.context import CONTEXT_KEY, parse_config
 
     context = json.loads((ROOT / "cdk.json").read_text())["context"]
     del context[CONTEXT_KEY]

@@ -8,7 +8,8 @@ from pydantic import BaseModel
 
 from cloudbuster.aws.stack.catalog_secret import VARIABLES
 from infra.app import notes
-from infra.config import PRESETS, ConfigError, StackConfig, parse_config
+from infra.config import StackConfig
+from infra.context import PRESETS, ConfigError, parse_config
 from infra.sections import CatalogSecret, Disk, Job
 
 CATALOGS = "arn:aws:secretsmanager:us-west-2:123456789012:secret:catalogs/ours-AbCd12"

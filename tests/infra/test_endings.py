@@ -1,6 +1,6 @@
 """Who tells of an execution that ends otherwise, and what a distributed map may do."""
 
-from infra.constructs.endings import UNTOLD
+from infra.constructs.endings import UNREPORTED
 from tests.infra.conftest import Synth
 from tests.infra.templates import Template, flat, properties, resources, statements
 
@@ -25,9 +25,9 @@ def test_the_rule_is_for_the_ends_of_this_machine_that_may_be_untold(template: T
         "source": ["aws.states"],
         "detail-type": ["Step Functions Execution Status Change"],
         # Children of a distributed map have another ARN: <machine>/Gather.
-        "detail": {"stateMachineArn": [f"<{machine}>"], "status": [*UNTOLD]},
+        "detail": {"stateMachineArn": [f"<{machine}>"], "status": [*UNREPORTED]},
     }
-    assert UNTOLD == ("ABORTED", "TIMED_OUT", "FAILED")
+    assert UNREPORTED == ("ABORTED", "TIMED_OUT", "FAILED")
 
 
 def test_it_invokes_finish_and_loses_nothing(template: Template) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from cloudbuster.merging import MAX_PARTS
 from infra.definition import JobTarget, Targets, definition
-from infra.job_states import State, States
+from infra.job_states import AslState, AslStates
 from infra.settings import INLINE_TASKS
 
 # https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
@@ -28,16 +28,16 @@ TARGETS = Targets(
     merge=JOB,
     bucket="bucket",
 )
-STATES: States = definition(TARGETS, concurrency=1, distributed=False)["States"]
+STATES: AslStates = definition(TARGETS, concurrency=1, distributed=False)["States"]
 
 
-def next_of(state: State) -> Iterator[str]:
+def next_of(state: AslState) -> Iterator[str]:
     """States that may follow."""
     for entry in (state, *state.get("Catch", ()), *state.get("Choices", ())):
         yield from (entry[key] for key in ("Next", "Default") if key in entry)
 
 
-def paths(states: States, name: str, *, job: str, tries: int = 2) -> Iterator[list[str]]:
+def paths(states: AslStates, name: str, *, job: str, tries: int = 2) -> Iterator[list[str]]:
     """Ways through the states of an item, in which the job is submitted at most twice."""
     tries -= name == job
     if tries < 0:
@@ -51,7 +51,7 @@ def paths(states: States, name: str, *, job: str, tries: int = 2) -> Iterator[li
 
 def events_of_item(name: str, job: str, *ends: str) -> int:
     """Most events of one item of a map that ends so."""
-    states: States = STATES[name]["ItemProcessor"]["States"]
+    states: AslStates = STATES[name]["ItemProcessor"]["States"]
     ways = [way for way in paths(states, job, job=job) if way[-1] in ends]
     return OF_AN_ITEM + max(sum(EVENTS[states[step]["Type"]] for step in way) for way in ways)
 

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from cloudbuster import cli
-from cloudbuster.aws.client.deployed import JOB_OUTPUTS, QUEUE_OUTPUTS
+from cloudbuster.aws.outputs import JOB_OUTPUTS, QUEUE_OUTPUTS
 from cloudbuster.aws.settings import StackSettings
-from infra.app import check_context, notes
-from infra.config import ConfigError, StackConfig, parse_config
+from infra.app import notes
+from infra.config import StackConfig
+from infra.context import ConfigError, check_context, parse_config
 from infra.settings import INLINE_CONCURRENCY, INLINE_TASKS
 from tests.infra.conftest import ROOT, Synth
 from tests.infra.templates import Template, resources

@@ -5,10 +5,9 @@ from typing import Any
 
 import pytest
 
-from infra.app import check_context
 from infra.capacity import greatest_scratch_gib
 from infra.checks import MAX_OUTPUT_BUCKETS
-from infra.config import ConfigError, parse_config
+from infra.context import ConfigError, check_context, parse_config
 from infra.sections import Job
 from infra.settings import longest_variables
 from tests.infra.conftest import Synth

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from cloudbuster.aws.client.deployed import JOB_OUTPUTS, QUEUE_OUTPUTS
+from cloudbuster.aws.outputs import JOB_OUTPUTS, QUEUE_OUTPUTS
 from cloudbuster.aws.stack.turns import LEASE_S
 from infra.policies import SENTINEL_OBJECTS
 from tests.infra.conftest import Synth

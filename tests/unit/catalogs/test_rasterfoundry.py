@@ -13,7 +13,7 @@ from cloudbuster.catalogs.rasterfoundry import RasterFoundryCatalog, refresh_tok
 from cloudbuster.catalogs.schema import parse_scene
 from cloudbuster.catalogs.search import SceneSearch
 from cloudbuster.cli import cli
-from cloudbuster.errors import CatalogError, CredentialsError, TryAgainError
+from cloudbuster.errors import CatalogError, CredentialsError, NotFoundError, TryAgainError
 from cloudbuster.models import QueryOptions
 from cloudbuster.query import query_scenes
 from tests.rasterfoundry_server import (
@@ -197,7 +197,7 @@ def test_the_token_comes_from_an_aws_secret_too(secrets):
         assert refresh_token_of(f"secretsmanager:{name}").get_secret_value() == REFRESH_TOKEN
     with pytest.raises(CredentialsError, match="secret rf-empty holds no token"):
         refresh_token_of("secretsmanager:rf-empty")
-    with pytest.raises(CredentialsError, match="secret none: ResourceNotFoundException"):
+    with pytest.raises(NotFoundError, match="secret none: ResourceNotFoundException"):
         refresh_token_of("secretsmanager:none")
 
 
