@@ -11,8 +11,8 @@ from cloudbuster.adapters import Flags, gather_options, read_input
 from cloudbuster.aws.client.deployed import DeployedStack
 from cloudbuster.aws.client.doctor import examine
 from cloudbuster.aws.client.jobs import (
-    SubmitTarget,
     Submission,
+    SubmitTarget,
     gather_submissions,
     merge_submission,
     submit_jobs,

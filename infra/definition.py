@@ -24,9 +24,6 @@ LAMBDA_UNAVAILABLE = (
 INVOKE = "arn:aws:states:::lambda:invoke"
 # An execution that runs for two days has a problem that no state foresees.
 TIMEOUT_S = 48 * 3600
-EVERY_ERROR = {"ErrorEquals": ["States.ALL"]}
-# Ends the run as a failure with the caught error.
-CATCH_ALL = [{**EVERY_ERROR, "ResultPath": "$.error", "Next": "FinishFailed"}]
 
 
 @dataclass(frozen=True)
@@ -109,6 +106,11 @@ def definition(targets: Targets, *, concurrency: int, distributed: bool) -> dict
     return {"StartAt": "Request", "TimeoutSeconds": TIMEOUT_S, "States": states}
 
 
+def _catch_all(entry: str, *, then: str) -> dict[str, Any]:
+    """Catch every error, put it into an entry of the state, and go on with another state."""
+    return {"ErrorEquals": ["States.ALL"], "ResultPath": f"$.{entry}", "Next": then}
+
+
 def _invoke(function: str, payload: dict[str, Any], **values: Any) -> AslState:  # noqa: ANN401 -- any field
     """Call a function; an error of it ends the run."""
     return {
@@ -116,7 +118,7 @@ def _invoke(function: str, payload: dict[str, Any], **values: Any) -> AslState: 
         "Resource": INVOKE,
         "Parameters": {"FunctionName": function, "Payload": payload},
         "Retry": [retry(LAMBDA_UNAVAILABLE, interval_s=5, attempts=5)],
-        "Catch": CATCH_ALL,
+        "Catch": [_catch_all("error", then="FinishFailed")],
         **values,
     }
 
@@ -230,7 +232,7 @@ def _job_map(items: AslState, processor: dict[str, Any], concurrency: int) -> As
             "try": FIRST_TRY,
         },
         "ItemProcessor": processor,
-        "Catch": CATCH_ALL,
+        "Catch": [_catch_all("error", then="FinishFailed")],
     }
 
 
@@ -375,15 +377,10 @@ def _finish(function: str) -> AslStates:
         "started.$": "$$.Execution.StartTime",
         "ended.$": "$$.State.EnteredTime",
     }
-    not_notified = {
-        **EVERY_ERROR,
-        "ResultPath": f"$.{NOT_NOTIFIED}",
-        "Next": "FinishNotNotified",
-    }
-    not_reported = {**EVERY_ERROR, "ResultPath": "$.not_reported", "Next": "NotReported"}
     output = {"OutputPath": "$.Payload", "End": True}
     return {
-        "Finish": _invoke(function, payload, **output) | {"Catch": [not_notified]},
+        "Finish": _invoke(function, payload, **output)
+        | {"Catch": [_catch_all(NOT_NOTIFIED, then="FinishNotNotified")]},
         # The mosaic is finished, so a failed notification does not fail the run. The entry
         # `not_notified` makes the function return the output in any case.
         "FinishNotNotified": _invoke(function, payload, **output),
@@ -394,7 +391,7 @@ def _finish(function: str) -> AslStates:
             ResultPath="$.finish",
             Next="Failed",
         )
-        | {"Catch": [not_reported]},
+        | {"Catch": [_catch_all("not_reported", then="NotReported")]},
         "Failed": {"Type": "Fail", "ErrorPath": "$.finish.error", "CausePath": "$.finish.cause"},
         "NotReported": {
             "Type": "Fail",

@@ -79,7 +79,9 @@ def gather_submissions(
     return submissions
 
 
-def merge_submission(name: str, input_path: str, output_path: str, target: SubmitTarget) -> Submission:
+def merge_submission(
+    name: str, input_path: str, output_path: str, target: SubmitTarget
+) -> Submission:
     """Make the job that merges the scenes of ``name``.
 
     Parameters

@@ -1,6 +1,7 @@
 """Documents between the states: plans of rounds, and results of their jobs."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,11 @@ def tasks(count: int) -> list[GatherTask]:
 
 
 def plan_of(
-    planned: list[GatherTask], *, anew: bool = False, budget_usd: float | None = None, **stack: Any
+    planned: Sequence[GatherTask],
+    *,
+    anew: bool = False,
+    budget_usd: float | None = None,
+    **stack: Any,
 ) -> dict[str, Any]:
     settings = StackSettings(root=ROOT, gather_usd_per_hour=0.1, **stack)
     return write_plan(RUN, planned, request(budget_usd=budget_usd), settings, anew=anew)
