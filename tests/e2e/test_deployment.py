@@ -1,6 +1,7 @@
 """What ``cdk`` does to a stack: while it runs, and when it breaks."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -50,9 +51,17 @@ def left_of(cloud: Cloud, stack: str) -> list[str]:
         *(url.rsplit("/")[-1] for url in cloud.client("sqs").list_queues().get("QueueUrls", [])),
         *(topic["TopicArn"] for topic in cloud.client("sns").list_topics()["Topics"]),
         *(rule["Name"] for rule in cloud.client("events").list_rules()["Rules"]),
+        *(entry["Name"].split("/")[2] for entry in settings_parameters(cloud)),
     ]
     prefix = stack.lower()
     return sorted(name for name in names if name.rsplit(":", 1)[-1].lower().startswith(prefix))
+
+
+def settings_parameters(cloud: Cloud) -> list[dict[str, Any]]:
+    """Parameters in which stacks publish their settings."""
+    path = {"Path": "/cloudbuster", "Recursive": True}
+    found: list[dict[str, Any]] = cloud.client("ssm").get_parameters_by_path(**path)["Parameters"]
+    return found
 
 
 def test_the_loopback_makes_every_resource_but_those_that_are_named(stack, assembly) -> None:
@@ -82,6 +91,9 @@ def test_an_update_leaves_a_running_execution_what_it_started_with(
     before, before_update = stack.outputs, cloud.journal.place()
     cloud.deploy(assembly)
     after = stack.outputs
+    (published,) = settings_parameters(cloud)
+    assert published["Name"] == after["SettingsParameter"]
+    assert json.loads(published["Value"])["output_roots"] == ["s3://mosaics-of-others"]
     assert stack.states.describe_execution(executionArn=arn)["status"] == "RUNNING"
     assert before["MergeJobArn"] != after["MergeJobArn"]
     held.unlink()
