@@ -45,10 +45,10 @@ from cloudbuster.models import (
 )
 from cloudbuster.source.scene_source import RasterSceneSource
 from cloudbuster.source.thumbnails import decide_radiometry
-from cloudbuster.storage.documents import read_document
 from cloudbuster.storage.folders import names_in
 from cloudbuster.storage.gdal_env import gdal_env
 from cloudbuster.storage.local_files import Stamps, file_stamps
+from cloudbuster.storage.reuse import read_earlier
 from cloudbuster.storage.uri import join
 
 logger = logging.getLogger(__name__)
@@ -134,16 +134,9 @@ def read_tasks(folder: str) -> list[GatherTask]:
     stems = [PurePath(name).stem for name in names_in(folder) if name.endswith(".json")]
     numbers = sorted((stem for stem in stems if stem.isdecimal()), key=int)
     with ThreadPoolExecutor(READERS) as pool:
-        tasks = pool.map(_read_task, (join(folder, f"{number}.json") for number in numbers))
+        uris = (join(folder, f"{number}.json") for number in numbers)
+        tasks = pool.map(lambda uri: read_earlier(uri, GatherTask), uris)
         return [task for task in tasks if task is not None]
-
-
-def _read_task(uri: str) -> GatherTask | None:
-    try:
-        return read_document(uri, GatherTask)
-    except BadInputError:
-        logger.warning("document_unreadable", extra={"uri": uri})
-        return None
 
 
 def earlier_decisions(

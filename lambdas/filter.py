@@ -9,13 +9,14 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     from cloudbuster import log
     from cloudbuster.aws.settings import StackSettings
     from cloudbuster.aws.stack.catalog_secret import load_catalog_secret
-    from cloudbuster.aws.stack.plans import made_once, write_plan
+    from cloudbuster.aws.stack.plans import write_plan
     from cloudbuster.aws.stack.run_status import enter_stage
     from cloudbuster.aws.stack.state import layout_of
     from cloudbuster.core.bands import requested_bands
     from cloudbuster.filter import filter_scenes
     from cloudbuster.models import Candidates, MosaicRequest, Selection
     from cloudbuster.storage.documents import read_document
+    from cloudbuster.storage.reuse import made_once
     from cloudbuster.tasks import earlier_decisions, plan_tasks, read_tasks
 
     log.configure(as_json=True, level="INFO")

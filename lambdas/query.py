@@ -10,12 +10,12 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     from cloudbuster.aws.admission import admit
     from cloudbuster.aws.settings import StackSettings
     from cloudbuster.aws.stack.catalog_secret import load_catalog_secret
-    from cloudbuster.aws.stack.plans import made_once
     from cloudbuster.aws.stack.run_status import make_status
     from cloudbuster.aws.stack.state import first_round
     from cloudbuster.models import Candidates
     from cloudbuster.query import query_request
     from cloudbuster.storage.documents import write_document
+    from cloudbuster.storage.reuse import made_once
     from cloudbuster.storage.run_layout import RunLayout
 
     log.configure(as_json=True, level="INFO")

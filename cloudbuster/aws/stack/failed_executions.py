@@ -16,10 +16,10 @@ from cloudbuster.aws.failures import (
     failure_of_execution,
 )
 from cloudbuster.aws.stack.outcomes import Publish, make_outcome, outcome_message
-from cloudbuster.aws.stack.run_status import read_status
 from cloudbuster.errors import ExitCode
 from cloudbuster.models import MosaicRequest, RunStatus
 from cloudbuster.storage.documents import write_document
+from cloudbuster.storage.reuse import read_earlier
 from cloudbuster.storage.run_layout import run_id
 from cloudbuster.storage.uri import join
 
@@ -116,7 +116,7 @@ def report_failed_execution(
     """
     failed = FailedExecution.of_event(event)
     uri = join(root, "runs", failed.run_id, "status.json")
-    status = read_status(uri)
+    status = read_earlier(uri, RunStatus)
     if status is not None and status.execution != failed.execution:
         status = None
     if _was_published(failed, status):

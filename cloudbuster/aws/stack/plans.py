@@ -1,10 +1,9 @@
 """Documents between the states: the plan of a round, and the results of its jobs."""
 
-import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath
-from typing import Any, TypeVar
+from typing import Any
 
 import orjson
 
@@ -12,46 +11,18 @@ from cloudbuster.aws.costs import estimate_run_usd
 from cloudbuster.aws.failures import check_success, exit_code_of
 from cloudbuster.aws.settings import StackSettings
 from cloudbuster.aws.stack.state import GATHERED
-from cloudbuster.errors import BadInputError, RequestError
+from cloudbuster.errors import RequestError
 from cloudbuster.gathered.resume import is_done
 from cloudbuster.gathered.scene_lists import write_task_scenes
-from cloudbuster.models import Document, GatherTask, MosaicRequest, SceneFailure
+from cloudbuster.models import GatherTask, MosaicRequest, SceneFailure
 from cloudbuster.products.parts import part_windows
 from cloudbuster.storage.documents import parse_json, read_document, write_document
 from cloudbuster.storage.run_layout import RunLayout
-from cloudbuster.storage.uri import exists, join, read_bytes, write_bytes
-
-logger = logging.getLogger(__name__)
-
-D = TypeVar("D", bound=Document)
+from cloudbuster.storage.uri import join, read_bytes, write_bytes
 
 # Requests to S3 at a time, as many as boto3 keeps connections open for: one after the other they
 # would take minutes for thousands of scenes.
 THREADS = 10
-
-
-def made_once(uri: str, model: type[D], make: Callable[[], D], *, anew: bool = False) -> D:
-    """Read a document that an earlier attempt wrote, or make and write it.
-
-    Parameters
-    ----------
-    uri : str
-        URI of the document.
-    model : type of Document
-        Kind of document; one that cannot be read as this kind is made again.
-    make : callable
-        Makes the document.
-    anew : bool
-        Make the document even if it exists.
-    """
-    if not anew and exists(uri):
-        try:
-            return read_document(uri, model)
-        except BadInputError:
-            logger.warning("document_unreadable", extra={"uri": uri})
-    made = make()
-    write_document(uri, made)
-    return made
 
 
 def write_plan(

@@ -1,15 +1,11 @@
 """The ``status.json`` of a run on the stack."""
 
-import logging
 from typing import Any
 
-from cloudbuster.errors import BadInputError
 from cloudbuster.models import MosaicRequest, RunStatus
-from cloudbuster.storage.documents import read_document, write_document
+from cloudbuster.storage.documents import write_document
+from cloudbuster.storage.reuse import read_earlier
 from cloudbuster.storage.run_layout import RunLayout, request_fingerprint
-from cloudbuster.storage.uri import exists
-
-logger = logging.getLogger(__name__)
 
 
 def make_status(request: MosaicRequest, **values: Any) -> RunStatus:  # noqa: ANN401 -- fields of RunStatus
@@ -17,20 +13,9 @@ def make_status(request: MosaicRequest, **values: Any) -> RunStatus:  # noqa: AN
     return RunStatus(name=request.name, request_fingerprint=request_fingerprint(request), **values)
 
 
-def read_status(uri: str) -> RunStatus | None:
-    """Read a run's status; None if there is none, or none that can be read."""
-    if not exists(uri):
-        return None
-    try:
-        return read_document(uri, RunStatus)
-    except BadInputError:
-        logger.warning("document_unreadable", extra={"uri": uri})
-        return None
-
-
 def enter_stage(run: RunLayout, stage: str) -> None:
     """Write to ``status.json`` which stage a run has reached, unless the run has ended."""
     uri = run.document("status.json")
-    status = read_status(uri)
+    status = read_earlier(uri, RunStatus)
     if status is not None and status.state == "running":
         write_document(uri, status.model_copy(update={"stage": stage}))

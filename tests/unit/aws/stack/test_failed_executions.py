@@ -7,11 +7,12 @@ import pytest
 
 from cloudbuster.aws.failures import FINISH_ERROR
 from cloudbuster.aws.stack.failed_executions import FailedExecution, report_failed_execution
-from cloudbuster.aws.stack.run_status import make_status, read_status
+from cloudbuster.aws.stack.run_status import make_status
 from cloudbuster.errors import TryAgainError
 from cloudbuster.models import MosaicRequest, RunStatus
 from cloudbuster.storage import s3
 from cloudbuster.storage.documents import write_document
+from cloudbuster.storage.reuse import read_earlier
 from cloudbuster.storage.run_layout import RunLayout, run_id
 from tests.unit.aws.account import MACHINE
 from tests.unit.aws.requests import REQUEST
@@ -60,7 +61,7 @@ def write_status(execution: str = RUN, **values: Any) -> None:
 
 
 def status() -> RunStatus:
-    found = read_status(STATUS_URI)
+    found = read_earlier(STATUS_URI, RunStatus)
     assert found is not None
     return found
 

@@ -14,12 +14,12 @@ from cloudbuster.aws.stack.outcomes import (
     outcome_message,
     topic_publisher,
 )
-from cloudbuster.aws.stack.run_status import read_status
 from cloudbuster.aws.stack.state import first_round
 from cloudbuster.errors import AccessError, NotFoundError, TryAgainError
 from cloudbuster.models import Assessment, MosaicRequest, RunStatus
 from cloudbuster.storage.boto import aws_client
 from cloudbuster.storage.documents import write_document
+from cloudbuster.storage.reuse import read_earlier
 from cloudbuster.storage.run_layout import RunLayout
 from tests.unit.aws.requests import REQUEST
 
@@ -47,7 +47,7 @@ def payload(**state: Any) -> dict[str, Any]:
 
 
 def status() -> RunStatus:
-    found = read_status(RUN.document("status.json"))
+    found = read_earlier(RUN.document("status.json"), RunStatus)
     assert found is not None
     return found
 
@@ -88,7 +88,7 @@ def test_a_run_whose_request_was_refused_has_no_status(outbox: Outbox) -> None:
     error = {"Error": "RequestError", "Cause": "query: missing"}
     outcome = finish(payload(request={}, error=error), outbox)
     assert (outcome["run_id"], outcome["stage"], outcome["status_uri"]) == (RUN.id, "query", None)
-    assert read_status(RUN.document("status.json")) is None
+    assert read_earlier(RUN.document("status.json"), RunStatus) is None
 
 
 @pytest.mark.parametrize(("covered", "code"), [(True, 0), (False, 4)])
@@ -141,7 +141,7 @@ def test_a_status_without_a_readable_request_is_not_written(
 ) -> None:
     outcome = finish(payload(run=first_round(RUN), error={"Error": "KeyError"}), outbox)
     assert outcome["exit_code"] == 1
-    assert read_status(RUN.document("status.json")) is None
+    assert read_earlier(RUN.document("status.json"), RunStatus) is None
     assert "request_unreadable" in caplog.text
 
 

@@ -9,12 +9,11 @@ import pytest
 
 from cloudbuster.aws.settings import StackSettings
 from cloudbuster.aws.stack import plans
-from cloudbuster.aws.stack.plans import assess_round, gather_results, made_once, write_plan
+from cloudbuster.aws.stack.plans import assess_round, gather_results, write_plan
 from cloudbuster.errors import JobsFailedError, JobsTryAgainError, NothingUsableError, RequestError
 from cloudbuster.gather import gather_scene
 from cloudbuster.models import (
     DetectorOptions,
-    Dropped,
     GatherTask,
     GridDocument,
     MosaicRequest,
@@ -69,21 +68,6 @@ def plan_of(
 ) -> dict[str, Any]:
     settings = StackSettings(root=ROOT, gather_usd_per_hour=0.1, **stack)
     return write_plan(RUN, planned, request(budget_usd=budget_usd), settings, anew=anew)
-
-
-def test_a_document_is_made_once() -> None:
-    uri = f"{ROOT}/a.json"
-    first = made_once(uri, Dropped, lambda: Dropped(item_id="a", reason=""))
-    assert made_once(uri, Dropped, lambda: Dropped(item_id="b", reason="")) == first
-    anew = made_once(uri, Dropped, lambda: Dropped(item_id="c", reason=""), anew=True)
-    assert anew.item_id == "c"
-
-
-def test_a_document_that_cannot_be_read_is_made_again() -> None:
-    uri = f"{ROOT}/a.json"
-    s3.write_object(uri, b"{")
-    made = made_once(uri, Dropped, lambda: Dropped(item_id="a", reason=""))
-    assert json.loads(s3.read_object(uri))["item_id"] == made.item_id == "a"
 
 
 def test_a_plan_has_numbers_and_no_scenes() -> None:

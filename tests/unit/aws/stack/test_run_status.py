@@ -2,10 +2,11 @@
 
 import pytest
 
-from cloudbuster.aws.stack.run_status import enter_stage, make_status, read_status
-from cloudbuster.models import MosaicRequest
+from cloudbuster.aws.stack.run_status import enter_stage, make_status
+from cloudbuster.models import MosaicRequest, RunStatus
 from cloudbuster.storage import s3
 from cloudbuster.storage.documents import write_document
+from cloudbuster.storage.reuse import read_earlier
 from cloudbuster.storage.run_layout import RunLayout
 from tests.unit.aws.requests import REQUEST
 
@@ -22,7 +23,7 @@ def write(state: str) -> None:
 
 
 def stage() -> tuple[str | None, str | None]:
-    status = read_status(STATUS_URI)
+    status = read_earlier(STATUS_URI, RunStatus)
     return (status.state, status.stage) if status else (None, None)
 
 
@@ -43,6 +44,6 @@ def test_a_run_without_a_status_that_can_be_read_has_none() -> None:
     enter_stage(RUN, "filter")
     assert not s3.object_exists(STATUS_URI)
     s3.write_object(STATUS_URI, b"{")
-    assert read_status(STATUS_URI) is None
+    assert read_earlier(STATUS_URI, RunStatus) is None
     enter_stage(RUN, "filter")
     assert s3.read_object(STATUS_URI) == b"{"
