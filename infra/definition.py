@@ -12,7 +12,15 @@ from typing import Any
 
 from cloudbuster.aws.failures import FINISH_ERROR
 from cloudbuster.aws.stack.state import ASSESS, NOT_NOTIFIED, PLAN, RUN
-from infra.job_states import FIRST_TRY, AslState, AslStates, first_try, job_states, retry
+from infra.job_states import (
+    FIRST_TRY,
+    AslState,
+    AslStates,
+    SubmittedJob,
+    first_try,
+    job_states,
+    retry,
+)
 
 LAMBDA_UNAVAILABLE = (
     "Lambda.ServiceException",
@@ -238,18 +246,14 @@ def _job_map(items: AslState, processor: dict[str, Any], concurrency: int) -> As
 
 def _gather_scene() -> AslStates:
     """Run the job of one scene, with a second try where that helps, and end with its status."""
-    job = job_states(
-        "GatherScene",
+    job = SubmittedJob(
         definition={"JobDefinition.$": "$.job.definition"},
         name="States.Format('{}-gather-{}', $.run_id, $.index)",
         task="States.Format('{}/{}.json', $.tasks, $.index)",
         run="$.run_id",
-        done="Gathered",
-        lost="Lost",
-        refused="Refused",
     )
     return {
-        **job,
+        **job_states("GatherScene", job, done="Gathered", lost="Lost", refused="Refused"),
         "Gathered": _item({"status": "SUCCEEDED"}),
         # A scene that cannot be gathered does not stop the others: Assess counts them.
         "Lost": {
@@ -326,35 +330,26 @@ def _merge(target: JobTarget, *, concurrency: int) -> AslStates:
 
 def _merge_job(state: str, definition: dict[str, str], *, task: str, done: str) -> AslStates:
     """Run one job on the whole mosaic, with a second try; its failure ends the run."""
-    return job_states(
-        state,
-        definition=definition,
-        name=f"States.Format('{{}}-{state.lower()}', $.run.id)",
-        task=task,
-        run="$.run.id",
-        done=done,
-        lost="FinishFailed",
-        refused="FinishFailed",
-    )
+    name = f"States.Format('{{}}-{state.lower()}', $.run.id)"
+    job = SubmittedJob(definition=definition, name=name, task=task, run="$.run.id")
+    return job_states(state, job, done=done, lost="FinishFailed", refused="FinishFailed")
 
 
 def _merge_parts(concurrency: int) -> AslState:
     """Merge each part; the first failure ends the run, since a mosaic needs all of its parts."""
-    job = job_states(
-        "MergePart",
+    job = SubmittedJob(
         definition={"JobDefinition.$": "$.job.definition"},
         name="States.Format('{}-part-{}', $.run_id, $.index)",
         task="States.Format('{}/part-{}.json', $.tasks, $.index)",
         run="$.run_id",
-        done="PartMerged",
-        lost="PartFailed",
-        refused="PartFailed",
     )
     processor = {
         "ProcessorConfig": {"Mode": "INLINE"},
         "StartAt": "MergePart",
         "States": {
-            **job,
+            **job_states(
+                "MergePart", job, done="PartMerged", lost="PartFailed", refused="PartFailed"
+            ),
             "PartMerged": _item({"status": "SUCCEEDED"}),
             "PartFailed": _fail_as_caught(),
         },

@@ -5,6 +5,7 @@ fallback and more_memory, for a second try) from the state, and write ``$.try``,
 ``$.error`` (the caught error) and ``$.failed`` (Batch's description of the failed job).
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 AslState = dict[str, Any]
@@ -29,6 +30,24 @@ FIRST_TRY: AslState = {"queue.$": "$.job.queue", "memory.$": "$.job.memory", "se
 SUBMIT = "arn:aws:states:::batch:submitJob.sync"
 
 
+@dataclass(frozen=True)
+class SubmittedJob:
+    """Parameters of a submission, as expressions of Amazon States Language.
+
+    Attributes
+    ----------
+    definition : dict
+        Parameter with the job definition.
+    name, task, run : str
+        Name of the job, URI of its task, and id of the run.
+    """
+
+    definition: dict[str, str]
+    name: str
+    task: str
+    run: str
+
+
 def retry(names: tuple[str, ...], *, interval_s: int, attempts: int) -> dict[str, Any]:
     """Make the retry of these errors, with random waits up to twice as long each time."""
     return {
@@ -41,17 +60,7 @@ def retry(names: tuple[str, ...], *, interval_s: int, attempts: int) -> dict[str
     }
 
 
-def job_states(
-    state: str,
-    *,
-    definition: dict[str, str],
-    name: str,
-    task: str,
-    run: str,
-    done: str,
-    lost: str,
-    refused: str,
-) -> AslStates:
+def job_states(state: str, job: SubmittedJob, *, done: str, lost: str, refused: str) -> AslStates:
     """Make the states that submit a job, and submit it once more if that helps.
 
     The second try has twice the memory after the first ran out of it, and goes to on-demand hosts
@@ -61,15 +70,13 @@ def job_states(
     ----------
     state : str
         Name of the state that submits; the other names begin with it.
-    definition : dict
-        Parameter with the job definition.
-    name, task, run : str
-        Expressions for the job's name, the URI of its task, and the run's id.
+    job : SubmittedJob
+        Parameters of the submission.
     done, lost, refused : str
         States that follow a job that succeeded, one that failed, and one that was not accepted.
     """
     never_twice = {"Variable": "$.try.second", "BooleanEquals": False}
-    submit = _submit(state, definition, name=name, task=task, run=run, done=done, refused=refused)
+    submit = _submit(state, job, done=done, refused=refused)
     described = {
         "Variable": "$.error.Cause",
         "StringMatches": "{*",
@@ -116,29 +123,20 @@ def job_states(
     }
 
 
-def _submit(
-    state: str,
-    definition: dict[str, str],
-    *,
-    name: str,
-    task: str,
-    run: str,
-    done: str,
-    refused: str,
-) -> AslState:
+def _submit(state: str, job: SubmittedJob, *, done: str, refused: str) -> AslState:
     """Submit a job to the queue and with the memory of ``$.try``, and wait for its end."""
     return {
         "Type": "Task",
         "Resource": SUBMIT,
         "Parameters": {
-            "JobName.$": name,
-            **definition,
+            "JobName.$": job.name,
+            **job.definition,
             "JobQueue.$": "$.try.queue",
-            "Parameters": {"task_uri.$": task},
+            "Parameters": {"task_uri.$": job.task},
             "ContainerOverrides": {
                 "ResourceRequirements": [{"Type": "MEMORY", "Value.$": "$.try.memory"}]
             },
-            "Tags": {"cloudbuster:run.$": run},
+            "Tags": {"cloudbuster:run.$": job.run},
             "PropagateTags": True,
         },
         "ResultSelector": {"status.$": "$.Status"},

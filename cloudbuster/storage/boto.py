@@ -81,10 +81,8 @@ def aws_client(service: str) -> Any:  # noqa: ANN401 -- boto3 has no types
 
     Raises
     ------
-    MissingExtraError
-        If boto3 is not installed.
-    BadInputError
-        If no region is set.
+    MissingExtraError, BadInputError
+        As `make_aws_client` does.
     """
     return make_aws_client(service)
 

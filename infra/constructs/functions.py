@@ -5,13 +5,12 @@ from collections.abc import Sequence
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from infra import policies
 from infra.config import StackConfig
 from infra.constructs.images import Image
-from infra.retention import retention
+from infra.retention import log_group
 from infra.settings import variables
 
 
@@ -31,21 +30,16 @@ class Function(Construct):
         scope: Construct,
         construct_id: str,
         *,
-        config: StackConfig,
-        image: Image,
         module: str,
+        image: Image,
+        config: StackConfig,
         settings: str,
         statements: Sequence[policies.Statement],
         memory_mib: int = 512,
         timeout: cdk.Duration | None = None,
     ) -> None:
         super().__init__(scope, construct_id)
-        self.log_group: logs.ILogGroup = logs.LogGroup(
-            self,
-            "Logs",
-            retention=retention(config.log_days),
-            removal_policy=cdk.RemovalPolicy.DESTROY,
-        )
+        self.log_group = log_group(self, days=config.log_days)
         role = policies.role(
             self,
             "Role",
@@ -110,8 +104,8 @@ class Stages(Construct):
         scope: Construct,
         construct_id: str,
         *,
-        config: StackConfig,
         image: Image,
+        config: StackConfig,
         bucket_arn: str,
         topic_arn: str,
         settings: str,

@@ -2,16 +2,14 @@
 
 from collections.abc import Sequence
 
-import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from infra import policies
 from infra.config import StackConfig
 from infra.constructs.images import Image
-from infra.retention import retention
+from infra.retention import log_group
 
 
 class JobRoles(Construct):
@@ -30,17 +28,12 @@ class JobRoles(Construct):
         scope: Construct,
         construct_id: str,
         *,
-        config: StackConfig,
         bucket: s3.IBucket,
+        config: StackConfig,
         images: Sequence[Image | None],
     ) -> None:
         super().__init__(scope, construct_id)
-        self.log_group: logs.ILogGroup = logs.LogGroup(
-            self,
-            "Logs",
-            retention=retention(config.log_days),
-            removal_policy=cdk.RemovalPolicy.DESTROY,
-        )
+        self.log_group = log_group(self, days=config.log_days)
         self.job_role = self._make_job_role(config, bucket)
         self.execution_role = self._make_execution_role(config, images)
 

@@ -42,9 +42,9 @@ class Trigger(Construct):
         scope: Construct,
         construct_id: str,
         *,
-        config: StackConfig,
-        image: Image,
         bucket: s3.IBucket,
+        image: Image,
+        config: StackConfig,
         machine: sfn.IStateMachine,
         settings: StackSettings,
     ) -> None:

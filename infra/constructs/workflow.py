@@ -1,7 +1,6 @@
 """The state machine."""
 
 import aws_cdk as cdk
-from aws_cdk import aws_logs as logs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
@@ -11,7 +10,7 @@ from infra.constructs.compute import Compute
 from infra.constructs.functions import Stages
 from infra.constructs.jobs import Jobs, job_name
 from infra.definition import JobTarget, Targets, definition
-from infra.retention import retention
+from infra.retention import log_group
 
 # Rule by which Step Functions notice the end of .sync jobs.
 EVENTS_RULE = "StepFunctionsGetEventsForBatchJobsRule"
@@ -39,7 +38,9 @@ class Workflow(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         stack = cdk.Stack.of(self)
-        log_group = self._log_group(config)
+        # Groups with other names are added one by one to a policy of the account, until it is full.
+        name = f"/aws/vendedlogs/states/{stack.stack_name}"
+        logs = log_group(self, days=config.log_days, name=name)
         content = definition(
             self._targets(config, bucket_name, stages, compute, jobs),
             concurrency=config.map_concurrency,
@@ -62,23 +63,12 @@ class Workflow(Construct):
             role=role,
             tracing_enabled=True,
             logs=sfn.LogOptions(
-                destination=log_group, level=sfn.LogLevel.ALL, include_execution_data=False
+                destination=logs, level=sfn.LogLevel.ALL, include_execution_data=False
             ),
         )
         # The statements that the CDK adds are those of https://docs.aws.amazon.com/step-functions/
         # latest/dg/cw-logs.html and xray-iam.html
         policies.acknowledge_added(role, "actions for log delivery and tracing have no resources")
-
-    def _log_group(self, config: StackConfig) -> logs.ILogGroup:
-        return logs.LogGroup(
-            self,
-            "Logs",
-            # Groups of other names are added one by one to a policy of the account, until it is
-            # full.
-            log_group_name=f"/aws/vendedlogs/states/{cdk.Stack.of(self).stack_name}",
-            retention=retention(config.log_days),
-            removal_policy=cdk.RemovalPolicy.DESTROY,
-        )
 
     @staticmethod
     def _targets(

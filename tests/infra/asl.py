@@ -3,7 +3,20 @@
 from collections.abc import Iterator
 from typing import Any
 
+from infra.definition import JobTarget, Targets
+
 AslState = dict[str, Any]
+
+JOB = JobTarget("arn:definition:1", "arn:queue", "arn:on-demand", 7600)
+TARGETS = Targets(
+    query="arn:query",
+    filter="arn:filter",
+    assess="arn:assess",
+    finish="arn:finish",
+    gather={"base": JOB},
+    merge=JOB,
+    bucket="bucket",
+)
 
 # Fields of https://states-language.net/spec.html and those that AWS adds. asl-validator checks the
 # fields of states and of their processors, but not those of these objects.

@@ -11,27 +11,18 @@ from typing import Any
 import pytest
 
 from cloudbuster.aws.stack.state import RUN
-from infra.definition import JobTarget, Targets, definition
+from infra.definition import definition
 from infra.job_states import THROTTLED
-from tests.infra.asl import nested, unknown_fields
+from tests.infra.asl import JOB, TARGETS, nested, unknown_fields
 from tests.infra.conftest import CONFIGS, Synth
 from tests.infra.templates import state_machine
 
-JOB = JobTarget("arn:definition:1", "arn:queue", "arn:on-demand", 7600)
-TARGETS = Targets(
-    query="arn:query",
-    filter="arn:filter",
-    assess="arn:assess",
-    finish="arn:finish",
-    gather={"base": JOB, "torch": JOB},
-    merge=JOB,
-    bucket="bucket",
-)
 Machine = dict[str, Any]
 
 
 def machine(*, distributed: bool = False, torch: bool = True, concurrency: int = 5) -> Machine:
-    targets = TARGETS if torch else replace(TARGETS, gather={"base": JOB})
+    images = ("base", "torch") if torch else ("base",)
+    targets = replace(TARGETS, gather=dict.fromkeys(images, JOB))
     return definition(targets, concurrency=concurrency, distributed=distributed)
 
 

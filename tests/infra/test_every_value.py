@@ -7,16 +7,9 @@ import pytest
 
 from cloudbuster.aws.settings import StackSettings
 from infra.config import StackConfig
+from tests.infra import templates
 from tests.infra.conftest import Synth
-from tests.infra.templates import (
-    Template,
-    flat,
-    properties,
-    resources,
-    settings,
-    state_machine,
-    statements,
-)
+from tests.infra.templates import Template, flat, properties, resources
 
 Look = Callable[[Template], Any]
 IMAGE = "123456789012.dkr.ecr.us-west-2.amazonaws.com/cloudbuster:1.0"
@@ -95,7 +88,7 @@ def count(kind: str) -> Look:
 
 def state(name: str, *keys: str) -> Look:
     def look(template: Template) -> Any:
-        content: Any = state_machine(template)["States"].get(name, {})
+        content: Any = templates.state_machine(template)["States"].get(name, {})
         for key in keys:
             content = content.get(key, {})
         return content
@@ -104,7 +97,7 @@ def state(name: str, *keys: str) -> Look:
 
 
 def setting(key: str) -> Look:
-    return lambda template: settings(template, "StartRun").get(key)
+    return lambda template: templates.settings(template, "StartRun").get(key)
 
 
 def roles(key: str) -> Look:
@@ -124,7 +117,11 @@ def tmpfs(template: Template) -> Any:
 
 def job_bucket(template: Template) -> Any:
     wanted = "arn:<AWS::Partition>:s3:::our-mosaics/*"
-    return [actions for actions, on in statements(template, "JobsRolesJobRole") if on == [wanted]]
+    return [
+        actions
+        for actions, on in templates.statements(template, "JobsRolesJobRole")
+        if on == [wanted]
+    ]
 
 
 def disk_key(template: Template) -> Any:
@@ -138,7 +135,7 @@ def tags(template: Template) -> Any:
 
 def home_as_read(template: Template) -> Any:
     """Home in the settings as a function reads them: the CDK omits each null."""
-    return StackSettings.model_validate(settings(template, "StartRun")).home or "neither"
+    return StackSettings.model_validate(templates.settings(template, "StartRun")).home or "neither"
 
 
 def outputs(name: str) -> Look:
@@ -146,7 +143,7 @@ def outputs(name: str) -> Look:
 
 
 def pulls(template: Template) -> Any:
-    granted = statements(template, "JobsRolesExecutionRole")
+    granted = templates.statements(template, "JobsRolesExecutionRole")
     return next(on for actions, on in granted if "ecr:BatchGetImage" in actions)
 
 
@@ -155,7 +152,7 @@ def readers_of_the_secret(template: Template) -> Any:
     return sorted(
         name[:-8]
         for name, role in resources(template, "IAM::Role").items()
-        if "Policies" in role["Properties"] and wanted in statements(template, name)
+        if "Policies" in role["Properties"] and wanted in templates.statements(template, name)
     )
 
 
@@ -295,7 +292,9 @@ CASES: list[tuple[str, dict[str, Any], Look, Any]] = [
     (
         "catalog_secret",
         {"catalog_secret": {"arn": CATALOGS, "variables": CDSE, "kms_key_arn": KEY}},
-        lambda template: (["kms:Decrypt"], [KEY]) in statements(template, "ExecutionRole"),
+        lambda template: (
+            (["kms:Decrypt"], [KEY]) in templates.statements(template, "ExecutionRole")
+        ),
         True,
     ),
     ("notify_emails", {"notify_emails": ["ops@example.org"]}, count("SNS::Subscription"), 1),
@@ -331,7 +330,7 @@ CASES: list[tuple[str, dict[str, Any], Look, Any]] = [
         {"kms_key_arn": KEY},
         lambda template: (
             (["kms:Decrypt", "kms:GenerateDataKey"], [KEY])
-            in statements(template, "JobsRolesJobRole")
+            in templates.statements(template, "JobsRolesJobRole")
         ),
         True,
     ),

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 
 from cloudbuster.merging import MAX_PARTS
-from infra.definition import JobTarget, Targets, definition
+from infra.definition import definition
 from infra.job_states import AslState, AslStates
 from infra.settings import INLINE_TASKS
+from tests.infra.asl import TARGETS
 
 # https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
 MAX_EVENTS = 25_000
@@ -18,16 +19,6 @@ OF_AN_ITEM = 2
 # Events of each further try of a task: scheduled, started, failed.
 OF_A_RETRY = 3
 
-JOB = JobTarget("arn:definition:1", "arn:queue", "arn:on-demand", 7600)
-TARGETS = Targets(
-    query="arn:query",
-    filter="arn:filter",
-    assess="arn:assess",
-    finish="arn:finish",
-    gather={"base": JOB},
-    merge=JOB,
-    bucket="bucket",
-)
 STATES: AslStates = definition(TARGETS, concurrency=1, distributed=False)["States"]
 
 
