@@ -6,4 +6,4 @@ executions, failures, costs, and what the stack publishes about itself.
 """
 
 DEFAULT_STACK = "CloudBuster"
-"""Name of the stack if nobody chooses another one."""
+"""Default name of the stack."""

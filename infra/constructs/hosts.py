@@ -45,7 +45,7 @@ class Hosts(Construct):
         )
         commands = ec2.UserData.for_linux()
         commands.add_commands(*host_commands(config.scratch))
-        user_data = ec2.MultipartUserData()  # Batch refuses what is not MIME.
+        user_data = ec2.MultipartUserData()  # Batch requires MIME.
         user_data.add_user_data_part(commands, ec2.MultipartBody.SHELL_SCRIPT)
         return ec2.LaunchTemplate(
             self,
