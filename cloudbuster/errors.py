@@ -84,6 +84,10 @@ class AoiError(BadInputError):
     """An area of interest cannot be used."""
 
 
+class NotFoundError(BadInputError):
+    """A file, an object or a resource of AWS does not exist."""
+
+
 class CatalogError(BadInputError):
     """A catalog or one of its items cannot be used."""
 
@@ -144,6 +148,10 @@ class TryAgainError(CloudBusterError):
     """A remote service or the disk failed in a way that may pass."""
 
     exit_code = ExitCode.TRY_AGAIN
+
+
+class ConflictError(TryAgainError):
+    """Something of that name exists already, or somebody changed it meanwhile."""
 
 
 class JobsTryAgainError(TryAgainError):

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from cloudbuster.assess import assess_scenes, backstop_repairs, with_backstop
 from cloudbuster.core.bands import requested_bands
-from cloudbuster.errors import BadInputError, NotCoveredError, OutputError
+from cloudbuster.errors import NotCoveredError, OutputError
 from cloudbuster.events import Event, OnEvent, emit
 from cloudbuster.filter import filter_scenes
 from cloudbuster.gather import GatherReport, gather_scenes
@@ -24,7 +24,6 @@ from cloudbuster.models import (
     GatherTask,
     MergeResult,
     MosaicRequest,
-    Radiometry,
     RunResult,
     SceneRecord,
     Selection,
@@ -36,7 +35,7 @@ from cloudbuster.storage.reuse import made_once, read_earlier
 from cloudbuster.storage.run_folder import held
 from cloudbuster.storage.run_layout import RunLayout, request_fingerprint
 from cloudbuster.storage.uri import is_remote, join, local_path, output_error
-from cloudbuster.tasks import has_same_files, plan_tasks
+from cloudbuster.tasks import earlier_decisions, plan_tasks, read_tasks
 
 logger = logging.getLogger(__name__)
 
@@ -177,14 +176,15 @@ class _Stages:
         self, selection: Selection, workers: int
     ) -> tuple[GatherReport, list[GatherTask]]:
         """Plan and write the tasks of a selection, and gather those that are not done."""
-        planned = self._planned()
+        planned = [] if self._force_scenes else read_tasks(self.layout.tasks)
+        known, stamps = earlier_decisions(planned)
         tasks = plan_tasks(
             selection,
             name=self.request.name,
             options=self.request.gather,
             output=self.layout.scenes,
-            known=_decided(planned),
-            stamps={str(task.item["id"]): task.file_stamps for task in planned if task.file_stamps},
+            known=known,
+            stamps=stamps,
         )
         for number, task in enumerate(tasks, start=1):
             write_document(join(self.layout.tasks, f"{number:04d}.json"), task)
@@ -195,14 +195,6 @@ class _Stages:
         self._force_scenes = False
         report.raise_for_failures(self.request.limits.min_success_fraction)
         return report, tasks
-
-    def _planned(self) -> list[GatherTask]:
-        """Read the tasks that an earlier round or an earlier run planned."""
-        if self._force_scenes:
-            return []
-        paths = sorted(Path(self.layout.tasks).glob("*.json"))
-        tasks = (read_earlier(str(path), GatherTask) for path in paths)
-        return [task for task in tasks if task is not None]
 
     def _assess(self, selection: Selection, report: GatherReport) -> Assessment:
         """Assess what the gathered scenes cover; this is never reused."""
@@ -235,18 +227,6 @@ class _Stages:
         reasons = None if assessment.covered else assessment.reasons
         self.status.succeed(products, fingerprint, reasons=reasons)
         return products
-
-
-def _decided(planned: list[GatherTask]) -> dict[str, Radiometry]:
-    """Return earlier decisions about scenes' offsets, by item id, if the files are unchanged."""
-    known = {}
-    for task in planned:
-        try:
-            if task.radiometry is not None and has_same_files(task):
-                known[str(task.item["id"])] = task.radiometry
-        except BadInputError:
-            logger.warning("item_unreadable", extra={"item": str(task.item.get("id"))})
-    return known
 
 
 def _folder_of(request: MosaicRequest) -> str:

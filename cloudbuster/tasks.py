@@ -1,6 +1,9 @@
 """Plan the gather tasks of a selection: the mosaic's grid, and the indices of the scenes."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import PurePath
 from typing import Any
 
 import shapely
@@ -20,7 +23,13 @@ from cloudbuster.core.mosaic_grid import (
 )
 from cloudbuster.core.scene import Scene
 from cloudbuster.detectors import resolve_type
-from cloudbuster.errors import CloudBusterError, GridError, NothingUsableError, RequestError
+from cloudbuster.errors import (
+    BadInputError,
+    CloudBusterError,
+    GridError,
+    NothingUsableError,
+    RequestError,
+)
 from cloudbuster.models import (
     MAX_SCENE_INDEX,
     DetectorOptions,
@@ -34,8 +43,16 @@ from cloudbuster.models import (
 )
 from cloudbuster.source.radiometry import decide_radiometry
 from cloudbuster.source.scene_source import RasterSceneSource
+from cloudbuster.storage.folders import names_in
 from cloudbuster.storage.gdal_env import gdal_env
 from cloudbuster.storage.local_files import Stamps, file_stamps
+from cloudbuster.storage.reuse import read_earlier
+from cloudbuster.storage.uri import join
+
+logger = logging.getLogger(__name__)
+
+# Tasks that are read from S3 at a time: as many as boto3 keeps connections open for.
+READERS = 10
 
 
 def plan_tasks(
@@ -115,6 +132,57 @@ def tasks_of_index(tasks: list[GatherTask], index: int) -> list[GatherTask]:
         msg = f"no scene has index {index}; they run from {known[0]} to {known[-1]}"
         raise RequestError(msg)
     return chosen
+
+
+def read_tasks(folder: str) -> list[GatherTask]:
+    """Read the tasks of an earlier plan, for `earlier_decisions`.
+
+    Parameters
+    ----------
+    folder : str
+        Folder or prefix of the task documents, whose names are numbers.
+
+    Returns
+    -------
+    list of GatherTask
+        In the order of their numbers; without those that cannot be read.
+    """
+    stems = [PurePath(name).stem for name in names_in(folder) if name.endswith(".json")]
+    numbers = sorted((stem for stem in stems if stem.isdecimal()), key=int)
+    with ThreadPoolExecutor(READERS) as pool:
+        uris = (join(folder, f"{number}.json") for number in numbers)
+        tasks = pool.map(lambda uri: read_earlier(uri, GatherTask), uris)
+        return [task for task in tasks if task is not None]
+
+
+def earlier_decisions(
+    tasks: Iterable[GatherTask],
+) -> tuple[dict[str, Radiometry], dict[str, Stamps]]:
+    """Collect what an earlier plan decided, so that `plan_tasks` makes the same tasks again.
+
+    Parameters
+    ----------
+    tasks : iterable of GatherTask
+        Tasks of the earlier plan.
+
+    Returns
+    -------
+    dict of str to Radiometry, dict of str to tuple of str
+        By item id: the radiometric verdict of each scene whose files are the same as then, and the
+        stamps of the files on this machine.
+    """
+    known: dict[str, Radiometry] = {}
+    stamps: dict[str, Stamps] = {}
+    for task in tasks:
+        item_id = str(task.item.get("id"))
+        if task.file_stamps:
+            stamps[item_id] = task.file_stamps
+        try:
+            if task.radiometry is not None and has_same_files(task):
+                known[item_id] = task.radiometry
+        except BadInputError:
+            logger.warning("item_unreadable", extra={"item": item_id})
+    return known, stamps
 
 
 def has_same_files(task: GatherTask) -> bool:

@@ -1,32 +1,34 @@
-"""What fits on a host: how many jobs at a time, and the scratch that they need together."""
+"""Capacity of hosts: jobs that fit on one at a time, and the scratch space that they need."""
 
 from collections.abc import Iterator
 
 from infra.instances import FAMILIES, GPU_FAMILIES, GPU_VCPUS, Family, sizes_by_vcpus
 from infra.sections import Job
 
-# What the ECS agent and the system keep of a host's memory (HyP3 asks for 31500 of 32768 MiB).
+# Share of a host's memory that the ECS agent and the system leave to jobs (HyP3 uses 31500 of
+# 32768 MiB).
 USABLE_MEMORY = 0.96
-# What mkfs.ext4 leaves of a disk: 5 % are kept for root, inodes of 256 bytes for each 16 KiB.
+# Share of a disk that mkfs.ext4 leaves: 5 % are reserved for root, and inodes take 256 bytes for
+# each 16 KiB.
 USABLE_NVME = 0.93
 BYTES_PER_GB, BYTES_PER_GIB = 10**9, 2**30
 
 
 def usable_mib(gib_per_vcpu: int, vcpus: int) -> int:
-    """Memory of a host that jobs may have."""
+    """Memory of a host for jobs, MiB."""
     return int(gib_per_vcpu * vcpus * 1024 * USABLE_MEMORY)
 
 
 def jobs_at_a_time(job: Job, *, vcpus: int, memory_mib: int) -> int:
-    """How many jobs of one kind fit into so much."""
+    """Count the jobs of one kind that fit into these processors and this memory."""
     return min(vcpus // job.vcpus, memory_mib // job.memory_mib)
 
 
 def greatest_scratch_gib(gather: Job, merge: Job, *, vcpus: int, memory_mib: int) -> int:
-    """Scratch of all jobs of a host, for the mix of both kinds that needs most.
+    """Scratch space in GiB for the mix of gather and merge jobs on a host that needs most.
 
-    A host runs what Batch gives it: where one kind is short of processors and the other of memory,
-    more jobs fit beside each other than of either kind alone.
+    A host runs the jobs that Batch places on it. If processors limit one kind and memory the
+    other, a mix of both may hold more jobs than either kind alone.
     """
     most = 0
     for count in range(jobs_at_a_time(gather, vcpus=vcpus, memory_mib=memory_mib) + 1):
@@ -40,7 +42,7 @@ def greatest_scratch_gib(gather: Job, merge: Job, *, vcpus: int, memory_mib: int
 
 
 def nvme_gib(family: Family, vcpus: int) -> int:
-    """Room on the disks that a host has itself."""
+    """Room on the NVMe disks of a host, GiB."""
     return int(family.nvme_gb_per_vcpu * vcpus * USABLE_NVME * BYTES_PER_GB / BYTES_PER_GIB)
 
 
@@ -52,13 +54,13 @@ def check_nvme(
     host_vcpus: tuple[int, int],
     gpu_families: tuple[str, ...],
 ) -> None:
-    """Raise ValueError where the jobs of a host need more scratch than its own disks hold."""
+    """Raise ValueError if the NVMe disks of a host cannot hold the scratch space of its jobs."""
     bare = [name for name in families if not FAMILIES[name].nvme_gb_per_vcpu]
     if bare:
         msg = f"scratch nvme: {', '.join(bare)} have no NVMe; use m6id, r6id or c6id"
         raise ValueError(msg)
     needs = [*_needs(gather, merge, families, host_vcpus)]
-    # A GPU host has one GPU, and so one job.
+    # A GPU host has one GPU and so runs one job.
     needs += [
         (f"{name}.{size}", nvme_gib(GPU_FAMILIES[name], GPU_VCPUS[0]), gather.scratch_gib)
         for name in gpu_families
@@ -76,7 +78,7 @@ def check_nvme(
 def _needs(
     gather: Job, merge: Job, families: tuple[str, ...], host_vcpus: tuple[int, int]
 ) -> Iterator[tuple[str, int, int]]:
-    """Each type of host, what its own disks hold, and what its jobs need of them."""
+    """Yield each type of host, the room on its NVMe disks, and the need of its jobs, GiB."""
     for name in families:
         family = FAMILIES[name]
         for size, vcpus in sizes_by_vcpus(*host_vcpus):

@@ -1,13 +1,13 @@
-"""What the parts of a configuration must be to each other; each refusal is one clear line."""
+"""Checks of a configuration's values against each other; each refusal is one clear line."""
 
 import difflib
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 from cloudbuster.aws.admission import admit
 from cloudbuster.errors import BadInputError
 from infra.capacity import check_nvme, usable_mib
+from infra.config import StackConfig
 from infra.instances import FAMILIES, GPU_FAMILIES, GPU_VCPUS, sizes
 from infra.sections import Job
 from infra.settings import (
@@ -18,28 +18,31 @@ from infra.settings import (
 )
 from infra.values import check_image_region
 
-if TYPE_CHECKING:
-    from infra.config import StackConfig
-
-# What a job works with beside its /scratch: twice the 1 GB that the benchmarks of gather and merge
-# must stay under with four bands, for JPEG 2000, all bands, and models.
+# Memory that a job needs beside its /scratch: twice the limit of 1 GB that the benchmarks set to
+# gather and merge with four bands, for JPEG 2000, all bands, and models.
 WORKING_MIB = 2048
-# Of output_buckets: each takes up to 240 of the 10,240 characters that the policies of the jobs'
-# role may have (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html), of
-# which everything else takes under 3000.
+# Greatest number of output_buckets: each takes up to 240 of the 10,240 characters that the policies
+# of a role may have (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html);
+# everything else in those of the jobs takes under 3000.
 MAX_OUTPUT_BUCKETS = 20
 ECR_IMAGE = re.compile(r"^\d{12}\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com(\.cn)?/[^:@]+[:@].+$")
-# CloudFormation names a bucket after its stack, of whose name it takes at least so much.
+# Characters of a stack's name that CloudFormation uses at least in the name of its bucket.
 NAME_OF_STACK = 24
 
 
-def check(config: "StackConfig") -> None:
-    """Raise ValueError for the first thing that could not be deployed, or would not work then."""
+def check(config: StackConfig) -> None:
+    """Check that the configuration can be deployed, and that jobs would run then.
+
+    Raises
+    ------
+    ValueError
+        For the first problem; the message is one line.
+    """
     for part in CHECKS:
         part(config)
 
 
-def _check_hosts(config: "StackConfig") -> None:
+def _check_hosts(config: StackConfig) -> None:
     _check_known("instance_classes", config.instance_classes, FAMILIES)
     _check_known("gpu_instance_classes", config.gpu_instance_classes, GPU_FAMILIES)
     if not sizes(*config.host_vcpus) or config.host_vcpus[0] < 8:
@@ -55,7 +58,7 @@ def _check_hosts(config: "StackConfig") -> None:
         raise ValueError(msg)
 
 
-def _check_scratch_on_nvme(config: "StackConfig") -> None:
+def _check_scratch_on_nvme(config: StackConfig) -> None:
     if config.scratch != "nvme":
         return
     check_nvme(
@@ -67,11 +70,11 @@ def _check_scratch_on_nvme(config: "StackConfig") -> None:
     )
 
 
-def _check_scratch_in_memory(config: "StackConfig") -> None:
-    """Refuse a /scratch in memory that the job's own memory cannot hold: it is charged to it.
+def _check_scratch_in_memory(config: StackConfig) -> None:
+    """Refuse a /scratch in memory that does not fit into the job's memory.
 
-    A tmpfs counts against the limit of the container that writes to it, as Batch says of its
-    own (https://docs.aws.amazon.com/batch/latest/APIReference/API_EksEmptyDir.html).
+    A tmpfs counts against the memory of the container that writes to it
+    (https://docs.aws.amazon.com/batch/latest/APIReference/API_EksEmptyDir.html).
     """
     if config.scratch != "shm":
         return
@@ -86,7 +89,7 @@ def _check_scratch_in_memory(config: "StackConfig") -> None:
             raise ValueError(msg)
 
 
-def _check_sizes(config: "StackConfig") -> None:
+def _check_sizes(config: StackConfig) -> None:
     gib_per_vcpu = min(family.gib_per_vcpu for family in config.families)
     cpu = ("host", config.host_vcpus[1], gib_per_vcpu)
     _check_second_try(config, "gather", config.gather, *cpu)
@@ -104,9 +107,9 @@ def _check_sizes(config: "StackConfig") -> None:
 
 
 def _check_second_try(
-    config: "StackConfig", name: str, job: Job, host: str, vcpus: int, gib_per_vcpu: int
+    config: StackConfig, name: str, job: Job, host: str, vcpus: int, gib_per_vcpu: int
 ) -> None:
-    """Refuse a job that after running out of memory would find no host with twice as much."""
+    """Refuse a job for whose second try, with twice the memory, there is no host."""
     usable = usable_mib(gib_per_vcpu, vcpus)
     if 2 * job.memory_mib <= usable and job.vcpus <= vcpus:
         return
@@ -120,7 +123,7 @@ def _check_second_try(
     raise ValueError(msg)
 
 
-def _check_network_and_images(config: "StackConfig") -> None:
+def _check_network_and_images(config: StackConfig) -> None:
     if (config.vpc_id is None) != (not config.subnet_ids):
         msg = "vpc_id and subnet_ids: give both, or neither"
         raise ValueError(msg)
@@ -137,7 +140,7 @@ def _check_network_and_images(config: "StackConfig") -> None:
         check_image_region(uri, config.target_region)
 
 
-def _check_secret_and_key(config: "StackConfig") -> None:
+def _check_secret_and_key(config: StackConfig) -> None:
     secret, region = config.catalog_secret, config.target_region
     if secret is not None and secret.region != region:
         msg = (
@@ -154,7 +157,7 @@ def _check_secret_and_key(config: "StackConfig") -> None:
         raise ValueError(msg)
 
 
-def _check_map(config: "StackConfig") -> None:
+def _check_map(config: StackConfig) -> None:
     if config.distributed_map or config.map_concurrency <= INLINE_CONCURRENCY:
         return
     msg = (
@@ -164,7 +167,7 @@ def _check_map(config: "StackConfig") -> None:
     raise ValueError(msg)
 
 
-def _check_output_buckets(config: "StackConfig") -> None:
+def _check_output_buckets(config: StackConfig) -> None:
     count = len(config.output_buckets)
     if count > MAX_OUTPUT_BUCKETS:
         msg = (
@@ -174,8 +177,8 @@ def _check_output_buckets(config: "StackConfig") -> None:
         raise ValueError(msg)
 
 
-def _check_default_request(config: "StackConfig") -> None:
-    """Ask what a bare GeoJSON would be asked: the same function admits it when it is dropped."""
+def _check_default_request(config: StackConfig) -> None:
+    """Admit the request that would complete a bare GeoJSON, with the function that admits it."""
     request = config.default_request
     if request is None:
         return
@@ -191,14 +194,17 @@ def _check_default_request(config: "StackConfig") -> None:
         raise ValueError(str(error)) from error
 
 
-def _own_bucket(config: "StackConfig", request: Mapping[str, object]) -> str:
-    """Name of the stack's bucket, where an output looks like it: known once it is deployed."""
+def _own_bucket(config: StackConfig, request: Mapping[str, object]) -> str:
+    """Bucket of the request's output if its name is like that of the stack's own bucket.
+
+    The real name is known only after the deployment.
+    """
     bucket = str(request.get("output") or "").removeprefix("s3://").partition("/")[0]
     ours = bucket.startswith(config.stack_name.lower()[:NAME_OF_STACK])
     return bucket if ours and "-storagebucket" in bucket else "BUCKET"
 
 
-def _check_variables(config: "StackConfig") -> None:
+def _check_variables(config: StackConfig) -> None:
     size = longest_variables(config)
     if size > MAX_VARIABLES_BYTES:
         msg = (
@@ -218,8 +224,8 @@ def _check_known(key: str, names: tuple[str, ...], known: Mapping[str, object]) 
             raise ValueError(msg)
 
 
-# In this order: a later one takes for granted what an earlier one has looked at.
-CHECKS: tuple[Callable[["StackConfig"], None], ...] = (
+# In this order: a later check relies on the earlier ones.
+CHECKS: tuple[Callable[[StackConfig], None], ...] = (
     _check_hosts,
     _check_scratch_on_nvme,
     _check_scratch_in_memory,

@@ -1,65 +1,61 @@
-"""Configuration of the stack: context key ``cloudbuster`` of cdk.json, or of ``cdk -c``.
+"""The configuration of a stack: its values, and the quantities that follow from them."""
 
-Every value has a default. ``{"preset": "prod"}`` starts from other defaults; what is given beside
-the preset wins over it.
-"""
+from typing import Any, Literal
 
-import difflib
-import json
-from collections.abc import Mapping
-from typing import Any, Literal, Self
+from pydantic import Field
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
-
+from cloudbuster.aws import DEFAULT_STACK
 from cloudbuster.aws.costs import HOMES, PRICES_AS_OF, disk_usd_per_hour, job_usd_per_hour
 from cloudbuster.core.bands import Kind
-from infra import checks
 from infra.capacity import greatest_scratch_gib, jobs_at_a_time, usable_mib
 from infra.instances import FAMILIES, Family, sizes
 from infra.sections import CatalogSecret, Disk, Job, Section
 from infra.values import BucketName, EmailAddress, KeyArn, PolicyArn, Qualifier, Region, Tags
 
-CONTEXT_KEY = "cloudbuster"
-# The operating system and the container agent of the ECS-optimised AL2023 image.
+# Size of the operating system and the container agent in the ECS-optimised AL2023 image.
 SYSTEM_GIB = 8
-# Unpacked, measured: base 0.8, with PyTorch (CPU) 1.8; twice that while an image is replaced.
+# Measured size of the unpacked image: 0.8 GiB without PyTorch, 1.8 with it (CPU); twice that while
+# an image is replaced.
 IMAGE_GIB = {False: 2, True: 6}
 
 
-class ConfigError(Exception):
-    """The configuration holds something that cannot be deployed."""
-
-
 class StackConfig(Section):
-    """Everything that can be decided about a stack."""
+    """All decisions about a stack. Each value has a default; `checks.check` compares values."""
 
-    preset: Literal["dev", "prod"] = Field("dev", description="Which defaults to start from.")
+    preset: Literal["dev", "prod"] = Field("dev", description="Defaults to start from.")
     stack_name: str = Field(
-        "CloudBuster", pattern=r"^[A-Za-z][A-Za-z0-9-]{0,63}$", description="One per stack."
+        DEFAULT_STACK, pattern=r"^[A-Za-z][A-Za-z0-9-]{0,63}$", description="Name of the stack."
     )
     home: Literal["l2a", "l1c"] = Field(
-        "l2a", description="Where scenes lie: l2a us-west-2 (COGs), l1c eu-central-1 (JPEG 2000)."
+        "l2a",
+        description="Region of the scenes: l2a us-west-2 (COGs), l1c eu-central-1 (JPEG 2000).",
     )
     region: Region | None = Field(None, description="Region; null for that of `home`.")
     # Network
     vpc_id: str | None = Field(None, description="Existing VPC; null makes one without NAT.")
-    subnet_ids: tuple[str, ...] = Field((), description="Of `vpc_id`; they need a way to AWS.")
-    security_group_ids: tuple[str, ...] = Field((), description="Of the hosts; none makes one.")
+    subnet_ids: tuple[str, ...] = Field(
+        (), description="Subnets of `vpc_id`; they need a route to AWS."
+    )
+    security_group_ids: tuple[str, ...] = Field(
+        (), description="Security groups of the hosts; an empty list makes one."
+    )
     # Compute
     disk: Disk = Field(default_factory=lambda: Disk(), description="Root disk of each host.")
     scratch: Literal["root", "nvme", "shm"] = Field(
-        "root", description="/scratch on the root disk, on the host's own NVMe, or in memory."
+        "root", description="Place of /scratch: the root disk, the host's own NVMe, or memory."
     )
     ami_id: str | None = Field(
         None, pattern=r"^ami-[0-9a-f]+$", description="Own AL2023 ECS image; null for AWS's newest."
     )
     spot: bool = Field(default=True, description="Try spot hosts first.")
     instance_classes: tuple[str, ...] = Field(
-        ("m6i", "m6a", "m7i"), min_length=1, description="Families of the hosts, x86_64."
+        ("m6i", "m6a", "m7i"), min_length=1, description="Instance families of the hosts, x86_64."
     )
-    host_vcpus: tuple[int, int] = Field((8, 16), description="Smallest and greatest host.")
+    host_vcpus: tuple[int, int] = Field(
+        (8, 16), description="vCPUs of the smallest and of the greatest host."
+    )
     max_vcpus: int = Field(
-        64, description="Of each compute environment; at least the smallest host."
+        64, description="vCPUs of each compute environment; at least those of the smallest host."
     )
     gather: Job = Field(
         default_factory=lambda: Job(
@@ -76,20 +72,23 @@ class StackConfig(Section):
     torch_image: bool = Field(default=False, description="Second image, for detector pytorch.")
     gpu_queue: bool = Field(default=False, description="GPU hosts for it; needs torch_image.")
     gpu_instance_classes: tuple[str, ...] = Field(
-        ("g5", "g6"), min_length=1, description="GPU families."
+        ("g5", "g6"), min_length=1, description="Instance families of the GPU hosts."
     )
     image_uri: str | None = Field(None, description="Image in ECR; null builds containers/.")
-    torch_image_uri: str | None = Field(None, description="The same of the second image.")
+    torch_image_uri: str | None = Field(
+        None, description="Second image in ECR; null builds containers/."
+    )
     base_image: str = Field(
         "public.ecr.aws/docker/library/python:3.12-slim-bookworm",
-        description="What containers/Dockerfile builds on.",
+        description="Base image of containers/Dockerfile.",
     )
     # Workflow
     map_concurrency: int = Field(
-        20, ge=1, le=10_000, description="Gather jobs at a time in a run; inline at most 40."
+        20, ge=1, le=10_000, description="Gather jobs of a run at a time; at most 40 inline."
     )
     distributed_map: bool = Field(
-        default=False, description="For runs of more than 800 scenes: child executions."
+        default=False,
+        description="Gather in child executions, for runs of more than 800 scenes.",
     )
     merge_part_cells: int = Field(
         16_384,
@@ -98,41 +97,45 @@ class StackConfig(Section):
         description="Mosaics of more cells on a side are merged in parts of this side.",
     )
     max_running_executions: int = Field(
-        4, ge=1, le=1000, description="Runs at a time that S3 started; the rest waits."
+        4, ge=1, le=1000, description="Executions at a time beyond which dropped requests wait."
     )
     default_request: dict[str, Any] | None = Field(
-        None, description="What a bare GeoJSON is completed with: a request without name and aoi."
+        None, description="Request without name and aoi that completes a bare GeoJSON."
     )
     output_buckets: tuple[BucketName, ...] = Field(
-        (), description="Other buckets that runs may write, by name; at most 20."
+        (), description="Names of other buckets that runs may write to; at most 20."
     )
     catalog_secret: CatalogSecret | None = Field(
-        None, description="Credentials that catalogs ask for, for functions and jobs."
+        None, description="Credentials of catalogs for functions and jobs."
     )
-    notify_emails: tuple[EmailAddress, ...] = Field((), description="Told of outcomes and alarms.")
+    notify_emails: tuple[EmailAddress, ...] = Field(
+        (), description="Addresses that get outcomes and alarms."
+    )
     # Retention
-    scratch_days: int = Field(30, ge=1, description="Scenes and tasks are deleted after.")
+    scratch_days: int = Field(30, ge=1, description="Days after which scenes and tasks expire.")
     runs_days: int | None = Field(
-        None, ge=1, description="Documents are deleted after; null never."
+        None, ge=1, description="Days after which documents expire; null keeps them."
     )
     log_days: Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731] = Field(
-        30, description="Logs are deleted after."
+        30, description="Days after which logs expire."
     )
     retain_data: bool = Field(default=False, description="`cdk destroy` leaves the bucket.")
     # Organisation
     permissions_boundary: PolicyArn | None = Field(
-        None, description="ARN of a policy for every role."
+        None, description="ARN of a policy that bounds every role."
     )
     role_path: str = Field("/", pattern=r"^/([\w.-]+/)*$", description="Path of every role.")
     qualifier: Qualifier | None = Field(
-        None, description="Of the CDK bootstrap, where not the usual."
+        None, description="Qualifier of the CDK bootstrap; null for the CDK's default."
     )
-    tags: Tags = Field(default_factory=dict, description="On everything that takes tags.")
-    kms_key_arn: KeyArn | None = Field(None, description="Key of bucket, disks, topic and queues.")
+    tags: Tags = Field(default_factory=dict, description="Tags of all resources that take tags.")
+    kms_key_arn: KeyArn | None = Field(
+        None, description="ARN of the key for bucket, disks, topic and queues."
+    )
 
     @property
     def home_kind(self) -> Kind | None:
-        """Product level that lies in the stack's region; None where that is neither's."""
+        """Product level whose scenes lie in the stack's region; None for neither."""
         return next((kind for kind, region in HOMES.items() if region == self.target_region), None)
 
     @property
@@ -150,23 +153,23 @@ class StackConfig(Section):
 
     @property
     def families(self) -> tuple[Family, ...]:
-        """What is known of the host families."""
+        """Properties of the hosts' instance families."""
         return tuple(FAMILIES[name] for name in self.instance_classes)
 
     @property
     def _greatest_host(self) -> tuple[int, int]:
-        """Virtual processors of the greatest host, and the MiB that jobs may have of it."""
+        """Virtual processors of the greatest host, and its memory for jobs in MiB."""
         vcpus = self.host_vcpus[1]
         return vcpus, max(usable_mib(family.gib_per_vcpu, vcpus) for family in self.families)
 
     def jobs_per_host(self, job: Job) -> int:
-        """How many jobs of one kind the greatest host runs at a time."""
+        """Count the jobs of one kind that the greatest host runs at a time."""
         vcpus, memory_mib = self._greatest_host
         return max(1, jobs_at_a_time(job, vcpus=vcpus, memory_mib=memory_mib))
 
     @property
     def disk_need_gib(self) -> int:
-        """What the disk of the greatest host must hold."""
+        """Size of everything on the disk of the greatest host, GiB."""
         scratch_gib = 0
         if self.scratch == "root":
             vcpus, memory_mib = self._greatest_host
@@ -176,7 +179,7 @@ class StackConfig(Section):
         return SYSTEM_GIB + IMAGE_GIB[self.torch_image] + scratch_gib
 
     def usd_per_hour(self, job: Job) -> float:
-        """Price of a job, its part of the disk included."""
+        """Price of a job in US dollars an hour, with its share of the disk."""
         return job_usd_per_hour(
             vcpus=job.vcpus,
             disk_usd_per_host_hour=self._disk_usd_per_hour,
@@ -191,7 +194,7 @@ class StackConfig(Section):
         )
 
     def disk_report(self) -> str:
-        """Say in one line what the disk holds and costs."""
+        """Describe in one line what the disk holds and costs."""
         shares = ", ".join(
             f"{self._disk_usd_per_hour / self.jobs_per_host(job):.5f} USD per {name} job-hour "
             f"({self.jobs_per_host(job)} a host)"
@@ -201,92 +204,3 @@ class StackConfig(Section):
             f"disk: {self.disk.gib} GiB gp3, {self.disk_need_gib} GiB needed; {shares}; "
             f"list prices of {PRICES_AS_OF}, us-west-2"
         )
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        checks.check(self)
-        return self
-
-
-# A preset's values are what its stack is for: dev costs little and goes with `cdk destroy` once its
-# bucket is emptied, prod keeps its data.
-PRESETS: dict[str, dict[str, Any]] = {
-    "dev": {},
-    "prod": {
-        "disk": {"gib": 500, "iops": 6000, "throughput_mibps": 500},
-        "host_vcpus": (8, 32),
-        "max_vcpus": 256,
-        "map_concurrency": 40,
-        "log_days": 90,
-        "retain_data": True,
-    },
-}
-
-
-def parse_config(context: object) -> StackConfig:
-    """Make the configuration of what the cdk context holds under ``cloudbuster``.
-
-    Parameters
-    ----------
-    context : dict, str or None
-        An object, as in cdk.json; its JSON text, as ``cdk -c`` gives it; None for the defaults.
-
-    Raises
-    ------
-    ConfigError
-        Names every value that cannot be used; for an unknown key the one that is meant.
-    """
-    given = _object(context)
-    preset = PRESETS.get(str(given.get("preset", "dev")), {})
-    try:
-        return StackConfig.model_validate(_merged(preset, given))
-    except ValidationError as error:
-        problems = "; ".join(_problem(detail) for detail in error.errors(include_url=False))
-        msg = f"context {CONTEXT_KEY}: {problems}"
-        raise ConfigError(msg) from error
-
-
-def _object(context: object) -> dict[str, Any]:
-    if isinstance(context, str):
-        try:
-            context = json.loads(context)
-        except json.JSONDecodeError as error:
-            msg = f"context {CONTEXT_KEY} is not JSON: {error}; give -c '{CONTEXT_KEY}={{...}}'"
-            raise ConfigError(msg) from error
-    if context is None:
-        return {}
-    if not isinstance(context, dict):
-        msg = f"context {CONTEXT_KEY} is a {type(context).__name__}; give an object"
-        raise ConfigError(msg)
-    return context
-
-
-_SECTIONS: dict[str, type[BaseModel]] = {
-    "disk": Disk,
-    "gather": Job,
-    "merge": Job,
-    "catalog_secret": CatalogSecret,
-}
-
-
-def _merged(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """``given`` over ``base``, section by section; a section's missing values are the defaults."""
-    defaults = {"gather", "merge"} & set(given)
-    for name in defaults:
-        default = StackConfig.model_fields[name].get_default(call_default_factory=True)
-        base = {name: default.model_dump(), **base}
-    merged = {**base, **given}
-    for name, value in given.items():
-        if isinstance(value, dict) and isinstance(base.get(name), dict):
-            merged[name] = {**base[name], **value}
-    return merged
-
-
-def _problem(detail: Mapping[str, Any]) -> str:
-    place = [str(part) for part in detail["loc"]]
-    text = str(detail["msg"]).removeprefix("Value error, ")
-    if detail["type"] == "extra_forbidden":
-        known = (_SECTIONS[place[0]] if len(place) > 1 else StackConfig).model_fields
-        close = difflib.get_close_matches(place[-1], known, n=1)
-        text = f"unknown key; did you mean {close[0]}?" if close else "unknown key"
-    return f"{'.'.join(place)}: {text}" if place else text

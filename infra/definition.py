@@ -1,18 +1,26 @@
-"""The state machine as Amazon States Language with JSONPath. Pure: dicts in, dicts out.
+"""The state machine in Amazon States Language with JSONPath: pure functions that return dicts.
 
-What the state holds, by the state that puts it there: ``request`` (Request, until Query has it in
-S3; nothing of it is ever taken for another entry), ``run`` (Query), ``plan`` (Filter), ``job``
-(the jobs of an image, or of the merge), ``gathered`` (Gather), ``assess`` (Assess), ``merged``
-(MergeParts), ``error`` (any Catch), ``untold`` (Finish). It holds URIs and counts; scenes and
-request lie in S3.
+Entries of the state, with the state that adds each: ``request`` (Request; gone after Query, which
+writes it to S3, so that nothing in a request is mistaken for another entry), ``run`` (Query),
+``plan`` (Filter), ``job`` (jobs of an image, or of the merge), ``gathered`` (Gather), ``assess``
+(Assess), ``merged`` (MergeParts), ``error`` (any Catch), ``not_notified`` (Finish). The state has
+URIs and counts; scenes and the request are in S3.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
-from cloudbuster.aws.failures import UNHEARD
-from cloudbuster.aws.stack.state import ASSESS, PLAN, RUN
-from infra.job_states import FIRST_TRY, State, States, first_try, job_states, retry
+from cloudbuster.aws.failures import FINISH_ERROR
+from cloudbuster.aws.stack.state import ASSESS, NOT_NOTIFIED, PLAN, RUN
+from infra.job_states import (
+    FIRST_TRY,
+    AslState,
+    AslStates,
+    SubmittedJob,
+    first_try,
+    job_states,
+    retry,
+)
 
 LAMBDA_UNAVAILABLE = (
     "Lambda.ServiceException",
@@ -22,20 +30,20 @@ LAMBDA_UNAVAILABLE = (
     "TryAgainError",
 )
 INVOKE = "arn:aws:states:::lambda:invoke"
-# An execution that ran two days has met something that no state foresaw.
+# An execution that runs for two days has a problem that no state foresees.
 TIMEOUT_S = 48 * 3600
 
 
 @dataclass(frozen=True)
 class JobTarget:
-    """Where one kind of job goes.
+    """Queues and size of one kind of job.
 
     Attributes
     ----------
     definition, queue, fallback : str
-        ARNs; ``fallback`` is the queue of on-demand hosts.
+        ARNs of the definition and of the queues; ``fallback`` has on-demand hosts.
     memory_mib : int
-        Of the first try; the second after running out has twice that.
+        Memory of the first try; the second try after running out of it has twice as much.
     """
 
     definition: str
@@ -46,16 +54,16 @@ class JobTarget:
 
 @dataclass(frozen=True)
 class Targets:
-    """What the states call.
+    """Functions and jobs that the states call.
 
     Attributes
     ----------
     query, filter, assess, finish : str
         ARNs of the functions.
     gather : dict of str to JobTarget
-        By image: ``base``, and ``torch`` where it is deployed.
+        Gather job of each image: ``base``, and ``torch`` if it is deployed.
     merge : JobTarget
-        The merge job.
+        Merge job.
     bucket : str
         Name of the stack's bucket.
     """
@@ -75,13 +83,13 @@ def definition(targets: Targets, *, concurrency: int, distributed: bool) -> dict
     Parameters
     ----------
     targets : Targets
-        What the states call.
+        Functions and jobs that the states call.
     concurrency : int
-        Jobs at a time in a map.
+        Number of jobs of a map at a time.
     distributed : bool
-        Whether the gathering map runs as child executions.
+        Whether the map of the scenes runs as child executions.
     """
-    states: States = {
+    states: AslStates = {
         "Request": {"Type": "Pass", "Parameters": {"request.$": "$"}, "Next": "Query"},
         "Query": _invoke(
             targets.query,
@@ -98,63 +106,35 @@ def definition(targets: Targets, *, concurrency: int, distributed: bool) -> dict
             Next="WithinBudget",
         ),
         **_budget(targets),
-        "Gather": _map(targets.bucket, concurrency=concurrency, distributed=distributed),
-        "Assess": _invoke(
-            targets.assess,
-            {"run.$": "$.run", "plan.$": "$.plan", "gathered.$": "$.gathered"},
-            ResultPath="$.assess",
-            ResultSelector={f"{key}.$": f"$.Payload.{key}" for key in ASSESS},
-            Next="Covered?",
-        ),
-        "Covered?": {
-            "Type": "Choice",
-            "Choices": [
-                {"Variable": "$.assess.more_rounds", "BooleanEquals": True, "Next": "NextRound"}
-            ],
-            "Default": "PrepareMerge",
-        },
-        "NextRound": {
-            "Type": "Pass",
-            "Parameters": {
-                **{f"{key}.$": f"$.run.{key}" for key in RUN},
-                "round.$": "States.MathAdd($.run.round, 1)",
-            },
-            "ResultPath": "$.run",
-            "Next": "Filter",
-        },
+        "Gather": _gather_map(targets.bucket, concurrency=concurrency, distributed=distributed),
+        **_assess(targets.assess),
         **_merge(targets.merge, concurrency=concurrency),
         **_finish(targets.finish),
     }
     return {"StartAt": "Request", "TimeoutSeconds": TIMEOUT_S, "States": states}
 
 
-def _invoke(function: str, payload: dict[str, Any], **values: Any) -> State:  # noqa: ANN401 -- any field
-    """Call a function; whatever it fails with ends the run."""
+def _catch_all(entry: str, *, then: str) -> dict[str, Any]:
+    """Catch every error, put it into an entry of the state, and go on with another state."""
+    return {"ErrorEquals": ["States.ALL"], "ResultPath": f"$.{entry}", "Next": then}
+
+
+def _invoke(function: str, payload: dict[str, Any], **values: Any) -> AslState:  # noqa: ANN401 -- any field
+    """Call a function; an error of it ends the run."""
     return {
         "Type": "Task",
         "Resource": INVOKE,
         "Parameters": {"FunctionName": function, "Payload": payload},
         "Retry": [retry(LAMBDA_UNAVAILABLE, interval_s=5, attempts=5)],
-        "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": "FinishFailed"}],
+        "Catch": [_catch_all("error", then="FinishFailed")],
         **values,
     }
 
 
-def _budget(targets: Targets) -> States:
-    """Go on to Gather with the jobs of the image that the detector needs, or stop."""
+def _budget(targets: Targets) -> AslStates:
+    """Choose the jobs of the image that the detector needs; end a run over its budget."""
     images = {
-        f"{image.capitalize()}Image": {
-            "Type": "Pass",
-            "Result": {
-                "definition": job.definition,
-                "queue": job.queue,
-                "fallback": job.fallback,
-                "memory": str(job.memory_mib),
-                "more_memory": str(2 * job.memory_mib),
-            },
-            "ResultPath": "$.job",
-            "Next": "Gather",
-        }
+        f"{image.capitalize()}Image": _set_job(job, then="Gather")
         for image, job in targets.gather.items()
     }
     choices = [
@@ -172,7 +152,7 @@ def _budget(targets: Targets) -> States:
     ]
     return {
         "WithinBudget": {"Type": "Choice", "Choices": choices, "Default": "BaseImage"},
-        # What a distributed map makes of a document without items is written nowhere.
+        # AWS does not document what a distributed map makes of a document without items.
         "NothingToGather": {
             "Type": "Pass",
             "Result": [],
@@ -196,12 +176,28 @@ def _budget(targets: Targets) -> States:
     }
 
 
-def _map(bucket: str, *, concurrency: int, distributed: bool) -> State:
-    """Gather each scene: the items are the numbers of the tasks."""
+def _set_job(target: JobTarget, *, then: str) -> AslState:
+    """Set ``$.job`` to the queues and sizes of a kind of job."""
+    return {
+        "Type": "Pass",
+        "Result": {
+            "definition": target.definition,
+            "queue": target.queue,
+            "fallback": target.fallback,
+            "memory": str(target.memory_mib),
+            "more_memory": str(2 * target.memory_mib),
+        },
+        "ResultPath": "$.job",
+        "Next": then,
+    }
+
+
+def _gather_map(bucket: str, *, concurrency: int, distributed: bool) -> AslState:
+    """Gather each scene; the items of the map are the numbers of the tasks."""
     mode = (
         {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"} if distributed else {"Mode": "INLINE"}
     )
-    items: State = {"ItemsPath": "$.plan.indices"}
+    items: AslState = {"ItemsPath": "$.plan.indices"}
     if distributed:
         items = {
             "Label": "Gather",
@@ -218,49 +214,48 @@ def _map(bucket: str, *, concurrency: int, distributed: bool) -> State:
                 },
             },
         }
+    processor = {
+        "ProcessorConfig": mode,
+        "StartAt": "GatherScene",
+        "States": _gather_scene(),
+    }
     return {
-        "Type": "Map",
-        **items,
-        "MaxConcurrency": concurrency,
-        "ItemSelector": _item_selector(),
-        "ItemProcessor": {
-            "ProcessorConfig": mode,
-            "StartAt": "GatherScene",
-            "States": _gather_scene(),
-        },
+        **_job_map(items, processor, concurrency),
         "ResultPath": "$.gathered",
-        "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": "FinishFailed"}],
         "Next": "Assess",
     }
 
 
-def _item_selector() -> dict[str, Any]:
-    """Tell the jobs of a map the number of their task, and where the task is."""
+def _job_map(items: AslState, processor: dict[str, Any], concurrency: int) -> AslState:
+    """Make a map whose items are the numbers of tasks, each with a job of its own."""
     return {
-        "index.$": "$$.Map.Item.Value",
-        "run_id.$": "$.run.id",
-        "tasks.$": "$.run.tasks",
-        "job.$": "$.job",
-        "try": FIRST_TRY,
+        "Type": "Map",
+        **items,
+        "MaxConcurrency": concurrency,
+        "ItemSelector": {
+            "index.$": "$$.Map.Item.Value",
+            "run_id.$": "$.run.id",
+            "tasks.$": "$.run.tasks",
+            "job.$": "$.job",
+            "try": FIRST_TRY,
+        },
+        "ItemProcessor": processor,
+        "Catch": [_catch_all("error", then="FinishFailed")],
     }
 
 
-def _gather_scene() -> States:
-    """One scene: its job, a second try where that helps, and one word on how it ended."""
-    job = job_states(
-        "GatherScene",
+def _gather_scene() -> AslStates:
+    """Run the job of one scene, with a second try where that helps, and end with its status."""
+    job = SubmittedJob(
         definition={"JobDefinition.$": "$.job.definition"},
         name="States.Format('{}-gather-{}', $.run_id, $.index)",
         task="States.Format('{}/{}.json', $.tasks, $.index)",
         run="$.run_id",
-        done="Gathered",
-        lost="Lost",
-        refused="Refused",
     )
     return {
-        **job,
+        **job_states("GatherScene", job, done="Gathered", lost="Lost", refused="Refused"),
         "Gathered": _item({"status": "SUCCEEDED"}),
-        # A scene that cannot be gathered does not stop the others: assess counts them.
+        # A scene that cannot be gathered does not stop the others: Assess counts them.
         "Lost": {
             "Type": "Choice",
             "Choices": [
@@ -274,102 +269,102 @@ def _gather_scene() -> States:
     }
 
 
-def _fail_as_caught() -> State:
+def _fail_as_caught() -> AslState:
     return {"Type": "Fail", "ErrorPath": "$.error.Error", "CausePath": "$.error.Cause"}
 
 
-def _item(status: dict[str, str]) -> State:
-    """End an item with two words: whole job descriptions would outgrow the state."""
+def _item(status: dict[str, str]) -> AslState:
+    """End an item with its number and status: whole job descriptions would outgrow the state."""
     return {"Type": "Pass", "Parameters": {"index.$": "$.index", **status}, "End": True}
 
 
-def _merge(target: JobTarget, *, concurrency: int) -> States:
-    """Merge in one job; a large mosaic part by part, between a survey and a last job."""
-    definition = {"JobDefinition": target.definition}
+def _assess(function: str) -> AslStates:
+    """Count what was gathered; go on to the merge, or to another round."""
     return {
-        "PrepareMerge": {
-            "Type": "Pass",
-            "Result": {
-                "definition": target.definition,
-                "queue": target.queue,
-                "fallback": target.fallback,
-                "memory": str(target.memory_mib),
-                "more_memory": str(2 * target.memory_mib),
-            },
-            "ResultPath": "$.job",
-            "Next": "InParts?",
-        },
-        "InParts?": {
+        "Assess": _invoke(
+            function,
+            {"run.$": "$.run", "plan.$": "$.plan", "gathered.$": "$.gathered"},
+            ResultPath="$.assess",
+            ResultSelector={f"{key}.$": f"$.Payload.{key}" for key in ASSESS},
+            Next="Covered?",
+        ),
+        "Covered?": {
             "Type": "Choice",
             "Choices": [
-                {
-                    "Variable": "$.assess.part_count",
-                    "NumericGreaterThan": 1,
-                    "Next": "SurveyFirstTry",
-                }
+                {"Variable": "$.assess.more_rounds", "BooleanEquals": True, "Next": "NextRound"}
             ],
-            "Default": "MergeFirstTry",
+            "Default": "PrepareMerge",
         },
+        "NextRound": {
+            "Type": "Pass",
+            "Parameters": {
+                **{f"{key}.$": f"$.run.{key}" for key in RUN},
+                "round.$": "States.MathAdd($.run.round, 1)",
+            },
+            "ResultPath": "$.run",
+            "Next": "Filter",
+        },
+    }
+
+
+def _merge(target: JobTarget, *, concurrency: int) -> AslStates:
+    """Merge in one job; a large mosaic in parts, between a survey and a last job."""
+    definition = {"JobDefinition": target.definition}
+    in_parts = {
+        "Variable": "$.assess.part_count",
+        "NumericGreaterThan": 1,
+        "Next": "SurveyFirstTry",
+    }
+    return {
+        "PrepareMerge": _set_job(target, then="InParts?"),
+        "InParts?": {"Type": "Choice", "Choices": [in_parts], "Default": "MergeFirstTry"},
         "SurveyFirstTry": first_try("Survey"),
         **_merge_job("Survey", definition, task="$.assess.survey_task_uri", done="MergeParts"),
         "MergeParts": _merge_parts(concurrency),
         "MergeFirstTry": first_try("Merge"),
         **_merge_job("Merge", definition, task="$.assess.merge_task_uri", done="Merged"),
-        # A job that failed once and succeeded then has left an error that is none.
+        # Remove the error of a job whose second try succeeded.
         "Merged": {"Type": "Pass", "Result": {}, "ResultPath": "$.error", "Next": "Finish"},
     }
 
 
-def _merge_job(state: str, definition: dict[str, str], *, task: str, done: str) -> States:
-    """One job on the whole mosaic, with a scene's second tries; what fails then ends the run."""
-    return job_states(
-        state,
-        definition=definition,
-        name=f"States.Format('{{}}-{state.lower()}', $.run.id)",
-        task=task,
-        run="$.run.id",
-        done=done,
-        lost="FinishFailed",
-        refused="FinishFailed",
-    )
+def _merge_job(state: str, definition: dict[str, str], *, task: str, done: str) -> AslStates:
+    """Run one job on the whole mosaic, with a second try; its failure ends the run."""
+    name = f"States.Format('{{}}-{state.lower()}', $.run.id)"
+    job = SubmittedJob(definition=definition, name=name, task=task, run="$.run.id")
+    return job_states(state, job, done=done, lost="FinishFailed", refused="FinishFailed")
 
 
-def _merge_parts(concurrency: int) -> State:
-    """Merge each part; a mosaic that lacks one is none, so that the first that fails ends it."""
-    job = job_states(
-        "MergePart",
+def _merge_parts(concurrency: int) -> AslState:
+    """Merge each part; the first failure ends the run, since a mosaic needs all of its parts."""
+    job = SubmittedJob(
         definition={"JobDefinition.$": "$.job.definition"},
         name="States.Format('{}-part-{}', $.run_id, $.index)",
         task="States.Format('{}/part-{}.json', $.tasks, $.index)",
         run="$.run_id",
-        done="PartMerged",
-        lost="PartFailed",
-        refused="PartFailed",
     )
-    return {
-        "Type": "Map",
-        "ItemsPath": "$.assess.parts",
-        "MaxConcurrency": concurrency,
-        "ItemSelector": _item_selector(),
-        "ItemProcessor": {
-            "ProcessorConfig": {"Mode": "INLINE"},
-            "StartAt": "MergePart",
-            "States": {
-                **job,
-                "PartMerged": _item({"status": "SUCCEEDED"}),
-                "PartFailed": _fail_as_caught(),
-            },
+    processor = {
+        "ProcessorConfig": {"Mode": "INLINE"},
+        "StartAt": "MergePart",
+        "States": {
+            **job_states(
+                "MergePart", job, done="PartMerged", lost="PartFailed", refused="PartFailed"
+            ),
+            "PartMerged": _item({"status": "SUCCEEDED"}),
+            "PartFailed": _fail_as_caught(),
         },
+    }
+    return {
+        **_job_map({"ItemsPath": "$.assess.parts"}, processor, concurrency),
         "ResultPath": "$.merged",
-        "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": "FinishFailed"}],
         "Next": "MergeFirstTry",
     }
 
 
-def _finish(function: str) -> States:
-    """Tell how it ended; a run that failed fails, with an error that says why.
+def _finish(function: str) -> AslStates:
+    """Report how the run ended; an execution fails with the error of its run.
 
-    The function writes it down before it tells it.
+    The function writes ``status.json`` before it publishes the outcome.
     """
     payload = {
         "state.$": "$",
@@ -377,14 +372,13 @@ def _finish(function: str) -> States:
         "started.$": "$$.Execution.StartTime",
         "ended.$": "$$.State.EnteredTime",
     }
-    everything = {"ErrorEquals": ["States.ALL"]}
-    untold = [{**everything, "ResultPath": "$.untold", "Next": "FinishUntold"}]
-    unheard = [{**everything, "ResultPath": "$.unheard", "Next": "Unheard"}]
+    output = {"OutputPath": "$.Payload", "End": True}
     return {
-        "Finish": _invoke(function, payload, OutputPath="$.Payload", End=True) | {"Catch": untold},
-        # The mosaic is there: that nobody could be told makes it no failure. By the entry `untold`
-        # the function knows that it answers in any case.
-        "FinishUntold": _invoke(function, payload, OutputPath="$.Payload", End=True),
+        "Finish": _invoke(function, payload, **output)
+        | {"Catch": [_catch_all(NOT_NOTIFIED, then="FinishNotNotified")]},
+        # The mosaic is finished, so a failed notification does not fail the run. The entry
+        # `not_notified` makes the function return the output in any case.
+        "FinishNotNotified": _invoke(function, payload, **output),
         "FinishFailed": _invoke(
             function,
             payload,
@@ -392,11 +386,11 @@ def _finish(function: str) -> States:
             ResultPath="$.finish",
             Next="Failed",
         )
-        | {"Catch": unheard},
+        | {"Catch": [_catch_all("not_reported", then="NotReported")]},
         "Failed": {"Type": "Fail", "ErrorPath": "$.finish.error", "CausePath": "$.finish.cause"},
-        "Unheard": {
+        "NotReported": {
             "Type": "Fail",
-            "Error": UNHEARD,
-            "Cause": "the run failed, and so did telling of it: see the history of the execution",
+            "Error": FINISH_ERROR,
+            "Cause": "the run failed, and so did its report: see the history of the execution",
         },
     }

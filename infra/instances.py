@@ -1,18 +1,18 @@
-"""Instance families that hosts may be of. From AWS's table of instance types, x86_64 with ENA."""
+"""Instance families of hosts, from AWS's table of instance types: x86_64 with ENA."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Family:
-    """What is known of a family.
+    """Properties of an instance family.
 
     Attributes
     ----------
     gib_per_vcpu : int
         Memory.
     nvme_gb_per_vcpu : float
-        Disks of their own that its hosts have; 0 for none.
+        Size of the hosts' own NVMe disks; 0 for none.
     """
 
     gib_per_vcpu: int
@@ -23,15 +23,15 @@ FAMILIES = {
     **{name: Family(2) for name in ("c6a", "c6i", "c7a", "c7i")},
     **{name: Family(4) for name in ("m5", "m6a", "m6i", "m7a", "m7i")},
     **{name: Family(8) for name in ("r5", "r6a", "r6i", "r7a", "r7i")},
-    # 474 GB of a 2xlarge, and 300 GB; the larger sizes have at least as much for a processor.
+    # 474 and 300 GB in a 2xlarge; larger sizes have at least as much for each processor.
     **{name: Family(gib, 59.25) for name, gib in (("c6id", 2), ("m6id", 4), ("r6id", 8))},
     **{name: Family(gib, 37.5) for name, gib in (("m5d", 4), ("r5d", 8))},
 }
-# Of their 2xlarge, 225 and 450 GB; a 4xlarge has at least as much in all.
+# 225 and 450 GB in a 2xlarge; a 4xlarge has at least as much in total.
 GPU_FAMILIES = {"g4dn": Family(4, 28.125), "g5": Family(4, 56.25), "g6": Family(4, 56.25)}
-# Smallest and greatest GPU host: of these families these sizes have one GPU, and a job takes one.
+# Smallest and greatest GPU host: these sizes of these families have one GPU, and a job takes one.
 GPU_VCPUS = (8, 16)
-# The sizes that all these families have.
+# Sizes that all these families have.
 _VCPUS = {
     "2xlarge": 8,
     "4xlarge": 16,
@@ -43,12 +43,12 @@ _VCPUS = {
 
 
 def sizes_by_vcpus(least_vcpus: int, most_vcpus: int) -> tuple[tuple[str, int], ...]:
-    """Sizes of hosts with at least and at most these virtual processors, and how many they have."""
+    """Sizes of hosts within these numbers of virtual processors, each with its own number."""
     return tuple(
         (size, vcpus) for size, vcpus in _VCPUS.items() if least_vcpus <= vcpus <= most_vcpus
     )
 
 
 def sizes(least_vcpus: int, most_vcpus: int) -> tuple[str, ...]:
-    """Sizes of hosts with at least and at most these virtual processors."""
+    """Sizes of hosts within these numbers of virtual processors."""
     return tuple(size for size, _ in sizes_by_vcpus(least_vcpus, most_vcpus))

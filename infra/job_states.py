@@ -1,34 +1,55 @@
-"""The states around one Batch job: its submit, and a second try where that helps.
+"""The states around one Batch job: its submission, and a second try where that helps.
 
-They read of the state ``$.try`` (queue and memory of the next submit) and ``$.job`` (queue, memory,
-fallback and more_memory: what a second try would take), and write ``$.try``, ``$.done``,
-``$.error`` (what was caught) and ``$.failed`` (what Batch said of the job).
+They read ``$.try`` (queue and memory of the next submission) and ``$.job`` (queue, memory,
+fallback and more_memory, for a second try) from the state, and write ``$.try``, ``$.done``,
+``$.error`` (the caught error) and ``$.failed`` (Batch's description of the failed job).
 """
 
+from dataclasses import dataclass
 from typing import Any
 
-State = dict[str, Any]
-States = dict[str, State]
+AslState = dict[str, Any]
+"""A state in Amazon States Language."""
+AslStates = dict[str, AslState]
+"""States by their names."""
 
-# A throttled SubmitJob has arrived as each of these (facts of other projects' incidents: a code
-# that the service's model lacks becomes AWSBatchException).
+# Errors of a throttled SubmitJob, from incidents of other projects: a code that the model of the
+# service lacks becomes AWSBatchException.
 THROTTLED = (
     "Batch.AWSBatchException",
     "Batch.BatchException",
     "Batch.TooManyRequestsException",
     "Batch.ServerException",
 )
-# SubmitJob itself was refused: neither a retry nor another queue helps.
+# Errors of SubmitJob itself: neither a retry nor another queue helps then.
 REFUSED = (*THROTTLED, "Batch.ClientException")
-# What Batch says of a job that finds no host, and of one that a queue cancelled for it.
+# Reason that Batch reports for a job without a host, and for one that a queue cancelled for it.
 NO_CAPACITY = "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY"
-# What a job is submitted with at first; `$.job` tells of its kind.
-FIRST_TRY: State = {"queue.$": "$.job.queue", "memory.$": "$.job.memory", "second": False}
+# Parameters of the first submission; `$.job` describes the kind of job.
+FIRST_TRY: AslState = {"queue.$": "$.job.queue", "memory.$": "$.job.memory", "second": False}
 SUBMIT = "arn:aws:states:::batch:submitJob.sync"
 
 
+@dataclass(frozen=True)
+class SubmittedJob:
+    """Parameters of a submission, as expressions of Amazon States Language.
+
+    Attributes
+    ----------
+    definition : dict
+        Parameter with the job definition.
+    name, task, run : str
+        Name of the job, URI of its task, and id of the run.
+    """
+
+    definition: dict[str, str]
+    name: str
+    task: str
+    run: str
+
+
 def retry(names: tuple[str, ...], *, interval_s: int, attempts: int) -> dict[str, Any]:
-    """Retry errors of these names, each wait a random part of twice the one before."""
+    """Make the retry of these errors, with random waits up to twice as long each time."""
     return {
         "ErrorEquals": list(names),
         "IntervalSeconds": interval_s,
@@ -39,34 +60,47 @@ def retry(names: tuple[str, ...], *, interval_s: int, attempts: int) -> dict[str
     }
 
 
-def job_states(
-    state: str,
-    *,
-    definition: dict[str, str],
-    name: str,
-    task: str,
-    run: str,
-    done: str,
-    lost: str,
-    refused: str,
-) -> States:
-    """Submit a job; where memory ran out or every spot host went, submit it once more.
+def job_states(state: str, job: SubmittedJob, *, done: str, lost: str, refused: str) -> AslStates:
+    """Make the states that submit a job, and submit it once more if that helps.
 
-    ``$.try`` holds queue and memory of the next submit, ``$.job`` what a second one would take.
+    The second try has twice the memory after the first ran out of it, and goes to on-demand hosts
+    after the first lost every spot host.
+
+    Parameters
+    ----------
+    state : str
+        Name of the state that submits; the other names begin with it.
+    job : SubmittedJob
+        Parameters of the submission.
+    done, lost, refused : str
+        States that follow a job that succeeded, one that failed, and one that was not accepted.
     """
     never_twice = {"Variable": "$.try.second", "BooleanEquals": False}
-    submit = _submit(state, definition, name=name, task=task, run=run, done=done, refused=refused)
-    told = {"Variable": "$.error.Cause", "StringMatches": "{*", "Next": f"{state}Failed"}
+    submit = _submit(state, job, done=done, refused=refused)
+    described = {
+        "Variable": "$.error.Cause",
+        "StringMatches": "{*",
+        "Next": f"{state}Failed",
+    }
     memory = {"Variable": "$.error.Cause", "StringMatches": "*OutOfMemory*"}
     reason = "$.failed.job.StatusReason"
-    gone = [
+    no_host = [
         {"Variable": reason, "StringMatches": "Host EC2*"},
         {"Variable": reason, "StringMatches": f"*{NO_CAPACITY}*"},
     ]
     return {
         state: submit,
-        f"{state}Told?": {"Type": "Choice", "Choices": [told], "Default": f"{state}Untold"},
-        f"{state}Untold": {"Type": "Pass", "Result": {}, "ResultPath": "$.failed", "Next": lost},
+        f"{state}Described?": {
+            "Type": "Choice",
+            "Choices": [described],
+            "Default": f"{state}NotDescribed",
+        },
+        f"{state}NotDescribed": {
+            "Type": "Pass",
+            "Result": {},
+            "ResultPath": "$.failed",
+            "Next": lost,
+        },
         f"{state}Failed": {
             "Type": "Pass",
             "Parameters": {"job.$": "States.StringToJson($.error.Cause)"},
@@ -78,7 +112,7 @@ def job_states(
             "Choices": [
                 {"And": [never_twice, memory], "Next": f"{state}MoreMemory"},
                 {
-                    "And": [never_twice, {"Variable": reason, "IsPresent": True}, {"Or": gone}],
+                    "And": [never_twice, {"Variable": reason, "IsPresent": True}, {"Or": no_host}],
                     "Next": f"{state}OnDemand",
                 },
             ],
@@ -89,52 +123,43 @@ def job_states(
     }
 
 
-def _submit(
-    state: str,
-    definition: dict[str, str],
-    *,
-    name: str,
-    task: str,
-    run: str,
-    done: str,
-    refused: str,
-) -> State:
+def _submit(state: str, job: SubmittedJob, *, done: str, refused: str) -> AslState:
     """Submit a job to the queue and with the memory of ``$.try``, and wait for its end."""
     return {
         "Type": "Task",
         "Resource": SUBMIT,
         "Parameters": {
-            "JobName.$": name,
-            **definition,
+            "JobName.$": job.name,
+            **job.definition,
             "JobQueue.$": "$.try.queue",
-            "Parameters": {"task_uri.$": task},
+            "Parameters": {"task_uri.$": job.task},
             "ContainerOverrides": {
                 "ResourceRequirements": [{"Type": "MEMORY", "Value.$": "$.try.memory"}]
             },
-            "Tags": {"cloudbuster:run.$": run},
+            "Tags": {"cloudbuster:run.$": job.run},
             "PropagateTags": True,
         },
         "ResultSelector": {"status.$": "$.Status"},
         "ResultPath": "$.done",
         "Retry": [retry(THROTTLED, interval_s=10, attempts=12)],
-        # States.TaskFailed stands for any error, so those of the submit itself come first.
+        # States.TaskFailed matches any error, so the errors of SubmitJob come first.
         "Catch": [
             {"ErrorEquals": list(REFUSED), "ResultPath": "$.error", "Next": refused},
             {
                 "ErrorEquals": ["States.TaskFailed"],
                 "ResultPath": "$.error",
-                "Next": f"{state}Told?",
+                "Next": f"{state}Described?",
             },
         ],
         "Next": done,
     }
 
 
-def first_try(state: str) -> State:
-    """Set ``$.try`` for the job of ``state``."""
+def first_try(state: str) -> AslState:
+    """Set ``$.try`` for the first submission by ``state``."""
     return {"Type": "Pass", "Parameters": FIRST_TRY, "ResultPath": "$.try", "Next": state}
 
 
-def _second_try(queue: str, memory: str, state: str) -> State:
+def _second_try(queue: str, memory: str, state: str) -> AslState:
     parameters = {"queue.$": queue, "memory.$": memory, "second": True}
     return {"Type": "Pass", "Parameters": parameters, "ResultPath": "$.try", "Next": state}

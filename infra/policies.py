@@ -1,6 +1,6 @@
-"""Statements of the policies, and roles that hold nothing else.
+"""Statements of policies, and roles with no other statements.
 
-Every wildcard carries its reason, which cdk-nag keeps: a statement without one is refused.
+Each wildcard needs a reason, which is recorded for cdk-nag.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from constructs import Construct, IConstruct
 
 from infra.config import StackConfig
 
-# Where scenes are read from: the requester-pays originals, and the free COGs.
+# Objects of the scenes: the requester-pays originals, and the free COGs.
 SENTINEL_OBJECTS = (
     "sentinel-s2-l1c/tiles/*",
     "sentinel-s2-l2a/tiles/*",
@@ -25,14 +25,14 @@ SENTINEL_OBJECTS = (
 
 @dataclass(frozen=True)
 class Statement:
-    """What a role may do.
+    """Actions that a role is allowed on some resources.
 
     Attributes
     ----------
     actions, resources : tuple of str
-        Written out.
+        Actions and ARNs.
     reason : str or None
-        Why a resource ends in a wildcard.
+        Why a resource has a wildcard.
     """
 
     actions: tuple[str, ...]
@@ -46,10 +46,10 @@ def allow(*actions: str, on: Sequence[str], reason: str | None = None) -> Statem
     Raises
     ------
     ValueError
-        For a wildcard without a reason.
+        If a resource has a wildcard and there is no reason.
     """
     if reason is None and any("*" in resource for resource in on):
-        msg = f"{', '.join(actions)} on {', '.join(on)}: say why it needs a wildcard"
+        msg = f"{', '.join(actions)} on {', '.join(on)}: give the reason of the wildcard"
         raise ValueError(msg)
     return Statement(actions, tuple(on), reason)
 
@@ -62,9 +62,23 @@ def role(
     config: StackConfig,
     statements: Sequence[Statement],
 ) -> iam.Role:
-    """Make a role with one inline policy, on the path that the organisation wants.
+    """Make a role with one inline policy, on the path of the configuration.
 
-    The reasons hold for that policy alone: what the CDK adds to the role has its own.
+    The reasons of the statements excuse the wildcards of that policy; a statement that the CDK adds
+    to the role needs a reason of its own (`acknowledge_added`).
+
+    Parameters
+    ----------
+    scope : Construct
+        Parent of the role.
+    name : str
+        Id of the role.
+    service : str
+        Service that assumes the role.
+    config : StackConfig
+        Configuration of the stack.
+    statements : sequence of Statement
+        Statements of the policy.
     """
     allowed = [
         iam.PolicyStatement(actions=list(entry.actions), resources=list(entry.resources))
@@ -87,31 +101,31 @@ def role(
 
 
 def read(bucket_arn: str, *prefixes: str) -> Statement:
-    """Read the objects behind these prefixes."""
+    """Allow reading the objects under these prefixes."""
     objects = [f"{bucket_arn}/{prefix}*" for prefix in prefixes]
-    return allow("s3:GetObject", on=objects, reason="all objects behind one prefix")
+    return allow("s3:GetObject", on=objects, reason="all objects under one prefix")
 
 
 def write(bucket_arn: str, *prefixes: str) -> Statement:
-    """Write the objects behind these prefixes, in parts too."""
+    """Allow writing the objects under these prefixes, in one request or in parts."""
     objects = [f"{bucket_arn}/{prefix}*" for prefix in prefixes]
     actions = ("s3:PutObject", "s3:AbortMultipartUpload")
-    return allow(*actions, on=objects, reason="all objects behind one prefix")
+    return allow(*actions, on=objects, reason="all objects under one prefix")
 
 
 def list_bucket(bucket_arn: str) -> Statement:
-    """See what a bucket holds: without it S3 says of a missing object that it is forbidden."""
+    """Allow listing a bucket; without this S3 answers 403 instead of 404 for a missing object."""
     return allow("s3:ListBucket", on=[bucket_arn])
 
 
 def read_scenes() -> Statement:
-    """Read Sentinel-2 scenes; the requester pays for some."""
+    """Allow reading Sentinel-2 scenes, some of which are requester pays."""
     objects = [f"arn:{cdk.Aws.PARTITION}:s3:::{name}" for name in SENTINEL_OBJECTS]
-    return allow("s3:GetObject", on=objects, reason="every public scene may be asked for")
+    return allow("s3:GetObject", on=objects, reason="a request may select any public scene")
 
 
 def output_buckets(config: StackConfig, *, writing: bool) -> list[Statement]:
-    """Read, and write, what lies in the buckets that outputs may lie in."""
+    """Allow reading the output buckets, and with ``writing`` also writing to them."""
     arns = [f"arn:{cdk.Aws.PARTITION}:s3:::{name}" for name in config.output_buckets]
     if not arns:
         return []
@@ -128,12 +142,12 @@ def output_buckets(config: StackConfig, *, writing: bool) -> list[Statement]:
 
 
 def write_logs(log_group_arn: str) -> Statement:
-    """Write to one log group; the ARN of a group ends in the wildcard of its streams."""
+    """Allow writing to one log group; its ARN ends in a wildcard for the streams."""
     return allow("logs:CreateLogStream", "logs:PutLogEvents", on=[log_group_arn])
 
 
 def read_secret(config: StackConfig) -> list[Statement]:
-    """Read the secret that holds what catalogs ask for, where there is one."""
+    """Allow reading the secret with the credentials of catalogs, if there is one."""
     secret = config.catalog_secret
     if secret is None:
         return []
@@ -144,14 +158,14 @@ def read_secret(config: StackConfig) -> list[Statement]:
 
 
 def use_key(config: StackConfig) -> list[Statement]:
-    """Use the organisation's key, where there is one."""
+    """Allow using the configured key, if there is one."""
     if config.kms_key_arn is None:
         return []
     return [allow("kms:Decrypt", "kms:GenerateDataKey", on=[config.kms_key_arn])]
 
 
 def machine_part(stack: cdk.Stack, resource: str, *names: str) -> str:
-    """ARN of the machine (``stateMachine``) or of what runs by it (``execution`` and a name)."""
+    """ARN of the state machine (``stateMachine``) or of an execution (``execution``, a name)."""
     return stack.format_arn(
         service="states",
         resource=resource,
@@ -161,7 +175,7 @@ def machine_part(stack: cdk.Stack, resource: str, *names: str) -> str:
 
 
 def let_alarms_publish(topic: sns.ITopic) -> None:
-    """Let the account's alarms publish: a policy of one's own replaces the one that allows it."""
+    """Allow alarms of the account to publish; SNS's default policy does, and is replaced here."""
     account = cdk.Stack.of(topic).account
     topic.add_to_resource_policy(
         iam.PolicyStatement(
@@ -175,12 +189,12 @@ def let_alarms_publish(topic: sns.ITopic) -> None:
 
 
 def acknowledge_added(role: IConstruct, reason: str) -> None:
-    """Write down why what the CDK itself has added to a role is allowed on every resource."""
+    """Record why the statements that the CDK added to a role apply to all resources."""
     acknowledge(role.node.find_child("DefaultPolicy"), _wildcard("*"), reason)
 
 
 def acknowledge(scope: IConstruct, rule: str, reason: str) -> None:
-    """Write down why a rule of cdk-nag does not hold here."""
+    """Record why a rule of cdk-nag does not apply to a construct."""
     cdk.Validations.of(scope).acknowledge(
         cdk.Acknowledgment(id=f"AwsSolutions::AwsSolutions-{rule}", reason=reason)
     )
@@ -191,7 +205,7 @@ def _wildcard(resource: str) -> str:
 
 
 def _flat(value: Any) -> str:  # noqa: ANN401 -- an intrinsic function of CloudFormation
-    """Write a resolved ARN as cdk-nag does in the id of a finding."""
+    """Format a resolved ARN as cdk-nag does in the id of a finding."""
     if isinstance(value, str):
         return value
     if "Ref" in value:

@@ -1,6 +1,8 @@
-"""Retention of logs as the CDK names it."""
+"""Log groups, and their retention as a value of the CDK."""
 
+import aws_cdk as cdk
 from aws_cdk import aws_logs as logs
+from constructs import Construct
 
 _DAYS = {
     1: logs.RetentionDays.ONE_DAY,
@@ -21,6 +23,22 @@ _DAYS = {
 }
 
 
-def retention(days: int) -> logs.RetentionDays:
-    """Retention of ``days``, one of the values that the configuration takes."""
-    return _DAYS[days]
+def log_group(scope: Construct, *, days: int, name: str | None = None) -> logs.ILogGroup:
+    """Make the log group ``Logs`` of a construct.
+
+    Parameters
+    ----------
+    scope : Construct
+        Construct that logs to the group.
+    days : int
+        Retention, one of the values that the configuration allows.
+    name : str, optional
+        Name of the group; CloudFormation chooses one by default.
+    """
+    return logs.LogGroup(
+        scope,
+        "Logs",
+        log_group_name=name,
+        retention=_DAYS[days],
+        removal_policy=cdk.RemovalPolicy.DESTROY,
+    )

@@ -1,4 +1,4 @@
-"""Where a job's /scratch lies."""
+"""The /scratch of a job."""
 
 from typing import Any
 
@@ -8,7 +8,15 @@ from infra.sections import Job
 
 
 def scratch_mount(scratch: str, job: Job) -> dict[str, Any]:
-    """``/scratch``: the host's, or memory that counts as the job's."""
+    """Make the properties of a container that mount /scratch.
+
+    Parameters
+    ----------
+    scratch : {"root", "nvme", "shm"}
+        ``shm`` takes it from the job's memory; otherwise it is the host's folder.
+    job : Job
+        Kind of job.
+    """
     linux: dict[str, Any] = {"init_process_enabled": True}
     if scratch == "shm":
         linux["tmpfs"] = [

@@ -1,4 +1,4 @@
-"""Sections of the configuration, each checked by itself."""
+"""Sections of the configuration, each checked on its own."""
 
 import re
 from typing import Self
@@ -9,11 +9,12 @@ from cloudbuster.aws.stack.catalog_secret import VARIABLES
 from cloudbuster.storage.access import CDSE_KEY_VARIABLES
 from infra.values import KeyArn
 
-# https://docs.aws.amazon.com/ebs/latest/userguide/general-purpose.html: of gp3, at most 0.25 MiB/s
-# for each of its IOPS, and 500 IOPS for each GiB.
+# https://docs.aws.amazon.com/ebs/latest/userguide/general-purpose.html: gp3 allows 0.25 MiB/s for
+# each provisioned IOPS, and 500 IOPS for each GiB.
 IOPS_PER_MIBPS = 4
 IOPS_PER_GIB = 500
-# Batch takes any time from a minute on. A run ends after two days; a job by hand may take longer.
+# Batch allows any timeout from a minute on. A run ends after two days; a job submitted by hand may
+# take longer.
 MAX_TIMEOUT_MINUTES = 14 * 24 * 60
 SECRET_ARN = re.compile(
     r"^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:[\w/+=.@-]+-[A-Za-z0-9]{6}$"
@@ -21,21 +22,21 @@ SECRET_ARN = re.compile(
 
 
 class Section(BaseModel):
-    """Base of the configuration and of its parts: no value is unknown, none changes."""
+    """Base of the configuration and of its sections: immutable, without unknown values."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Disk(Section):
-    """The one root disk of each host: gp3, encrypted; it holds system, images and scratch."""
+    """The encrypted gp3 root disk of each host, for system, images and scratch space."""
 
     gib: int = Field(200, ge=30, le=16_384, description="Size, GiB.")
-    iops: int = Field(3000, ge=3000, le=16_000, description="3000 come with the volume.")
-    throughput_mibps: int = Field(250, ge=125, le=1000, description="125 come with the volume.")
+    iops: int = Field(3000, ge=3000, le=16_000, description="Operations; 3000 are included.")
+    throughput_mibps: int = Field(250, ge=125, le=1000, description="Throughput; 125 are included.")
 
     @model_validator(mode="after")
     def _check_ratios(self) -> Self:
-        """Refuse what EBS refuses when the first host starts, hours after a deployment."""
+        """Refuse ratios that EBS refuses only when the first host starts."""
         least = self.throughput_mibps * IOPS_PER_MIBPS
         if self.iops < least:
             msg = (
@@ -54,24 +55,28 @@ class Disk(Section):
 
 
 class Job(Section):
-    """Size of one kind of Batch job, and when to give it up."""
+    """Size of one kind of Batch job, its timeout and its attempts."""
 
     vcpus: int = Field(ge=1, le=96, description="Virtual processors.")
-    memory_mib: int = Field(ge=512, description="Memory; twice as much for the second try.")
-    scratch_gib: int = Field(ge=1, description="Room on /scratch that one job may use.")
-    timeout_minutes: int = Field(ge=1, le=MAX_TIMEOUT_MINUTES, description="Of one attempt.")
+    memory_mib: int = Field(ge=512, description="Memory; the second try gets twice as much.")
+    scratch_gib: int = Field(ge=1, description="Room on /scratch for one job.")
+    timeout_minutes: int = Field(
+        ge=1, le=MAX_TIMEOUT_MINUTES, description="Timeout of one attempt."
+    )
     attempts: int = Field(
-        ge=1, le=10, description="Of Batch: reclaimed hosts, image pulls, exit 75."
+        ge=1,
+        le=10,
+        description="Attempts by Batch: after reclaimed hosts, failed image pulls, exit 75.",
     )
 
 
 class CatalogSecret(Section):
-    """Secret of Secrets Manager: a JSON object of the environment variables that catalogs need."""
+    """A secret in Secrets Manager: a JSON object with environment variables of catalogs."""
 
     arn: str = Field(description="ARN, with the six characters at its end.")
     variables: tuple[str, ...] = Field(min_length=1, description="Members of the object.")
     kms_key_arn: KeyArn | None = Field(
-        None, description="Key that it is encrypted with; null for that of AWS."
+        None, description="ARN of the key that encrypts it; null for the key of AWS."
     )
 
     @model_validator(mode="after")
@@ -94,5 +99,5 @@ class CatalogSecret(Section):
 
     @property
     def region(self) -> str:
-        """Region that it lies in."""
+        """Region of the secret."""
         return self.arn.split(":")[3]

@@ -1,35 +1,35 @@
-"""What the stack tells its functions, and how much of it fits."""
+"""The settings that the stack gives to its functions and publishes, and their size."""
 
 import json
-from typing import TYPE_CHECKING
 
 from cloudbuster.aws.settings import SETTINGS_VARIABLE, StackSettings
-
-if TYPE_CHECKING:
-    from infra.config import StackConfig
+from infra.config import StackConfig
 
 # Scenes of a round that an inline map can hold. A history ends at 25 000 events
 # (https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html), and a scene or a part
 # of a mosaic that takes a second try has 24: 800 x 24 + 200 parts x 24 + 200 for every other state
-# are 24 200. tests/infra/test_history.py counts them. A distributed map has a history for each.
+# are 24 200. tests/infra/test_history.py counts them. In a distributed map each scene has a history
+# of its own.
 INLINE_TASKS = 800
 DISTRIBUTED_TASKS = 10_000
-# Of an inline map at a time:
+# Items of an inline map that run at a time:
 # https://docs.aws.amazon.com/step-functions/latest/dg/state-map-inline.html
 INLINE_CONCURRENCY = 40
-# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html: of all variables.
+# Size of all variables of a function:
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html. A standard parameter of
+# Systems Manager may be as large.
 MAX_VARIABLES_BYTES = 4096
-# As long as S3 allows, and as CloudFormation, SNS, SQS and Step Functions name what they make.
+# The longest name that S3 allows, and the longest ARN or URL of a topic, queue or state machine.
 LONGEST_BUCKET, LONGEST_NAME = 63, 200
 
 
 def variables(settings: str) -> dict[str, str]:
-    """Environment of a function; only /tmp can be written in one."""
+    """Environment of a function with these settings; a function can write to /tmp only."""
     return {SETTINGS_VARIABLE: settings, "NUMBA_CACHE_DIR": "/tmp/numba"}  # noqa: S108 -- the function's own
 
 
-def stack_settings(config: "StackConfig", *, bucket_name: str, topic_arn: str) -> StackSettings:
-    """Make what every function is told; a name may be one that is known at deployment."""
+def stack_settings(config: StackConfig, *, bucket_name: str, topic_arn: str) -> StackSettings:
+    """Make the settings that all functions get; names may be tokens of the CDK."""
     distributed = config.distributed_map
     secret = config.catalog_secret
     return StackSettings(
@@ -50,9 +50,9 @@ def stack_settings(config: "StackConfig", *, bucket_name: str, topic_arn: str) -
     )
 
 
-def longest_variables(config: "StackConfig") -> int:
-    """Bytes that the variables of a function take at most, as JSON."""
+def longest_variables(config: StackConfig) -> int:
+    """Greatest size of a function's variables as JSON, bytes."""
     name = "x" * LONGEST_NAME
-    told = stack_settings(config, bucket_name="x" * LONGEST_BUCKET, topic_arn=name)
-    told = told.model_copy(update={"state_machine_arn": name, "queue_url": name})
-    return len(json.dumps(variables(told.model_dump_json(exclude_none=True))))
+    settings = stack_settings(config, bucket_name="x" * LONGEST_BUCKET, topic_arn=name)
+    settings = settings.model_copy(update={"state_machine_arn": name, "queue_url": name})
+    return len(json.dumps(variables(settings.model_dump_json(exclude_none=True))))

@@ -1,10 +1,14 @@
-"""The stack: its parts, and what it says of itself."""
+"""The stack: its parts, and the names that it publishes."""
+
+from collections.abc import Mapping
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sns as sns
+from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
+from cloudbuster.aws.outputs import Output, settings_parameter
 from infra.config import StackConfig
 from infra.constructs.compute import Compute
 from infra.constructs.endings import Endings
@@ -33,24 +37,21 @@ class CloudBusterStack(cdk.Stack):
             description="cloudbuster: cloud-free mosaics from Sentinel-2 imagery",
         )
         self._config = config
-        self._follow_the_organisation()
-        storage = Storage(self, "Storage", config=config)
+        self._apply_rules_of_the_organisation()
+        bucket = Storage(self, "Storage", config=config).bucket
         topic = Notifications(self, "Notifications", config=config).topic
         image = Image(self, "Image", config=config, target="batch", uri=config.image_uri)
         torch = self._torch_image()
         network = Network(self, "Network", config=config)
         compute = Compute(self, "Compute", config=config, network=network)
-        bucket = storage.bucket
         jobs = Jobs(self, "Jobs", config=config, bucket=bucket, image=image, torch_image=torch)
-        settings = stack_settings(
-            config, bucket_name=storage.bucket.bucket_name, topic_arn=topic.topic_arn
-        )
+        settings = stack_settings(config, bucket_name=bucket.bucket_name, topic_arn=topic.topic_arn)
         stages = Stages(
             self,
             "Stages",
             config=config,
             image=image,
-            bucket_arn=storage.bucket.bucket_arn,
+            bucket_arn=bucket.bucket_arn,
             topic_arn=topic.topic_arn,
             settings=self.to_json_string(settings.model_dump(mode="json")),
         )
@@ -58,7 +59,7 @@ class CloudBusterStack(cdk.Stack):
             self,
             "Workflow",
             config=config,
-            bucket_name=storage.bucket.bucket_name,
+            bucket_name=bucket.bucket_name,
             stages=stages,
             compute=compute,
             jobs=jobs,
@@ -68,21 +69,24 @@ class CloudBusterStack(cdk.Stack):
             "Trigger",
             config=config,
             image=image,
-            bucket=storage.bucket,
+            bucket=bucket,
             machine=workflow.machine,
             settings=settings,
         )
         self._watch(topic, compute, workflow, stages, trigger)
-        self._tell(
-            BucketName=storage.bucket.bucket_name,
-            StateMachineArn=workflow.machine.state_machine_arn,
-            TopicArn=topic.topic_arn,
-            DeadLettersUrl=trigger.dead_letters.queue_url,
-            **_job_outputs(compute, jobs),
+        self._publish(
+            {
+                Output.BUCKET: bucket.bucket_name,
+                Output.STATE_MACHINE: workflow.machine.state_machine_arn,
+                Output.TOPIC: topic.topic_arn,
+                Output.DEAD_LETTERS: trigger.dead_letters.queue_url,
+                Output.SETTINGS: self._settings_parameter(trigger.settings),
+                **_job_outputs(compute, jobs),
+            }
         )
 
-    def _follow_the_organisation(self) -> None:
-        """Tag everything, and bound every role, as the account's owners ask."""
+    def _apply_rules_of_the_organisation(self) -> None:
+        """Tag all resources and bound all roles as configured."""
         for key, value in self._config.tags.items():
             cdk.Tags.of(self).add(key, value)
         if self._config.permissions_boundary is not None:
@@ -99,7 +103,7 @@ class CloudBusterStack(cdk.Stack):
         stages: Stages,
         trigger: Trigger,
     ) -> None:
-        """Tell of ends that nothing else tells of; alarm of failures of the stack itself."""
+        """Report executions that end without their last state, and raise alarms."""
         Endings(
             self,
             "Endings",
@@ -126,10 +130,23 @@ class CloudBusterStack(cdk.Stack):
         uri = config.torch_image_uri
         return Image(self, "TorchImage", config=config, target="batch-torch", uri=uri)
 
-    def _tell(self, **outputs: str) -> None:
-        """Name what people and programs look for."""
+    def _settings_parameter(self, settings: str) -> str:
+        """Publish the settings in Parameter Store; return the name of the parameter."""
+        name = settings_parameter(self._config.stack_name)
+        ssm.CfnParameter(
+            self,
+            "Settings",
+            name=name,
+            type="String",
+            value=settings,
+            description="Settings of the stack, which cloudbuster submit reads",
+        )
+        return name
+
+    def _publish(self, outputs: Mapping[str, str]) -> None:
+        """Add the outputs by which people and programs find the parts of the stack."""
         for name, value in outputs.items():
-            cdk.CfnOutput(self, name, value=value)
+            cdk.CfnOutput(self, str(name), value=value)
 
 
 def _synthesizer(config: StackConfig) -> cdk.DefaultStackSynthesizer | None:
@@ -137,13 +154,13 @@ def _synthesizer(config: StackConfig) -> cdk.DefaultStackSynthesizer | None:
 
 
 def _job_outputs(compute: Compute, jobs: Jobs) -> dict[str, str]:
-    """Where jobs are submitted by hand; those of PyTorch and of GPU hosts where there are such."""
+    """ARNs of queues and job definitions; those of PyTorch and of GPUs only if they exist."""
     arns = {
-        "QueueArn": compute.queue_arn,
-        "OnDemandQueueArn": compute.fallback_arn,
-        "GpuQueueArn": compute.gpu_queue_arn,
-        "GatherJobArn": jobs.gather,
-        "MergeJobArn": jobs.merge,
-        "TorchJobArn": jobs.torch,
+        Output.QUEUE: compute.queue_arn,
+        Output.ON_DEMAND_QUEUE: compute.fallback_arn,
+        Output.GPU_QUEUE: compute.gpu_queue_arn,
+        Output.GATHER_JOB: jobs.gather,
+        Output.MERGE_JOB: jobs.merge,
+        Output.TORCH_JOB: jobs.torch,
     }
     return {name: arn for name, arn in arns.items() if arn is not None}

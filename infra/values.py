@@ -1,4 +1,4 @@
-"""Kinds of values of the configuration, each refused where AWS would refuse it much later."""
+"""Kinds of values in the configuration, refused early if AWS would refuse them at deployment."""
 
 import re
 from typing import Annotated
@@ -9,14 +9,14 @@ from pydantic import AfterValidator
 _BUCKET = re.compile(r"^(?!xn--|sthree-|amzn-s3-demo-)[a-z0-9](?!.*\.\.)[a-z0-9.-]{1,61}[a-z0-9]$")
 _IP_ADDRESS = re.compile(r"^(\d{1,3}\.){3}\d{1,3}$")
 # https://docs.aws.amazon.com/tag-editor/latest/userguide/best-practices-and-strats.html: 128 and
-# 256 characters, and 50 tags, of which the CDK, Batch and a run set a few.
+# 256 characters, and 50 tags, a few of which the CDK, Batch and a run set themselves.
 MAX_TAGS = 45
 MAX_TAG_KEY, MAX_TAG_VALUE = 128, 256
 _TAG = re.compile(r"^[\w\s.:/=+@-]*$")
 
 
 def _matching(pattern: str, what: str) -> AfterValidator:
-    """Refuse a text that does not match as a whole, with what it should be."""
+    """Make a validator for text that must match a pattern as a whole; ``what`` names it."""
     compiled = re.compile(pattern)
 
     def check(text: str) -> str:
@@ -60,7 +60,7 @@ def _check_tag_text(what: str, text: str, *, least: int, most: int) -> None:
 
 
 def check_image_region(uri: str, region: str) -> None:
-    """Raise ValueError for an image that lies in another region than the stack."""
+    """Raise ValueError for an image in another region than the stack."""
     found = uri.split(".")[3]
     if found != region:
         msg = (

@@ -1,1 +1,1 @@
-"""Handlers of the stack's functions: documents by URI in, a stage of the library, documents out."""
+"""Handlers of the stack's functions: each reads documents, calls a stage, and writes documents."""

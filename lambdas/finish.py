@@ -1,17 +1,19 @@
-"""The Finish state, and what is told of executions that ended without it."""
+"""Function of the state Finish, and of EventBridge for executions that ended without that state."""
 
 import os
 from typing import Any
 
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any] | None:
-    """Write down how a run ended, and tell it: its last state, or EventBridge, says that it did."""
-    import boto3
-
+    """Write the status of a run that has ended, and publish its outcome."""
     from cloudbuster import log
     from cloudbuster.aws.settings import StackSettings
-    from cloudbuster.aws.stack.outcomes import finish, teller
+    from cloudbuster.aws.stack.failed_executions import report_failed_execution
+    from cloudbuster.aws.stack.outcomes import finish, topic_publisher
 
     log.configure(as_json=True, level="INFO")
     settings = StackSettings.of_environment(os.environ)
-    return finish(event, settings, teller(settings, boto3.client))
+    publish = topic_publisher(settings)
+    if "detail" in event:
+        return report_failed_execution(event, settings.root, publish)
+    return finish(event, publish)

@@ -1,4 +1,4 @@
-"""The Query state."""
+"""Function of the state Query."""
 
 import os
 from typing import Any
@@ -9,25 +9,26 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     from cloudbuster import log
     from cloudbuster.aws.admission import admit
     from cloudbuster.aws.settings import StackSettings
-    from cloudbuster.aws.stack.catalog_secret import give_catalog_secret
-    from cloudbuster.aws.stack.outcomes import status
-    from cloudbuster.aws.stack.plans import made_once
+    from cloudbuster.aws.stack.catalog_secret import load_catalog_secret
+    from cloudbuster.aws.stack.run_status import make_status
     from cloudbuster.aws.stack.state import first_round
     from cloudbuster.models import Candidates
     from cloudbuster.query import query_request
     from cloudbuster.storage.documents import write_document
+    from cloudbuster.storage.reuse import made_once
     from cloudbuster.storage.run_layout import RunLayout
 
     log.configure(as_json=True, level="INFO")
     settings = StackSettings.of_environment(os.environ)
-    give_catalog_secret(settings)
+    load_catalog_secret(settings)
     request = admit(event["request"], source=event["execution"], settings=settings)
     run = RunLayout.in_bucket(request, settings.root, execution=event["execution"])
     write_document(run.document("request.json"), request)
-    # Of an execution that is stopped at this very moment EventBridge may have told before: then the
-    # status stays `running`. Asking Step Functions would need a permission, and be as late.
-    begun = status(request, state="running", stage="query", execution=event["execution"])
-    write_document(run.document("status.json"), begun)
+    # If the execution is stopped at this very moment, EventBridge may have reported it before this
+    # write, and the status stays `running`. Asking Step Functions would take a permission, and the
+    # answer could be just as late.
+    status = make_status(request, state="running", stage="query", execution=event["execution"])
+    write_document(run.document("status.json"), status)
     candidates = made_once(
         run.document("candidates.json"),
         Candidates,

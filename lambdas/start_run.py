@@ -1,18 +1,16 @@
-"""The function that starts a run for each request that is dropped in S3."""
+"""Function that starts a run for each request that is dropped in S3."""
 
 import os
 from typing import Any
 
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
-    """Start the run of each message; a message that could not be handled is delivered again."""
-    import boto3
-
+    """Start the run of each message; SQS delivers a message again if that fails."""
     from cloudbuster import log
     from cloudbuster.aws.settings import StackSettings
-    from cloudbuster.aws.stack.starting import Starter
+    from cloudbuster.aws.stack.inbox import Inbox
 
     log.configure(as_json=True, level="INFO")
-    starter = Starter(StackSettings.of_environment(os.environ), boto3.client)
-    failed = starter.start_messages(event["Records"])
+    inbox = Inbox(StackSettings.of_environment(os.environ))
+    failed = inbox.handle_messages(event["Records"])
     return {"batchItemFailures": [{"itemIdentifier": message} for message in failed]}

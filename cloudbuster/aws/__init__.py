@@ -1,1 +1,9 @@
-"""Runs on the deployed stack: where they lie, how they start, what they cost, how they end."""
+"""Runs on the deployed stack.
+
+`stack` holds what runs inside the stack, `client` what runs on the user's machine; neither imports
+the other. The modules beside them are shared by both: admission of requests, names and starts of
+executions, failures, costs, and what the stack publishes about itself.
+"""
+
+DEFAULT_STACK = "CloudBuster"
+"""Default name of the stack."""

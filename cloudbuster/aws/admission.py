@@ -1,7 +1,4 @@
-"""Which requests a stack runs: the request of an S3 object or of a submission, checked.
-
-Pure: what is refused is refused from the request and the stack's settings alone.
-"""
+"""Admission of requests: what a stack runs, decided from the request and the stack's settings."""
 
 import hashlib
 import re
@@ -19,33 +16,33 @@ from cloudbuster.storage.documents import parse_json, validation_message
 from cloudbuster.storage.run_layout import HASH_LENGTH
 from cloudbuster.storage.uri import join
 
-# Objects that are requests.
+# Prefix and suffix of the objects in the stack's bucket that are requests.
 REQUEST_PREFIX = "requests/"
 REQUEST_SUFFIX = ".json"
-# What a bare GeoJSON may be (RFC 7946).
+# Types of a bare GeoJSON that is an area (RFC 7946).
 GEOJSON_TYPES = frozenset({"Feature", "FeatureCollection", "Polygon", "MultiPolygon"})
-# Step Functions takes at most 256 KiB of input, and hands on as much (service quotas). A request
-# that is refused goes to the last state with its error and its cause, which have 32 KiB.
+# Step Functions limits an input, and the state, to 256 KiB (its service quotas). A refused request
+# reaches the last state together with its error and cause, which may take 32 KiB.
 MAX_INPUT_BYTES = 220_000
 
 
 def parse_request(content: bytes, *, source: str, settings: StackSettings) -> MosaicRequest:
-    """Make the request of an S3 object: a request, or a bare GeoJSON with the stack's defaults.
+    """Parse a request, or complete a bare GeoJSON with the stack's defaults, and admit it.
 
     Parameters
     ----------
     content : bytes
-        Of the object.
+        JSON text.
     source : str
-        Its URI; a bare GeoJSON is named after its file. One that is too large for the state is
-        referred to by `stored_aoi`, where whoever starts the run must put it.
+        URI of the text; a bare GeoJSON is named after its file. An area that is too large for the
+        state becomes a reference to `stored_aoi`, where the caller must write it.
     settings : StackSettings
-        Defaults, and where outputs may lie.
+        Settings of the stack.
 
     Raises
     ------
     RequestError
-        Where it is neither, breaks the contract, or may not run on this stack.
+        If it is neither, breaks the contract, or may not run on this stack.
     """
     document = parse_json(content, source=source)
     if isinstance(document, dict) and document.get("type") in GEOJSON_TYPES:
@@ -54,19 +51,20 @@ def parse_request(content: bytes, *, source: str, settings: StackSettings) -> Mo
 
 
 def admit(document: object, *, source: str, settings: StackSettings) -> MosaicRequest:
-    """Validate a request, and that this stack may run it.
+    """Validate a request, and check that this stack may run it.
 
     Raises
     ------
     RequestError
-        Where it breaks the contract, its output lies elsewhere, or it needs what is not deployed.
+        If it breaks the contract, its output lies elsewhere, or it needs something that is not
+        deployed.
     AoiError, GridError
-        Where its area cannot be used, or its CRS cannot hold that; one in a file is looked at by
-        Query, which may read it.
+        If its area cannot be used, or its CRS cannot hold the area. An area in a file is checked
+        by the Query function, which may read it.
     """
     if not isinstance(document, dict):
         kind = "null" if document is None else type(document).__name__
-        msg = f"{source}: {kind}, no request: give a JSON object with name, aoi and query"
+        msg = f"{source}: {kind} is no request: give a JSON object with name, aoi and query"
         raise RequestError(msg)
     try:
         request = MosaicRequest.model_validate(document)
@@ -91,17 +89,17 @@ def admit(document: object, *, source: str, settings: StackSettings) -> MosaicRe
 def check_size(request: MosaicRequest, source: str) -> None:
     """Raise RequestError for a request that is too large to start an execution with."""
     if len(request.model_dump_json(by_alias=True).encode()) > MAX_INPUT_BYTES:
-        msg = f"{source}: over {MAX_INPUT_BYTES} bytes, which an execution may be started with"
+        msg = f"{source}: over {MAX_INPUT_BYTES} bytes, the most that an execution can start with"
         raise RequestError(msg)
 
 
 def stored_aoi(content: bytes, root: str) -> str:
-    """URI of an area that is kept by its content: another area is another run."""
+    """URI in the stack's bucket for an area, named after its content."""
     return join(root, "aois", f"{hashlib.sha256(content).hexdigest()[:HASH_LENGTH]}.geojson")
 
 
 def _check_area(request: MosaicRequest, source: str) -> None:
-    """Refuse an area that no run could make a mosaic of, where the request holds it."""
+    """Refuse an inline area that no run could make a mosaic of."""
     if "uri" in request.aoi:
         return
     try:
@@ -115,7 +113,7 @@ def _completed(
     aoi: Geometry, content: bytes, source: str, settings: StackSettings
 ) -> dict[str, Any]:
     if settings.default_request is None:
-        msg = f"{source}: a bare GeoJSON, and this stack has no default_request; give a request"
+        msg = f"{source}: a bare GeoJSON needs a stack with default_request; give a whole request"
         raise RequestError(msg)
     stem = PurePosixPath(source).name.rsplit(".", 1)[0]
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._") or "mosaic"

@@ -1,7 +1,7 @@
-"""What a run and its disks cost: a dated table of prices, and estimates that err upwards.
+"""Costs of a run and of its disks: a dated table of prices, and estimates that err upwards.
 
-The prices are AWS's public on-demand list prices of us-west-2, US dollars, as of `PRICES_AS_OF`;
-they are read neither at synth nor at run time. eu-central-1 is 10 to 20 percent dearer.
+The prices are AWS's public on-demand list prices of us-west-2 in US dollars, as of `PRICES_AS_OF`;
+nothing asks AWS for them. eu-central-1 is 10 to 20 percent more expensive.
 """
 
 import math
@@ -9,19 +9,19 @@ import math
 from cloudbuster.core.bands import Kind
 
 PRICES_AS_OF = "2025-06"
-# Where the scenes of each level lie: the free COGs, the requester-pays JPEG 2000 files.
+# Regions of the scenes of each level: the free COGs, and the requester-pays JPEG 2000 files.
 HOMES: dict[Kind, str] = {"L2A": "us-west-2", "L1C": "eu-central-1"}
-# Catalogs whose scenes lie elsewhere: in the originals' buckets alone; or outside of AWS, which
-# bills nothing for what comes in.
+# Catalogs whose scenes lie elsewhere: in the buckets of the originals; or outside of AWS, where
+# incoming data is not billed.
 OTHER_HOMES: dict[str, dict[Kind, str]] = {
     "rasterfoundry": {"L2A": "eu-central-1", "L1C": "eu-central-1"},
     "planetary-computer": {},
     "cdse": {},
 }
-# https://aws.amazon.com/ec2/pricing/on-demand: m6i.2xlarge (8 vCPU, 32 GiB) is 0.384 an hour. Spot
-# is cheaper by an amount that nobody knows beforehand, so an estimate does not count on it.
+# https://aws.amazon.com/ec2/pricing/on-demand: m6i.2xlarge (8 vCPU, 32 GiB) is 0.384 an hour. An
+# estimate does not count on the lower price of spot hosts, which changes all the time.
 USD_PER_VCPU_HOUR = 0.384 / 8
-# https://aws.amazon.com/ebs/pricing: gp3, beyond the 3000 IOPS and 125 MiB/s that come with it.
+# https://aws.amazon.com/ebs/pricing: gp3; 3000 IOPS and 125 MiB/s are included.
 USD_PER_GIB_MONTH = 0.08
 USD_PER_IOPS_MONTH = 0.005
 USD_PER_MIBPS_MONTH = 0.04
@@ -31,13 +31,14 @@ HOURS_PER_MONTH = 730
 # https://aws.amazon.com/s3/pricing: data transfer to another region.
 USD_PER_GB_BETWEEN_REGIONS = 0.02
 
-# Hours of a gather job over one whole tile: an L1C tile decodes 673 Mpx of JPEG 2000 at 8.7 Mpx a
-# CPU-second, an L2A tile reads as many at 104 Mpx a CPU-second (measured); twice that for the mask
+# Hours of a gather job for one whole tile: decoding 673 Mpx takes 8.7 Mpx a CPU-second for the
+# JPEG 2000 of L1C and 104 Mpx a CPU-second for the COGs of L2A (measured); twice that for the mask
 # and the writing, and three minutes for a cold host.
 GATHER_HOURS: dict[Kind, float] = {"L1C": 0.10, "L2A": 0.06}
-# All bands of one tile: the JPEG 2000 files, the COGs.
+# Size of all bands of one tile: the JPEG 2000 files, and the COGs.
 SCENE_GB: dict[Kind, float] = {"L1C": 0.8, "L2A": 1.0}
-# Start of a host, then 4 CPU-seconds a scene and band group (measured 3.8), four at a time.
+# Hours of a merge job: the start of a host, then 4 CPU-seconds for each scene and band group
+# (measured 3.8), four of them at a time.
 MERGE_HOURS = 0.08
 MERGE_HOURS_PER_SCENE = 0.005
 
@@ -48,7 +49,7 @@ def disk_usd_per_hour(*, gib: int, iops: int, throughput_mibps: int) -> float:
     Parameters
     ----------
     gib, iops, throughput_mibps : int
-        As the volume is provisioned.
+        Provisioned size, operations and throughput of the volume.
     """
     monthly = (
         gib * USD_PER_GIB_MONTH
@@ -59,7 +60,7 @@ def disk_usd_per_hour(*, gib: int, iops: int, throughput_mibps: int) -> float:
 
 
 def job_usd_per_hour(*, vcpus: int, disk_usd_per_host_hour: float, jobs_per_host: int) -> float:
-    """Price of one job: its part of the host's processors and of the host's disk."""
+    """Price of one job in US dollars an hour: its share of the host's processors and disk."""
     return vcpus * USD_PER_VCPU_HOUR + disk_usd_per_host_hour / jobs_per_host
 
 
@@ -78,25 +79,27 @@ def estimate_run_usd(
     merge_jobs: int = 1,
     with_twins: bool = False,
 ) -> float:
-    """Estimate what gathering and merging cost, before the first job is submitted.
+    """Estimate the cost of gathering and merging, before the first job is submitted.
 
     Parameters
     ----------
-    kind, home : {"L1C", "L2A"} or None
-        Product level of the scenes, and the level that lies in the stack's own region, where any.
+    kind : {"L1C", "L2A"}
+        Product level of the scenes.
+    home : {"L1C", "L2A"} or None
+        Product level whose scenes lie in the stack's own region; None for neither.
     scenes : int
         Number of gather jobs.
     gather_usd_per_hour, merge_usd_per_hour : float
         Prices of the jobs.
     merge_jobs : int
-        How many of the latter: a large mosaic is merged in parts.
+        Number of merge jobs: a large mosaic is merged in parts.
     with_twins : bool
-        Whether each scene's L1C twin is read too, for its mask.
+        Whether the L1C twin of each scene is read too, for its mask.
 
     Returns
     -------
     float
-        US dollars, rounded up to a cent: whole tiles, on-demand prices.
+        US dollars, rounded up to a cent; for whole tiles and on-demand prices.
     """
     kinds: list[Kind] = [kind, "L1C"] if with_twins else [kind]
     gather = scenes * sum(GATHER_HOURS[each] for each in kinds) * gather_usd_per_hour

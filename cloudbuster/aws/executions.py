@@ -1,11 +1,11 @@
-"""Names of executions: which run an execution belongs to, and its ARN."""
+"""Names and ARNs of executions, and the run that an execution belongs to."""
 
 import re
 
 from cloudbuster.models import MosaicRequest
 from cloudbuster.storage.run_layout import run_id, short_hash
 
-# Name of an execution: the run's id, then which attempt it is, or which forced one.
+# Name of an execution: the run's id, then the number of the attempt or the hash of a forced one.
 EXECUTION_NAME = re.compile(r"^(?P<run>.+?)(-a\d+|-f[0-9a-f]{8})?$")
 
 
@@ -16,7 +16,7 @@ def run_of(execution: str) -> str:
 
 
 def execution_arn(machine_arn: str, name: str) -> str:
-    """ARN of a state machine's execution by its name."""
+    """ARN of an execution by the ARN of its state machine and its name."""
     return f"{machine_arn.replace(':stateMachine:', ':execution:')}:{name}"
 
 
@@ -26,5 +26,5 @@ def attempt_name(run: str, attempt: int) -> str:
 
 
 def forced_name(request: MosaicRequest, version: tuple[str, ...]) -> str:
-    """Name of the execution that a request with ``force`` starts, once for each event."""
+    """Name of the execution that a request with ``force`` starts, one for each ``version``."""
     return f"{run_id(request)}-f{short_hash(version)}"

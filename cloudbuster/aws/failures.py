@@ -1,4 +1,4 @@
-"""How a run on the stack failed, by what Step Functions and Batch report of it."""
+"""Why a run on the stack failed, from the reports of Step Functions and Batch."""
 
 import re
 from collections import Counter
@@ -17,30 +17,31 @@ from cloudbuster.errors import (
     NothingUsableError,
 )
 
-# Outcomes that a person is told of; any other failure is the stack's, and raises an alarm.
-TOLD_NOT_ALARMED = frozenset(
+# Exit codes of failures that the request causes: people are notified of them. Any other failure is
+# the stack's own and raises an alarm.
+REQUEST_FAILURES = frozenset(
     {ExitCode.NOTHING_USABLE, ExitCode.NOT_COVERED, ExitCode.BAD_INPUT, ExitCode.OVER_BUDGET}
 )
-# A job's failure, as the last state names it: JobTRY_AGAIN.
+# Name of a job's failure in the last state: JobTRY_AGAIN.
 JOB_ERROR = re.compile(r"^Job([A-Z_]+)$")
-# Error of a run that failed and could not tell it: of its last state, which has no other.
-UNHEARD = "FinishError"
-# Step Functions' names of errors of its own; a Fail state may not use them.
+FINISH_ERROR = "FinishError"
+"""Error of an execution that failed and whose last state failed as well."""
+# Errors of Step Functions itself; a Fail state may not use these names.
 RESERVED_ERROR = re.compile(r"^States\.")
 
 
 @dataclass(frozen=True)
 class Failure:
-    """How a run failed.
+    """Why a run failed.
 
     Attributes
     ----------
     error : str
-        Name of the error, never one that Step Functions keeps for itself.
+        Name of the error, never one that Step Functions reserves for itself.
     message : str
-        What happened, in words.
+        Description of what happened.
     exit_code : ExitCode
-        What ``cloudbuster run`` would have exited with.
+        Exit code of ``cloudbuster run`` for the same failure.
     """
 
     error: str
@@ -50,43 +51,43 @@ class Failure:
     @property
     def is_infrastructure(self) -> bool:
         """Whether the stack failed, and not the request."""
-        return self.exit_code not in TOLD_NOT_ALARMED
+        return self.exit_code not in REQUEST_FAILURES
 
 
 def check_success(run: str, *, failed: Mapping[int, str], selected: int, least: float) -> None:
-    """Raise where fewer than the share ``least`` of the scenes was gathered.
+    """Raise an error if a smaller share than ``least`` of the scenes was gathered.
 
     Parameters
     ----------
     run : str
         Id of the run.
     failed : mapping of int to str
-        By its number, how the job of each scene ended that was not gathered: ``EXIT_<code>``, or
-        ``FAILED`` of one that never started.
+        Status of the job of each scene that was not gathered, by the number of its task:
+        ``EXIT_<code>``, or ``FAILED`` for a job that never started.
     selected : int
-        How many scenes there are.
+        Number of selected scenes.
     least : float
-        Share of them that must be gathered.
+        Share of them that must be gathered, 0 to 1.
 
     Raises
     ------
     JobsTryAgainError
-        Where enough would have been, had not the disk or a remote service failed.
+        If enough would have been gathered without failures of the disk or of remote services.
     JobsFailedError
-        Where enough would have been, had every job been run to its end: the stack failed.
+        If enough would have been gathered had every job run to its end: the stack failed.
     NothingUsableError
-        Else.
+        Otherwise.
     """
     gathered = selected - len(failed)
     if gathered and gathered >= least * selected:
         return
     codes = {number: exit_code_of(status) for number, status in failed.items()}
     passing = [number for number, code in codes.items() if code is ExitCode.TRY_AGAIN]
-    # A code that this package does not know is that of whoever killed the job.
+    # An exit code that is not this package's is that of a killed job.
     died = [
         number
         for number, code in codes.items()
-        if code is not ExitCode.TRY_AGAIN and code not in TOLD_NOT_ALARMED
+        if code is not ExitCode.TRY_AGAIN and code not in REQUEST_FAILURES
     ]
     error: type[CloudBusterError] = NothingUsableError
     first, remedy = next((number for number in failed if number not in passing + died), 1), ""
@@ -94,27 +95,27 @@ def check_success(run: str, *, failed: Mapping[int, str], selected: int, least: 
         error, first, remedy = JobsTryAgainError, passing[0], "submit it again; "
     elif died and gathered + len(passing + died) >= least * selected:
         error, first = JobsFailedError, died[0]
-        remedy = "jobs died, or never started (FAILED): cloudbuster doctor looks at the stack; "
+        remedy = "jobs died, or never started (FAILED): cloudbuster doctor examines the stack; "
     counts = Counter(failed.values()).most_common()
     ends = ", ".join(f"{count} {status}" for status, count in counts) or "none selected"
     msg = (
         f"{gathered} of {selected} scenes of {run} were gathered, at least {least:.0%} must be; "
-        f"others: {ends}; {remedy}cloudbuster logs {run} --scene {first} prints what one has said"
+        f"others: {ends}; {remedy}cloudbuster logs {run} --scene {first} prints the log of one"
     )
     raise error(msg)
 
 
 def failure_of(error: Mapping[str, Any]) -> Failure:
-    """Understand what a Catch of the state machine caught.
+    """Make the failure for an error that a state caught.
 
     Parameters
     ----------
     error : mapping
-        ``Error`` and ``Cause`` as Step Functions give them: of a function, of a Batch job (its
+        ``Error`` and ``Cause`` as Step Functions report them: of a function, of a Batch job (its
         whole description), or of a service.
     """
     name, cause = str(error.get("Error", "Unknown")), str(error.get("Cause", ""))
-    detail = _object(cause)
+    detail = _json_object(cause)
     known = getattr(errors, name, None)
     if isinstance(known, type) and issubclass(known, CloudBusterError):
         return Failure(name, str(detail.get("errorMessage", cause)), known.exit_code)
@@ -128,19 +129,19 @@ def failure_of(error: Mapping[str, Any]) -> Failure:
 
 
 def failure_of_execution(found: Mapping[str, Any]) -> Failure:
-    """Understand why an execution did not succeed.
+    """Make the failure for an execution that did not succeed.
 
     Parameters
     ----------
     found : mapping
-        ``status``, ``error`` and ``cause``, as Step Functions describe an execution and as
-        EventBridge tells of its end.
+        ``status``, ``error`` and ``cause`` of a description by Step Functions or of an event of
+        EventBridge.
     """
     error, cause = found.get("error"), found.get("cause")
     if found["status"] == "ABORTED":
         given = ": ".join(str(word) for word in (error, cause) if word)
-        told = f"somebody stopped it ({given})" if given else "somebody stopped it"
-        return Failure("Aborted", f"{told}; submit it again", ExitCode.TERMINATED)
+        message = f"somebody stopped it ({given})" if given else "somebody stopped it"
+        return Failure("Aborted", f"{message}; submit it again", ExitCode.TERMINATED)
     if found["status"] == "TIMED_OUT":
         return Failure("TimedOut", "it took over two days; see its history", ExitCode.TRY_AGAIN)
     failure = failure_of({"Error": error or "Unknown", "Cause": cause or ""})
@@ -151,30 +152,27 @@ def failure_of_execution(found: Mapping[str, Any]) -> Failure:
 
 
 def exit_code_of(status: str) -> ExitCode | None:
-    """Exit code in the status of a gathered item (``EXIT_3``), where it holds one."""
+    """Exit code in the status of a job (``EXIT_3``); None if it contains none of this package."""
     number = status.removeprefix("EXIT_")
     known = {str(int(code)): code for code in ExitCode}
     return known.get(number)
 
 
 def _job_failure(job: Mapping[str, Any]) -> Failure:
-    """Tell why a Batch job failed, from its description."""
+    """Make the failure for a Batch job from its description."""
     container = job.get("Container") or {}
     number = container.get("ExitCode")
     code = exit_code_of(f"EXIT_{number}") or ExitCode.BUG
-    reasons = [container.get("Reason"), job.get("StatusReason"), _log(container)]
-    told = "; ".join(str(reason) for reason in reasons if reason)
-    message = f"job {job['JobName']} exited with {number}: {told}"
+    stream = container.get("LogStreamName")
+    log = f"log stream {stream}" if stream else None
+    reasons = [container.get("Reason"), job.get("StatusReason"), log]
+    reported = "; ".join(str(reason) for reason in reasons if reason)
+    message = f"job {job['JobName']} exited with {number}: {reported}"
     return Failure("JobFailed" if code is ExitCode.BUG else f"Job{code.name}", message, code)
 
 
-def _log(container: Mapping[str, Any]) -> str | None:
-    stream = container.get("LogStreamName")
-    return f"log stream {stream}" if stream else None
-
-
-def _object(text: str) -> dict[str, Any]:
-    """Parse a JSON object; an empty one where ``text`` is none."""
+def _json_object(text: str) -> dict[str, Any]:
+    """Parse a JSON object; an empty one if ``text`` is none."""
     try:
         document = orjson.loads(text)
     except orjson.JSONDecodeError:

@@ -1,4 +1,4 @@
-"""What the deployed stack tells its functions: one document in one environment variable."""
+"""Settings of the deployed stack: one JSON document for its functions and for whoever submits."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,24 +10,25 @@ from cloudbuster.errors import RequestError
 from cloudbuster.models import Document
 
 SETTINGS_VARIABLE = "CLOUDBUSTER_STACK"
+"""Environment variable of the functions that holds the document."""
 
 
 class StackSettings(Document):
-    """What a function must know of its stack."""
+    """What a function, or the command line, needs to know about the stack."""
 
     root: str = Field(description="URI of the stack's bucket, as s3://NAME.")
     output_roots: tuple[str, ...] = Field(
         (), description="Other buckets, as s3://NAME, that an `output` may lie in."
     )
-    # The CDK leaves a null out, so that it must be the default.
+    # The CDK omits a value of null, so null must be the default.
     home: Kind | None = Field(
-        None, description="Product level that lies in the stack's region; null for neither."
+        None, description="Product level whose scenes lie in the stack's region; null for neither."
     )
     torch: bool = Field(
         default=False, description="Whether jobs with PyTorch can be run (detector pytorch)."
     )
     default_request: dict[str, Any] | None = Field(
-        None, description="What a bare GeoJSON is completed with; null refuses it."
+        None, description="Request without name and aoi for a bare GeoJSON; null refuses those."
     )
     max_running_executions: int = Field(
         4, ge=1, description="Executions at a time; further requests wait."
@@ -45,23 +46,23 @@ class StackSettings(Document):
     gather_usd_per_hour: float = Field(0, ge=0, description="Price of a gather job.")
     merge_usd_per_hour: float = Field(0, ge=0, description="Price of a merge job.")
     catalog_secret_arn: str | None = Field(
-        None, description="Secret that holds what catalogs ask for."
+        None, description="ARN of the secret with the credentials of catalogs."
     )
     catalog_variables: tuple[str, ...] = Field(
         (), description="Environment variables that the secret holds."
     )
-    state_machine_arn: str | None = Field(None, description="What start_run starts.")
-    topic_arn: str | None = Field(None, description="Where outcomes and rejects are told.")
-    queue_url: str | None = Field(None, description="Where requests wait.")
+    state_machine_arn: str | None = Field(None, description="ARN of the state machine.")
+    topic_arn: str | None = Field(None, description="ARN of the topic for outcomes and rejections.")
+    queue_url: str | None = Field(None, description="URL of the queue of waiting requests.")
 
     @classmethod
     def of_environment(cls, environment: Mapping[str, str]) -> "StackSettings":
-        """Read the settings from ``CLOUDBUSTER_STACK``.
+        """Read the settings from the variable ``CLOUDBUSTER_STACK``.
 
         Raises
         ------
         RequestError
-            Where the variable is missing: the function does not run in its stack.
+            If the variable is missing: the function does not run in its stack.
         """
         content = environment.get(SETTINGS_VARIABLE)
         if content is None:

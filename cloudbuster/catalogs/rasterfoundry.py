@@ -24,13 +24,13 @@ from cloudbuster.core.aoi import geometry_document
 from cloudbuster.errors import (
     CatalogError,
     CredentialsError,
-    MissingExtraError,
     RequestError,
     TryAgainError,
 )
 from cloudbuster.events import Event, OnEvent, emit
 from cloudbuster.models import Dropped, Item
 from cloudbuster.original.documents import item_from_record
+from cloudbuster.storage.boto import make_aws_client, translate_boto_errors
 from cloudbuster.storage.uri import HTTP_TIMEOUT_S
 
 logger = logging.getLogger(__name__)
@@ -70,9 +70,13 @@ def read_refresh_token(given: str | None) -> SecretStr:
     Raises
     ------
     CredentialsError
-        If there is no token, or the secret may not be read.
-    MissingExtraError, TryAgainError
-        If the token is in a secret and boto3 is missing, or AWS cannot be reached.
+        If there is no token, or there are no credentials of AWS to read the secret with.
+    NotFoundError, AccessError
+        If the secret does not exist, or may not be read.
+    MissingExtraError
+        If the token is in a secret and boto3 is not installed.
+    TryAgainError
+        If AWS cannot be reached.
     """
     token = (given or os.environ.get(TOKEN_VARIABLE) or "").strip()
     if not token:
@@ -88,22 +92,13 @@ def read_refresh_token(given: str | None) -> SecretStr:
 
 def _read_secret(name: str) -> str:
     """Read the token from a secret of AWS Secrets Manager."""
-    try:
-        import boto3
-        from botocore.exceptions import BotoCoreError, ClientError
-    except ImportError as error:
-        msg = f"{SECRET_PREFIX}{name} needs boto3: pip install 'cloudbuster[aws]'"
-        raise MissingExtraError(msg) from error
-    try:
-        answer = boto3.Session().client("secretsmanager").get_secret_value(SecretId=name)
-    except ClientError as error:
-        code = error.response.get("Error", {}).get("Code", "refused")
-        msg = f"secret {name}: {code}; allow secretsmanager:GetSecretValue on it, check its name"
-        raise CredentialsError(msg) from error
-    except BotoCoreError as error:
-        msg = f"secret {name}: {type(error).__name__}; check the credentials, region and network"
-        wrong = type(error).__name__ in ("NoCredentialsError", "NoRegionError")
-        raise (CredentialsError if wrong else TryAgainError)(msg) from error
+    client = make_aws_client("secretsmanager", own_session=True)
+    with translate_boto_errors(
+        f"read secret {name}",
+        hint="check its name and the region",
+        permission="secretsmanager:GetSecretValue",
+    ):
+        answer = client.get_secret_value(SecretId=name)
     return _parse_secret(name, str(answer.get("SecretString") or "").strip())
 
 

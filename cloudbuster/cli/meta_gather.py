@@ -65,7 +65,7 @@ def meta_gather(
     $ cloudbuster meta-gather --jobqueue my-queue --jobdef my-gather:33 --name denver \
           --response selection.json --output-path s3://my-bucket/scenes/
     """
-    from cloudbuster.aws.client.jobs import Place, gather_submissions, submit_jobs
+    from cloudbuster.aws.client.jobs import SubmitTarget, gather_submissions, submit_jobs
     from cloudbuster.cli.inputs import checked_name, json_text, read_input, read_selection
     from cloudbuster.models import GatherOptions
     from cloudbuster.original.documents import is_original_selection
@@ -84,7 +84,7 @@ def meta_gather(
         why = "the default" if is_silent else "as in the response"
         note(f"meta-gather: --kind is {selection.cloudbuster.kind}, {why}")
     tasks = plan_tasks(selection, name=name, options=options, output=output_path.rstrip("/"))
-    place = Place(queue=jobqueue, definition=jobdef, tmp=tmp)
+    place = SubmitTarget(queue=jobqueue, definition=jobdef, tmp=tmp)
     submissions = gather_submissions(tasks, output_path, place)
     if dryrun:
         show(json_text([submission.arguments for submission in submissions]))

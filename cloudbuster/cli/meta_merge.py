@@ -42,12 +42,12 @@ def meta_merge(
     $ cloudbuster meta-merge --jobqueue my-queue --jobdef my-merge:7 --name denver \
           --input-path s3://my-bucket/scenes/ --output-path s3://my-bucket/mosaic/
     """
-    from cloudbuster.aws.client.jobs import Place, merge_submission, submit_jobs
+    from cloudbuster.aws.client.jobs import SubmitTarget, merge_submission, submit_jobs
     from cloudbuster.cli.inputs import checked_name, json_text
 
     if merge:
         note(f"meta-merge: --merge {merge} is not executed: the image carries the code")
-    place = Place(queue=jobqueue, definition=jobdef, tmp=tmp)
+    place = SubmitTarget(queue=jobqueue, definition=jobdef, tmp=tmp)
     submission = merge_submission(checked_name(name), input_path, output_path, place)
     if dryrun:
         show(json_text([submission.arguments]))

@@ -56,6 +56,11 @@ def split_task(task: GatherTask) -> tuple[list[SceneRecord], GatherTask | None]:
     return records, task.model_copy(update=rest) if any(rest.values()) else None
 
 
+def is_done(task: GatherTask) -> bool:
+    """Whether an earlier run of the same task finished all of it."""
+    return split_task(task)[1] is None
+
+
 def _finished_record(task: GatherTask, output: TaskOutput) -> SceneRecord | None:
     """Record of a raster that an earlier run of the same task finished; None if not intact."""
     document, raster = (join(task.output, f"{output.stem}.{end}") for end in ("json", "tif"))

@@ -1,4 +1,5 @@
-"""Files, folders and documents by URI: local paths, S3 and HTTP, and how each is opened.
+"""Files, folders and documents by URI (local paths, S3, HTTP), and how each of them is opened.
 
-Everything above may import from here. This room knows the contract (`models`), not the stages.
+boto3 is called through `boto` alone. Stages and the other rooms import from here; this room imports
+the contract (`models`, `original`) and `core`.
 """

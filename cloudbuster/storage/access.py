@@ -1,8 +1,8 @@
-"""How a file is opened, wherever it lies: its path for GDAL, and the settings its place asks for.
+"""How a file is opened, wherever it lies: its path for GDAL, and the settings that its place needs.
 
 The settings (region, signature, requester pays, endpoint) hold for one file, around its opening and
-each of its reads: a scene may mix buckets. Every setting that any place needs is set for each file
-of a bucket, so that what another file in another thread has set decides nothing here.
+each of its reads, because one scene may mix buckets. For a file in a bucket every setting that any
+bucket needs is set, so that settings of other files in other threads have no effect on it.
 """
 
 import os
@@ -18,25 +18,19 @@ import rasterio
 from rasterio.env import setenv
 from rasterio.session import DummySession
 
-from cloudbuster.errors import (
-    AccessError,
-    CloudBusterError,
-    CredentialsError,
-    MissingExtraError,
-    RasterError,
-    TryAgainError,
-)
-from cloudbuster.storage.s3 import split
+from cloudbuster.errors import AccessError, CredentialsError, redacted
+from cloudbuster.storage.boto import make_aws_client, translate_boto_errors
+from cloudbuster.storage.s3 import parse_s3_uri
 from cloudbuster.storage.sas import SIGNED_HOSTS, SIGNED_QUERY, sas_tokens
 from cloudbuster.storage.uri import read_bytes, scheme_of
 
 CDSE_KEY_VARIABLES = ("CDSE_S3_ACCESS_KEY", "CDSE_S3_SECRET_KEY")
-"""Environment variables of the keys of the Copernicus Data Space."""
+"""Environment variables of the keys for the Copernicus Data Space."""
 CDSE_ENDPOINT_VARIABLE = "CDSE_S3_ENDPOINT"
 CDSE_ENDPOINT = "https://eodata.dataspace.copernicus.eu"
 # Endpoint of S3 as boto3 reads it; GDAL itself reads only AWS_S3_ENDPOINT.
 ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
-# Where the chain of GDAL and of boto3 finds credentials, beside the role of an EC2 host.
+# Where GDAL and boto3 look for credentials, apart from the role of an EC2 host.
 CREDENTIAL_VARIABLES = (
     "AWS_ACCESS_KEY_ID",
     "AWS_PROFILE",
@@ -48,26 +42,22 @@ CREDENTIAL_VARIABLES = (
 GDAL_ENDPOINT = "s3.amazonaws.com"
 # https://BUCKET.s3.REGION.amazonaws.com/KEY and https://s3.REGION.amazonaws.com/BUCKET/KEY.
 _S3_HOST = re.compile(r"(?:(?P<bucket>[a-z0-9.-]+)\.)?s3(?:[.-][a-z0-9-]+)?\.amazonaws\.com")
-_SECRET = re.compile(r"(?i)([?&](?:sig|X-Amz-Signature|X-Amz-Security-Token)=)[^&\s'\"]+")
-# S3 answers 400 for expired tokens, Azure 409 for public access to a private account.
-REFUSALS = frozenset({400, 401, 403, 407, 409})
-MISSING = frozenset({404, 410})
 
 
 @dataclass(frozen=True)
 class Bucket:
-    """What is known of a bucket.
+    """Known properties of a bucket.
 
     Attributes
     ----------
     region : str or None
-        Where it lies; None leaves it to GDAL.
+        Region of the bucket; None leaves it to GDAL.
     requester_pays : bool
-        Whether it answers only to who agrees to pay for requests and transfer.
+        Whether it answers only requests whose sender agrees to pay for them and for the transfer.
     public : bool
         Whether it answers requests without a signature.
     endpoint : str or None
-        URL of its store; None for AWS.
+        URL of the store; None for AWS.
     endpoint_variable : str or None
         Environment variable that overrides ``endpoint``.
     key_variables : tuple of (str, str)
@@ -84,7 +74,8 @@ class Bucket:
 
 BUCKETS: dict[str, Bucket] = {
     "sentinel-s2-l1c": Bucket("eu-central-1", requester_pays=True),
-    # No longer requester pays (awslabs/open-data-registry 762749f7), so nobody agrees to pay here.
+    # No longer requester pays (awslabs/open-data-registry 762749f7), so requests do not offer to
+    # pay.
     "sentinel-s2-l2a": Bucket("eu-central-1", public=True),
     "sentinel-cogs": Bucket("us-west-2", public=True),
     "e84-earth-search-sentinel-data": Bucket("us-west-2", public=True),
@@ -105,13 +96,13 @@ class Access:
     Attributes
     ----------
     href : str
-        What was asked for; this is what messages show.
+        The address as the caller gave it; messages show this one.
     path : str
-        What GDAL opens; may hold a signature.
+        The path that GDAL opens; it may contain a signature.
     options : mapping of str to str
-        Configuration options around its opening and its reads; may hold keys.
+        Configuration options around its opening and its reads; they may contain keys.
     bucket : str or None
-        Name of its bucket, where it lies in one.
+        Name of the bucket that holds the file; None for a file elsewhere.
     """
 
     href: str
@@ -121,19 +112,19 @@ class Access:
 
     @contextmanager
     def settings(self, **more: str) -> Iterator[None]:
-        """Let the options hold in the body, and only there."""
+        """Set the options, and ``more`` of them, in the body and only there."""
         if not self.options and not more:
             yield
             return
-        # Given a session, rasterio looks for no credentials of its own: GDAL's chain renews those
-        # of a role while a file is open, and boto3's would stay as they were when it was opened.
+        # With a session, rasterio does not look for credentials. GDAL does that itself and renews
+        # those of a role while a file is open; credentials from boto3 would stay as they were.
         with rasterio.Env(session=DummySession()):
             setenv(**self.options, **more)
             yield
 
 
 def access_of(href: str) -> Access:
-    """Tell how an href is opened, as of now: signatures and keys are those of this moment.
+    """Find out how a file is opened; signatures and keys are those of this moment.
 
     Parameters
     ----------
@@ -143,14 +134,15 @@ def access_of(href: str) -> Access:
     Returns
     -------
     Access
-        A bucket of `BUCKETS` as it asks for; hosts of `SIGNED_HOSTS` signed; others untouched.
+        With the settings of its bucket in `BUCKETS`; with a signature for `SIGNED_HOSTS`;
+        otherwise the address unchanged.
 
     Raises
     ------
     CredentialsError
-        Where the keys that a store asks for are not in the environment.
+        If the keys that a store needs are not in the environment.
     AccessError, TryAgainError
-        Where a signature is refused, or its service could not be reached.
+        If a signature is refused, or the service that signs is out of reach.
     """
     located = bucket_of(href)
     if located is not None:
@@ -165,14 +157,14 @@ def access_of(href: str) -> Access:
 
 
 def bucket_of(href: str) -> tuple[str, str] | None:
-    """Bucket and key of an href that is read as S3; None for others.
+    """Bucket and key of an address that is read as S3; None for others.
 
-    HTTPS addresses of a requester-pays bucket are read as S3 too: without a signature they are
-    always refused.
+    HTTPS addresses of a requester-pays bucket are read as S3 too, since they are always refused
+    without a signature.
     """
     parts = urlsplit(href)
     if scheme_of(href) == "s3":
-        return split(href)
+        return parse_s3_uri(href)
     match = _S3_HOST.fullmatch(parts.netloc) if scheme_of(href) == "https" else None
     if match is None:
         return None
@@ -182,9 +174,9 @@ def bucket_of(href: str) -> tuple[str, str] | None:
 
 
 def has_aws_credentials() -> bool:
-    """Whether credentials of AWS are in sight: environment, shared file, container, web identity.
+    """Whether credentials of AWS are configured: environment, shared file, container, web identity.
 
-    The role of an EC2 host is not looked for: that takes a request, and GDAL makes it.
+    The role of an EC2 host is not looked for, because that takes a request; GDAL makes it.
     """
     shared = os.environ.get("AWS_SHARED_CREDENTIALS_FILE") or "~/.aws/credentials"
     return (
@@ -194,7 +186,7 @@ def has_aws_credentials() -> bool:
 
 
 def _s3_options(name: str) -> dict[str, str]:
-    """All settings of GDAL's S3 that a bucket needs, those that it does not need made neutral."""
+    """GDAL's settings for a bucket, with a neutral value for each that the bucket does not need."""
     bucket = BUCKETS.get(name, UNKNOWN_BUCKET)
     environment = os.environ
     unsigned = bucket.public and not has_aws_credentials()
@@ -203,19 +195,19 @@ def _s3_options(name: str) -> dict[str, str]:
         **_endpoint_options(bucket),
         **_key_options(name, bucket),
     }
-    # A bucket that nobody knows here keeps what the user has set for GDAL.
+    # For a bucket that is not in the table, the user's own setting of GDAL holds.
     known = name in BUCKETS
     payer = "" if known else environment.get("AWS_REQUEST_PAYER", "")
     options["AWS_REQUEST_PAYER"] = "requester" if bucket.requester_pays else payer
     if bucket.requester_pays:
-        options["AWS_NO_SIGN_REQUEST"] = "NO"  # who pays must be known
+        options["AWS_NO_SIGN_REQUEST"] = "NO"  # AWS bills the signer.
     if bucket.region is not None:
         options["AWS_REGION"] = bucket.region
     return options
 
 
 def _endpoint_options(bucket: Bucket) -> dict[str, str]:
-    """Host, scheme and addressing: a store other than AWS is addressed by path."""
+    """Host, scheme and addressing of a bucket; stores other than AWS are addressed by path."""
     environment = os.environ
     if bucket.endpoint is not None:
         url: str | None = environment.get(bucket.endpoint_variable or "") or bucket.endpoint
@@ -236,7 +228,7 @@ def _endpoint_options(bucket: Bucket) -> dict[str, str]:
 
 
 def _key_options(name: str, bucket: Bucket) -> dict[str, str]:
-    """Keys from the environment; empty ones let GDAL look further along its chain."""
+    """Keys from the environment; empty ones let GDAL look for credentials elsewhere."""
     access, secret = (os.environ.get(variable, "") for variable in bucket.key_variables)
     own_store = bucket.endpoint is not None
     if own_store and not (access and secret):
@@ -249,131 +241,128 @@ def _key_options(name: str, bucket: Bucket) -> dict[str, str]:
 
 
 def missing_keys_message(what: str, variables: tuple[str, ...]) -> str:
-    """Say which environment variables are missing."""
+    """Name the environment variables that are not set but needed for ``what``."""
     missing = [variable for variable in variables if not os.environ.get(variable)]
     return f"{what} needs {' and '.join(missing)} in the environment; set them and try again"
 
 
 def read_file(href: str) -> bytes:
-    """Read a whole small file that is no raster, as `access_of` would open it.
+    """Read a whole small file that is no raster, with the settings of `access_of`.
 
     Parameters
     ----------
     href : str
-        Path or URI; those of S3 need boto3.
+        Path or URI.
 
     Raises
     ------
+    NotFoundError
+        If it does not exist.
+    CredentialsError, AccessError
+        If there are no credentials, or they do not allow it; names bucket and permission.
     BadInputError
-        Where it does not exist; its subclass AccessError where it may not be read.
+        If it cannot be read for another reason.
     MissingExtraError
-        Where it lies in S3 and boto3 is not installed.
+        If it lies in S3 and boto3 is not installed.
     TryAgainError
-        Where its place fails in a way that may pass.
+        If its place is throttled, broken or out of reach.
     """
     located = bucket_of(href)
     if located is None:
         return read_bytes(href)
-    return _s3_object(href, *located)
-
-
-def _s3_object(href: str, name: str, key: str) -> bytes:
-    """Read an object as GDAL would read it: by the settings of its bucket."""
-    try:
-        import boto3
-        from botocore import UNSIGNED
-        from botocore.config import Config
-        from botocore.exceptions import BotoCoreError, ClientError
-    except ImportError as error:
-        msg = f"{href} needs boto3: pip install 'cloudbuster[aws]'"
-        raise MissingExtraError(msg) from error
-    bucket = BUCKETS.get(name, UNKNOWN_BUCKET)
+    name, key = located
     options = _s3_options(name)
-    unsigned = options["AWS_NO_SIGN_REQUEST"] == "YES"
+    payer = {"RequestPayer": "requester"} if options["AWS_REQUEST_PAYER"] else {}
+    try:
+        with translate_boto_errors(f"read {href}", hint="check the address"):
+            client = _s3_client(BUCKETS.get(name, UNKNOWN_BUCKET), options)
+            content: bytes = client.get_object(Bucket=name, Key=key, **payer)["Body"].read()
+    except (AccessError, CredentialsError) as error:
+        msg = f"{error}; {_remedy(name, options)}"
+        raise type(error)(msg) from error
+    return content
+
+
+def _s3_client(bucket: Bucket, options: Mapping[str, str]) -> Any:  # noqa: ANN401 -- boto3 has no types
+    """Make a client that reads as GDAL does with these options."""
+    from botocore import UNSIGNED
+
     host = options["AWS_S3_ENDPOINT"]
     scheme = "https" if options["AWS_HTTPS"] == "YES" else "http"
-    # A session of its own: the shared one keeps the credentials that it found first.
-    client = boto3.Session().client(
+    return make_aws_client(
         "s3",
+        own_session=True,
         region_name=bucket.region,
         endpoint_url=None if host == GDAL_ENDPOINT else f"{scheme}://{host}",
         aws_access_key_id=options["AWS_ACCESS_KEY_ID"] or None,
         aws_secret_access_key=options["AWS_SECRET_ACCESS_KEY"] or None,
         aws_session_token=options["AWS_SESSION_TOKEN"] or None,
-        config=Config(
-            signature_version=UNSIGNED if unsigned else None,
-            s3={"addressing_style": "auto" if host == GDAL_ENDPOINT else "path"},
-        ),
+        config={
+            "signature_version": UNSIGNED if options["AWS_NO_SIGN_REQUEST"] == "YES" else None,
+            "s3": {"addressing_style": "auto" if host == GDAL_ENDPOINT else "path"},
+        },
     )
-    payer = {"RequestPayer": "requester"} if options["AWS_REQUEST_PAYER"] else {}
-    access = Access(href, href, options, name)
-    try:
-        content: bytes = client.get_object(Bucket=name, Key=key, **payer)["Body"].read()
-    except ClientError as error:
-        raise _client_error(access, error.response) from error
-    except BotoCoreError as error:
-        if type(error).__name__ in ("NoCredentialsError", "PartialCredentialsError"):
-            raise AccessError(refusal(access, None, str(error))) from error
-        msg = f"{href}: {type(error).__name__}; try again"
-        raise TryAgainError(msg) from error
-    return content
 
 
-def _client_error(access: Access, response: Mapping[str, Any]) -> CloudBusterError:
-    """Tell apart what S3 answered instead of an object."""
-    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-    reason = str(response.get("Error", {}).get("Message") or response.get("Error", {}).get("Code"))
-    if status in REFUSALS:
-        return AccessError(refusal(access, status, reason))
-    if status in MISSING:
-        return RasterError(f"{access.href}: there is no such file ({reason}); drop the scene")
-    return TryAgainError(f"{access.href}: HTTP status {status}, {reason}; try again")
-
-
-def refusal(access: Access, status: int | None, reason: str) -> str:
-    """Say who refused to give a file, and which permission to ask for.
+def refusal_error(
+    access: Access, status: int | None, reason: str
+) -> AccessError | CredentialsError:
+    """Make the error for a file that GDAL was not allowed to read.
 
     Parameters
     ----------
     access : Access
-        How it was asked for.
+        How the file was opened.
     status : int or None
-        HTTP status; None where it was not even asked, for want of credentials.
+        HTTP status; None if GDAL found no credentials and sent no request.
     reason : str
-        What was answered.
+        The answer.
 
     Returns
     -------
-    str
-        Message of an AccessError.
+    CredentialsError or AccessError
+        Without a status, and with one; the message names the bucket and the permission.
     """
-    told = f"HTTP status {status}, {reason}" if status else "no credentials"
     if access.bucket is None:
-        return f"{access.href}: refused ({told}); check the address and who may read it"
-    bucket = BUCKETS.get(access.bucket, UNKNOWN_BUCKET)
-    text = f"{access.href}: bucket {access.bucket} refused ({told})"
+        answer = f"HTTP status {status}, {reason}" if status else reason
+        msg = f"{access.href}: refused ({answer}); check the address and who may read it"
+        return AccessError(msg)
+    remedy = _remedy(access.bucket, access.options)
+    if status is None:
+        msg = f"{access.href}: no credentials for bucket {access.bucket}; {remedy}"
+        return CredentialsError(msg)
+    msg = (
+        f"{access.href}: bucket {access.bucket} refused (HTTP status {status}, {reason}); {remedy}"
+    )
+    return AccessError(msg)
+
+
+def _remedy(name: str, options: Mapping[str, str]) -> str:
+    """Say which keys or permission reading from a bucket needs."""
+    bucket = BUCKETS.get(name, UNKNOWN_BUCKET)
     if bucket.endpoint is not None:
-        return f"{text}; check {' and '.join(bucket.key_variables)}, and the quota of the account"
+        return f"check {' and '.join(bucket.key_variables)}, and the quota of the account"
+    permission = f"s3:GetObject on arn:aws:s3:::{name}/*"
     if bucket.requester_pays:
         return (
-            f"{text}; it is requester pays: use credentials of AWS that are allowed s3:GetObject "
-            f"on arn:aws:s3:::{access.bucket}/*; their account pays for requests and transfer"
+            f"{name} is requester pays: use credentials of AWS that are allowed {permission}; "
+            "their account pays for requests and transfer"
         )
-    if bucket.public and access.options.get("AWS_NO_SIGN_REQUEST") != "YES":
+    if bucket.public and options.get("AWS_NO_SIGN_REQUEST") != "YES":
         return (
-            f"{text}; it is public: allow s3:GetObject on arn:aws:s3:::{access.bucket}/*, or set "
-            "AWS_NO_SIGN_REQUEST=YES to read it without credentials"
+            f"{name} is public: allow {permission}, or set AWS_NO_SIGN_REQUEST=YES to read it "
+            "without credentials"
         )
     return (
-        f"{text}; use credentials of AWS that are allowed s3:GetObject on "
-        f"arn:aws:s3:::{access.bucket}/*, with AWS_REQUEST_PAYER=requester where it is requester "
-        "pays; S3 also refuses a key that does not exist, unless s3:ListBucket is allowed"
+        f"use credentials of AWS that are allowed {permission}, with AWS_REQUEST_PAYER=requester "
+        "if it is requester pays; S3 also refuses a key that does not exist, unless s3:ListBucket "
+        "is allowed"
     )
 
 
 def reason_of(access: Access, error: Exception) -> str:
-    """First line of what GDAL said, with the href for the path and without signatures."""
+    """First line of GDAL's message, with the address for the path and without signatures."""
     text = str(error).replace(access.path, access.href)
-    lines = _SECRET.sub(r"\1***", text).strip().splitlines()
-    # The message that this goes into names the file itself.
+    lines = redacted(text).strip().splitlines()
+    # The message that this becomes a part of names the file itself.
     return lines[0].removeprefix(f"{access.href}: ")[:200] if lines else type(error).__name__

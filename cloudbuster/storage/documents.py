@@ -1,4 +1,4 @@
-"""Documents of the contract by URI, with errors that name the place and the remedy."""
+"""Documents of the contract, read and written by URI; errors name the field and the remedy."""
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +9,7 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from cloudbuster.core.bands import Kind
-from cloudbuster.errors import BadInputError, RequestError
+from cloudbuster.errors import RequestError
 from cloudbuster.models import DOCUMENTS, Candidates, Document, Selection
 from cloudbuster.original.documents import (
     candidates_from_original,
@@ -21,9 +21,9 @@ from cloudbuster.storage.uri import read_bytes, write_bytes
 
 D = TypeVar("D", bound=Document)
 
-# What pydantic's error types are called here; any other keeps pydantic's words.
+# Texts for two of pydantic's error types; the others keep pydantic's own.
 PROBLEMS = {"extra_forbidden": "unknown field", "missing": "is required"}
-# Some editors on Windows put it before UTF-8 text; JSON (RFC 8259) lets a reader ignore it.
+# Some editors on Windows write it before UTF-8 text; RFC 8259 lets a reader of JSON ignore it.
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -35,7 +35,7 @@ def read_document(uri: str, model: type[D]) -> D:
     uri : str
         Path or URI of a JSON file.
     model : type of Document
-        What it must be.
+        Kind of document.
 
     Returns
     -------
@@ -45,27 +45,30 @@ def read_document(uri: str, model: type[D]) -> D:
     Raises
     ------
     RequestError
-        Where it cannot be read, is not JSON (names line and column), or breaks the contract
-        (names every field).
+        If it is not JSON (names line and column), or breaks the contract (names every field).
+    NotFoundError
+        If it does not exist.
+    BadInputError
+        If it may not be read.
     TryAgainError
-        Where a remote one could not be reached.
+        If its place is throttled, broken or out of reach.
     """
-    return parse_document(_content(uri), model, source=uri)
+    return parse_document(read_bytes(uri), model, source=uri)
 
 
 def parse_document(content: bytes, model: type[D], *, source: str) -> D:
-    """Like `read_document`, of bytes; ``source`` is what an error calls them."""
+    """Read a document as `read_document` does, from bytes; errors call them ``source``."""
     return _validated(parse_json(content, source=source), model, source)
 
 
 def write_document(uri: str, document: Document) -> None:
-    """Write a document whole or not at all; OutputError where it cannot be written."""
+    """Write a document as a whole; errors are those of `storage.uri.write_bytes`."""
     write_bytes(uri, document.to_json())
 
 
 @dataclass(frozen=True)
 class _Form(Generic[D]):
-    """A document between stages that the original writes in a form of its own."""
+    """A document between stages that the original project writes in a form of its own."""
 
     model: type[D]
     name: str
@@ -83,16 +86,16 @@ _SELECTION = _Form(
 
 
 def parse_candidates(content: bytes, *, source: str, kind: Kind = "L2A") -> Candidates:
-    """Read the result of a query, ours or the original's.
+    """Read the result of a query, written by this package or by the original project.
 
     Parameters
     ----------
     content : bytes
         JSON.
     source : str
-        What an error calls it.
+        Name of the document in errors.
     kind : {"L1C", "L2A"}
-        Product level of an original response, which does not tell it.
+        Product level of a document of the original, which does not contain it.
 
     Returns
     -------
@@ -102,13 +105,13 @@ def parse_candidates(content: bytes, *, source: str, kind: Kind = "L2A") -> Cand
     Raises
     ------
     RequestError
-        Where it is neither; says why.
+        If it is neither; says why.
     """
     return _parsed(content, _CANDIDATES, source, kind)
 
 
 def parse_selection(content: bytes, *, source: str, kind: Kind = "L2A") -> Selection:
-    """Read the result of a filter, ours or the original's, as `parse_candidates` does a query's."""
+    """Read the result of a filter, with the parameters and errors of `parse_candidates`."""
     return _parsed(content, _SELECTION, source, kind)
 
 
@@ -125,7 +128,7 @@ def _parsed(content: bytes, form: _Form[D], source: str, kind: Kind) -> D:
 
 
 def parse_json(content: bytes, *, source: str) -> Any:  # noqa: ANN401 -- any JSON value
-    """Parse JSON; RequestError names line and column of what is wrong."""
+    """Parse JSON; raise RequestError with line and column of a mistake."""
     text = content.removeprefix(BYTE_ORDER_MARK)
     if not text.strip():
         msg = f"{source}: the file is empty; it must hold JSON"
@@ -138,7 +141,7 @@ def parse_json(content: bytes, *, source: str) -> Any:  # noqa: ANN401 -- any JS
 
 
 def validation_message(error: ValidationError) -> str:
-    """Say in one line what breaks the contract: ``field: problem``, joined by ``; ``."""
+    """Describe in one line what breaks the contract: ``field: problem``, joined by ``; ``."""
     model = DOCUMENTS.get(error.title)
     return "; ".join(_problem(detail, model) for detail in error.errors(include_url=False))
 
@@ -179,13 +182,6 @@ def _inner_model(annotation: object) -> object:
     return next((model for model in found if model is not None), None)
 
 
-def _content(uri: str) -> bytes:
-    try:
-        return read_bytes(uri)
-    except BadInputError as error:
-        raise RequestError(str(error)) from error
-
-
 def _validated(document: object, model: type[D], source: str) -> D:
     try:
         return model.model_validate(document)
@@ -195,10 +191,10 @@ def _validated(document: object, model: type[D], source: str) -> D:
 
 
 def _check_form(document: object, source: str, form: _Form[D]) -> None:
-    """Refuse a document that is another one altogether, in fewer words than its every field."""
+    """Refuse a document of another kind with one line instead of one for each field."""
     info = document.get("cloudbuster") if isinstance(document, dict) else None
     schema = info.get("schema") if isinstance(info, dict) else None
     if schema is None or not str(schema).startswith(f"cloudbuster.{form.name}/"):
-        found = f"it is {schema}" if schema else "it is neither ours nor the original's"
+        found = f"but {schema}" if schema else "neither of this package nor of the original"
         msg = f"{source}: no {form.name} document, {found}; give what `{form.written_by}` writes"
         raise RequestError(msg)

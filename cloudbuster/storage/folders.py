@@ -1,7 +1,7 @@
-"""Folders by URI: a local one is used where it lies, one in S3 through a copy on this machine.
+"""Folders by URI: a local one is used in place, one in S3 through a copy on this machine.
 
-Rasters are read and written in blocks, which S3 does not take; the machines that gather and merge
-have large disks for this.
+Rasters are read and written in blocks, which S3 does not support; the machines that gather and
+merge have large disks for these copies.
 """
 
 import tempfile
@@ -11,13 +11,16 @@ from pathlib import Path
 
 from cloudbuster.errors import BadInputError
 from cloudbuster.storage import s3
-from cloudbuster.storage.uri import join, local_path, scheme_of
+from cloudbuster.storage.uri import join, local_path, output_error, scheme_of
 
 
 def names_in(uri: str) -> list[str]:
-    """Names of the files right in a folder or under an ``s3://`` prefix; none where it is not."""
+    """List the names of what lies directly in a folder or under an ``s3://`` prefix, sorted.
+
+    A folder that does not exist has none.
+    """
     if scheme_of(uri) == "s3":
-        return s3.list_names(uri)
+        return s3.object_names(uri)
     folder = local_path(uri)
     return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
 
@@ -31,29 +34,48 @@ def input_folder(uri: str, wanted: Callable[[str], bool]) -> Iterator[Path]:
     uri : str
         A folder or an ``s3://`` prefix.
     wanted : callable
-        Says of a file name whether it is needed; the others are not fetched from S3.
+        Returns True for the name of a file that is needed; the others are not fetched from S3.
 
     Yields
     ------
     Path
         The folder itself, or a copy that is removed afterwards.
+
+    Raises
+    ------
+    TryAgainError
+        If the disk cannot hold the copy, or S3 is throttled, broken or out of reach.
     """
     if scheme_of(uri) != "s3":
         yield local_path(uri)
         return
     with tempfile.TemporaryDirectory(prefix="cloudbuster-") as scratch:
-        for name in s3.list_names(uri):
+        for name in s3.object_names(uri):
             if wanted(name):
-                s3.download(join(uri, name), Path(scratch, name))
+                _download(join(uri, name), Path(scratch, name))
         yield Path(scratch)
+
+
+def _download(uri: str, path: Path) -> None:
+    try:
+        s3.download_object(uri, path)
+    except OSError as error:
+        raise output_error(path, error) from error
 
 
 @contextmanager
 def output_folder(uri: str) -> Iterator[Path]:
     """Yield a local folder whose files are in ``uri`` once the body succeeds.
 
-    In S3 the documents (``.json``) come after the rasters that they tell of, so that whoever finds
-    a document finds what it names.
+    In S3 the documents (``.json``) are written after the rasters that they describe, so that a
+    reader who finds a document also finds its raster.
+
+    Raises
+    ------
+    BadInputError
+        If ``uri`` is neither a local path nor in S3, or S3 refuses the files.
+    TryAgainError
+        If S3 is throttled, broken or out of reach.
     """
     scheme = scheme_of(uri)
     if scheme == "file":
@@ -66,4 +88,4 @@ def output_folder(uri: str) -> Iterator[Path]:
         yield Path(scratch)
         files = [path for path in Path(scratch).iterdir() if path.is_file()]
         for path in sorted(files, key=lambda path: (path.suffix == ".json", path.name)):
-            s3.upload(path, join(uri, path.name))
+            s3.upload_object(path, join(uri, path.name))

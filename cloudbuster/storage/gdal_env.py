@@ -1,4 +1,4 @@
-"""The settings of GDAL under which this package opens any raster, and what its errors mean."""
+"""GDAL's settings for every raster that this package opens, and its errors when writing."""
 
 import errno
 import shutil
@@ -12,25 +12,26 @@ from rasterio.errors import RasterioError
 
 from cloudbuster.storage.uri import output_error
 
-# rasterio wraps most of GDAL's errors in its own, and lets some through as they are.
+# rasterio wraps most of GDAL's errors in its own and passes some on unchanged.
 RASTER_ERRORS: tuple[type[Exception], ...] = (RasterioError, CPLE_BaseError)
-# GDAL does not say why a write failed: with less than this left, bytes, the disk was full (a few
-# tiles, or the copy of a directory, may not have fitted).
+# GDAL does not say why a write failed. With less free space than this, in bytes, the disk counts as
+# full: a few tiles, or the copy of a directory, may not have fitted.
 FULL_DISK_BYTES = 16 * 2**20
 
-# Bytes: `rasterio.Env` hands the number on as it is, and GDAL reads numbers above 100 000 as bytes
-# (256 given here would mean 256 bytes, and every tile would be decoded again for every read).
+# In bytes: `rasterio.Env` passes the number on unchanged, and GDAL reads numbers above 100 000 as
+# bytes. A value of 256 would mean 256 bytes, and every read would decode its tiles again.
 CACHE_BYTES = 256 * 2**20
 
 _OPTIONS: dict[str, str | int] = {
     "GDAL_CACHEMAX": CACHE_BYTES,
-    # Without it GDAL lists the folder or bucket of every raster, looking for files beside it.
+    # Without this GDAL lists the folder or bucket of every raster to look for files beside it.
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
-    # No `.aux.xml` is written or believed: a raster says everything itself.
+    # Neither write nor read `.aux.xml` files: a raster carries its own metadata.
     "GDAL_PAM_ENABLED": "NO",
     # Overviews of a scratch file keep the holes of its base.
     "SPARSE_OK_OVERVIEW": "YES",
-    # Remote reading as S2Mosaic sets it; a tile of a COG is one range, several are asked at once.
+    # Remote reads with the settings of S2Mosaic; a tile of a COG is one range, and several ranges
+    # are requested at a time.
     "GDAL_HTTP_VERSION": "2",
     "GDAL_HTTP_MULTIPLEX": "YES",
     "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
@@ -45,14 +46,14 @@ _OPTIONS: dict[str, str | int] = {
 
 @contextmanager
 def gdal_env(**options: str | int) -> Iterator[None]:
-    """Open rasters with this package's settings.
+    """Set this package's GDAL options in the body.
 
-    The settings hold in the calling thread only; each worker thread enters its own.
+    They hold in the calling thread only; each worker thread enters its own environment.
 
     Parameters
     ----------
     **options : str or int
-        Further GDAL configuration options; they win over the ones above.
+        Further GDAL configuration options, which override this package's.
     """
     with rasterio.Env(**{**_OPTIONS, **options}):
         yield
@@ -60,19 +61,19 @@ def gdal_env(**options: str | int) -> Iterator[None]:
 
 @contextmanager
 def writing(target: Path) -> Iterator[None]:
-    """Turn GDAL's errors in the body into this package's.
+    """Raise GDAL's errors in the body as errors of this package.
 
     Parameters
     ----------
     target : Path
-        What is being written, or will be renamed to it.
+        The file that is being written, or that its temporary file will be renamed to.
 
     Raises
     ------
     OutputError
-        Where it cannot be written.
+        If it cannot be written.
     TryAgainError
-        Where the disk is full.
+        If the disk is full.
     """
     try:
         yield

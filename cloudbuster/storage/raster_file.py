@@ -1,50 +1,52 @@
-"""A raster of any place, open for reading under its place's settings; what its failures mean."""
+"""A raster wherever it lies, open for reading with the settings of its place."""
 
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
 import rasterio
 
-from cloudbuster.errors import AccessError, CloudBusterError, RasterError, TryAgainError
-from cloudbuster.storage.access import MISSING, REFUSALS, Access, access_of, reason_of, refusal
+from cloudbuster.errors import CloudBusterError, RasterError, TryAgainError
+from cloudbuster.storage.access import Access, access_of, reason_of, refusal_error
 from cloudbuster.storage.gdal_env import RASTER_ERRORS
 from cloudbuster.storage.sas import SIGNED_HOSTS
-from cloudbuster.storage.uri import is_remote
+from cloudbuster.storage.uri import MISSING_STATUSES, is_remote
 
+# S3 answers 400 for an expired token, Azure 409 for public access to a private account.
+REFUSED_STATUSES = frozenset({400, 401, 403, 407, 409})
 STATUS = re.compile(r"HTTP response code: (\d{3})")
-# What GDAL says where its whole chain of credentials is empty, and of what it cannot read.
+# Words of GDAL's messages when it finds no credentials, and when a file is no raster.
 NO_CREDENTIALS = re.compile(r"AWS_SECRET_ACCESS_KEY|AWS_ACCESS_KEY_ID")
 NO_RASTER = re.compile(r"not recognized as being in a supported file format|not a supported")
 
 
 class RasterFile:
-    """A raster of any place, open for reading under its place's settings.
+    """A raster wherever it lies, open for reading with the settings of its place.
 
-    Use it as a context manager: it closes the file. A signature that runs out while it is open is
-    renewed, and a read that fails on the way is repeated once on a file opened anew.
+    Use it as a context manager, which closes the file. A signature that expires while the file is
+    open is renewed, and a read that fails because of the network is repeated once on a file opened
+    anew.
 
     Parameters
     ----------
     href : str
-        As `access_of` takes it.
+        Address as `access_of` takes it.
 
     Attributes
     ----------
     dataset : rasterio dataset
-        As it is open now; its size, grid and bands are attributes of the file too.
+        The open file; its size, grid and bands are attributes of this object too.
 
     Raises
     ------
     RasterError
-        Where there is no such file, or it is no raster.
-    AccessError, CredentialsError
-        Where it may not be read; names the bucket and the permission.
+        If there is no such file, or it is no raster.
+    CredentialsError, AccessError
+        If it may not be read; names the bucket and the permission.
     TryAgainError
-        Where its place fails in a way that may pass.
+        If its place fails in a way that may pass.
     """
 
     def __init__(self, href: str) -> None:
@@ -55,20 +57,15 @@ class RasterFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_raised: object) -> None:
         self.close()
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 -- rasterio has no types
-        """Give what the dataset knows of itself: ``count``, ``crs``, ``transform``, ..."""
+        """Return an attribute of the dataset: ``count``, ``crs``, ``transform``, ..."""
         return getattr(self.dataset, name)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self.dataset.close()
 
     def read(self, band: int | list[int], **how: Any) -> Any:  # noqa: ANN401 -- rasterio has no types
@@ -79,21 +76,21 @@ class RasterFile:
         band : int or list of int
             1-based.
         **how
-            As rasterio's ``read`` takes it (``window``, ``out_shape``, ``resampling``).
+            Arguments of rasterio's ``read`` (``window``, ``out_shape``, ``resampling``).
 
         Returns
         -------
-        ndarray, shape (y, x), or (band, y, x) of several
-            Of the file's own dtype.
+        ndarray, shape (y, x), or (band, y, x) for a list
+            In the file's own dtype.
 
         Raises
         ------
         RasterError
-            Where the file is broken.
-        AccessError, CredentialsError
-            Where it may no longer be read.
+            If the file is broken.
+        CredentialsError, AccessError
+            If it may no longer be read.
         TryAgainError
-            Where its place fails in a way that may pass.
+            If its place fails in a way that may pass.
         """
         if self._renewed():
             self._reopen()
@@ -125,7 +122,7 @@ class RasterFile:
         self.dataset = self._opened()
 
     def _renewed(self) -> bool:
-        """Whether the place now wants the file opened with another signature."""
+        """Whether the file must now be opened with another signature."""
         parts = urlsplit(self.href)
         if parts.netloc not in SIGNED_HOSTS:
             return False
@@ -137,40 +134,41 @@ class RasterFile:
 
 
 def open_error(access: Access, error: Exception) -> CloudBusterError:
-    """Tell apart: refused, missing, broken, and what may pass.
+    """Make the error for a file that GDAL could not open.
 
     Parameters
     ----------
     access : Access
         How the file was opened.
     error : Exception
-        What GDAL said.
+        GDAL's error.
 
     Returns
     -------
-    CloudBusterError
-        AccessError, RasterError or TryAgainError; without signatures and keys.
+    CredentialsError, AccessError, RasterError or TryAgainError
+        For a file without credentials, refused, missing or broken, and for a failure that may
+        pass. Messages hold no signatures and no keys.
     """
     if not is_remote(access.href):
         return RasterError(_broken(access, error))
     reason = reason_of(access, error)
     status = forget(access)
-    if status in REFUSALS or (status is None and NO_CREDENTIALS.search(reason)):
-        return AccessError(refusal(access, status, reason))
-    if status in MISSING:
+    if status in REFUSED_STATUSES or (status is None and NO_CREDENTIALS.search(reason)):
+        return refusal_error(access, status, reason)
+    if status in MISSING_STATUSES:
         return RasterError(f"{access.href}: there is no such file ({reason}); drop the scene")
     if status is None and NO_RASTER.search(reason):
         return RasterError(_broken(access, error))
-    told = f"HTTP status {status}, {reason}" if status else reason
-    return TryAgainError(f"{access.href}: {told}; try again")
+    answer = f"HTTP status {status}, {reason}" if status else reason
+    return TryAgainError(f"{access.href}: {answer}; try again")
 
 
 def forget(access: Access) -> int | None:
-    """Let GDAL forget what it remembers of a remote file, and say the status it remembered.
+    """Make GDAL forget a remote file that it failed to open, and return the HTTP status.
 
-    GDAL keeps a failed opening for the life of the process, so that an outage of a second would
-    make a file missing for good (rasterio#2119); and of S3 it tells the HTTP status only of what
-    it keeps.
+    GDAL remembers a failed opening for the life of the process, so that an outage of a second would
+    make a file missing for good (rasterio#2119). For S3 it reports the HTTP status only of an
+    opening that it does not remember.
 
     Parameters
     ----------
@@ -180,7 +178,7 @@ def forget(access: Access) -> int | None:
     Returns
     -------
     int or None
-        HTTP status of the failure; None where it opens now, or none was had.
+        HTTP status of the failure; None if the file opens now, or GDAL names no status.
     """
     try:
         with (

@@ -1,4 +1,4 @@
-"""A run's folder: one run at a time works in it, and what a killed one left is swept away."""
+"""The lock on a run's folder, and the removal of what a killed run left unfinished in it."""
 
 import fcntl
 import shutil
@@ -10,23 +10,23 @@ from cloudbuster.errors import TryAgainError
 from cloudbuster.storage.uri import output_error
 
 LOCK_NAME = ".lock"
-# Names of what is not finished: `replacing` in `io.uri`, `scratch_folder` in `io.cog`.
+# Temporary files of `storage.uri.replacing` and temporary folders of `products.cog.scratch_folder`.
 UNFINISHED = (".*.partial", ".*.scratch")
 
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Make ``folder`` if need be and hold it for this run alone until the body ends.
+    """Lock ``folder`` for one run until the body ends; the folder is made if need be.
 
-    The lock is the kernel's: it goes with the process, however that ends. Where a file system knows
-    no locks the run goes on without one, and sweeps nothing.
+    The kernel releases the lock when the process ends, however it ends. On a file system without
+    locks the body runs without one, and nothing is removed.
 
     Raises
     ------
     OutputError
-        Where the folder cannot be made or written.
+        If the folder cannot be made or written.
     TryAgainError
-        Where another run is at work in it, or the disk is full.
+        If another run holds the folder, or the disk is full.
     """
     path = folder / LOCK_NAME
     try:
@@ -43,12 +43,12 @@ def held(folder: Path) -> Iterator[None]:
         except OSError:
             yield
             return
-        _sweep(folder)
+        _remove_unfinished(folder)
         yield
 
 
-def _sweep(folder: Path) -> None:
-    """Remove what a run that was killed had not finished, in the folder and those right in it."""
+def _remove_unfinished(folder: Path) -> None:
+    """Remove unfinished files of a killed run from the folder and from the folders in it."""
     for pattern in UNFINISHED:
         for path in (*folder.glob(pattern), *folder.glob(f"*/{pattern}")):
             if path.is_dir():

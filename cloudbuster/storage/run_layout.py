@@ -1,4 +1,4 @@
-"""Where a run keeps what it makes, in a folder or in a bucket, and the identity of its request."""
+"""Where a run keeps its files, in a folder or in a bucket, and the identity of its request."""
 
 import hashlib
 import re
@@ -17,7 +17,7 @@ HASH_LENGTH = 16
 
 @dataclass(frozen=True)
 class RunLayout:
-    """Where a run keeps what it makes.
+    """Where a run keeps its files.
 
     Attributes
     ----------
@@ -35,7 +35,7 @@ class RunLayout:
 
     @classmethod
     def in_folder(cls, request: MosaicRequest, folder: str) -> "RunLayout":
-        """Lay out a run on this machine: documents and products in one folder."""
+        """Make the layout of a run on this machine: documents and products in one folder."""
         return cls(
             id=run_id(request),
             documents=folder,
@@ -46,18 +46,18 @@ class RunLayout:
 
     @classmethod
     def in_bucket(cls, request: MosaicRequest, root: str, *, execution: str = "") -> "RunLayout":
-        """Lay out a run on the stack.
+        """Make the layout of a run on the stack.
 
         Parameters
         ----------
         request : MosaicRequest
-            Its ``output`` takes the products, where it has one.
+            The products go to its ``output``, or else below ``mosaics/`` in the bucket.
         root : str
             URI of the stack's bucket.
         execution : str
             Name of the execution. With ``force`` the scenes belong to this execution alone: the
-            catalog may answer otherwise than before, and scenes of an earlier selection must not
-            be merged.
+            catalog's answer may differ from the one before, and scenes of an earlier selection
+            must not be merged.
         """
         run = run_id(request)
         scratch = f"{run}-{short_hash([execution])}" if request.force else run
@@ -75,7 +75,7 @@ class RunLayout:
 
 
 def request_fingerprint(request: MosaicRequest) -> str:
-    """Identity of what is asked for, wherever it goes and whether or not it is forced."""
+    """Identity of the mosaic that is asked for: the request without ``output`` and ``force``."""
     return request.model_copy(update={"output": None, "force": False}).fingerprint()
 
 
@@ -86,11 +86,11 @@ def run_id(request: MosaicRequest) -> str:
 
 
 def slug(text: str) -> str:
-    """Letters, digits, ``-`` and ``_`` of ``text``, at most `SLUG_LENGTH`; ``mosaic`` for none."""
+    """Letters, digits, ``-`` and ``_`` of ``text``, at most `SLUG_LENGTH`; ``mosaic`` if none."""
     kept = re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-_")
     return kept[:SLUG_LENGTH].rstrip("-_") or "mosaic"
 
 
 def short_hash(parts: Sequence[str]) -> str:
-    """Eight hexadecimal characters that identify ``parts``: the same event gives the same."""
+    """Eight hexadecimal characters that identify ``parts``."""
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]

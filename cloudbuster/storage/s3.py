@@ -1,141 +1,111 @@
-"""Objects in S3, by boto3: whole documents in and out, files up and down.
+"""Objects in S3: documents as a whole, files as uploads and downloads.
 
-Credentials, region and endpoint come from the environment as boto3 reads it
-(``AWS_ENDPOINT_URL_S3`` names another S3). boto3 is an extra: it is imported at the first use.
+Credentials, region and endpoint come from the environment as boto3 reads it;
+``AWS_ENDPOINT_URL_S3`` names another S3.
 """
 
-import functools
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
-from cloudbuster.errors import BadInputError, MissingExtraError, TryAgainError
+from cloudbuster.errors import BadInputError, NotFoundError
+from cloudbuster.storage.boto import aws_client, translate_boto_errors
 
-# Attempts of boto3's own retries, with backoff, before an error is told.
-MAX_ATTEMPTS = 6
-DENIED_CODES = frozenset({"403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"})
-MISSING_CODES = frozenset({"404", "NoSuchKey", "NoSuchBucket", "NotFound"})
+HINT = "check the address"
 
 
-def split(uri: str) -> tuple[str, str]:
-    """Bucket and key of an ``s3://`` URI; BadInputError where there is no bucket."""
-    parts = urlsplit(uri)
-    if parts.scheme != "s3" or not parts.netloc:
-        msg = f"{uri} is no S3 address; give s3://bucket/key"
-        raise BadInputError(msg)
-    # A key may hold what a URL keeps for itself.
-    key = uri.split("://", 1)[1].partition("/")[2]
-    return parts.netloc, key
-
-
-@functools.cache
-def client() -> Any:  # noqa: ANN401 -- boto3 has no types
-    """S3 client of this process."""
-    try:
-        import boto3
-        from botocore.config import Config
-    except ImportError as error:
-        msg = "s3:// needs boto3: pip install 'cloudbuster[aws]'"
-        raise MissingExtraError(msg) from error
-    # Batch and Lambda set AWS_REGION, of which boto3 reads only AWS_DEFAULT_REGION.
-    region = os.environ.get("AWS_REGION") or None
-    retries = {"mode": "standard", "total_max_attempts": MAX_ATTEMPTS}
-    return boto3.client("s3", region_name=region, config=Config(retries=retries))
-
-
-@contextmanager
-def _told(uri: str, action: str) -> Iterator[None]:
-    """Turn boto3's errors into ours: missing, forbidden, or worth another try."""
-    client()  # Without boto3 the next import would fail with less to say.
-    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
-
-    try:
-        yield
-    except ClientError as error:
-        code = str(error.response.get("Error", {}).get("Code"))
-        if code in MISSING_CODES:
-            msg = f"{uri}: no such object; check the address"
-            raise BadInputError(msg) from error
-        if code in DENIED_CODES:
-            msg = f"{uri}: access denied ({code}); {action} needs permission for it"
-            raise BadInputError(msg) from error
-        msg = f"{uri}: {code}; try again"
-        raise TryAgainError(msg) from error
-    except NoCredentialsError as error:
-        msg = f"{uri}: no AWS credentials were found; set them in the environment"
-        raise BadInputError(msg) from error
-    except BotoCoreError as error:
-        msg = f"{uri}: {type(error).__name__}; try again"
-        raise TryAgainError(msg) from error
-
-
-def read_bytes(uri: str) -> bytes:
-    """Read a whole object.
+def parse_s3_uri(uri: str) -> tuple[str, str]:
+    """Split an ``s3://`` URI into its bucket and its key.
 
     Raises
     ------
     BadInputError
-        Where it does not exist or may not be read.
-    TryAgainError
-        Where S3 did not answer.
+        If the URI names no bucket.
     """
-    bucket, key = split(uri)
-    with _told(uri, "s3:GetObject"):
-        content: bytes = client().get_object(Bucket=bucket, Key=key)["Body"].read()
+    parts = urlsplit(uri)
+    if parts.scheme != "s3" or not parts.netloc:
+        msg = f"{uri} is no S3 address; give s3://bucket/key"
+        raise BadInputError(msg)
+    # A key may hold ? and #, which have a meaning of their own in a URL.
+    key = uri.split("://", 1)[1].partition("/")[2]
+    return parts.netloc, key
+
+
+def read_object(uri: str) -> bytes:
+    """Read a whole object.
+
+    Raises
+    ------
+    NotFoundError
+        If the object or its bucket does not exist.
+    CredentialsError, AccessError
+        If there are no credentials, or they do not allow it.
+    TryAgainError
+        If S3 is throttled, broken or out of reach.
+    """
+    bucket, key = parse_s3_uri(uri)
+    with translate_boto_errors(f"read {uri}", hint=HINT, permission="s3:GetObject"):
+        content: bytes = aws_client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
     return content
 
 
-def write_bytes(uri: str, content: bytes) -> None:
-    """Write a whole object: S3 shows it whole or not at all."""
-    bucket, key = split(uri)
-    with _told(uri, "s3:PutObject"):
-        client().put_object(Bucket=bucket, Key=key, Body=content)
+def write_object(uri: str, content: bytes) -> None:
+    """Write a whole object; readers see the old content or the new one, nothing between.
+
+    Raises
+    ------
+    NotFoundError
+        If the bucket does not exist.
+    CredentialsError, AccessError
+        If there are no credentials, or they do not allow it.
+    TryAgainError
+        If S3 is throttled, broken or out of reach.
+    """
+    bucket, key = parse_s3_uri(uri)
+    with translate_boto_errors(f"write {uri}", hint=HINT, permission="s3:PutObject"):
+        aws_client("s3").put_object(Bucket=bucket, Key=key, Body=content)
 
 
-def exists(uri: str) -> bool:
-    """Whether an object of this very key exists."""
-    bucket, key = split(uri)
+def object_exists(uri: str) -> bool:
+    """Whether an object of this very key exists; other errors are raised as by `read_object`."""
+    bucket, key = parse_s3_uri(uri)
     try:
-        with _told(uri, "s3:GetObject"):
-            client().head_object(Bucket=bucket, Key=key)
-    except BadInputError as error:
-        if "no such object" in str(error):
-            return False
-        raise
+        with translate_boto_errors(f"find {uri}", hint=HINT, permission="s3:GetObject"):
+            aws_client("s3").head_object(Bucket=bucket, Key=key)
+    except NotFoundError:
+        return False
     return True
 
 
-def list_names(prefix_uri: str) -> list[str]:
-    """Names of the objects right under a prefix (not below it), sorted."""
-    bucket, prefix = split(prefix_uri.rstrip("/") + "/")
+def object_names(prefix_uri: str) -> list[str]:
+    """List the names of the objects directly under a prefix, sorted.
+
+    Parameters
+    ----------
+    prefix_uri : str
+        With or without a slash at its end. Objects below a further slash are left out.
+    """
+    bucket, prefix = parse_s3_uri(prefix_uri.rstrip("/") + "/")
     names: list[str] = []
-    with _told(prefix_uri, "s3:ListBucket"):
-        pages = client().get_paginator("list_objects_v2")
+    with translate_boto_errors(f"list {prefix_uri}", hint=HINT, permission="s3:ListBucket"):
+        pages = aws_client("s3").get_paginator("list_objects_v2")
         for page in pages.paginate(Bucket=bucket, Prefix=prefix, Delimiter="/"):
             names.extend(entry["Key"].removeprefix(prefix) for entry in page.get("Contents", ()))
     return sorted(name for name in names if name)
 
 
-def download(uri: str, path: Path) -> None:
-    """Copy an object to a file, in parts."""
-    bucket, key = split(uri)
+def download_object(uri: str, path: Path) -> None:
+    """Copy an object to a file, in parts; errors are those of `read_object`."""
+    bucket, key = parse_s3_uri(uri)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _told(uri, "s3:GetObject"):
-        client().download_file(bucket, key, str(path))
+    with translate_boto_errors(f"read {uri}", hint=HINT, permission="s3:GetObject"):
+        aws_client("s3").download_file(bucket, key, str(path))
 
 
-def upload(path: Path, uri: str) -> None:
-    """Copy a file to an object, in parts; it appears when all of them are there."""
-    bucket, key = split(uri)
-    with _told(uri, "s3:PutObject"):
-        client().upload_file(str(path), bucket, key)
+def upload_object(path: Path, uri: str) -> None:
+    """Copy a file to an object, in parts; it appears once all of them are there.
 
-
-def delete(uri: str) -> None:
-    """Remove an object; nothing happens where there is none."""
-    bucket, key = split(uri)
-    with _told(uri, "s3:DeleteObject"):
-        client().delete_object(Bucket=bucket, Key=key)
+    Errors are those of `write_object`.
+    """
+    bucket, key = parse_s3_uri(uri)
+    with translate_boto_errors(f"write {uri}", hint=HINT, permission="s3:PutObject"):
+        aws_client("s3").upload_file(str(path), bucket, key)

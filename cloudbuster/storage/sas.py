@@ -1,4 +1,4 @@
-"""Shared access signatures of the Planetary Computer: one token a container, renewed in time."""
+"""Shared access signatures of the Planetary Computer: one token per container, renewed in time."""
 
 import os
 import re
@@ -22,10 +22,10 @@ SIGNED_HOSTS = frozenset({"sentinel2l2a01.blob.core.windows.net"})
 SIGNED_QUERY = re.compile(r"(?:^|&)sig=")
 TOKEN_URL = "https://planetarycomputer.microsoft.com/api/sas/v1/token"  # noqa: S105 -- an address
 TOKEN_URL_VARIABLE = "CLOUDBUSTER_PC_TOKEN_URL"  # noqa: S105 -- a variable's name
-# Named as the package `planetary-computer` names it; without it tokens are fewer and shorter.
+# The name that the package `planetary-computer` uses; without a key tokens are fewer and shorter.
 SUBSCRIPTION_VARIABLE = "PC_SDK_SUBSCRIPTION_KEY"
-# A token is renewed this long before its end, so that the read that begins now can finish: GDAL
-# gives a request 120 s and a second try. Tokens live 45 minutes and more (PlanetaryComputer#418).
+# A token is renewed this long before it expires, so that a read that begins now can finish: GDAL
+# allows a request 120 s and a second try. Tokens last 45 minutes and more (PlanetaryComputer#418).
 RENEW_BEFORE_S = 300.0
 RETRIES = 5
 RETRY_STATUSES = (429, 500, 502, 503, 504)
@@ -33,7 +33,7 @@ RETRY_STATUSES = (429, 500, 502, 503, 504)
 
 @dataclass(frozen=True)
 class SasToken:
-    """A token, and the moment from which on it is renewed, seconds since 1970."""
+    """A token, and the time of its renewal in seconds since 1970."""
 
     query: str = field(repr=False)
     renew_s: float
@@ -45,13 +45,13 @@ class SasTokens:
     Parameters
     ----------
     url : str
-        Of the service; the account and the container are appended.
+        URL of the service; account and container are appended.
     subscription_key : str or None
-        Of the Planetary Computer, where one has it.
+        Optional key of the Planetary Computer.
     backoff_s : float
         Pause before the second retry, doubled with each further one.
     now : callable
-        Seconds since 1970.
+        Returns the time in seconds since 1970.
     """
 
     def __init__(
@@ -75,9 +75,9 @@ class SasTokens:
         Raises
         ------
         AccessError
-            Where the service refuses.
+            If the service refuses.
         TryAgainError
-            Where it could not be reached.
+            If the service is throttled, broken or out of reach.
         """
         parts = urlsplit(href)
         account, container = parts.netloc.partition(".")[0], parts.path.split("/")[1]
@@ -101,7 +101,7 @@ class SasTokens:
             backoff_factor=self._backoff_s,
             status_forcelist=RETRY_STATUSES,
             raise_on_status=False,
-            respect_retry_after_header=False,  # it may ask for hours
+            respect_retry_after_header=False,  # The header may ask for hours.
         )
         with requests.Session() as session:
             session.mount("http://", HTTPAdapter(max_retries=retry))
@@ -109,10 +109,10 @@ class SasTokens:
             try:
                 response = session.get(url, headers=headers, timeout=HTTP_TIMEOUT_S)
             except requests.RequestException as error:
-                msg = f"{url}: {type(error).__name__}; no signature was had, try again"
+                msg = f"{url}: {type(error).__name__}; got no signature, try again"
                 raise TryAgainError(msg) from error
         if response.status_code in RETRY_STATUSES:
-            msg = f"{url}: HTTP status {response.status_code}; no signature was had, try again"
+            msg = f"{url}: HTTP status {response.status_code}; got no signature, try again"
             raise TryAgainError(msg)
         if not response.ok:
             msg = (
@@ -127,7 +127,7 @@ def _parsed(url: str, response: requests.Response, now_s: float) -> SasToken:
     try:
         document = response.json()
         expires_s = datetime.fromisoformat(document["msft:expiry"]).timestamp()
-        # The service may hand out a token that has little time left: half of it is then used.
+        # A token may have little time left when it is issued; then half of that time is used.
         renew_s = max(expires_s - RENEW_BEFORE_S, (now_s + expires_s) / 2)
         return SasToken(str(document["token"]), renew_s)
     except (ValueError, KeyError, TypeError) as error:

@@ -1,4 +1,4 @@
-"""What every raster here shares: uint16, tiled, sparse; and whether all of it is there."""
+"""The format of every raster that this package writes, and checks that a file is complete."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -19,17 +19,17 @@ from cloudbuster.storage.gdal_env import writing
 from cloudbuster.storage.uri import is_remote, local_path, replacing
 
 NODATA = 0
-# Cells in x and y of a tile, the smallest unit that is read, written or left out where empty.
+# Width and height of a tile in cells: the smallest unit that is read, written, or omitted if empty.
 TILE_SIZE = 512
 
 
 def raster_crs(text: str) -> CRS:
-    """Make the CRS of a raster of any text that pyproj reads.
+    """Make the CRS of a raster from any text that pyproj reads.
 
     Raises
     ------
     GridError
-        Where it names no coordinate reference system.
+        If the text names no coordinate reference system.
     """
     try:
         crs = pyproj.CRS.from_user_input(text)
@@ -40,7 +40,7 @@ def raster_crs(text: str) -> CRS:
 
 
 def raster_profile(grid: Grid, band_count: int) -> dict[str, Any]:
-    """Profile of every uint16 raster that this package writes in blocks.
+    """Rasterio profile of a uint16 raster on ``grid``; 0 is nodata.
 
     Tiled and sparse; photometric ``MINISBLACK``, so that a fourth band is not taken for alpha.
     """
@@ -64,7 +64,7 @@ def raster_profile(grid: Grid, band_count: int) -> dict[str, Any]:
 
 
 def rasterio_window(window: GridWindow) -> Window:
-    """``window`` as rasterio counts it."""
+    """Convert a window to rasterio's type."""
     return Window(window.col, window.row, window.width, window.height)
 
 
@@ -98,15 +98,15 @@ def open_raster_writer(path: Path, profile: Mapping[str, Any]) -> Iterator[Any]:
 
 
 def check_written(path: Path) -> None:
-    """Look whether all tiles of a raster that was just closed lie within the file.
+    """Check that all tiles of a raster that was just closed lie within the file.
 
-    What is written last is written when a file is closed, and of that GDAL's callers hear nothing:
-    on a full disk (seen on one that lacked the last 2 % of a COG) everything seemed to be well.
+    GDAL writes the last tiles when a file is closed and reports no error then: on a full disk a COG
+    without its last 2 % was closed as if it were complete.
 
     Raises
     ------
     rasterio.errors.RasterioIOError
-        Where the file is short of something; `writing` tells why.
+        If a tile lies beyond the end of the file; `writing` turns it into the error to report.
     """
     length = path.stat().st_size
     with rasterio.open(path, driver="GTiff") as dataset:
@@ -122,7 +122,7 @@ def check_written(path: Path) -> None:
 
 
 def _tile_end(dataset: Any, tile: tuple[int, int], band: int, level: int | None) -> int:  # noqa: ANN401 -- rasterio is untyped
-    """Byte after the last of a tile (column, row); 0 for one that is left out as empty."""
+    """Offset of the end of a tile (column, row) in the file; 0 for an omitted one."""
     name = f"{tile[0]}_{tile[1]}"
     offset = dataset.get_tag_item(f"BLOCK_OFFSET_{name}", "TIFF", bidx=band, ovr=level)
     size = dataset.get_tag_item(f"BLOCK_SIZE_{name}", "TIFF", bidx=band, ovr=level)
@@ -130,9 +130,9 @@ def _tile_end(dataset: Any, tile: tuple[int, int], band: int, level: int | None)
 
 
 def check_length(path: Path | str, dataset: Any) -> None:  # noqa: ANN401 -- rasterio is untyped
-    """Refuse a file that ends before the last tile of any band, even if nobody reads that tile."""
+    """Raise RasterError for a file that ends before the last tile of a band."""
     if is_remote(str(path)):
-        return  # An object of S3 is there whole, or not at all.
+        return  # S3 has either the complete object or none.
     length = local_path(str(path)).stat().st_size
     for band, (height, width) in enumerate(dataset.block_shapes, start=1):
         last = ((dataset.width - 1) // width, (dataset.height - 1) // height)

@@ -1,9 +1,10 @@
-"""Documents and files by URI: local paths, ``file://``, ``s3://`` and ``http(s)://`` (to read).
+"""Documents and files by URI: local paths, ``file://``, ``s3://``, and ``http(s)://`` to read.
 
-Every write goes to a temporary file beside its target and is then renamed: a reader sees the whole
-document or the one that was there before.
+Every local write goes to a temporary file beside its target, which is then renamed: a reader finds
+the old content or the new one, nothing between.
 """
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -13,12 +14,15 @@ from urllib.parse import unquote, urlsplit
 
 import requests
 
-from cloudbuster.errors import BadInputError, OutputError, TryAgainError
+from cloudbuster.errors import BadInputError, NotFoundError, OutputError, TryAgainError
 from cloudbuster.storage import s3
 
 # Seconds to connect and to wait between bytes: ten times what a slow object store needs.
 HTTP_TIMEOUT_S = (10, 60)
 REMOTE_SCHEMES = ("http", "https", "s3")
+# Errors of the operating system for a disk, or a share of one, without room.
+FULL_DISK_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
+MISSING_STATUSES = frozenset({404, 410})
 
 
 def scheme_of(uri: str) -> str:
@@ -33,7 +37,13 @@ def is_remote(uri: str) -> bool:
 
 
 def local_path(uri: str) -> Path:
-    """Path of a local ``uri`` (a plain path or ``file://``)."""
+    """Path of a local ``uri`` (a plain path or ``file://``).
+
+    Raises
+    ------
+    BadInputError
+        If ``uri`` lies on another machine.
+    """
     if uri.lower().startswith("file://"):
         return Path(unquote(urlsplit(uri).path))
     if is_remote(uri):
@@ -48,7 +58,7 @@ def join(base: str, *parts: str) -> str:
 
 
 def resolve(href: str, base_folder: str) -> str:
-    """Make ``href`` absolute: relative ones lie in ``base_folder``."""
+    """Make ``href`` absolute; a relative one counts from ``base_folder``."""
     if is_remote(href) or href.lower().startswith("file://") or href.startswith("/"):
         return href
     if is_remote(base_folder):
@@ -57,7 +67,7 @@ def resolve(href: str, base_folder: str) -> str:
 
 
 def absolute_mirror(text: str, base_folder: str) -> str:
-    """Make the TO of a mirror ``FROM=TO`` absolute; what is no mirror is left to its check."""
+    """Make the ``TO`` of a mirror ``FROM=TO`` absolute; other texts are returned unchanged."""
     source, divider, target = (part.strip() for part in text.partition("="))
     if not (source and target):
         return text
@@ -70,21 +80,24 @@ def read_bytes(uri: str) -> bytes:
 
     Raises
     ------
+    NotFoundError
+        If it does not exist.
     BadInputError
-        Where it does not exist or may not be read.
+        If it may not be read, or the address is wrong.
     TryAgainError
-        Where a remote one could not be reached.
+        If its place is throttled, broken or out of reach.
     """
     scheme = scheme_of(uri)
     if scheme in ("http", "https"):
         return _http_get(uri)
     if scheme == "s3":
-        return s3.read_bytes(uri)
+        return s3.read_object(uri)
     try:
         return local_path(uri).read_bytes()
     except OSError as error:
         msg = f"{uri}: {error.strerror or error}; check the path"
-        raise BadInputError(msg) from error
+        missing = isinstance(error, FileNotFoundError)
+        raise (NotFoundError if missing else BadInputError)(msg) from error
 
 
 def _http_get(uri: str) -> bytes:
@@ -93,19 +106,20 @@ def _http_get(uri: str) -> bytes:
     except requests.RequestException as error:
         msg = f"{uri}: {type(error).__name__}; try again"
         raise TryAgainError(msg) from error
-    if response.status_code >= 500 or response.status_code == 429:
-        msg = f"{uri}: HTTP status {response.status_code}; try again"
+    status = response.status_code
+    if status >= 500 or status == 429:
+        msg = f"{uri}: HTTP status {status}; try again"
         raise TryAgainError(msg)
     if not response.ok:
-        msg = f"{uri}: HTTP status {response.status_code}; check the address"
-        raise BadInputError(msg)
+        msg = f"{uri}: HTTP status {status}; check the address"
+        raise (NotFoundError if status in MISSING_STATUSES else BadInputError)(msg)
     return response.content
 
 
 def exists(uri: str) -> bool:
     """Whether a local file or folder, or an object in S3, exists."""
     if scheme_of(uri) == "s3":
-        return s3.exists(uri)
+        return s3.object_exists(uri)
     return local_path(uri).exists()
 
 
@@ -116,9 +130,9 @@ def replacing(target: Path) -> Iterator[Path]:
     Raises
     ------
     OutputError
-        Where the folder cannot be made or written.
+        If the folder cannot be made or written.
     TryAgainError
-        Where the disk is full.
+        If the disk is full.
     """
     partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
     try:
@@ -128,23 +142,33 @@ def replacing(target: Path) -> Iterator[Path]:
     except OSError as error:
         raise output_error(target, error) from error
     finally:
-        # What stopped the writing also stops this: the first error is the one to tell.
+        # Removing the file may fail for the same reason as writing it; the first error is raised.
         with suppress(OSError):
             partial.unlink(missing_ok=True)
 
 
 def output_error(target: Path, error: OSError) -> OutputError | TryAgainError:
-    """Tell a full disk, which may pass, from a folder that cannot be written."""
+    """Make the error for a write that failed: a full disk may pass, other reasons do not."""
     reason = error.strerror or str(error)
-    if error.errno in (28, 122):  # ENOSPC, EDQUOT
+    if error.errno in FULL_DISK_ERRNOS:
         return TryAgainError(f"{target}: {reason}; free some space and try again")
     return OutputError(f"{target}: {reason}; choose a folder that can be written")
 
 
 def write_bytes(uri: str, content: bytes) -> None:
-    """Write a whole document or nothing, to a local path or to S3."""
+    """Write a whole document, to a local path or to S3.
+
+    Raises
+    ------
+    OutputError
+        If a local folder cannot be made or written.
+    BadInputError
+        If S3 refuses it.
+    TryAgainError
+        If the disk is full, or S3 is throttled, broken or out of reach.
+    """
     if scheme_of(uri) == "s3":
-        s3.write_bytes(uri, content)
+        s3.write_object(uri, content)
         return
     with replacing(local_path(uri)) as partial:
         partial.write_bytes(content)

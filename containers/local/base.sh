@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Make a base image with Python out of this machine's distribution: no registry takes part.
+# Make a base image with Python from the packages of this machine's distribution, without a registry.
 # Usage: containers/local/base.sh TAG
 set -euo pipefail
 
@@ -7,7 +7,7 @@ tag=$1
 # shellcheck source=/dev/null
 suite=$(. /etc/os-release && echo "${VERSION_CODENAME:?no codename in /etc/os-release}")
 
-# From where this machine installs its own packages; nothing of third parties.
+# The package sources of this machine, without those of third parties.
 # shellcheck disable=SC2016
 mapfile -t sources < <(
   apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' \

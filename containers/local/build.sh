@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Build targets of containers/Dockerfile on a base of this machine's distribution; print their sizes.
 # Usage: containers/local/build.sh PYTHON [TARGET...]    (PYTHON has pip; batch and lambda by default)
-# BASE_IMAGE=... takes a base that is there already, or that podman can pull. TORCH_INDEX=... is where
-# the target batch-torch finds PyTorch.
+# BASE_IMAGE=... names a base image that exists already, or that podman can pull. TORCH_INDEX=... is
+# the package index of PyTorch for the target batch-torch.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -29,16 +29,16 @@ identity() {
   podman image inspect --format '{{.Id}}' "$1" 2> /dev/null || true
 }
 
-# With a tag of its own the stage that installs is found again by the next build.
+# A tag keeps the stage `build`, which installs the packages, for the next build.
 for target in build "${targets[@]}"; do
   tag=localhost/cloudbuster/$target:local
   before=$(identity "$tag")
   echo "building $tag"
-  # The host's network: for packages alone, and without the rules of a bridge.
+  # The host's network needs no rules for a bridge; the build uses it for packages only.
   podman build --quiet --network host "${options[@]}" \
     --file "$root/containers/Dockerfile" --target "$target" --tag "$tag" "$root" \
     > "$work/log" 2>&1 || { cat "$work/log" >&2; exit 1; }
-  # Each would keep more than half a gigabyte.
+  # Remove the previous image, of more than half a gigabyte.
   if [ -n "$before" ] && [ "$before" != "$(identity "$tag")" ]; then
     podman image rm "$before" > /dev/null 2>&1 || true
   fi

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Install podman, and what makes a base image, from the distribution's packages where they are missing.
-# Needs apt-get and root, both only then. Prints nothing where all is there.
+# Install podman and the programs that make a base image from the distribution's packages, if they are
+# missing. Only then it needs apt-get. Prints nothing if all of them are installed.
 set -euo pipefail
 
 programs=(podman runc mmdebstrap ip)
@@ -17,7 +17,7 @@ if [ "$(id -u)" -ne 0 ]; then
   echo "install.sh: images are built and run as root here; try: sudo make image" >&2
   exit 1
 fi
-# Also for root, where the user's path is kept.
+# For root with the path of a user.
 export PATH=$PATH:/usr/sbin:/sbin
 missing || exit 0
 if ! command -v apt-get > /dev/null; then

@@ -1,9 +1,9 @@
 # noqa: INP001 -- a script, which no package holds
-"""Let pip in a build find packages as pip on this machine does, without a trace in the image.
+"""Let pip in a build use the package sources of this machine, without a trace in the image.
 
 ``pip config list | python pip_mounts.py FOLDER`` writes ``FOLDER/pip.conf`` and prints the options
-of ``podman build``, one a line, that mount it and every file and folder that it names. What is
-mounted in a build is not part of the image.
+of ``podman build``, one per line, that mount it and every file and folder that it names. Mounted
+files are not part of the image.
 """
 
 import ast
@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-# What says where packages are found; the rest of a configuration is the user's own affair.
+# Settings of package sources; other settings of the user are not used in a build.
 KEPT = (
     "cert",
     "client-cert",
@@ -25,12 +25,12 @@ KEPT = (
     "timeout",
     "trusted-host",
 )
-# Where Debian keeps the certificates that programs of the base trust.
+# Certificates that programs of a Debian base trust.
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
 def configured(listed: str) -> dict[str, str]:
-    """Read pip's configuration; the environment comes last and wins, as it does in pip."""
+    """Read pip's configuration; the environment overrides files, as in pip."""
     pairs = [line.partition("=") for line in listed.splitlines()]
     ordered = sorted(pairs, key=lambda pair: pair[0].startswith(":env:"))
     found = {name.rpartition(".")[2]: str(ast.literal_eval(value)) for name, _, value in ordered}
@@ -38,15 +38,15 @@ def configured(listed: str) -> dict[str, str]:
 
 
 class Mounts:
-    """What is mounted: folders of this machine, under neutral names in the build."""
+    """Mounted files and folders of this machine, under neutral names in the build."""
 
     def __init__(self) -> None:
         self._inside: dict[Path, str] = {}
 
     def placed(self, word: str) -> str:
-        """One word of a setting, with a path of this machine as it is in the build."""
+        """Replace a path of this machine in a word of a setting by its path in the build."""
         if word.startswith("file://"):
-            # An index refers to its files by relative links, which may lead beside it.
+            # Relative links of an index may lead to files beside it, so its folder is mounted.
             path = Path(unquote(urlsplit(word).path))
             return f"file://{self._mount(path.parent)}/{path.name}"
         path = Path(word)
@@ -56,7 +56,7 @@ class Mounts:
         return self._inside.setdefault(path.resolve(), f"/mnt/{len(self._inside)}")
 
     def options(self) -> list[str]:
-        """Options of ``podman build``."""
+        """Return the options of ``podman build``."""
         return [f"--volume={path}:{inside}:ro" for path, inside in self._inside.items()]
 
 

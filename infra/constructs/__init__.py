@@ -1,1 +1,1 @@
-"""The parts of the stack, one construct a file."""
+"""The parts of the stack, one construct per file; `infra.stack` puts them together."""

@@ -1,4 +1,4 @@
-"""The hosts: launch template, compute environments, queues."""
+"""Compute environments and queues."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,8 +12,8 @@ from infra.constructs.network import Network
 from infra.instances import GPU_VCPUS, sizes
 from infra.job_states import NO_CAPACITY
 
-# How long a job may find no host before its queue cancels it, seconds: capacity comes back, a
-# misconfiguration does not. ECS queues can only CANCEL, and wait at least 600.
+# Seconds that a job may wait for a host before its queue cancels it, by the reason: capacity comes
+# back, a misconfiguration does not. ECS queues can only CANCEL, after at least 600.
 STUCK_LIMITS_S = {
     NO_CAPACITY: 7200,
     "MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE": 600,
@@ -23,14 +23,14 @@ Resources = batch.CfnComputeEnvironment.ComputeResourcesProperty
 
 
 class Compute(Construct):
-    """Hosts with one large disk, and the queues in front of them.
+    """Hosts with one large disk, and their queues.
 
     Attributes
     ----------
     queue_arn, fallback_arn : str
-        Queue that tries spot first, and queue of on-demand hosts alone.
+        ARNs of the queue that tries spot hosts first, and of the queue with on-demand hosts only.
     gpu_queue_arn : str or None
-        Queue of GPU hosts.
+        ARN of the queue of GPU hosts, if there is one.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Compute(Construct):
         image_type: str = "ECS_AL2023",
     ) -> str:
         config = self._config
-        # An image of one's own is for CPU hosts: it has no driver for the GPU ones.
+        # The configured image is for CPU hosts; it has no GPU driver.
         ami_id = None if image_type.endswith("NVIDIA") else config.ami_id
         image = batch.CfnComputeEnvironment.Ec2ConfigurationObjectProperty(
             image_type=image_type, image_id_override=ami_id
@@ -83,13 +83,13 @@ class Compute(Construct):
             "ec2_configuration": [image],
             "tags": {"Name": f"{config.stack_name}-{name}", **config.tags},
             "update_to_latest_image_version": ami_id is None,
-            # Without a version Batch takes the template's first one, for ever.
+            # Without a version Batch uses the first version of the template for ever.
             "launch_template": batch.CfnComputeEnvironment.LaunchTemplateSpecificationProperty(
                 launch_template_id=self._hosts.template.launch_template_id,
                 version=self._hosts.template.latest_version_number,
             ),
         }
-        # Batch waits at most 360 minutes for jobs before it replaces their hosts.
+        # An update waits at most 360 minutes for jobs before it replaces their hosts.
         longest = min(360, max(config.gather.timeout_minutes, config.merge.timeout_minutes))
         environment = batch.CfnComputeEnvironment(
             self,

@@ -9,9 +9,9 @@ from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
-# Of the ends of an execution those that its last state may not have told.
-UNTOLD = ("ABORTED", "TIMED_OUT", "FAILED")
-# What AWS allows at most, written down: after these an event goes to the dead-letter queue.
+# Ends of an execution that its last state may not have reported.
+UNREPORTED = ("ABORTED", "TIMED_OUT", "FAILED")
+# The greatest values that AWS allows; after these an event goes to the dead-letter queue.
 DELIVERIES = 185
 DELIVERED_WITHIN = cdk.Duration.hours(24)
 INVOCATIONS_AGAIN = 2
@@ -19,10 +19,10 @@ INVOKED_WITHIN_S = 6 * 3600
 
 
 class Endings(Construct):
-    """EventBridge -> the function of the last state, which tells what that has not told.
+    """EventBridge invokes the function of the last state for executions that ended without it.
 
-    Somebody stops an execution, it takes too long, or the last state itself fails: without this the
-    run's ``status.json`` says for ever that it runs.
+    Somebody stops an execution, it takes too long, or the last state fails. Otherwise
+    ``status.json`` would say for ever that the run is running.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Endings(Construct):
                 detail_type=["Step Functions Execution Status Change"],
                 detail={
                     "stateMachineArn": [machine.state_machine_arn],
-                    "status": list(UNTOLD),
+                    "status": list(UNREPORTED),
                 },
             ),
             targets=[
@@ -59,7 +59,7 @@ class Endings(Construct):
         )
 
     def _invoke_again(self, finish: lambda_.IFunction, dead_letters: sqs.IQueue) -> None:
-        """Keep an event that the function failed with; the CDK would grant more than it needs."""
+        """Send an event to the dead-letter queue if the function fails with it."""
         permission = iam.PolicyStatement(
             actions=["sqs:SendMessage"], resources=[dead_letters.queue_arn]
         )
@@ -80,5 +80,5 @@ class Endings(Construct):
                 on_failure=on_failure
             ),
         )
-        # Lambda refuses a destination that the function's role may not send to.
+        # Lambda refuses a destination if the function's role is not allowed to send to it.
         again.node.add_dependency(policy)

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 
 import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from infra import policies
 from infra.config import StackConfig
 from infra.constructs.images import Image
-from infra.retention import retention
+from infra.retention import log_group
 from infra.settings import variables
 
 
@@ -20,9 +20,9 @@ class Function(Construct):
     Attributes
     ----------
     function : lambda_.Function
-        The function; whoever calls it by this takes what is deployed last.
+        The function itself, always in its newest version.
     log_group : logs.ILogGroup
-        Its logs.
+        Log group of the function.
     """
 
     def __init__(
@@ -30,21 +30,16 @@ class Function(Construct):
         scope: Construct,
         construct_id: str,
         *,
-        config: StackConfig,
-        image: Image,
         module: str,
+        image: Image,
+        config: StackConfig,
         settings: str,
         statements: Sequence[policies.Statement],
         memory_mib: int = 512,
         timeout: cdk.Duration | None = None,
     ) -> None:
         super().__init__(scope, construct_id)
-        self.log_group: logs.ILogGroup = logs.LogGroup(
-            self,
-            "Logs",
-            retention=retention(config.log_days),
-            removal_policy=cdk.RemovalPolicy.DESTROY,
-        )
+        self.log_group = log_group(self, days=config.log_days)
         role = policies.role(
             self,
             "Role",
@@ -56,7 +51,18 @@ class Function(Construct):
                 *policies.use_key(config),
             ],
         )
-        self.function: lambda_.Function = lambda_.DockerImageFunction(
+        self.function = self._make(image, module, role, settings, memory_mib, timeout)
+
+    def _make(
+        self,
+        image: Image,
+        module: str,
+        role: iam.Role,
+        settings: str,
+        memory_mib: int,
+        timeout: cdk.Duration | None,
+    ) -> lambda_.Function:
+        return lambda_.DockerImageFunction(
             self,
             "Function",
             code=lambda_.DockerImageCode.from_ecr(
@@ -70,8 +76,9 @@ class Function(Construct):
             memory_size=memory_mib,
             timeout=timeout or cdk.Duration.minutes(1),
             environment=variables(settings),
-            # An execution ends with the versions that it started with. One that an update made and
-            # took back goes again: it would stop the next update, which has the same to publish.
+            # An execution ends with the versions that it started with, so updates keep them. An
+            # update that is rolled back removes its version, since the next update could not
+            # publish the same content again.
             current_version_options=lambda_.VersionOptions(
                 removal_policy=cdk.RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE
             ),
@@ -79,7 +86,7 @@ class Function(Construct):
 
     @property
     def version_arn(self) -> str:
-        """ARN of the version that is deployed now: its code and settings never change."""
+        """ARN of the current version, whose code and settings never change."""
         return self.function.current_version.function_arn
 
 
@@ -89,7 +96,7 @@ class Stages(Construct):
     Attributes
     ----------
     query, filter, assess, finish : Function
-        In the order of the line.
+        One function for each state.
     """
 
     def __init__(
@@ -97,8 +104,8 @@ class Stages(Construct):
         scope: Construct,
         construct_id: str,
         *,
-        config: StackConfig,
         image: Image,
+        config: StackConfig,
         bucket_arn: str,
         topic_arn: str,
         settings: str,
@@ -106,7 +113,7 @@ class Stages(Construct):
         super().__init__(scope, construct_id)
 
         def stage(name: str, *statements: policies.Statement, heavy: bool = True) -> Function:
-            # A processor comes with each 1769 MiB; new accounts get 3008 MiB, and all 15 minutes.
+            # Each 1769 MiB add a processor. New accounts allow 3008 MiB; 15 minutes are the limit.
             return Function(
                 self,
                 name,
@@ -120,7 +127,7 @@ class Stages(Construct):
             )
 
         outside = policies.output_buckets(config, writing=False)
-        # Catalogs are searched, and scenes are looked at, with what they ask for.
+        # Query searches catalogs and Filter reads scenes with the credentials of the secret.
         secret = policies.read_secret(config)
         read_runs = policies.read(bucket_arn, "runs/", "scratch/")
         write_runs = policies.write(bucket_arn, "runs/", "scratch/")

@@ -1,4 +1,4 @@
-"""What every host is: its disk, its start, its role."""
+"""Launch template and role of every host."""
 
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
@@ -21,9 +21,9 @@ class Hosts(Construct):
     Attributes
     ----------
     template : ec2.LaunchTemplate
-        With one large disk.
+        Launch template with one large disk.
     profile_arn : str
-        Of the instance profile.
+        ARN of the instance profile.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, config: StackConfig) -> None:
@@ -32,7 +32,7 @@ class Hosts(Construct):
         self.profile_arn = self._instance_profile(config)
 
     def _launch_template(self, config: StackConfig) -> ec2.LaunchTemplate:
-        """One gp3 root disk: AL2023 for ECS has no other, and grows into it when it starts."""
+        """Make the template with one gp3 root disk, to which AL2023 for ECS grows at its start."""
         disk, key_arn = config.disk, config.kms_key_arn
         volume = ec2.BlockDeviceVolume.ebs(
             disk.gib,
@@ -45,7 +45,7 @@ class Hosts(Construct):
         )
         commands = ec2.UserData.for_linux()
         commands.add_commands(*host_commands(config.scratch))
-        user_data = ec2.MultipartUserData()  # Batch refuses what is not MIME.
+        user_data = ec2.MultipartUserData()  # Batch requires MIME.
         user_data.add_user_data_part(commands, ec2.MultipartBody.SHELL_SCRIPT)
         return ec2.LaunchTemplate(
             self,
@@ -67,7 +67,9 @@ class Hosts(Construct):
         )
         for policy in INSTANCE_POLICIES:
             finding = f"IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/{policy}]"
-            acknowledge(role, finding, "what ECS's agent and SSM need changes with their versions")
+            acknowledge(
+                role, finding, "the needs of the agents of ECS and SSM change with their versions"
+            )
         profile = iam.CfnInstanceProfile(
             self, "InstanceProfile", roles=[role.role_name], path=config.role_path
         )

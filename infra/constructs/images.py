@@ -13,16 +13,16 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Image(Construct):
-    """One image: built from ``containers/Dockerfile``, or the one in ECR that is named.
+    """One image: built from ``containers/Dockerfile``, or an existing one in ECR.
 
     Attributes
     ----------
     uri : str
-        With its tag or digest.
+        URI with tag or digest.
     repository : ecr.IRepository
-        Where it lies.
+        Repository of the image.
     version : str
-        Its tag or digest.
+        Tag or digest.
     """
 
     def __init__(

@@ -1,28 +1,26 @@
-"""What the jobs may do, and where they log."""
+"""Roles and log group of the jobs."""
 
 from collections.abc import Sequence
 
-import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from infra import policies
 from infra.config import StackConfig
 from infra.constructs.images import Image
-from infra.retention import retention
+from infra.retention import log_group
 
 
 class JobRoles(Construct):
-    """Role of what runs in the container, role of who starts it, and their log group.
+    """Role of the container, role of the agent that starts it, and log group of all jobs.
 
     Attributes
     ----------
     job_role, execution_role : iam.Role
-        Of the container, and of the ECS agent for it.
+        Role of the container, and role of the ECS agent.
     log_group : logs.ILogGroup
-        Of all jobs.
+        Log group of all jobs.
     """
 
     def __init__(
@@ -30,17 +28,12 @@ class JobRoles(Construct):
         scope: Construct,
         construct_id: str,
         *,
-        config: StackConfig,
         bucket: s3.IBucket,
+        config: StackConfig,
         images: Sequence[Image | None],
     ) -> None:
         super().__init__(scope, construct_id)
-        self.log_group: logs.ILogGroup = logs.LogGroup(
-            self,
-            "Logs",
-            retention=retention(config.log_days),
-            removal_policy=cdk.RemovalPolicy.DESTROY,
-        )
+        self.log_group = log_group(self, days=config.log_days)
         self.job_role = self._make_job_role(config, bucket)
         self.execution_role = self._make_execution_role(config, images)
 
@@ -70,7 +63,7 @@ class JobRoles(Construct):
             config=config,
             statements=[
                 policies.allow(
-                    "ecr:GetAuthorizationToken", on=["*"], reason="it knows no resources"
+                    "ecr:GetAuthorizationToken", on=["*"], reason="the action has no resources"
                 ),
                 policies.allow(
                     "ecr:BatchCheckLayerAvailability",

@@ -1,4 +1,4 @@
-"""The job definitions: gather and merge, of the base image and of the one with PyTorch."""
+"""Job definitions: gather and merge, with the base image and with the one that has PyTorch."""
 
 import aws_cdk as cdk
 from aws_cdk import aws_batch as batch
@@ -19,8 +19,8 @@ def job_name(scope: Construct, name: str) -> str:
 
 
 Properties = batch.CfnJobDefinition.ContainerPropertiesProperty
-# What Batch retries, the first match wins: the host went, the image could not be had, the agent was
-# slow, the job itself says "try again". Anything else would fail in the same way once more.
+# Failures that Batch retries, by the first rule that matches: a reclaimed host, an image that could
+# not be pulled, a slow agent, and the exit code for "try again". Others would only fail again.
 RETRIES: tuple[dict[str, str], ...] = (
     {"action": "RETRY", "on_status_reason": "Host EC2*"},
     {"action": "RETRY", "on_reason": "CannotPull*"},
@@ -31,14 +31,14 @@ RETRIES: tuple[dict[str, str], ...] = (
 
 
 class Jobs(Construct):
-    """Job definitions with one fixed command each: a new parameter is a field of the task.
+    """Job definitions with one fixed command each; parameters are fields of the task document.
 
     Attributes
     ----------
     gather, merge : str
-        ARNs, revision included.
+        ARNs with the revision.
     torch : str or None
-        Gather with PyTorch.
+        ARN of the gather job with PyTorch, if there is one.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Jobs(Construct):
         definition = batch.CfnJobDefinition(
             self,
             name,
-            # Named, so that the policy of who submits it can name every revision.
+            # With a name of its own, so that policies can name all revisions.
             job_definition_name=job_name(self, name),
             type="container",
             platform_capabilities=["EC2"],
@@ -85,8 +85,8 @@ class Jobs(Construct):
             timeout=batch.CfnJobDefinition.TimeoutProperty(
                 attempt_duration_seconds=job.timeout_minutes * 60
             ),
-            # An execution ends with the definitions that it started with: an update that
-            # deregistered them would fail the rest of a running map.
+            # An execution ends with the definitions that it started with: if an update
+            # deregistered them, the rest of a running map would fail.
             resource_retention_policy=batch.CfnJobDefinition.ResourceRetentionPolicyProperty(
                 skip_deregister_on_update=True
             ),
@@ -96,13 +96,13 @@ class Jobs(Construct):
     def _container(self, command: str, image_uri: str, job: Job, *, gpu: bool) -> Properties:
         region = cdk.Stack.of(self).region
         sizes = {"VCPU": job.vcpus, "MEMORY": job.memory_mib, **({"GPU": 1} if gpu else {})}
-        # Nothing here agrees to pay: the library does for the buckets that it knows to ask for it.
+        # No AWS_REQUEST_PAYER here: the library offers to pay to known requester-pays buckets only.
         environment = {
             "AWS_REGION": region,
             "TMPDIR": "/scratch",
             "CPL_TMPDIR": "/scratch",
             "NUMBA_CACHE_DIR": "/scratch/.numba",
-            # As the functions do: what was decided, and how long it took, a JSON object a line.
+            # JSON lines, like those of the functions.
             "CLOUDBUSTER_LOG_LEVEL": "INFO",
             "CLOUDBUSTER_LOG_JSON": "true",
         }
@@ -134,7 +134,7 @@ class Jobs(Construct):
         )
 
     def _secrets(self) -> list[batch.CfnJobDefinition.SecretProperty] | None:
-        """Name the members of the secret that holds what catalogs ask for; the agent reads them."""
+        """Name the members of the secret of catalogs, which the ECS agent passes to the job."""
         secret = self._config.catalog_secret
         if secret is None:
             return None

@@ -1,4 +1,4 @@
-"""Where the hosts run."""
+"""Network of the hosts."""
 
 from aws_cdk import aws_ec2 as ec2
 from constructs import Construct
@@ -8,16 +8,15 @@ from infra.policies import acknowledge
 
 
 class Network(Construct):
-    """Public subnets without NAT and with a gateway to S3; or the organisation's own.
+    """Public subnets without NAT and with a gateway endpoint to S3, or an existing VPC.
 
-    A NAT gateway bills every gigabyte that a scene has, and interface endpoints bill while nothing
-    runs. Hosts have public addresses, because without a way to ECS they never join, and no port
-    is open.
+    A NAT gateway bills each gigabyte of a scene, and interface endpoints bill while nothing runs.
+    Hosts have public addresses, since they need a route to ECS to join; no port is open.
 
     Attributes
     ----------
     subnet_ids, security_group_ids : list of str
-        Of the hosts.
+        Subnets and security groups of the hosts.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, config: StackConfig) -> None:
@@ -49,7 +48,9 @@ class Network(Construct):
                 "S3": ec2.GatewayVpcEndpointOptions(service=ec2.GatewayVpcEndpointAwsService.S3)
             },
         )
-        acknowledge(vpc, "VPC7", "hosts only call out; flow logs cost more than an idle stack")
+        acknowledge(
+            vpc, "VPC7", "hosts only open connections; flow logs cost more than an idle stack"
+        )
         return vpc
 
     def _security_group(self, vpc_id: str) -> str:

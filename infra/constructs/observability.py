@@ -1,4 +1,4 @@
-"""Who is told of what, and what raises an alarm."""
+"""Notifications and alarms."""
 
 from collections.abc import Sequence
 
@@ -21,12 +21,12 @@ from infra.constructs.functions import Function
 
 
 class Notifications(Construct):
-    """The topic of outcomes, rejects and alarms.
+    """The topic of outcomes, rejections and alarms.
 
     Attributes
     ----------
     topic : sns.Topic
-        Subscribed to by every address of ``notify_emails``.
+        Topic with a subscription for each address of ``notify_emails``.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, config: StackConfig) -> None:
@@ -35,13 +35,13 @@ class Notifications(Construct):
         self.topic = sns.Topic(self, "Topic", enforce_ssl=True, master_key=key)
         for address in config.notify_emails:
             self.topic.add_subscription(subscriptions.EmailSubscription(address))
-        # A topic with a policy of its own (TLS only) has lost SNS's, which lets the account's
-        # alarms publish.
+        # The policy of this topic (TLS only) replaces the default one of SNS, which allows alarms
+        # of the account to publish.
         policies.let_alarms_publish(self.topic)
 
 
 class Alarms(Construct):
-    """Alarms for what the stack did wrong; an area without scenes is an outcome, not an alarm."""
+    """Alarms for failures of the stack itself; an area without scenes is an outcome, no alarm."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class Alarms(Construct):
         self._queue_blocked(queue_arns)
 
     def _infrastructure_failures(self, log_group: logs.ILogGroup) -> cloudwatch.Metric:
-        """Count the failures of which the last state says that the request is not to blame."""
+        """Count the failures that the last state logs as not caused by the request."""
         found = logs.MetricFilter(
             self,
             "InfrastructureFailures",
@@ -93,7 +93,7 @@ class Alarms(Construct):
         alarm.add_alarm_action(actions.SnsAction(self._topic))
 
     def _queue_blocked(self, queue_arns: Sequence[str]) -> None:
-        """Tell of a job at the head of a queue that no host can run."""
+        """Publish events about a job at the head of a queue that no host can run."""
         events.Rule(
             self,
             "QueueBlocked",

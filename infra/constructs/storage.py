@@ -1,4 +1,4 @@
-"""The bucket."""
+"""The stack's bucket."""
 
 import aws_cdk as cdk
 from aws_cdk import aws_kms as kms
@@ -10,17 +10,17 @@ from infra.policies import acknowledge
 
 
 class Storage(Construct):
-    """One bucket, private and encrypted, and what lies in it how long.
+    """One private, encrypted bucket, and the retention of its prefixes.
 
     ``requests/`` and ``rejected/``, ``runs/<id>/`` (documents; kept unless ``runs_days``),
     ``scratch/<id>/`` (scenes and tasks; ``scratch_days``), ``mosaics/<id>/`` (products; kept),
-    ``aois/`` (areas too large for a request; kept), ``turns/`` (whose turn it is to start a run),
-    ``models/`` (yours).
+    ``aois/`` (areas too large for a request; kept), ``turns/`` (see `cloudbuster.aws.stack.turns`),
+    ``models/`` (the operator's).
 
     Attributes
     ----------
     bucket : s3.IBucket
-        It tells EventBridge of every object.
+        The bucket, which sends an event to EventBridge for each object.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, config: StackConfig) -> None:
@@ -38,8 +38,8 @@ class Storage(Construct):
             removal_policy=keep,
             lifecycle_rules=self._lifecycle(config),
         )
-        self._tell_event_bridge(bucket)
-        acknowledge(bucket, "S1", "who reads what is CloudTrail's to record, for all buckets alike")
+        self._send_events(bucket)
+        acknowledge(bucket, "S1", "CloudTrail records reads, for all buckets of an account alike")
         self.bucket: s3.IBucket = bucket
 
     @staticmethod
@@ -61,8 +61,8 @@ class Storage(Construct):
         ]
 
     @staticmethod
-    def _tell_event_bridge(bucket: s3.Bucket) -> None:
-        """Switch EventBridge on in the bucket itself: the CDK would add a function that does it."""
+    def _send_events(bucket: s3.Bucket) -> None:
+        """Switch EventBridge on in the bucket itself; the CDK would add a function for it."""
         resource = bucket.node.default_child
         if isinstance(resource, s3.CfnBucket):
             resource.notification_configuration = s3.CfnBucket.NotificationConfigurationProperty(

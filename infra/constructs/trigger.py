@@ -1,4 +1,4 @@
-"""Runs that start when a request is dropped in S3."""
+"""Runs that are started by a request in S3."""
 
 import aws_cdk as cdk
 from aws_cdk import aws_events as events
@@ -11,28 +11,30 @@ from constructs import Construct
 
 from cloudbuster.aws.admission import REQUEST_PREFIX, REQUEST_SUFFIX
 from cloudbuster.aws.settings import StackSettings
-from cloudbuster.aws.stack.starting import TURN_KEY
+from cloudbuster.aws.stack.inbox import TURN_KEY
 from infra import policies
 from infra.config import StackConfig
 from infra.constructs.functions import Function
 from infra.constructs.images import Image
 
-# A message that was received so often and never handled goes to the dead-letter queue.
+# Failed deliveries after which a message goes to the dead-letter queue.
 MAX_RECEIVES = 3
 
 
 class Trigger(Construct):
     """``requests/*.json`` -> EventBridge -> queue -> function -> execution.
 
-    EventBridge alone could not name the execution, and delivers an event more than once. The queue
-    keeps what does not fit into ``max_running_executions``.
+    EventBridge alone cannot name the execution, and may deliver an event more than once. The queue
+    keeps requests beyond ``max_running_executions``.
 
     Attributes
     ----------
     dead_letters : sqs.Queue
-        Messages that could not be handled.
+        Queue of messages that could not be handled.
     starter : Function
         The function.
+    settings : str
+        JSON of the stack's settings, with the state machine and the queue.
     """
 
     def __init__(
@@ -40,9 +42,9 @@ class Trigger(Construct):
         scope: Construct,
         construct_id: str,
         *,
-        config: StackConfig,
-        image: Image,
         bucket: s3.IBucket,
+        image: Image,
+        config: StackConfig,
         machine: sfn.IStateMachine,
         settings: StackSettings,
     ) -> None:
@@ -50,45 +52,40 @@ class Trigger(Construct):
         key = kms.Key.from_key_arn(self, "Key", config.kms_key_arn) if config.kms_key_arn else None
         self.dead_letters = self._queue("DeadLetters", key)
         queue = self._queue("Requests", key, dead_letters=self.dead_letters)
-        told = settings.model_copy(
+        complete = settings.model_copy(
             update={"state_machine_arn": machine.state_machine_arn, "queue_url": queue.queue_url}
         )
+        self.settings = cdk.Stack.of(self).to_json_string(complete.model_dump(mode="json"))
         self.starter = Function(
             self,
             "StartRun",
             config=config,
             image=image,
             module="start_run",
-            settings=cdk.Stack.of(self).to_json_string(told.model_dump(mode="json")),
-            statements=[
-                *self._statements(
-                    bucket.bucket_arn, machine.state_machine_arn, str(settings.topic_arn)
-                ),
-                policies.allow(
-                    "sqs:ReceiveMessage",
-                    "sqs:DeleteMessage",
-                    "sqs:ChangeMessageVisibility",
-                    "sqs:GetQueueAttributes",
-                    "sqs:SendMessage",
-                    on=[queue.queue_arn],
-                ),
-            ],
+            settings=self.settings,
+            statements=self._statements(
+                bucket.bucket_arn, machine.state_machine_arn, str(settings.topic_arn), queue
+            ),
         )
+        self._poll(queue)
+        self._send_to(queue, bucket.bucket_name)
+
+    def _poll(self, queue: sqs.IQueue) -> None:
+        """Invoke the function for each message of the queue."""
         self.starter.function.add_event_source_mapping(
             "Messages",
             event_source_arn=queue.queue_arn,
-            # One message at a time: whoever waits for its turn keeps no other from its own. Two
-            # functions are the fewest that Lambda polls with, and so they take turns: to reserve
-            # a concurrency of one fails in new accounts, which may reserve none, and what it
-            # throttles counts as received until it is a dead letter.
+            # One message per invocation, so that a function that waits for its turn delays no
+            # other message. Lambda polls with two functions at least, so they take turns. To
+            # reserve a concurrency of one instead fails in new accounts, which may reserve none;
+            # and a throttled message would count as a failed delivery.
             batch_size=1,
             max_concurrency=2,
             report_batch_item_failures=True,
         )
-        self._send_to(queue, bucket.bucket_name)
 
     def _send_to(self, queue: sqs.IQueue, bucket_name: str) -> None:
-        """Let EventBridge put each request that is dropped into the queue."""
+        """Let EventBridge send an event to the queue for each request."""
         events.Rule(
             self,
             "Rule",
@@ -114,7 +111,7 @@ class Trigger(Construct):
             encryption=sqs.QueueEncryption.KMS if key else sqs.QueueEncryption.SQS_MANAGED,
             encryption_master_key=key,
             retention_period=cdk.Duration.days(14),
-            # Six times the function's timeout, as AWS advises.
+            # Six times the function's timeout, as AWS recommends.
             visibility_timeout=cdk.Duration.minutes(6),
             dead_letter_queue=sqs.DeadLetterQueue(
                 queue=dead_letters, max_receive_count=MAX_RECEIVES
@@ -127,7 +124,7 @@ class Trigger(Construct):
         return queue
 
     def _statements(
-        self, bucket_arn: str, machine_arn: str, topic_arn: str
+        self, bucket_arn: str, machine_arn: str, topic_arn: str, queue: sqs.IQueue
     ) -> list[policies.Statement]:
         stack = cdk.Stack.of(self)
         return [
@@ -147,4 +144,12 @@ class Trigger(Construct):
                 reason="an execution is named after its request",
             ),
             policies.allow("sns:Publish", on=[topic_arn]),
+            policies.allow(
+                "sqs:ReceiveMessage",
+                "sqs:DeleteMessage",
+                "sqs:ChangeMessageVisibility",
+                "sqs:GetQueueAttributes",
+                "sqs:SendMessage",
+                on=[queue.queue_arn],
+            ),
         ]

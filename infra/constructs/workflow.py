@@ -1,7 +1,6 @@
 """The state machine."""
 
 import aws_cdk as cdk
-from aws_cdk import aws_logs as logs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
@@ -11,13 +10,14 @@ from infra.constructs.compute import Compute
 from infra.constructs.functions import Stages
 from infra.constructs.jobs import Jobs, job_name
 from infra.definition import JobTarget, Targets, definition
-from infra.retention import retention
+from infra.retention import log_group
 
-EVENTS_RULE = "StepFunctionsGetEventsForBatchJobsRule"  # By which they hear of .sync jobs.
+# Rule by which Step Functions notice the end of .sync jobs.
+EVENTS_RULE = "StepFunctionsGetEventsForBatchJobsRule"
 
 
 class Workflow(Construct):
-    """A standard state machine, its log, and a role that may do what its states do.
+    """A standard state machine, its log group, and a role with the permissions of its states.
 
     Attributes
     ----------
@@ -38,14 +38,9 @@ class Workflow(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         stack = cdk.Stack.of(self)
-        log_group = logs.LogGroup(
-            self,
-            "Logs",
-            # Of all other groups the names pile up in one policy of the account, until it is full.
-            log_group_name=f"/aws/vendedlogs/states/{stack.stack_name}",
-            retention=retention(config.log_days),
-            removal_policy=cdk.RemovalPolicy.DESTROY,
-        )
+        # Groups with other names are added one by one to a policy of the account, until it is full.
+        name = f"/aws/vendedlogs/states/{stack.stack_name}"
+        logs = log_group(self, days=config.log_days, name=name)
         content = definition(
             self._targets(config, bucket_name, stages, compute, jobs),
             concurrency=config.map_concurrency,
@@ -61,19 +56,19 @@ class Workflow(Construct):
         self.machine = sfn.StateMachine(
             self,
             "Machine",
-            # Named, so that policies can name its executions; one stack has one.
+            # With a name of its own, so that policies can name its executions.
             state_machine_name=stack.stack_name,
             state_machine_type=sfn.StateMachineType.STANDARD,
             definition_body=sfn.DefinitionBody.from_string(stack.to_json_string(content)),
             role=role,
             tracing_enabled=True,
             logs=sfn.LogOptions(
-                destination=log_group, level=sfn.LogLevel.ALL, include_execution_data=False
+                destination=logs, level=sfn.LogLevel.ALL, include_execution_data=False
             ),
         )
-        # What the CDK adds for the two: https://docs.aws.amazon.com/step-functions/latest/dg/
-        # cw-logs.html and xray-iam.html
-        policies.acknowledge_added(role, "delivering logs and tracing know no resources")
+        # The statements that the CDK adds are those of https://docs.aws.amazon.com/step-functions/
+        # latest/dg/cw-logs.html and xray-iam.html
+        policies.acknowledge_added(role, "actions for log delivery and tracing have no resources")
 
     @staticmethod
     def _targets(
@@ -103,11 +98,11 @@ class Workflow(Construct):
         compute: Compute,
         jobs: Jobs,
     ) -> list[policies.Statement]:
-        """Say what the states do; the CDK grants any job definition, and no terminating."""
+        """Allow what the states do; the CDK would allow any job definition, and no termination."""
         stack = cdk.Stack.of(self)
         functions = (stages.query, stages.filter, stages.assess, stages.finish)
         queues = [compute.queue_arn, compute.fallback_arn, compute.gpu_queue_arn]
-        # Every revision: a running execution submits with the one that it started with.
+        # All revisions: a running execution submits with the one that it started with.
         definitions = [
             stack.format_arn(
                 service="batch",
@@ -125,7 +120,8 @@ class Workflow(Construct):
                 on=[f"{stage.function.function_arn}:*" for stage in functions],
                 reason="a running execution calls the versions that it started with",
             ),
-            # A submit with tags needs both, on queue and definition: the job has no ARN yet.
+            # A submission with tags needs both actions on queue and definition: the job has no ARN
+            # yet.
             policies.allow(
                 "batch:SubmitJob",
                 "batch:TagResource",
@@ -138,7 +134,7 @@ class Workflow(Construct):
                 on=[job_arn],
                 reason="the id of a job is not known before it is submitted",
             ),
-            policies.allow("batch:DescribeJobs", on=["*"], reason="it knows no resources"),
+            policies.allow("batch:DescribeJobs", on=["*"], reason="the action has no resources"),
             policies.allow(
                 "events:PutTargets", "events:PutRule", "events:DescribeRule", on=[rule_arn]
             ),
@@ -151,9 +147,9 @@ class Workflow(Construct):
 def _run_children(
     stack: cdk.Stack, bucket_name: str, config: StackConfig
 ) -> list[policies.Statement]:
-    """Let a distributed map read its items, run its children and write what they answer.
+    """Allow a distributed map to read its items, run its children and write their results.
 
-    What AWS asks for: https://docs.aws.amazon.com/step-functions/latest/dg/iam-policies-eg-dist-map.html
+    https://docs.aws.amazon.com/step-functions/latest/dg/iam-policies-eg-dist-map.html
     """
     runs = f"arn:{stack.partition}:s3:::{bucket_name}/scratch/*"
     statements = [
@@ -177,6 +173,6 @@ def _run_children(
         ),
     ]
     if config.kms_key_arn is not None:
-        # The results are put together from parts, which are read again.
+        # Step Functions read the parts of the results again to put them together.
         statements.append(policies.allow("kms:Encrypt", on=[config.kms_key_arn]))
     return statements

@@ -1,8 +1,8 @@
-"""The real images, in a network that has nothing but a loopback.
+"""The real images, in a network that has only a loopback.
 
-``make e2e-containers`` builds them, unshares the network and says what the images are called in
-`IMAGES_VARIABLE`. Without that nothing of this folder is collected: `make test` neither runs nor
-counts it.
+``make e2e-containers`` builds them, unshares the network and sets `IMAGES_VARIABLE` to the prefix
+of their names. Without the variable no test of this folder is collected, so that `make test`
+neither runs nor counts them.
 """
 
 import os
@@ -25,7 +25,7 @@ collect_ignore_glob = [] if os.environ.get(IMAGES_VARIABLE) else ["test_*.py"]
 
 @pytest.fixture(scope="session", autouse=True)
 def _offline() -> None:
-    """Nothing but the loopback is in reach: containers share this network."""
+    """Check that only the loopback is in reach, since containers share this network."""
     interfaces = {name for _, name in socket.if_nameindex()}
     if interfaces != {"lo"}:
         pytest.fail(f"a network without {sorted(interfaces - {'lo'})} is needed", pytrace=False)
@@ -49,7 +49,7 @@ def s3() -> Iterator[S3Server]:
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory, s3: S3Server) -> World:
-    """Three small scenes, on disk and in the bucket ``world`` under the folder's name."""
+    """Three small scenes, on disk and in the bucket ``world`` under the name of the folder."""
     folder = tmp_path_factory.mktemp("world") / "small"
     world = small_world(folder)
     for path in folder.rglob("*"):
@@ -59,7 +59,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, s3: S3Server) -> World:
 
 
 def stored(server: S3Server, key: str) -> bytes:
-    """Content of an object that a container wrote."""
+    """Content of an object that a container has written."""
     client = boto3.client(
         "s3",
         endpoint_url=server.behind,
@@ -73,7 +73,7 @@ def stored(server: S3Server, key: str) -> bytes:
 
 @pytest.fixture
 def scratch(tmp_path: Path) -> Path:
-    """A host's /scratch."""
+    """The /scratch of a host."""
     folder = tmp_path / "scratch"
     folder.mkdir()
     folder.chmod(0o1777)

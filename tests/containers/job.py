@@ -1,7 +1,7 @@
-"""Stands for ``cloudbuster`` where the loopback AWS starts a job: the same in a real container.
+"""A stand-in for ``cloudbuster`` in jobs of the loopback AWS: runs it in a real container.
 
-``python -m tests.containers.job IMAGE RECORD WORDS...`` in the folder that is the host's /scratch,
-with the environment of the job. A line with the words is added to the file ``RECORD``.
+Call ``python -m tests.containers.job IMAGE RECORD WORDS...`` in the folder that is the host's
+/scratch, with the environment of the job. It appends a line with the words to the file ``RECORD``.
 """
 
 import json
@@ -11,12 +11,12 @@ from pathlib import Path
 
 from tests.containers.podman import command
 
-# Of the programs here; a container has its own.
+# Variables of the programs here; a container has its own.
 NOT_OF_THE_JOB = ("CONTAINERS_CONF", "HOME", "OLDPWD", "PATH", "PWD", "PYTHONPATH", "SHLVL", "_")
 
 
 def main(image: str, record: Path, words: list[str]) -> None:
-    """Become the container."""
+    """Replace this process by the container."""
     here = Path.cwd()
     here.chmod(0o1777)
     environment = {
@@ -27,7 +27,7 @@ def main(image: str, record: Path, words: list[str]) -> None:
     with record.open("a") as file:
         file.write(f"{json.dumps(words)}\n")
     podman = command(image, words, writable={"/scratch": here}, environment=environment)
-    os.execvp(podman[0], podman)  # noqa: S606 -- signals must reach it
+    os.execvp(podman[0], podman)  # noqa: S606 -- signals must reach the container
 
 
 if __name__ == "__main__":

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-# Of every container: Batch gives a writable /tmp to none.
+# Options of every container; Batch provides no writable /tmp.
 OPTIONS = ("--read-only", "--read-only-tmpfs=false", "--memory=2g", "--memory-swap=2g")
-# The network of the tests, which has nothing but a loopback.
+# The network of the tests, which has only a loopback.
 NETWORK = "--network=host"
-# What leads a client of AWS to the loopback.
+# Variables that direct a client of AWS to the loopback.
 AWS = {
     "AWS_REGION": "us-west-2",
     "AWS_DEFAULT_REGION": "us-west-2",
@@ -19,7 +19,7 @@ AWS = {
     "AWS_SECRET_ACCESS_KEY": "loopback",
     "AWS_EC2_METADATA_DISABLED": "true",
 }
-# What the stack's job definitions set.
+# Variables that the stack's job definitions set.
 JOB = {"TMPDIR": "/scratch", "CPL_TMPDIR": "/scratch", "NUMBA_CACHE_DIR": "/scratch/.numba"}
 
 
@@ -31,20 +31,20 @@ def command(
     environment: dict[str, str] | None = None,
     options: Sequence[str] = (),
 ) -> list[str]:
-    """Command line that runs a container until it ends.
+    """Make the command line that runs a container until it ends.
 
     Parameters
     ----------
     image : str
-        Its tag.
+        Tag of the image.
     words : sequence of str
-        Passed to its entry point.
+        Arguments of the entry point.
     writable : dict of str to Path, optional
-        Folders of this machine for those of the container that can be written.
+        Folders of this machine for the writable folders of the container.
     environment : dict of str to str, optional
         Variables.
     options : sequence of str
-        Others of ``podman run``; they win.
+        Further options of ``podman run``, which override the others.
     """
     variables = [f"--env={name}={value}" for name, value in (environment or {}).items()]
     mounts = [f"--volume={here}:{inside}" for inside, here in (writable or {}).items()]
@@ -53,13 +53,13 @@ def command(
 
 
 def call(words: Sequence[str], *, within_s: float = 120) -> subprocess.CompletedProcess[str]:
-    """Run to the end, whatever that is."""
+    """Run a command to its end, whether it succeeds or not."""
     return subprocess.run(words, capture_output=True, text=True, timeout=within_s, check=False)
 
 
 @contextmanager
 def running(words: Sequence[str]) -> Iterator[Path]:
-    """Run a container until the body ends; yields the file of what it says."""
+    """Run a container until the body ends; yield the file with its output."""
     name = f"cloudbuster-{uuid.uuid4().hex[:8]}"
     with tempfile.NamedTemporaryFile() as log:
         named = [*words[:2], f"--name={name}", *words[2:]]
@@ -67,6 +67,6 @@ def running(words: Sequence[str]) -> Iterator[Path]:
         try:
             yield Path(log.name)
         finally:
-            # A first process takes no signal that it does not ask for.
+            # The first process of a container ignores signals without a handler.
             call(["podman", "rm", "--force", "--ignore", "--time=0", name])
             process.wait(timeout=60)

@@ -12,28 +12,28 @@ import pytest
 import rasterio
 
 from tests.e2e.cloud import ROOT, Cloud, DeployedStack, bootstrap, running_cloud
+from tests.e2e.commands import run_locally
 from tests.e2e.conftest import CDK_VARIABLE, CONFIG, STACK
-from tests.e2e.test_execution import PRODUCTS, run_here
 from tests.e2e.worlds import small_world, upload
 
 pytestmark = pytest.mark.containers
 
-RASTERS = tuple(name for name in PRODUCTS if name != "preview")
+RASTERS = ("cloudless", "cloudy", "quality")
 
 
 @pytest.fixture
 def record(tmp_path: Path) -> Path:
-    """Words of each container that was started, a JSON array a line."""
+    """File with the words of each started container, one JSON array per line."""
     return tmp_path / "containers.jsonl"
 
 
 @pytest.fixture
 def cloud(tmp_path: Path, batch_image: str, record: Path) -> Iterator[Cloud]:
-    """A loopback AWS where ``cloudbuster`` is what a container of the image runs."""
+    """A loopback AWS in which ``cloudbuster`` runs in a container of the image."""
     programs = tmp_path / "programs"
     programs.mkdir()
     job = [sys.executable, "-m", "tests.containers.job", batch_image, str(record)]
-    # Jobs are started with the variables of the job alone.
+    # A job is started with its own variables only.
     needed = {"PYTHONPATH": str(ROOT), "CONTAINERS_CONF": os.environ["CONTAINERS_CONF"]}
     variables = [f"{name}={value}" for name, value in needed.items()]
     _write_program(programs / "cloudbuster", ["env", *variables, *job])
@@ -65,7 +65,7 @@ def test_jobs_in_containers_make_the_pixels_of_cloudbuster_run(
 
     started = [json.loads(line)[0] for line in record.read_text().splitlines()]
     assert sorted(started) == ["gather", "gather", "gather", "merge"]
-    expected = run_here(world, tmp_path)
+    expected = run_locally(world, tmp_path)
     for product in RASTERS:
         content = stack.get(ended.output["products"][product])
         with (

@@ -1,4 +1,4 @@
-"""The image of the functions, invoked as Lambda invokes it: through the runtime's interface."""
+"""The image of the functions, invoked through the runtime interface of Lambda."""
 
 import json
 import threading
@@ -26,7 +26,7 @@ HEADERS = {
 
 
 class Runtime:
-    """The interface that Lambda has for what it runs: one event, and what came of it.
+    """The runtime interface of Lambda with one event and its answers.
 
     https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
     """
@@ -44,7 +44,7 @@ class Runtime:
 
 @contextmanager
 def serving(runtime: Runtime) -> Iterator[str]:
-    """Serve on the loopback; yields host and port."""
+    """Serve on the loopback; yield host and port."""
 
     class Handler(LoopbackHandler):
         def do_GET(self) -> None:
@@ -83,7 +83,7 @@ def test_query_runs_under_the_runtime_client(
         words = command(
             lambda_image,
             ["lambdas.query.handler"],
-            writable={"/tmp": scratch},  # noqa: S108 -- all that a function can write
+            writable={"/tmp": scratch},  # noqa: S108 -- the only writable folder of a function
             environment={
                 **AWS,
                 SETTINGS_VARIABLE: settings.model_dump_json(),
@@ -91,7 +91,7 @@ def test_query_runs_under_the_runtime_client(
                 "AWS_LAMBDA_RUNTIME_API": address,
                 "NUMBA_CACHE_DIR": "/tmp/numba",  # noqa: S108 -- as above
             },
-            # The catalog is a folder; nothing else of this machine is in reach.
+            # The catalog is a folder, the only one of this machine in the container.
             options=[f"--volume={world.folder}:{world.folder}:ro"],
         )
         with running(words) as log:

@@ -1,4 +1,4 @@
-"""What the images hold, what they may do, and that a gather in one makes the same pixels."""
+"""The content and the limits of the images, and a gather in one that makes the same pixels."""
 
 import json
 import subprocess
@@ -24,9 +24,9 @@ pytestmark = pytest.mark.containers
 
 Done = subprocess.CompletedProcess[str]
 Run = Callable[..., Done]
-# With s2cloudless and without PyTorch.
+# Size with s2cloudless and without PyTorch.
 LARGEST_BYTES = 1_000_000_000
-# What pip needs to build an image, and what nobody needs to run it.
+# Packages that are needed to build or test an image, but not to run it.
 LEFT_OUT = ("pip", "setuptools", "torch", "moto", "aws_cdk", "pytest")
 S2CLOUDLESS = """
 import numpy, s2cloudless
@@ -34,13 +34,14 @@ pixels = numpy.random.default_rng(1).uniform(0, 0.6, (1, 16, 16, 10))
 found = s2cloudless.S2PixelCloudDetector().get_cloud_probability_maps(pixels)
 print(found.round(6).tolist())
 """
-# What no wheel brings: those of a wheel are found from the module that it brings for Python.
+# Prints the shared libraries that are missing. A library of a wheel counts as present, since the
+# module of the wheel finds it.
 LIBRARIES = """
 import pathlib, subprocess
 modules = list(pathlib.Path("/opt/venv/lib").rglob("*.so*"))
 brought = {module.name for module in modules}
-told = subprocess.run(["ldd", *modules], capture_output=True, text=True).stdout
-missing = {line.split()[0] for line in told.splitlines() if line.endswith("not found")}
+listed = subprocess.run(["ldd", *modules], capture_output=True, text=True).stdout
+missing = {line.split()[0] for line in listed.splitlines() if line.endswith("not found")}
 assert len(modules) > 100
 print(sorted(missing - brought))
 """
@@ -90,7 +91,7 @@ def test_the_image_holds_no_trace_of_where_it_was_built(batch_image: str, python
     assert "://" not in history.stdout
 
 
-def test_the_user_is_not_root_and_writes_to_scratch_alone(python: Run, scratch: Path) -> None:
+def test_the_user_is_not_root_and_may_write_to_scratch_only(python: Run, scratch: Path) -> None:
     done = python(
         "import os, pathlib;"
         "pathlib.Path('/scratch/mine').write_text('');"
@@ -110,27 +111,27 @@ def test_the_folder_of_numba_can_be_written(python: Run) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_what_only_builds_and_tests_is_left_out(python: Run) -> None:
+def test_packages_for_building_and_testing_are_left_out(python: Run) -> None:
     done = python(
         f"import importlib.util as util; print([n for n in {LEFT_OUT!r} if util.find_spec(n)])"
     )
     assert done.stdout.strip() == "[]", done.stderr
 
 
-def test_s2cloudless_finds_the_same_as_here(python: Run) -> None:
+def test_s2cloudless_gives_the_same_result_as_on_this_machine(python: Run) -> None:
     done = python(S2CLOUDLESS)
     assert done.returncode == 0, done.stderr
     here = call([sys.executable, "-W", "ignore", "-c", S2CLOUDLESS])
     np.testing.assert_allclose(json.loads(done.stdout), json.loads(here.stdout), atol=2e-6)
 
 
-def test_every_library_that_a_module_needs_is_there(python: Run) -> None:
+def test_every_library_that_a_module_needs_is_present(python: Run) -> None:
     done = python(LIBRARIES)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[]"
 
 
-def test_nothing_but_the_loopback_is_in_reach(python: Run) -> None:
+def test_only_the_loopback_is_in_reach(python: Run) -> None:
     done = python("import socket; print([name for _, name in socket.if_nameindex()])")
     assert done.stdout.strip() == "['lo']", done.stderr
 
@@ -172,7 +173,7 @@ def test_a_gather_makes_the_same_pixels_as_on_this_machine(
     assert [path.name for path in scratch.iterdir()] == []
 
 
-def test_a_task_that_is_not_there_is_one_clear_line(
+def test_a_task_that_does_not_exist_is_one_clear_line(
     s3: S3Server, batch_image: str, scratch: Path
 ) -> None:
     words = ["gather", "--task", f"s3://{BUCKET}/tasks/none.json"]

@@ -1,4 +1,4 @@
-"""The loopback AWS as a test sees it: a server, the CDK's command line, deployed stacks."""
+"""The loopback AWS for tests: a server, the CDK's command line, and deployed stacks."""
 
 import json
 import os
@@ -24,7 +24,7 @@ from tests.e2e.aws.settings import ACCOUNT, REGION, Settings
 ROOT = Path(__file__).resolve().parents[2]
 START_S = 60
 COMMAND_S = 240
-# Step Functions pass at most this much between states.
+# Greatest size of the state of Step Functions.
 # https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
 MAX_PAYLOAD_BYTES = 256 * 1024
 PAYLOADS = ("input", "output", "parameters", "cause")
@@ -38,13 +38,13 @@ class Cloud:
     Attributes
     ----------
     settings : Settings
-        Of the server.
+        Settings of the server.
     journal : Journal
-        What it did.
+        Record of what it did.
     faults : Faults
-        What it is to break.
+        Failures to order.
     images : Store
-        What ``cdk deploy`` built and pushed.
+        Images that ``cdk deploy`` built and pushed.
     """
 
     def __init__(self, settings: Settings, cdk: Path) -> None:
@@ -60,11 +60,11 @@ class Cloud:
             endpoint_url=self.settings.url,
             region_name=REGION,
             aws_access_key_id="loopback",
-            aws_secret_access_key="loopback",  # noqa: S106 -- of nothing
+            aws_secret_access_key="loopback",  # noqa: S106 -- no secret
         )
 
     def cdk(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run ``cdk`` as an operator does, with nothing but the loopback in reach."""
+        """Run ``cdk`` as an operator does, with only the loopback in reach."""
         programs = os.pathsep.join([str(Path(sys.executable).parent), "/usr/bin", "/bin"])
         environment = {
             **self.settings.environment(),
@@ -89,13 +89,13 @@ class Cloud:
         )
 
     def do_cdk(self, *arguments: str) -> str:
-        """Run ``cdk`` where it must succeed; what it said."""
+        """Run a ``cdk`` command that must succeed; return its output."""
         done = self.cdk(*arguments)
         assert done.returncode == 0, f"cdk {shlex.join(arguments)}:\n{done.stdout}"
         return done.stdout
 
     def synth(self, label: str, config: dict[str, Any]) -> Path:
-        """Synthesize a stack; the folder of the assembly."""
+        """Synthesize a stack; return the folder of the assembly."""
         folder = self.settings.path("assemblies") / label
         self.do_cdk(
             "synth", "--quiet", "-o", str(folder), "-c", f"cloudbuster={json.dumps(config)}"
@@ -103,12 +103,12 @@ class Cloud:
         return folder
 
     def deploy(self, assembly: Path) -> str:
-        """Deploy an assembly; what ``cdk`` said."""
+        """Deploy an assembly; return the output of ``cdk``."""
         return self.do_cdk("deploy", "--app", str(assembly), "--require-approval", "never")
 
     @cached_property
     def _docker(self) -> Path:
-        """Program that ``cdk`` takes for docker."""
+        """Program that ``cdk`` calls as docker."""
         program = self.settings.path() / "docker"
         words = [sys.executable, "-m", "tests.e2e.aws.docker", str(self.settings.images)]
         home = f"PYTHONPATH={shlex.quote(str(ROOT))}"
@@ -117,7 +117,7 @@ class Cloud:
         return program
 
     def docker_calls(self) -> list[list[str]]:
-        """What ``cdk`` asked docker to do."""
+        """Arguments of the calls of docker by ``cdk``."""
         lines = (self.settings.images / "calls.jsonl").read_text().splitlines()
         return [json.loads(line) for line in lines]
 
@@ -129,11 +129,11 @@ def running_cloud(folder: Path, cdk: Path, *, python: str = sys.executable) -> I
     Parameters
     ----------
     folder : Path
-        Everything that is written lies below it.
+        Folder for all files that are written.
     cdk : Path
         The CDK's command line.
     python : str
-        Interpreter that stands for the image's; jobs run the ``cloudbuster`` beside it.
+        Interpreter that replaces that of the image; jobs run the ``cloudbuster`` beside it.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -153,8 +153,8 @@ def running_cloud(folder: Path, cdk: Path, *, python: str = sys.executable) -> I
 
 
 @dataclass(frozen=True)
-class Ended:
-    """An execution at its end."""
+class FinishedExecution:
+    """An execution that has ended."""
 
     status: str
     output: dict[str, Any]
@@ -163,31 +163,31 @@ class Ended:
     history: Sequence[dict[str, Any]]
 
     def entered(self, state: str) -> int:
-        """How often a state was entered."""
+        """Number of times that a state was entered."""
         details = [event.get("stateEnteredEventDetails", {}) for event in self.history]
         return sum(detail.get("name") == state for detail in details)
 
     def entered_with(self, state: str) -> str:
-        """Input of a state, JSON."""
+        """Input of a state as JSON."""
         details = [event.get("stateEnteredEventDetails", {}) for event in self.history]
         (text,) = (detail["input"] for detail in details if detail.get("name") == state)
         return str(text)
 
     def failures(self) -> list[str]:
-        """Names of the errors of its tasks."""
+        """Names of the errors of the tasks."""
         details = [event.get("taskFailedEventDetails") for event in self.history]
         return [detail["error"] for detail in details if detail]
 
 
 class DeployedStack:
-    """A stack, by its outputs.
+    """A deployed stack, by its outputs.
 
     Parameters
     ----------
     cloud : Cloud
-        Where it is.
+        The loopback AWS.
     name : str
-        Of the stack.
+        Name of the stack.
     """
 
     def __init__(self, cloud: Cloud, name: str) -> None:
@@ -211,7 +211,7 @@ class DeployedStack:
         return self.outputs["StateMachineArn"]
 
     def start(self, request: dict[str, Any], *, name: str) -> str:
-        """Start an execution; its ARN."""
+        """Start an execution; return its ARN."""
         started = self.states.start_execution(
             stateMachineArn=self.machine, name=name, input=json.dumps(request)
         )
@@ -227,8 +227,8 @@ class DeployedStack:
         listed = self.states.list_executions(stateMachineArn=self.machine)["executions"]
         return [entry["name"] for entry in sorted(listed, key=lambda entry: entry["startDate"])]
 
-    def end(self, arn: str, *, within_s: float = 240) -> Ended:
-        """Wait for the end of an execution; every event of it must fit through Step Functions."""
+    def end(self, arn: str, *, within_s: float = 240) -> FinishedExecution:
+        """Wait for the end of an execution; no event may be too large for Step Functions."""
 
         def ended() -> dict[str, Any] | None:
             found: dict[str, Any] = self.states.describe_execution(executionArn=arn)
@@ -239,20 +239,21 @@ class DeployedStack:
         history = [event for page in pages for event in page["events"]]
         assert largest_payload(history) < MAX_PAYLOAD_BYTES
         output = json.loads(found.get("output") or "{}")
-        return Ended(found["status"], output, found.get("error"), found.get("cause"), history)
+        reasons = (found.get("error"), found.get("cause"))
+        return FinishedExecution(found["status"], output, *reasons, history)
 
-    def run(self, request: dict[str, Any], *, name: str) -> Ended:
+    def run(self, request: dict[str, Any], *, name: str) -> FinishedExecution:
         """Start an execution and wait for its end."""
         return self.end(self.start(request, name=name))
 
     def function_names(self) -> list[str]:
-        """Names of the functions of this stack."""
+        """Names of the functions of the stages."""
         listed = self.cloud.client("lambda").list_functions()["Functions"]
         names = [entry["FunctionName"] for entry in listed]
         return [name for name in names if name.startswith(f"{self.name}-Stages")]
 
     def invoke(self, function: str, event: dict[str, Any]) -> dict[str, Any]:
-        """Answer of a function, or its error."""
+        """Invoke a function; return its answer, or its error."""
         payload = json.dumps(event).encode()
         done = self.cloud.client("lambda").invoke(FunctionName=function, Payload=payload)
         answer: dict[str, Any] = json.loads(done["Payload"].read())
@@ -273,13 +274,13 @@ class DeployedStack:
 
 @dataclass(frozen=True)
 class Subscriber:
-    """A queue that the stack's topic tells."""
+    """A queue that receives the messages of the stack's topic."""
 
     sqs: Any
     url: str
 
     def receive(self) -> dict[str, Any] | None:
-        """The next message, if there is one."""
+        """Return the next message, or None."""
         found = self.sqs.receive_message(QueueUrl=self.url).get("Messages", [])
         if not found:
             return None
@@ -290,9 +291,9 @@ class Subscriber:
 
 @contextmanager
 def subscriber(stack: DeployedStack) -> Iterator[Subscriber]:
-    """Listen to the topic of a stack, as a person does by mail."""
+    """Subscribe to the topic of a stack, as a person does by mail."""
     sqs, sns = stack.cloud.client("sqs"), stack.cloud.client("sns")
-    url = sqs.create_queue(QueueName="told")["QueueUrl"]
+    url = sqs.create_queue(QueueName="mail")["QueueUrl"]
     asked = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
     topic = stack.outputs["TopicArn"]
     subscription = sns.subscribe(
@@ -314,7 +315,7 @@ def largest_payload(history: Sequence[dict[str, Any]]) -> int:
 
 
 def until(question: Callable[[], T | None], within_s: float = 60) -> T:
-    """Ask until there is an answer."""
+    """Repeat a question until the answer is true; return the answer."""
     end = time.monotonic() + within_s
     while True:
         answer = question()

@@ -1,7 +1,7 @@
-"""One loopback AWS with one deployed stack, for all the tests of this folder.
+"""One loopback AWS with one deployed stack for all tests of this folder.
 
-``make e2e`` installs the CDK's command line and says where it lies in `CDK_VARIABLE`. Without that
-nothing of this folder is collected: `make test` neither runs nor counts it.
+``make e2e`` installs the CDK's command line and sets `CDK_VARIABLE` to its path. Without the
+variable no test of this folder is collected, so that `make test` neither runs nor counts them.
 """
 
 import os
@@ -24,8 +24,8 @@ from tests.e2e.worlds import World, sample_world, small_world, upload
 
 CDK_VARIABLE = "CLOUDBUSTER_CDK"
 STACK = "CloudBuster"
-# Two scenes at a time leave one to submit after the first ends; a bare GeoJSON can be dropped; the
-# mosaic of the sample world, of 1806 rows, is merged in two parts.
+# With two jobs at a time, the third is submitted after the first has ended. A bare GeoJSON can be
+# dropped. The mosaic of the sample world, with 1806 rows, is merged in two parts.
 CONFIG: dict[str, Any] = {
     "stack_name": STACK,
     "map_concurrency": 2,
@@ -51,7 +51,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 
 @pytest.fixture(scope="session")
 def assembly(cloud: Cloud) -> Path:
-    """What ``cdk synth`` makes of the stack."""
+    """Assembly of the stack, made by ``cdk synth``."""
     return cloud.synth("first", CONFIG)
 
 
@@ -73,7 +73,7 @@ def world(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> World:
 
 @pytest.fixture(scope="session")
 def sample(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """The sample world, in S3 too; 300 MB that pytest would keep for two more sessions."""
+    """The sample world, in S3 too; its 300 MB are removed, which pytest would keep."""
     world = sample_world(tmp_path_factory.mktemp("sample"))
     upload(cloud, world)
     yield world
@@ -82,14 +82,14 @@ def sample(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[W
 
 @pytest.fixture
 def subscribed(stack: DeployedStack) -> Iterator[Subscriber]:
-    """Somebody who is told of outcomes."""
+    """A subscriber of the stack's topic."""
     with subscriber(stack) as found:
         yield found
 
 
 @pytest.fixture(autouse=True)
 def _no_faults_left(cloud: Cloud) -> Iterator[None]:
-    """What one test breaks is whole for the next; what it ordered must have happened."""
+    """Check that all ordered failures have happened, and remove the rest for the next test."""
     yield
     left = cloud.faults.left()
     cloud.faults.clear()

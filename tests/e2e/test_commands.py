@@ -1,56 +1,29 @@
-"""The command line against the deployed stack, each command a process of its own."""
+"""The command line against the deployed stack."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.e2e.cloud import DeployedStack, until
+from tests.e2e.commands import output_of, result_of, start
 from tests.e2e.conftest import STACK
 from tests.e2e.worlds import World
 
 pytestmark = pytest.mark.e2e
 
-PROGRAM = Path(sys.executable).with_name("cloudbuster")
 PRODUCTS = ("cloudless", "cloudy", "quality")
-# Of three scenes no place is seen four times.
+# Three scenes cannot cover anything four times.
 NOT_COVERED: dict[str, Any] = {"filter": {"coverage_count": 4, "backstop": False}}
 OVER_BUDGET: dict[str, Any] = {"limits": {"budget_usd": 0.001}}
-
-
-def start(stack: DeployedStack, *words: object) -> subprocess.Popen[str]:
-    """Start a command as a person does who has the stack's credentials."""
-    return subprocess.Popen(
-        [PROGRAM, *map(str, words)],
-        env={**os.environ, **stack.cloud.settings.environment()},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def ended(command: subprocess.Popen[str]) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr of a command."""
-    out, err = command.communicate(timeout=240)
-    return command.returncode, out, err
-
-
-def done(stack: DeployedStack, *words: object) -> str:
-    """Stdout of a command that must succeed."""
-    code, out, err = ended(start(stack, *words))
-    assert code == 0, err
-    return out
 
 
 @pytest.fixture(scope="module")
 def submitted(
     stack: DeployedStack, world: World, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, tuple[int, str, str]]:
-    """Three requests, submitted at a time and waited for: exit code, stdout and stderr of each."""
+    """Exit code, stdout and stderr of three requests that are submitted at the same time."""
     folder = tmp_path_factory.mktemp("requests")
     requests: dict[str, dict[str, Any]] = {
         "covered": {},
@@ -62,7 +35,7 @@ def submitted(
         request = folder / f"{name}.json"
         request.write_text(json.dumps(world.in_s3(name=name, **changes)))
         commands[name] = start(stack, "submit", request, "--wait", "--stack", STACK)
-    return {name: ended(command) for name, command in commands.items()}
+    return {name: result_of(command) for name, command in commands.items()}
 
 
 def test_submit_waits_and_exits_as_the_run_does(stack, submitted) -> None:
@@ -75,7 +48,9 @@ def test_submit_waits_and_exits_as_the_run_does(stack, submitted) -> None:
     assert stack.get(outcome["products"]["cloudless"])
 
 
-def test_submit_of_an_area_that_stays_open_prints_its_mosaic_and_exits_4(stack, submitted) -> None:
+def test_submit_of_an_area_that_stays_uncovered_prints_its_mosaic_and_exits_4(
+    stack, submitted
+) -> None:
     code, out, err = submitted["open"]
     outcome = json.loads(out)
     assert (code, outcome["state"], outcome["covered"]) == (4, "succeeded", False)
@@ -85,7 +60,7 @@ def test_submit_of_an_area_that_stays_open_prints_its_mosaic_and_exits_4(stack, 
     assert "assessment.json" in last
 
 
-def test_submit_over_its_budget_exits_6_and_says_what_to_raise(submitted) -> None:
+def test_submit_over_its_budget_exits_6_and_names_what_to_raise(submitted) -> None:
     code, out, err = submitted["costly"]
     outcome = json.loads(out)
     assert (code, outcome["state"], outcome["error"]) == (6, "failed", "OverBudgetError")
@@ -94,46 +69,44 @@ def test_submit_over_its_budget_exits_6_and_says_what_to_raise(submitted) -> Non
     assert "raise limits.budget_usd" in last
 
 
-def test_status_tells_of_runs_that_were_submitted(stack, submitted) -> None:
+def test_status_describes_submitted_runs(stack, submitted) -> None:
     outcome = json.loads(submitted["covered"][1])
-    told = json.loads(done(stack, "status", outcome["run_id"], "--stack", STACK))
-    assert (told["state"], told["run_id"]) == ("succeeded", outcome["run_id"])
-    assert told["status"]["state"] == "succeeded"
-    assert told["status"]["execution"] == outcome["execution"]
-    assert told["status"]["products"] == outcome["products"]
+    found = json.loads(output_of(stack, "status", outcome["run_id"], "--stack", STACK))
+    assert (found["state"], found["run_id"]) == ("succeeded", outcome["run_id"])
+    assert found["status"]["state"] == "succeeded"
+    assert found["status"]["execution"] == outcome["execution"]
+    assert found["status"]["products"] == outcome["products"]
     failed = json.loads(submitted["costly"][1])["execution"]
-    told = json.loads(done(stack, "status", failed, "--stack", STACK))
-    assert (told["state"], told["exit_code"], told["error"]) == ("failed", 6, "OverBudgetError")
-    assert (told["status"]["state"], told["status"]["exit_code"]) == ("failed", 6)
+    found = json.loads(output_of(stack, "status", failed, "--stack", STACK))
+    assert (found["state"], found["exit_code"], found["error"]) == ("failed", 6, "OverBudgetError")
+    assert (found["status"]["state"], found["status"]["exit_code"]) == ("failed", 6)
 
 
-def test_status_agrees_with_what_is_written_of_a_run_that_was_stopped(
-    stack, world, tmp_path
-) -> None:
+def test_status_agrees_with_the_document_of_a_stopped_run(stack, world, tmp_path) -> None:
     held = tmp_path / "held"
     held.touch()
     place = stack.cloud.journal.place()
     stack.cloud.faults.add("attempt", times=2, match={"job": "*-gather-*"}, held_by=str(held))
     request = tmp_path / "halted.json"
     request.write_text(json.dumps(world.in_s3(name="halted")))
-    run = json.loads(done(stack, "submit", request))["run_id"]
+    run = json.loads(output_of(stack, "submit", request))["run_id"]
     until(lambda: len(stack.cloud.journal.entries("started", since=place)) == 2)
-    assert json.loads(done(stack, "status", run))["status"]["stage"] == "gather"
+    assert json.loads(output_of(stack, "status", run))["status"]["stage"] == "gather"
     stack.states.stop_execution(executionArn=stack.execution(run), cause="wrong area")
 
     def written() -> dict[str, Any] | None:
-        told: dict[str, Any] = json.loads(done(stack, "status", run))
-        return None if told["status"]["state"] == "running" else told
+        found: dict[str, Any] = json.loads(output_of(stack, "status", run))
+        return None if found["status"]["state"] == "running" else found
 
-    told = until(written)
-    assert (told["state"], told["error"], told["exit_code"]) == ("aborted", "Aborted", 143)
-    status = told["status"]
+    found = until(written)
+    assert (found["state"], found["error"], found["exit_code"]) == ("aborted", "Aborted", 143)
+    status = found["status"]
     assert (status["state"], status["stage"], status["exit_code"]) == ("failed", "gather", 143)
-    assert status["error"] == f"Aborted: {told['cause']}"
-    assert "wrong area" in told["cause"]
-    # Submitted again, it is another attempt.
+    assert status["error"] == f"Aborted: {found['cause']}"
+    assert "wrong area" in found["cause"]
+    # Another submission is another attempt.
     held.unlink()
-    again = json.loads(done(stack, "submit", request))
+    again = json.loads(output_of(stack, "submit", request))
     assert again["execution"] == stack.execution(f"{run}-a2")
     stack.states.stop_execution(executionArn=again["execution"])
     assert stack.end(again["execution"]).status == "ABORTED"
@@ -141,20 +114,20 @@ def test_status_agrees_with_what_is_written_of_a_run_that_was_stopped(
 
 def test_logs_are_those_of_the_jobs(stack, submitted) -> None:
     run = json.loads(submitted["covered"][1])["run_id"]
-    scene = done(stack, "logs", run, "--scene", "1", "--stack", STACK)
+    scene = output_of(stack, "logs", run, "--scene", "1", "--stack", STACK)
     assert "covered-01.tif" in scene
     assert '"event":"scene_gathered"' in scene
-    merge = done(stack, "logs", run, "--stack", STACK)
+    merge = output_of(stack, "logs", run, "--stack", STACK)
     assert "covered-cloudless.tif" in merge
-    code, _, err = ended(start(stack, "logs", run, "--scene", "9"))
+    code, _, err = result_of(start(stack, "logs", run, "--scene", "9"))
     assert code == 5
     assert f"{run}-gather-9" in err.splitlines()[-1]
 
 
-def test_doctor_finds_the_deployed_stack_as_it_should_be(stack) -> None:
-    lines = done(stack, "doctor", "--stack", STACK).splitlines()
+def test_doctor_accepts_the_deployed_stack(stack) -> None:
+    lines = output_of(stack, "doctor", "--stack", STACK).splitlines()
     assert [line for line in lines if not line.startswith("[x] ")] == []
-    told = "\n".join(lines)
+    text = "\n".join(lines)
     for kind in (
         "stack ",
         "state machine",
@@ -164,33 +137,33 @@ def test_doctor_finds_the_deployed_stack_as_it_should_be(stack) -> None:
         "image ",
         "region",
     ):
-        assert f"[x] {kind}" in told, kind
+        assert f"[x] {kind}" in text, kind
 
 
 def test_doctor_of_a_stack_that_is_not_there_exits_5(stack) -> None:
-    code, out, err = ended(start(stack, "doctor", "--stack", "Nowhere"))
+    code, out, err = result_of(start(stack, "doctor", "--stack", "Nowhere"))
     assert (code, out) == (5, "")
     assert "Nowhere" in err.splitlines()[-1]
 
 
 def selection_of(stack: DeployedStack, world: World, folder: Path) -> Path:
-    """What ``query`` and ``filter`` make of a world's request."""
+    """Selection that ``query`` and ``filter`` make for the request of a world."""
     request = world.in_s3()
     query = request["query"]
     area, response, selection = (folder / name for name in ("aoi.json", "response.json", "s.json"))
     area.write_text(json.dumps(request["aoi"]))
-    done(
+    output_of(
         stack,
         *("query", "--geojson", area, "--catalog", query["catalog"], "--response", response),
         *("--mindate", query["mindate"][0], "--maxdate", query["maxdate"][0]),
         *("--maxclouds", "100", "--asset-mirror", query["asset_mirror"][0]),
     )
-    done(stack, "filter", "--input", response, "--output", selection, "--backstop", "False")
+    output_of(stack, "filter", "--input", response, "--output", selection, "--backstop", "False")
     return selection
 
 
 def wait_for_jobs(stack: DeployedStack, ids: list[str]) -> list[str]:
-    """States of jobs that have ended."""
+    """Wait for the end of jobs; return their states."""
     batch = stack.cloud.client("batch")
 
     def states() -> list[str] | None:
@@ -217,8 +190,8 @@ def test_jobs_submitted_by_hand_make_the_mosaic_that_gather_and_merge_make(
     )
     place = stack.cloud.journal.place()
     planned = [
-        *json.loads(done(stack, *gather, "--dryrun")),
-        *json.loads(done(stack, *merge, "--dryrun")),
+        *json.loads(output_of(stack, *gather, "--dryrun")),
+        *json.loads(output_of(stack, *merge, "--dryrun")),
     ]
     assert [job["jobName"] for job in planned] == [
         *(f"hand-gather-{number:02d}" for number in (1, 2, 3)),
@@ -226,13 +199,15 @@ def test_jobs_submitted_by_hand_make_the_mosaic_that_gather_and_merge_make(
     ]
     assert stack.keys("scratch/by-hand/") == []
     assert not stack.cloud.journal.entries("started", since=place)
-    assert wait_for_jobs(stack, json.loads(done(stack, *gather))) == 3 * ["SUCCEEDED"]
-    assert wait_for_jobs(stack, json.loads(done(stack, *merge))) == ["SUCCEEDED"]
+    assert wait_for_jobs(stack, json.loads(output_of(stack, *gather))) == 3 * ["SUCCEEDED"]
+    assert wait_for_jobs(stack, json.loads(output_of(stack, *merge))) == ["SUCCEEDED"]
 
     here = tmp_path / "here"
     scenes = ("--response", selection, "--name", "hand", "--output-path", here / "scenes", *bands)
-    done(stack, "gather", *scenes)
-    done(stack, "merge", "--name", "hand", "--input-path", here / "scenes", "--output-path", here)
+    output_of(stack, "gather", *scenes)
+    output_of(
+        stack, "merge", "--name", "hand", "--input-path", here / "scenes", "--output-path", here
+    )
     for product in PRODUCTS:
         name = f"hand-{product}.tif"
         assert stack.get(f"{root}/out/{name}") == (here / name).read_bytes(), product

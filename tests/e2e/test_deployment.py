@@ -1,4 +1,4 @@
-"""What ``cdk`` does to a stack: while it runs, and when it breaks."""
+"""Deployments by ``cdk``: an update during an execution, and a deployment that fails."""
 
 import json
 
@@ -6,11 +6,12 @@ import pytest
 
 from tests.e2e.cloud import Cloud, until
 from tests.e2e.conftest import CONFIG
+from tests.e2e.deployments import definitions_since, left_of, resources, settings_parameters
 
 pytestmark = pytest.mark.e2e
 
 STAGES = ("Query", "Filter", "Assess", "Finish")
-# What moto's CloudFormation has no notion of, or no id for: tests/infra looks at the template.
+# Resources that moto's CloudFormation does not support: tests/infra checks them in the template.
 NOT_MADE = {
     "AWS::CloudWatch::Alarm",
     "AWS::Lambda::EventInvokeConfig",
@@ -22,54 +23,21 @@ NOT_MADE = {
 }
 
 
-def resources(cloud: Cloud, stack: str) -> dict[str, str]:
-    """Physical ids of a stack's resources, by their logical ones."""
-    pages = cloud.client("cloudformation").get_paginator("list_stack_resources")
-    return {
-        entry["LogicalResourceId"]: entry["PhysicalResourceId"]
-        for page in pages.paginate(StackName=stack)
-        for entry in page["StackResourceSummaries"]
-        if entry["PhysicalResourceId"]
-    }
-
-
-def left_of(cloud: Cloud, stack: str) -> list[str]:
-    """Names of what there still is of a stack."""
-    batch, states = cloud.client("batch"), cloud.client("stepfunctions")
-    definitions = batch.describe_job_definitions(status="ACTIVE")["jobDefinitions"]
-    queues = batch.describe_job_queues()["jobQueues"]
-    hosts = batch.describe_compute_environments()["computeEnvironments"]
-    names = [
-        *(bucket["Name"] for bucket in cloud.client("s3").list_buckets()["Buckets"]),
-        *(f["FunctionName"] for f in cloud.client("lambda").list_functions()["Functions"]),
-        *(definition["jobDefinitionName"] for definition in definitions),
-        *(queue["jobQueueName"] for queue in queues),
-        *(environment["computeEnvironmentName"] for environment in hosts),
-        *(machine["name"] for machine in states.list_state_machines()["stateMachines"]),
-        *(role["RoleName"] for role in cloud.client("iam").list_roles()["Roles"]),
-        *(url.rsplit("/")[-1] for url in cloud.client("sqs").list_queues().get("QueueUrls", [])),
-        *(topic["TopicArn"] for topic in cloud.client("sns").list_topics()["Topics"]),
-        *(rule["Name"] for rule in cloud.client("events").list_rules()["Rules"]),
-    ]
-    prefix = stack.lower()
-    return sorted(name for name in names if name.rsplit(":", 1)[-1].lower().startswith(prefix))
-
-
-def test_the_loopback_makes_every_resource_but_those_that_are_named(stack, assembly) -> None:
+def test_the_loopback_makes_all_resources_but_the_listed_ones(stack, assembly) -> None:
     template = json.loads((assembly / f"{stack.name}.template.json").read_text())
     kinds = {name: entry["Type"] for name, entry in template["Resources"].items()}
     missing = {kinds[name] for name in kinds.keys() - resources(stack.cloud, stack.name).keys()}
     assert missing == NOT_MADE
 
 
-def test_an_update_leaves_a_running_execution_what_it_started_with(
+def test_a_running_execution_keeps_the_versions_that_it_started_with_during_an_update(
     cloud, stack, world, tmp_path
 ) -> None:
     changed = {
         **CONFIG,
         "gather": {"memory_mib": 7168},
         "merge": {"memory_mib": 14_336},
-        # What no other test of this stack depends on.
+        # A setting that no other test of this stack depends on.
         "output_buckets": ["mosaics-of-others"],
     }
     assembly = cloud.synth("changed", changed)
@@ -82,32 +50,30 @@ def test_an_update_leaves_a_running_execution_what_it_started_with(
     before, before_update = stack.outputs, cloud.journal.place()
     cloud.deploy(assembly)
     after = stack.outputs
+    (published,) = settings_parameters(cloud)
+    assert published["Name"] == after["SettingsParameter"]
+    assert json.loads(published["Value"])["output_roots"] == ["s3://mosaics-of-others"]
     assert stack.states.describe_execution(executionArn=arn)["status"] == "RUNNING"
     assert before["MergeJobArn"] != after["MergeJobArn"]
     held.unlink()
     assert stack.end(arn).status == "SUCCEEDED"
     assert definitions_since(cloud, place) == {before["GatherJobArn"], before["MergeJobArn"]}
-    # Its later states called what its first ones did: the code and the settings of before.
+    # Its later states called the same versions as its first ones, with the old settings.
     called = versions_since(cloud, place)
     assert {name: len(versions) for name, versions in called.items()} == dict.fromkeys(STAGES, 1)
     assert {*versions_since(cloud, before_update)} == {"Assess", "Finish"}
-    assert told(cloud, called) == {()}
+    assert output_roots(cloud, called) == {()}
     place = cloud.journal.place()
     assert stack.run(world.in_s3(name="after"), name="after").status == "SUCCEEDED"
     assert definitions_since(cloud, place) == {after["GatherJobArn"], after["MergeJobArn"]}
     since = versions_since(cloud, place)
     assert since.keys() == called.keys()
     assert not any(since[name] & called[name] for name in called)
-    assert told(cloud, since) == {("s3://mosaics-of-others",)}
-
-
-def definitions_since(cloud: Cloud, place: int) -> set[str]:
-    """Job definitions that jobs have run with."""
-    return {entry["definition"] for entry in cloud.journal.entries("attempt", since=place)}
+    assert output_roots(cloud, since) == {("s3://mosaics-of-others",)}
 
 
 def versions_since(cloud: Cloud, place: int) -> dict[str, set[str]]:
-    """Name and version of what was called for each stage."""
+    """Names and versions of the functions that were called for each stage."""
     found: dict[str, set[str]] = {}
     for entry in cloud.journal.entries("function", since=place):
         (stage,) = (stage for stage in STAGES if f"-Stages{stage}" in entry["name"])
@@ -115,8 +81,8 @@ def versions_since(cloud: Cloud, place: int) -> dict[str, set[str]]:
     return found
 
 
-def told(cloud: Cloud, called: dict[str, set[str]]) -> set[tuple[str, ...]]:
-    """What the versions of functions know of their stack: where runs may write."""
+def output_roots(cloud: Cloud, called: dict[str, set[str]]) -> set[tuple[str, ...]]:
+    """Buckets that runs may write to, in the settings of versions of functions."""
     functions = cloud.client("lambda")
     found = set()
     for name in set.union(*called.values()):
@@ -127,7 +93,7 @@ def told(cloud: Cloud, called: dict[str, set[str]]) -> set[tuple[str, ...]]:
     return found
 
 
-def test_a_deploy_that_breaks_is_seen_as_broken_and_leaves_nothing(stack) -> None:
+def test_a_failed_deployment_is_reported_and_leaves_nothing(stack) -> None:
     cloud = stack.cloud
     uri = "123456789012.dkr.ecr.us-west-2.amazonaws.com/nowhere:latest"
     name = "CloudBuster-Broken"

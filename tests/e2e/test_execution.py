@@ -1,8 +1,6 @@
-"""Executions of the deployed stack: what they make, and what they do when something fails."""
+"""Executions of the deployed stack: their mosaics, and their ends after failures."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,8 @@ import shapely.geometry
 from cloudbuster.aws.stack.state import RUN
 from cloudbuster.models import MAX_INLINE_AOI_BYTES
 from infra.settings import INLINE_TASKS
-from tests.e2e.cloud import MAX_PAYLOAD_BYTES, DeployedStack, Ended, until
+from tests.e2e.cloud import MAX_PAYLOAD_BYTES, DeployedStack, FinishedExecution, until
+from tests.e2e.commands import run_locally
 from tests.e2e.worlds import World, torn_world, upload
 
 pytestmark = pytest.mark.e2e
@@ -25,18 +24,6 @@ HOST_GONE = "Host EC2 (instance i-0123456789abcdef0) terminated."
 NO_HOST = "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY - Service cannot fulfill the capacity request"
 
 
-def run_here(world: World, folder: Path) -> dict[str, str]:
-    """Products of ``cloudbuster run``."""
-    request = folder / "request.json"
-    request.write_text(json.dumps({**world.request, "output": str(folder / "output")}))
-    program = Path(sys.executable).with_name("cloudbuster")
-    done = subprocess.run(
-        [program, "run", str(request), "--json"], capture_output=True, text=True, check=True
-    )
-    products: dict[str, str] = json.loads(done.stdout)["products"]
-    return products
-
-
 def attempts(stack: DeployedStack, since: int) -> dict[str, list[Entry]]:
     """Attempts of jobs since a place in the journal, by the last word of the job's name."""
     found: dict[str, list[Entry]] = {}
@@ -46,14 +33,14 @@ def attempts(stack: DeployedStack, since: int) -> dict[str, list[Entry]]:
 
 
 def status_of(stack: DeployedStack, name: str) -> Entry:
-    """What ``status.json`` says of the one run of a mosaic."""
+    """The ``status.json`` of the only run of a mosaic."""
     (key,) = (key for key in stack.keys(f"runs/{name}-") if key.endswith("/status.json"))
     status: Entry = json.loads(stack.get(f"s3://{stack.bucket}/{key}"))
     return status
 
 
 @pytest.fixture(scope="module")
-def sample_run(stack: DeployedStack, sample: World) -> Ended:
+def sample_run(stack: DeployedStack, sample: World) -> FinishedExecution:
     """A run over the sample world."""
     return stack.run(sample.in_s3(), name="sample")
 
@@ -63,11 +50,11 @@ def test_the_mosaic_is_byte_for_byte_that_of_cloudbuster_run(
 ) -> None:
     assert sample_run.status == "SUCCEEDED", sample_run.cause
     assert sample_run.output["scenes"]["failed"] == 0
-    expected = run_here(sample, tmp_path)
+    expected = run_locally(sample, tmp_path)
     for product in PRODUCTS:
         made = stack.get(sample_run.output["products"][product])
         assert made == Path(expected[product]).read_bytes(), product
-    # The report ends with the request, in which the run on this machine needs no mirror.
+    # The report ends with the request, which has no mirror for the run on this machine.
     made = stack.get(sample_run.output["products"]["report"]).partition(b"<h2>Request")
     assert made[0] == Path(expected["report"]).read_bytes().partition(b"<h2>Request")[0]
     assert made[1]
@@ -80,7 +67,7 @@ def test_the_largest_area_and_the_most_scenes_fit_into_the_state(stack, world, s
     assert 0.9 * MAX_INLINE_AOI_BYTES < size <= MAX_INLINE_AOI_BYTES
     small = stack.run(world.in_s3(name="wide", aoi=aoi), name="wide")
     assert small.status == "SUCCEEDED", small.cause
-    # Every further scene makes what the states hand on longer by the same few bytes.
+    # Each further scene adds the same few bytes to the state.
     runs = (small, sample_run)
     few, many = (ended.output["scenes"]["selected"] for ended in runs)
     short, long = (len(ended.entered_with("Assess")) for ended in runs)
@@ -120,7 +107,7 @@ def test_a_scene_that_cannot_be_gathered_does_not_end_the_run(stack, tmp_path) -
     assert ended.entered("Exited") == 1
 
 
-def test_killed_jobs_are_tried_again_by_the_reason(stack, world) -> None:
+def test_killed_jobs_are_tried_again_depending_on_the_reason(stack, world) -> None:
     place = stack.cloud.journal.place()
     fault = {"after_s": 0.3, "code": None, "status_reason": HOST_GONE, "reason": ""}
     stack.cloud.faults.add("attempt", match={"job": "*-gather-1", "number": "1"}, **fault)
@@ -136,7 +123,7 @@ def test_killed_jobs_are_tried_again_by_the_reason(stack, world) -> None:
     by_job = attempts(stack, place)
     codes = {job: [entry["code"] for entry in entries] for job, entries in by_job.items()}
     assert codes == {"1": [None, 0], "2": [137, 0], "3": [None, 0], "merge": [75, 0]}
-    # The host that went: the same job. Memory, or no host at all: one more job.
+    # A reclaimed host: the same job again. No memory, or no host: another job.
     assert len({entry["id"] for entry in by_job["1"]}) == 1
     first, second = by_job["2"]
     assert int(second["sizes"]["MEMORY"]) == 2 * int(first["sizes"]["MEMORY"])
@@ -145,7 +132,7 @@ def test_killed_jobs_are_tried_again_by_the_reason(stack, world) -> None:
     ]
 
 
-def test_a_throttled_submit_is_tried_again_after_a_jittered_wait(stack, world) -> None:
+def test_a_throttled_submission_is_repeated_after_a_random_wait(stack, world) -> None:
     place = stack.cloud.journal.place()
     throttled = {"code": "TooManyRequestsException", "message": "Too Many Requests", "status": 429}
     stack.cloud.faults.add("submit", times=4, match={"job": "*-gather-*"}, **throttled)
@@ -161,7 +148,7 @@ def test_a_throttled_submit_is_tried_again_after_a_jittered_wait(stack, world) -
     assert max(waits) <= 600
 
 
-def test_an_error_of_a_function_fails_the_run_and_is_told(stack, world, subscribed) -> None:
+def test_an_error_of_a_function_fails_the_run_with_a_notification(stack, world, subscribed) -> None:
     error = {"errorType": "KeyError", "errorMessage": "'features'"}
     stack.cloud.faults.add("invoke", match={"function": "*Filter*"}, **error)
     ended = stack.run(world.in_s3(name="broken"), name="broken")
@@ -169,9 +156,8 @@ def test_an_error_of_a_function_fails_the_run_and_is_told(stack, world, subscrib
     assert "'features'" in ended.cause
     status = status_of(stack, "broken")
     assert (status["state"], status["stage"], status["exit_code"]) == ("failed", "filter", 1)
-    told = until(subscribed.receive)
-    assert told["state"] == "failed"
-    assert told["error"] == "KeyError"
+    outcome = until(subscribed.receive)
+    assert (outcome["state"], outcome["error"]) == ("failed", "KeyError")
 
 
 @pytest.mark.parametrize(
@@ -182,25 +168,27 @@ def test_an_error_of_a_function_fails_the_run_and_is_told(stack, world, subscrib
         ("no-run", {"run": {**dict.fromkeys(RUN, "s3://elsewhere/x"), "round": 1}}),
     ],
 )
-def test_a_bare_input_that_is_no_request_is_told(stack, subscribed, name, given) -> None:
+def test_an_input_that_is_no_request_fails_with_a_notification(
+    stack, subscribed, name, given
+) -> None:
     before = stack.keys("runs/")
     ended = stack.run(given, name=name)
     assert (ended.status, ended.error) == ("FAILED", "RequestError")
-    told = until(subscribed.receive)
-    assert (told["run_id"], told["stage"], told["exit_code"]) == (name, "query", 5)
-    assert told["cause"].startswith(f"{name}: ")
+    outcome = until(subscribed.receive)
+    assert (outcome["run_id"], outcome["stage"], outcome["exit_code"]) == (name, "query", 5)
+    assert outcome["cause"].startswith(f"{name}: ")
     assert stack.keys("runs/") == before
 
 
-def test_a_mosaic_that_the_last_function_could_not_tell_succeeds(stack, world, subscribed) -> None:
+def test_a_finished_mosaic_succeeds_if_its_last_state_fails(stack, world, subscribed) -> None:
     error = {"errorType": "Sandbox.Timedout", "errorMessage": "Task timed out after 120 s"}
     stack.cloud.faults.add("invoke", match={"function": "*Finish*"}, **error)
-    ended = stack.run(world.in_s3(name="untold"), name="untold")
+    ended = stack.run(world.in_s3(name="unnotified"), name="unnotified")
     assert ended.status == "SUCCEEDED", ended.cause
-    assert ended.entered("FinishUntold") == 1
+    assert ended.entered("FinishNotNotified") == 1
     assert stack.get(ended.output["products"]["cloudless"])
     assert until(subscribed.receive)["state"] == "succeeded"
-    assert status_of(stack, "untold")["state"] == "succeeded"
+    assert status_of(stack, "unnotified")["state"] == "succeeded"
 
 
 def test_a_run_over_its_budget_submits_no_job(stack, world) -> None:
@@ -213,7 +201,7 @@ def test_a_run_over_its_budget_submits_no_job(stack, world) -> None:
     assert status_of(stack, "dear")["exit_code"] == 6
 
 
-def test_a_stopped_execution_leaves_no_job_running_and_is_told(
+def test_a_stopped_execution_leaves_no_running_job_and_is_reported(
     stack, world, subscribed, tmp_path
 ) -> None:
     place = stack.cloud.journal.place()
@@ -230,25 +218,27 @@ def test_a_stopped_execution_leaves_no_job_running_and_is_told(
     assert codes == {143}
     assert not jobs_that_run(stack)
     assert len(journal.entries("started", since=place)) == 2
-    told = until(subscribed.receive)
-    assert (told["execution"], told["state"], told["exit_code"]) == ("stopped", "failed", 143)
-    assert (told["error"], told["stage"]) == ("Aborted", "gather")
-    assert "Operator: changed my mind" in told["cause"]
+    outcome = until(subscribed.receive)
+    assert (outcome["execution"], outcome["state"]) == ("stopped", "failed")
+    assert (outcome["exit_code"], outcome["stage"]) == (143, "gather")
+    assert outcome["error"] == "Aborted"
+    assert "Operator: changed my mind" in outcome["cause"]
     status = until(lambda: ended_status(stack, "stopped"))
     assert (status["state"], status["stage"], status["exit_code"]) == ("failed", "gather", 143)
-    assert status["error"] == f"{told['error']}: {told['cause']}"
+    assert status["error"] == f"{outcome['error']}: {outcome['cause']}"
 
 
-def test_a_run_whose_last_state_fails_is_told_nevertheless(stack, world, subscribed) -> None:
+def test_a_run_whose_last_state_fails_is_reported_by_an_event(stack, world, subscribed) -> None:
     error = {"errorType": "Sandbox.Timedout", "errorMessage": "Task timed out after 120 s"}
-    request = world.in_s3(name="unheard", limits={"budget_usd": 0.001})
-    # The last state's, and the first of those that the event is worth.
+    request = world.in_s3(name="unreported", limits={"budget_usd": 0.001})
+    # The call of the last state, and the first one for the event.
     stack.cloud.faults.add("invoke", times=2, match={"function": "*Finish*"}, **error)
-    ended = stack.run(request, name="unheard")
+    ended = stack.run(request, name="unreported")
     assert (ended.status, ended.error) == ("FAILED", "FinishError")
-    told = until(subscribed.receive)
-    assert (told["execution"], told["state"], told["exit_code"]) == ("unheard", "failed", 1)
-    assert until(lambda: ended_status(stack, "unheard"))["exit_code"] == 1
+    outcome = until(subscribed.receive)
+    assert (outcome["execution"], outcome["state"]) == ("unreported", "failed")
+    assert outcome["exit_code"] == 1
+    assert until(lambda: ended_status(stack, "unreported"))["exit_code"] == 1
     assert subscribed.receive() is None
 
 

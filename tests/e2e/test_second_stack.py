@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.cloud import DeployedStack, Ended
+from tests.e2e.cloud import DeployedStack, FinishedExecution
+from tests.e2e.commands import output_of
 from tests.e2e.conftest import CONFIG, STACK
-from tests.e2e.test_commands import done
-from tests.e2e.test_deployment import definitions_since, left_of, resources
+from tests.e2e.deployments import definitions_since, left_of, resources
 from tests.e2e.worlds import torn_world, upload
 
 pytestmark = pytest.mark.e2e
@@ -25,8 +25,10 @@ def second(stack: DeployedStack) -> DeployedStack:
     return DeployedStack(cloud, SECOND)
 
 
-def results_of(stack: DeployedStack, ended: Ended) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Manifest of an execution's map run, and what the files that it names say of the children."""
+def results_of(
+    stack: DeployedStack, ended: FinishedExecution
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Manifest of an execution's map run, and the children in the files that it lists."""
     run = ended.output["run_id"]
     (key,) = (key for key in stack.keys(f"scratch/{run}/results/") if key.endswith("manifest.json"))
     manifest: dict[str, Any] = json.loads(stack.get(f"s3://{stack.bucket}/{key}"))
@@ -77,10 +79,10 @@ def test_the_results_of_a_distributed_map_are_read_from_its_files(second, tmp_pa
     (failure,) = assessment["failures"]
     number = statuses.index(lost) + 1
     assert failure["index"] == number
-    # The operator is told which command says why.
+    # The message names the command that prints the reason.
     words = f"cloudbuster logs {ended.output['run_id']} --scene {number}"
     assert words in failure["message"]
-    log = done(second, *words.split()[1:], "--stack", SECOND)
+    log = output_of(second, *words.split()[1:], "--stack", SECOND)
     last = json.loads(log.splitlines()[-1])
     assert last["event"] == "failed"
     assert last["error"].endswith("Error")

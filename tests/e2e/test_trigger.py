@@ -19,7 +19,7 @@ def runs_of(stack: DeployedStack, name: str) -> list[str]:
 
 
 def handled(stack: DeployedStack, key: str, since: int) -> list[str]:
-    """What became of each delivery of an object since a place in the journal."""
+    """Outcome of each delivery of an object since a place in the journal."""
     logs = [
         entry["log"]
         for entry in stack.cloud.journal.entries("function", since=since)
@@ -30,7 +30,7 @@ def handled(stack: DeployedStack, key: str, since: int) -> list[str]:
 
 
 def drop_and_wait(stack: DeployedStack, key: str, document: object) -> str:
-    """Drop a request; what became of it."""
+    """Drop a request; return the outcome."""
     place = stack.cloud.journal.place()
     drop(stack, key, document)
     (state,) = until(lambda: handled(stack, key, place))
@@ -54,8 +54,8 @@ def test_a_bad_request_is_rejected_with_the_reason(stack, world, subscribed) -> 
     request["query"] = {**request["query"], "maxclouds": 150}
     before = stack.executions()
     drop(stack, "requests/bad.json", request)
-    told = until(subscribed.receive)
-    assert told["request"] == "requests/bad.json"
+    message = until(subscribed.receive)
+    assert message["request"] == "requests/bad.json"
     content = stack.get(f"s3://{stack.bucket}/rejected/bad.json.error.json")
     assert "maxclouds" in json.loads(content)["message"]
     assert stack.executions() == before
@@ -101,7 +101,7 @@ def test_a_request_beyond_the_limit_waits_until_there_is_room(stack, world, tmp_
     assert not stack.keys("rejected/third")
 
 
-def test_a_message_that_cannot_be_handled_ends_in_the_dead_letters(stack) -> None:
+def test_a_message_that_cannot_be_handled_ends_in_the_dead_letter_queue(stack) -> None:
     sqs = stack.cloud.client("sqs")
     (url,) = (
         url

@@ -1,4 +1,4 @@
-"""Scenes to make mosaics of: on disk, where the catalog finds them, and in S3, where jobs do."""
+"""Scenes for mosaics: on disk for the catalog, and in S3 for jobs."""
 
 import json
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ BUCKET = "world"
 
 @dataclass(frozen=True)
 class World:
-    """Scenes, and a request that takes them all.
+    """Scenes, and a request that selects all of them.
 
     Attributes
     ----------
     folder : Path
-        Of the scenes.
+        Folder of the scenes.
     request : dict
-        Of a mosaic on this machine.
+        Request for a mosaic on this machine.
     """
 
     folder: Path
@@ -48,7 +48,7 @@ def upload(cloud: Cloud, world: World) -> None:
 
 
 def sample_world(folder: Path) -> World:
-    """The sample world, with the request that comes with it."""
+    """The sample world with its own request."""
     written = write_sample(folder, workers=2)
     request = json.loads(written.request.read_text())
     del request["output"]
@@ -86,7 +86,7 @@ def small_world(folder: Path) -> World:
 
 
 def torn_world(folder: Path) -> World:
-    """The small world with one scene whose files are there and hold nothing."""
+    """The small world with one scene whose files are truncated."""
     world = small_world(folder)
     torn = sorted(folder.glob("S2*"))[1]
     for path in torn.glob("B*.tif"):

@@ -1,12 +1,25 @@
-"""Look into Amazon States Language, and check of it what asl-validator takes as it is."""
+"""Walks through Amazon States Language, and a check for fields that asl-validator ignores."""
 
 from collections.abc import Iterator
 from typing import Any
 
-State = dict[str, Any]
+from infra.definition import JobTarget, Targets
 
-# https://states-language.net/spec.html and the fields that AWS adds; asl-validator looks at the
-# fields of states and of their processors, and lets these objects hold anything.
+AslState = dict[str, Any]
+
+JOB = JobTarget("arn:definition:1", "arn:queue", "arn:on-demand", 7600)
+TARGETS = Targets(
+    query="arn:query",
+    filter="arn:filter",
+    assess="arn:assess",
+    finish="arn:finish",
+    gather={"base": JOB},
+    merge=JOB,
+    bucket="bucket",
+)
+
+# Fields of https://states-language.net/spec.html and those that AWS adds. asl-validator checks the
+# fields of states and of their processors, but not those of these objects.
 # https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
 RETRY = {
     "ErrorEquals",
@@ -31,8 +44,8 @@ ITEM_READER = {"Resource", "ReaderConfig", "Parameters"}
 RESULT_WRITER = {"Resource", "Parameters"}
 
 
-def nested(machine: dict[str, Any]) -> Iterator[tuple[str, State]]:
-    """Every state of a definition, those of its maps too."""
+def nested(machine: dict[str, Any]) -> Iterator[tuple[str, AslState]]:
+    """Yield all states of a definition, with those of its maps."""
     for name, state in machine["States"].items():
         yield name, state
         if state["Type"] == "Map":
@@ -40,7 +53,7 @@ def nested(machine: dict[str, Any]) -> Iterator[tuple[str, State]]:
 
 
 def unknown_fields(machine: dict[str, Any]) -> list[str]:
-    """Fields that no specification has in an object of a state, one line each."""
+    """List the fields that are in no specification, one line each."""
     return [
         f"{name}: unknown field {field} of {where}"
         for name, state in nested(machine)
@@ -49,8 +62,8 @@ def unknown_fields(machine: dict[str, Any]) -> list[str]:
     ]
 
 
-def _objects(state: State) -> Iterator[tuple[str, set[str], dict[str, Any]]]:
-    """Objects of a state by their kind, with the fields that they may have."""
+def _objects(state: AslState) -> Iterator[tuple[str, set[str], dict[str, Any]]]:
+    """Yield the objects of a state with their kinds and the fields that they may have."""
     for kind, known in (("Retry", RETRY), ("Catch", CATCH)):
         yield from ((kind, known, entry) for entry in state.get(kind, []))
     for kind, known in (("ItemReader", ITEM_READER), ("ResultWriter", RESULT_WRITER)):
@@ -60,7 +73,7 @@ def _objects(state: State) -> Iterator[tuple[str, set[str], dict[str, Any]]]:
 
 
 def _parts(rule: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """A rule of a choice, and those that it is made of."""
+    """Yield a rule of a choice, and the rules that it combines."""
     yield rule
     for combined in ("And", "Or"):
         for part in rule.get(combined, []):

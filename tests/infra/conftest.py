@@ -1,4 +1,4 @@
-"""Templates of several configurations, each synthesized once in this process."""
+"""Templates of several configurations, each synthesized once in a session."""
 
 import json
 import os
@@ -14,7 +14,7 @@ Template = dict[str, Any]
 
 Synth = Callable[..., Template]
 VALIDATOR_VARIABLE = "CLOUDBUSTER_ASL_VALIDATOR"
-# What the whole template is judged with.
+# Configurations whose whole templates are checked.
 CONFIGS = {
     "dev": {},
     "prod": {"preset": "prod"},
@@ -31,27 +31,26 @@ CONFIGS = {
 
 @pytest.fixture(scope="session", autouse=True)
 def node_of_the_environment() -> None:
-    """The CDK runs on node; the `infra` extra brings one beside Python."""
+    """Put the node of the `infra` extra, which lies beside Python, on the PATH for the CDK."""
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 
 @pytest.fixture(scope="session")
 def asl_validator() -> Path:
-    """Where ``make test`` has put asl-validator; without it the tests that need it fail."""
-    told = os.environ.get(VALIDATOR_VARIABLE)
+    """Path of asl-validator, which ``make test`` installs; the test fails without it."""
+    given = os.environ.get(VALIDATOR_VARIABLE)
     pattern = "build/asl-validator-*/node_modules/.bin/asl-validator"
-    found = [Path(told)] if told else sorted(ROOT.glob(pattern))
+    found = [Path(given)] if given else sorted(ROOT.glob(pattern))
     if not found or not found[-1].is_file():
-        place = told or pattern
-        pytest.fail(f"no {place}: `make test` installs asl-validator", pytrace=False)
+        pytest.fail(f"no {given or pattern}: `make test` installs asl-validator", pytrace=False)
     return found[-1]
 
 
 @pytest.fixture(scope="session")
 def assemble(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Synthesize a configuration into a folder, each once."""
+    """Return a function that synthesizes a configuration into a folder, each one once."""
     from infra.app import make_app
-    from infra.config import CONTEXT_KEY, parse_config
+    from infra.context import CONTEXT_KEY, parse_config
 
     context = json.loads((ROOT / "cdk.json").read_text())["context"]
     del context[CONTEXT_KEY]
@@ -71,7 +70,7 @@ def assemble(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def synth(assemble: Callable[..., Path]) -> Synth:
-    """Template of a configuration."""
+    """Return a function that reads the template of a configuration."""
 
     def read(**config: Any) -> Template:
         (path,) = assemble(**config).glob("*.template.json")

@@ -1,4 +1,4 @@
-"""Look into a template."""
+"""Access to the parts of a template."""
 
 import json
 from typing import Any
@@ -24,7 +24,7 @@ def properties(template: Template, kind: str, part: str = "") -> dict[str, Any]:
 
 
 def flat(value: Any) -> Any:
-    """Intrinsic functions as text: ``<LogicalId>``, ``<LogicalId.Attribute>``, joined strings."""
+    """Convert intrinsic functions to text: ``<LogicalId>``, ``<LogicalId.Attribute>``, joined."""
     if isinstance(value, list):
         return [flat(entry) for entry in value]
     if not isinstance(value, dict):
@@ -40,7 +40,7 @@ def flat(value: Any) -> Any:
 
 
 def state_machine(template: Template) -> dict[str, Any]:
-    """The definition, ARNs as text."""
+    """Definition of the state machine, with ARNs as text."""
     (entry,) = resources(template, "StepFunctions::StateMachine").values()
     content: dict[str, Any] = json.loads(flat(entry["Properties"]["DefinitionString"]))
     return content
@@ -57,7 +57,7 @@ def statements(template: Template, role: str) -> list[tuple[list[str], list[str]
 
 
 def settings(template: Template, function: str) -> dict[str, Any]:
-    """What a function is told of its stack."""
+    """Settings of the stack in the environment of a function."""
     variables = properties(template, "Lambda::Function", function)["Environment"]["Variables"]
     content: dict[str, Any] = json.loads(flat(variables["CLOUDBUSTER_STACK"]))
     return content

@@ -1,4 +1,4 @@
-"""The whole template before other judges: cdk-nag, cfn-lint, a golden copy, the app itself."""
+"""Checks of whole templates: cdk-nag, cfn-lint, a golden copy, and the app itself."""
 
 import json
 import os
@@ -18,7 +18,7 @@ UPDATE_VARIABLE = "CLOUDBUSTER_UPDATE_GOLDEN"
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
-def test_nag_and_the_cdk_find_nothing(
+def test_cdk_nag_and_the_cdk_accept_the_template(
     assemble: Callable[..., Path], config: dict[str, object]
 ) -> None:
     report = json.loads((assemble(**config) / "validation-report.json").read_text())
@@ -27,16 +27,16 @@ def test_nag_and_the_cdk_find_nothing(
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
-def test_cfn_lint_finds_no_error(synth: Synth, config: dict[str, object]) -> None:
+def test_cfn_lint_accepts_the_template(synth: Synth, config: dict[str, object]) -> None:
     found = [match for match in lint_all(json.dumps(synth(**config))) if match.rule.id[0] in "EW"]
-    # W3005: the CDK writes a DependsOn where a GetAtt would do.
+    # W3005: the CDK writes a DependsOn although a GetAtt is enough.
     assert [str(match) for match in found if match.rule.id != "W3005"] == []
 
 
 def test_the_template_is_the_golden_one(template: Template) -> None:
     text = json.dumps(template, indent=1, sort_keys=True) + "\n"
     scrubbed = re.sub(r"\b[0-9a-f]{64}\b", "HASH", text)
-    # The name of a function's version is made of its image's hash too.
+    # The logical id of a function's version contains a hash of its image.
     scrubbed = re.sub(r"(CurrentVersion[0-9A-F]{8})[0-9a-f]{32}", r"\1HASH", scrubbed)
     if os.environ.get(UPDATE_VARIABLE):
         GOLDEN.parent.mkdir(exist_ok=True)
@@ -62,7 +62,7 @@ def run_app(
     )
 
 
-def test_the_app_says_in_one_line_what_cannot_be_deployed(tmp_path: Path) -> None:
+def test_the_app_refuses_a_configuration_with_one_line(tmp_path: Path) -> None:
     done = run_app({"disk": {"gib": 50}}, tmp_path / "cdk.out")
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
@@ -70,7 +70,7 @@ def test_the_app_says_in_one_line_what_cannot_be_deployed(tmp_path: Path) -> Non
     assert not list(tmp_path.glob("**/*.template.json"))
 
 
-def test_the_app_deploys_nothing_where_a_key_is_misplaced(tmp_path: Path) -> None:
+def test_the_app_refuses_a_misplaced_key_with_one_line(tmp_path: Path) -> None:
     done = run_app({}, tmp_path / "cdk.out", preset="prod")
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
@@ -78,7 +78,9 @@ def test_the_app_deploys_nothing_where_a_key_is_misplaced(tmp_path: Path) -> Non
     assert not list(tmp_path.glob("**/*.template.json"))
 
 
-def test_the_app_synthesizes_and_says_what_disks_cost_and_what_stays(tmp_path: Path) -> None:
+def test_the_app_synthesizes_and_prints_the_cost_of_disks_and_what_destroy_leaves(
+    tmp_path: Path,
+) -> None:
     done = run_app({"preset": "prod"}, tmp_path / "cdk.out")
     assert done.returncode == 0, done.stderr
     assert "USD per gather job-hour" in done.stderr
@@ -86,7 +88,7 @@ def test_the_app_synthesizes_and_says_what_disks_cost_and_what_stays(tmp_path: P
     assert (tmp_path / "cdk.out" / "CloudBuster.template.json").is_file()
 
 
-def test_the_asset_of_the_image_holds_what_the_dockerfile_copies(
+def test_the_asset_of_the_image_has_everything_that_the_dockerfile_copies(
     assemble: Callable[..., Path],
 ) -> None:
     (asset,) = assemble().glob("asset.*")

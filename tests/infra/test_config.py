@@ -1,4 +1,4 @@
-"""The configuration: what is refused, and in which words."""
+"""The configuration: its values, and the messages of refused ones."""
 
 import json
 from typing import Any
@@ -8,11 +8,12 @@ from pydantic import BaseModel
 
 from cloudbuster.aws.stack.catalog_secret import VARIABLES
 from infra.app import notes
-from infra.config import PRESETS, ConfigError, StackConfig, parse_config
+from infra.config import StackConfig
+from infra.context import PRESETS, ConfigError, parse_config
 from infra.sections import CatalogSecret, Disk, Job
 
 CATALOGS = "arn:aws:secretsmanager:us-west-2:123456789012:secret:catalogs/ours-AbCd12"
-# A /scratch of 10 GiB in memory, and what a job works with beside it.
+# Memory for a /scratch of 10 GiB and for the work beside it.
 IN_MEMORY = {"memory_mib": 10 * 1024 + 2048, "scratch_gib": 10}
 
 
@@ -94,11 +95,11 @@ def test_a_configuration_that_cannot_be_deployed_is_one_clear_line(
         assert word in message
 
 
-def test_the_text_of_cdk_c_is_read() -> None:
+def test_the_json_text_of_cdk_c_is_read() -> None:
     assert parse_config(json.dumps({"max_vcpus": 8})).max_vcpus == 8
 
 
-def test_what_is_given_wins_over_the_preset_value_by_value() -> None:
+def test_given_values_override_those_of_the_preset_one_by_one() -> None:
     config = parse_config({"preset": "prod", "disk": {"gib": 700}, "gather": {"attempts": 2}})
     assert config.disk == Disk(gib=700, iops=6000, throughput_mibps=500)
     assert (config.gather.attempts, config.gather.vcpus) == (2, 2)
@@ -115,7 +116,7 @@ def test_every_value_is_documented(model: type[BaseModel]) -> None:
     assert [name for name, field in model.model_fields.items() if not field.description] == []
 
 
-def test_scratch_counts_for_every_job_of_the_greatest_host() -> None:
+def test_the_disk_needs_scratch_for_every_job_of_the_greatest_host() -> None:
     config = parse_config({"host_vcpus": [8, 16]})
     # 16 vCPU and 64 GiB hold 8 gather jobs of 2 vCPU, or 4 merge jobs of 15 200 MiB: 160 GiB.
     assert config.jobs_per_host(config.gather) == 8
@@ -123,18 +124,18 @@ def test_scratch_counts_for_every_job_of_the_greatest_host() -> None:
     assert config.disk_need_gib == 8 + 2 + 4 * 40
 
 
-def test_scratch_elsewhere_needs_no_room_on_the_disk() -> None:
+def test_scratch_in_memory_needs_no_room_on_the_disk() -> None:
     sizes = {"gather": IN_MEMORY, "merge": IN_MEMORY}
     assert parse_config({"scratch": "shm", "disk": {"gib": 30}, **sizes}).disk_need_gib == 10
 
 
-def test_private_subnets_need_a_way_to_the_secret() -> None:
+def test_private_subnets_need_a_route_to_the_secret() -> None:
     own = {"vpc_id": "vpc-1", "subnet_ids": ["subnet-1"]}
     assert "secretsmanager" not in " ".join(notes(parse_config(own)))
     assert "secretsmanager" in " ".join(notes(parse_config({**own, **with_secret()})))
 
 
-def test_a_disk_has_the_throughput_that_its_iops_allow() -> None:
+def test_a_disk_may_have_the_throughput_that_its_iops_allow() -> None:
     assert Disk(iops=4000, throughput_mibps=1000).iops == 4000
 
 
@@ -147,7 +148,7 @@ def test_a_disk_has_the_throughput_that_its_iops_allow() -> None:
         ({"region": "eu-west-1"}, None),
     ],
 )
-def test_the_region_decides_which_scenes_are_near(context: Any, kind: str | None) -> None:
+def test_the_region_decides_whose_scenes_lie_in_it(context: Any, kind: str | None) -> None:
     assert parse_config(context).home_kind == kind
 
 

@@ -1,4 +1,4 @@
-"""The state machine as a pure function of what it calls."""
+"""The state machine as a pure function of the functions and jobs that it calls."""
 
 import importlib
 import json
@@ -11,32 +11,23 @@ from typing import Any
 import pytest
 
 from cloudbuster.aws.stack.state import RUN
-from infra.definition import JobTarget, Targets, definition
+from infra.definition import definition
 from infra.job_states import THROTTLED
-from tests.infra.asl import nested, unknown_fields
+from tests.infra.asl import JOB, TARGETS, nested, unknown_fields
 from tests.infra.conftest import CONFIGS, Synth
 from tests.infra.templates import state_machine
 
-JOB = JobTarget("arn:definition:1", "arn:queue", "arn:on-demand", 7600)
-TARGETS = Targets(
-    query="arn:query",
-    filter="arn:filter",
-    assess="arn:assess",
-    finish="arn:finish",
-    gather={"base": JOB, "torch": JOB},
-    merge=JOB,
-    bucket="bucket",
-)
 Machine = dict[str, Any]
 
 
 def machine(*, distributed: bool = False, torch: bool = True, concurrency: int = 5) -> Machine:
-    targets = TARGETS if torch else replace(TARGETS, gather={"base": JOB})
+    images = ("base", "torch") if torch else ("base",)
+    targets = replace(TARGETS, gather=dict.fromkeys(images, JOB))
     return definition(targets, concurrency=concurrency, distributed=distributed)
 
 
 def items(states: Machine) -> Machine:
-    """States of a scene."""
+    """States of the map of the scenes."""
     found: Machine = states["Gather"]["ItemProcessor"]["States"]
     return found
 
@@ -47,7 +38,7 @@ def scene(states: Machine, name: str) -> dict[str, Any]:
 
 
 def check(validator: Path, *definitions: Path) -> subprocess.CompletedProcess[str]:
-    """Let asl-validator judge; all that it says is in ``stdout``."""
+    """Run asl-validator; its whole output is in ``stdout``."""
     words = [word for path in definitions for word in ("--json-path", str(path))]
     return subprocess.run(
         [validator, *words],
@@ -64,7 +55,7 @@ def write(folder: Path, name: str, content: Machine) -> Path:
     return path
 
 
-def test_asl_validator_finds_nothing_in_any_definition(asl_validator: Path, tmp_path: Path) -> None:
+def test_asl_validator_accepts_every_definition(asl_validator: Path, tmp_path: Path) -> None:
     definitions = [
         write(tmp_path, f"{distributed=} {torch=}", machine(distributed=distributed, torch=torch))
         for distributed in (False, True)
@@ -76,7 +67,7 @@ def test_asl_validator_finds_nothing_in_any_definition(asl_validator: Path, tmp_
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
-def test_asl_validator_finds_nothing_in_what_is_deployed(
+def test_asl_validator_accepts_the_definition_in_the_template(
     asl_validator: Path, tmp_path: Path, synth: Synth, config: dict[str, object]
 ) -> None:
     done = check(asl_validator, write(tmp_path, "deployed", state_machine(synth(**config))))
@@ -95,7 +86,7 @@ def test_asl_validator_finds_nothing_in_what_is_deployed(
     ],
     ids=["field", "target", "end", "unreachable", "path", "in_a_map"],
 )
-def test_asl_validator_refuses_what_is_wrong(
+def test_asl_validator_refuses_a_wrong_definition(
     asl_validator: Path, tmp_path: Path, spoil: Callable[[Machine], None], problem: str
 ) -> None:
     spoilt = machine()
@@ -120,9 +111,7 @@ def test_retries_catches_and_rules_have_no_unknown_field(*, distributed: bool) -
     ],
     ids=["retry", "catch", "rule", "reader"],
 )
-def test_an_unknown_field_of_a_retry_is_found(
-    spoil: Callable[[Machine], None], problem: str
-) -> None:
+def test_an_unknown_field_is_found(spoil: Callable[[Machine], None], problem: str) -> None:
     spoilt = machine(distributed=True)
     spoil(spoilt["States"])
     (found,) = unknown_fields(spoilt)
@@ -131,7 +120,7 @@ def test_an_unknown_field_of_a_retry_is_found(
 
 @pytest.mark.parametrize("distributed", [False, True])
 def test_an_independent_parser_reads_the_definition(*, distributed: bool) -> None:
-    # By name: it is not typed, and takes seconds to import.
+    # Imported by name here: it has no types, and the import takes seconds.
     parser = importlib.import_module("moto.stepfunctions.parser.asl.parse.asl_parser")
     parser.AmazonStateLanguageParser.parse(json.dumps(machine(distributed=distributed)))
 
@@ -149,7 +138,7 @@ def test_states_follow_the_straight_line() -> None:
     ]
 
 
-def test_a_mosaic_in_parts_is_surveyed_then_merged_in_a_map_then_put_together() -> None:
+def test_a_mosaic_in_parts_is_surveyed_then_merged_in_a_map_then_assembled() -> None:
     states = machine(concurrency=7)["States"]
     (rule,) = states["InParts?"]["Choices"]
     assert (rule["Variable"], rule["NumericGreaterThan"]) == ("$.assess.part_count", 1)
@@ -168,7 +157,7 @@ def test_a_mosaic_in_parts_is_surveyed_then_merged_in_a_map_then_put_together() 
 def test_a_part_that_fails_ends_the_run_with_its_own_error() -> None:
     part = machine()["States"]["MergeParts"]["ItemProcessor"]["States"]
     assert part["MergePartAgain?"]["Default"] == "PartFailed"
-    assert part["MergePartUntold"]["Next"] == "PartFailed"
+    assert part["MergePartNotDescribed"]["Next"] == "PartFailed"
     assert part["MergePart"]["Catch"][0]["Next"] == "PartFailed"
     assert part["PartFailed"] == {
         "Type": "Fail",
@@ -192,7 +181,7 @@ def test_every_task_retries_and_catches() -> None:
             assert state["Catch"], name
 
 
-def test_throttled_submits_are_retried_with_full_jitter_before_anything_catches_them() -> None:
+def test_throttled_submissions_are_retried_with_full_jitter_before_they_are_caught() -> None:
     for name, state in nested(machine()):
         if state["Type"] != "Task" or "batch" not in state["Resource"]:
             continue
@@ -204,13 +193,13 @@ def test_throttled_submits_are_retried_with_full_jitter_before_anything_catches_
         assert second["ErrorEquals"] == ["States.TaskFailed"]
 
 
-def test_a_refused_submit_fails_the_map_and_not_the_scene_alone() -> None:
+def test_a_refused_submission_fails_the_whole_map() -> None:
     submit = scene(machine(), "GatherScene")
     assert submit["Catch"][0]["Next"] == "Refused"
     assert scene(machine(), "Refused")["Type"] == "Fail"
 
 
-def test_map_items_are_integers_and_results_two_words() -> None:
+def test_map_items_are_numbers_and_results_are_number_and_status() -> None:
     gather = machine()["States"]["Gather"]
     assert gather["ItemsPath"] == "$.plan.indices"
     assert gather["ItemSelector"]["index.$"] == "$$.Map.Item.Value"
@@ -220,7 +209,7 @@ def test_map_items_are_integers_and_results_two_words() -> None:
         assert state["End"]
 
 
-def test_out_of_memory_is_tried_once_more_with_twice_as_much() -> None:
+def test_a_job_out_of_memory_is_tried_once_more_with_twice_as_much() -> None:
     states = machine()
     first, _ = scene(states, "GatherSceneAgain?")["Choices"]
     assert first["Next"] == "GatherSceneMoreMemory"
@@ -232,7 +221,7 @@ def test_out_of_memory_is_tried_once_more_with_twice_as_much() -> None:
     assert (image["memory"], image["more_memory"]) == ("7600", "15200")
 
 
-def test_a_host_that_went_is_tried_once_more_on_demand() -> None:
+def test_a_job_whose_hosts_were_reclaimed_is_tried_once_more_on_demand() -> None:
     states = machine()
     _, second = scene(states, "GatherSceneAgain?")["Choices"]
     patterns = [test["StringMatches"] for test in second["And"][-1]["Or"]]
@@ -247,7 +236,7 @@ def test_a_host_that_went_is_tried_once_more_on_demand() -> None:
 
 def test_every_failure_goes_through_finish_and_fails_the_execution() -> None:
     states = machine()["States"]
-    for name in ("Query", "Filter", "Gather", "Assess", "MergeParts", "FinishUntold"):
+    for name in ("Query", "Filter", "Gather", "Assess", "MergeParts", "FinishNotNotified"):
         assert states[name]["Catch"][-1] == {
             "ErrorEquals": ["States.ALL"],
             "ResultPath": "$.error",
@@ -255,36 +244,40 @@ def test_every_failure_goes_through_finish_and_fails_the_execution() -> None:
         }
     assert states["OverBudget"]["Next"] == "FinishFailed"
     assert states["FinishFailed"]["Next"] == "Failed"
-    assert states["FinishFailed"]["Catch"][0]["Next"] == "Unheard"
+    assert states["FinishFailed"]["Catch"][0]["Next"] == "NotReported"
 
 
-def test_nothing_of_the_input_is_taken_for_the_state() -> None:
+def test_no_entry_of_the_input_is_mistaken_for_one_of_the_state() -> None:
     found = machine()
     first, query = (found["States"][name] for name in (found["StartAt"], "Query"))
     assert first == {"Type": "Pass", "Parameters": {"request.$": "$"}, "Next": "Query"}
     assert query["Parameters"]["Payload"]["request.$"] == "$.request"
-    # Then it is gone: scenes are many, and the state is small.
+    # After Query the request is gone from the state, which must stay small.
     assert (query["ResultPath"], set(query["ResultSelector"])) == ("$", {"run.$"})
 
 
-def test_a_mosaic_that_nobody_could_be_told_of_succeeds() -> None:
+def test_a_finished_mosaic_succeeds_without_a_notification() -> None:
     states = machine()["States"]
-    told, untold = states["Finish"], states["FinishUntold"]
-    assert told["Catch"] == [
-        {"ErrorEquals": ["States.ALL"], "ResultPath": "$.untold", "Next": "FinishUntold"}
+    finish, last = states["Finish"], states["FinishNotNotified"]
+    assert finish["Catch"] == [
+        {
+            "ErrorEquals": ["States.ALL"],
+            "ResultPath": "$.not_notified",
+            "Next": "FinishNotNotified",
+        }
     ]
-    assert "TryAgainError" in told["Retry"][0]["ErrorEquals"]
-    assert {**untold, "Catch": told["Catch"]} == told
-    assert untold["End"] is True
+    assert "TryAgainError" in finish["Retry"][0]["ErrorEquals"]
+    assert {**last, "Catch": finish["Catch"]} == finish
+    assert last["End"] is True
 
 
-def test_what_came_of_the_scenes_is_not_counted_again() -> None:
-    """The machine retries by the name of an error; these two would come again."""
+def test_too_few_gathered_scenes_are_not_counted_again() -> None:
+    """The state machine retries by the name of an error; these two would only occur again."""
     (again,) = machine()["States"]["Assess"]["Retry"]
     assert not {"JobsTryAgainError", "JobsFailedError"} & set(again["ErrorEquals"])
 
 
-def test_a_round_in_which_everything_is_gathered_has_no_map() -> None:
+def test_a_round_without_scenes_to_gather_skips_the_map() -> None:
     states = machine(distributed=True)["States"]
     over, nothing, *_ = states["WithinBudget"]["Choices"]
     assert over["Next"] == "OverBudget"
@@ -314,7 +307,7 @@ def test_a_distributed_map_reads_its_items_from_s3() -> None:
     assert "ItemsPath" not in gather
 
 
-def test_jobs_take_one_parameter_the_uri_of_their_task() -> None:
+def test_jobs_have_one_parameter_the_uri_of_their_task() -> None:
     for name, state in nested(machine()):
         if state["Type"] == "Task" and "batch" in state["Resource"]:
             assert list(state["Parameters"]["Parameters"]) == ["task_uri.$"], name

@@ -1,6 +1,6 @@
-"""Who tells of an execution that ends otherwise, and what a distributed map may do."""
+"""Reports of executions that end without their last state; permissions of a distributed map."""
 
-from infra.constructs.endings import UNTOLD
+from infra.constructs.endings import UNREPORTED
 from tests.infra.conftest import Synth
 from tests.infra.templates import Template, flat, properties, resources, statements
 
@@ -19,18 +19,22 @@ def logical_id(template: Template, kind: str, part: str) -> str:
     return name
 
 
-def test_the_rule_is_for_the_ends_of_this_machine_that_may_be_untold(template: Template) -> None:
+def test_the_rule_matches_the_ends_of_this_machine_that_its_last_state_may_not_report(
+    template: Template,
+) -> None:
     machine = logical_id(template, "StepFunctions::StateMachine", "Machine")
     assert rule(template)["EventPattern"] == {
         "source": ["aws.states"],
         "detail-type": ["Step Functions Execution Status Change"],
-        # Children of a distributed map have another ARN: <machine>/Gather.
-        "detail": {"stateMachineArn": [f"<{machine}>"], "status": [*UNTOLD]},
+        # Children of a distributed map have another ARN, <machine>/Gather.
+        "detail": {"stateMachineArn": [f"<{machine}>"], "status": [*UNREPORTED]},
     }
-    assert UNTOLD == ("ABORTED", "TIMED_OUT", "FAILED")
+    assert UNREPORTED == ("ABORTED", "TIMED_OUT", "FAILED")
 
 
-def test_it_invokes_finish_and_loses_nothing(template: Template) -> None:
+def test_the_rule_invokes_finish_and_keeps_events_that_cannot_be_delivered(
+    template: Template,
+) -> None:
     finish = logical_id(template, "Lambda::Function", "StagesFinish")
     dead_letters = f"<{logical_id(template, 'SQS::Queue', 'TriggerDeadLetters')}.Arn>"
     assert rule(template)["Targets"] == [
@@ -48,7 +52,7 @@ def test_it_invokes_finish_and_loses_nothing(template: Template) -> None:
         "MaximumRetryAttempts": 2,
         "Qualifier": "$LATEST",
     }
-    # Lambda refuses a destination that the function's role may not send to.
+    # Lambda refuses a destination if the function's role is not allowed to send to it.
     policy = logical_id(template, "IAM::Policy", "EndingsToDeadLetters")
     (config,) = resources(template, "Lambda::EventInvokeConfig").values()
     assert config["DependsOn"] == [policy]
@@ -59,7 +63,7 @@ def test_it_invokes_finish_and_loses_nothing(template: Template) -> None:
     assert content["Roles"] == [f"<{logical_id(template, 'IAM::Role', 'StagesFinish')}>"]
 
 
-def test_nobody_but_the_rule_may_invoke_finish(template: Template) -> None:
+def test_only_the_rule_may_invoke_finish(template: Template) -> None:
     finish = logical_id(template, "Lambda::Function", "StagesFinish")
     assert flat(properties(template, "Lambda::Permission")) == {
         "Action": "lambda:InvokeFunction",
@@ -77,7 +81,7 @@ def test_nobody_but_the_rule_may_invoke_finish(template: Template) -> None:
     }
 
 
-def test_a_distributed_map_may_do_what_aws_asks_for(synth: Synth) -> None:
+def test_a_distributed_map_has_the_permissions_that_aws_documents(synth: Synth) -> None:
     """See https://docs.aws.amazon.com/step-functions/latest/dg/iam-policies-eg-dist-map.html."""
     plain = statements(synth(), "WorkflowRole")
     granted = statements(synth(distributed_map=True), "WorkflowRole")
@@ -101,7 +105,7 @@ def test_a_distributed_map_may_do_what_aws_asks_for(synth: Synth) -> None:
     ]
 
 
-def test_with_a_key_its_results_are_encrypted_too(synth: Synth) -> None:
+def test_a_distributed_map_may_use_the_configured_key(synth: Synth) -> None:
     granted = statements(synth(distributed_map=True, kms_key_arn=KEY), "WorkflowRole")
     assert granted[-2:] == [
         (["kms:Encrypt"], [KEY]),

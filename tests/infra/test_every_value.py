@@ -1,4 +1,4 @@
-"""Every value of the configuration changes what it says it changes, and is listed here."""
+"""Every value of the configuration has an effect on the template, which is listed here."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,16 +7,9 @@ import pytest
 
 from cloudbuster.aws.settings import StackSettings
 from infra.config import StackConfig
+from tests.infra import templates
 from tests.infra.conftest import Synth
-from tests.infra.templates import (
-    Template,
-    flat,
-    properties,
-    resources,
-    settings,
-    state_machine,
-    statements,
-)
+from tests.infra.templates import Template, flat, properties, resources
 
 Look = Callable[[Template], Any]
 IMAGE = "123456789012.dkr.ecr.us-west-2.amazonaws.com/cloudbuster:1.0"
@@ -34,7 +27,7 @@ DEFAULTS = {"query": {"mindate": ["2020-05-01"], "maxdate": ["2020-10-01"]}}
 
 
 def hosts(part: str, *keys: str) -> Look:
-    """What a compute environment has at ``keys``."""
+    """Return a look at ``keys`` of a compute environment."""
 
     def look(template: Template) -> Any:
         content = flat(properties(template, "Batch::ComputeEnvironment", part)["ComputeResources"])
@@ -46,7 +39,7 @@ def hosts(part: str, *keys: str) -> Look:
 
 
 def job(part: str, *keys: str) -> Look:
-    """What a job definition has at ``keys``."""
+    """Return a look at ``keys`` of a job definition."""
 
     def look(template: Template) -> Any:
         content = flat(properties(template, "Batch::JobDefinition", part))
@@ -95,7 +88,7 @@ def count(kind: str) -> Look:
 
 def state(name: str, *keys: str) -> Look:
     def look(template: Template) -> Any:
-        content: Any = state_machine(template)["States"].get(name, {})
+        content: Any = templates.state_machine(template)["States"].get(name, {})
         for key in keys:
             content = content.get(key, {})
         return content
@@ -103,8 +96,8 @@ def state(name: str, *keys: str) -> Look:
     return look
 
 
-def told(key: str) -> Look:
-    return lambda template: settings(template, "StartRun").get(key)
+def setting(key: str) -> Look:
+    return lambda template: templates.settings(template, "StartRun").get(key)
 
 
 def roles(key: str) -> Look:
@@ -124,7 +117,11 @@ def tmpfs(template: Template) -> Any:
 
 def job_bucket(template: Template) -> Any:
     wanted = "arn:<AWS::Partition>:s3:::our-mosaics/*"
-    return [actions for actions, on in statements(template, "JobsRolesJobRole") if on == [wanted]]
+    return [
+        actions
+        for actions, on in templates.statements(template, "JobsRolesJobRole")
+        if on == [wanted]
+    ]
 
 
 def disk_key(template: Template) -> Any:
@@ -137,8 +134,8 @@ def tags(template: Template) -> Any:
 
 
 def home_as_read(template: Template) -> Any:
-    """What a function makes of the settings, from which the CDK leaves out every null."""
-    return StackSettings.model_validate(settings(template, "StartRun")).home or "neither"
+    """Home in the settings as a function reads them: the CDK omits each null."""
+    return StackSettings.model_validate(templates.settings(template, "StartRun")).home or "neither"
 
 
 def outputs(name: str) -> Look:
@@ -146,7 +143,7 @@ def outputs(name: str) -> Look:
 
 
 def pulls(template: Template) -> Any:
-    granted = statements(template, "JobsRolesExecutionRole")
+    granted = templates.statements(template, "JobsRolesExecutionRole")
     return next(on for actions, on in granted if "ecr:BatchGetImage" in actions)
 
 
@@ -155,7 +152,7 @@ def readers_of_the_secret(template: Template) -> Any:
     return sorted(
         name[:-8]
         for name, role in resources(template, "IAM::Role").items()
-        if "Policies" in role["Properties"] and wanted in statements(template, name)
+        if "Policies" in role["Properties"] and wanted in templates.statements(template, name)
     )
 
 
@@ -163,11 +160,11 @@ def small(vcpus: int, memory_mib: int) -> dict[str, int]:
     return {"vcpus": vcpus, "memory_mib": memory_mib}
 
 
-# A value of the configuration, what is given beside it, where to look, and what is there then.
+# Name of a value, a configuration that changes it, a look at the template, and the result.
 CASES: list[tuple[str, dict[str, Any], Look, Any]] = [
     ("preset", {"preset": "prod"}, disk, [500, 6000, 500]),
     ("stack_name", {"stack_name": "Ours"}, job("Gather", "JobDefinitionName"), "Ours-GatherJob"),
-    ("home", {"home": "l1c"}, told("home"), "L1C"),
+    ("home", {"home": "l1c"}, setting("home"), "L1C"),
     ("region", {"region": "eu-west-1"}, home_as_read, "neither"),
     ("region", {"region": "eu-west-1"}, job("Gather", "ContainerProperties", "Environment"), None),
     ("vpc_id", VPC, count("EC2::VPC"), 0),
@@ -217,7 +214,7 @@ CASES: list[tuple[str, dict[str, Any], Look, Any]] = [
     ),
     ("merge", {"merge": small(8, 20_000)}, sizes("Merge"), {"VCPU": "8", "MEMORY": "20000"}),
     ("torch_image", {"torch_image": True}, count("Batch::JobDefinition"), 3),
-    ("torch_image", {"torch_image": True}, told("torch"), True),
+    ("torch_image", {"torch_image": True}, setting("torch"), True),
     (
         "gpu_queue",
         {"torch_image": True, "gpu_queue": True},
@@ -258,16 +255,16 @@ CASES: list[tuple[str, dict[str, Any], Look, Any]] = [
         state("Gather", "ItemProcessor", "ProcessorConfig", "Mode"),
         "DISTRIBUTED",
     ),
-    ("distributed_map", {"distributed_map": True}, told("max_tasks"), 10_000),
+    ("distributed_map", {"distributed_map": True}, setting("max_tasks"), 10_000),
     (
         "max_running_executions",
         {"max_running_executions": 9},
-        told("max_running_executions"),
+        setting("max_running_executions"),
         9,
     ),
-    ("merge_part_cells", {"merge_part_cells": 8192}, told("merge_part_cells"), 8192),
-    ("default_request", {"default_request": DEFAULTS}, told("default_request"), DEFAULTS),
-    ("output_buckets", {"output_buckets": ["our-mosaics"]}, told("output_roots"), None),
+    ("merge_part_cells", {"merge_part_cells": 8192}, setting("merge_part_cells"), 8192),
+    ("default_request", {"default_request": DEFAULTS}, setting("default_request"), DEFAULTS),
+    ("output_buckets", {"output_buckets": ["our-mosaics"]}, setting("output_roots"), None),
     (
         "output_buckets",
         {"output_buckets": ["our-mosaics"]},
@@ -289,13 +286,15 @@ CASES: list[tuple[str, dict[str, Any], Look, Any]] = [
     (
         "catalog_secret",
         {"catalog_secret": {"arn": CATALOGS, "variables": CDSE}},
-        told("catalog_secret_arn"),
+        setting("catalog_secret_arn"),
         CATALOGS,
     ),
     (
         "catalog_secret",
         {"catalog_secret": {"arn": CATALOGS, "variables": CDSE, "kms_key_arn": KEY}},
-        lambda template: (["kms:Decrypt"], [KEY]) in statements(template, "ExecutionRole"),
+        lambda template: (
+            (["kms:Decrypt"], [KEY]) in templates.statements(template, "ExecutionRole")
+        ),
         True,
     ),
     ("notify_emails", {"notify_emails": ["ops@example.org"]}, count("SNS::Subscription"), 1),
@@ -331,12 +330,12 @@ CASES: list[tuple[str, dict[str, Any], Look, Any]] = [
         {"kms_key_arn": KEY},
         lambda template: (
             (["kms:Decrypt", "kms:GenerateDataKey"], [KEY])
-            in statements(template, "JobsRolesJobRole")
+            in templates.statements(template, "JobsRolesJobRole")
         ),
         True,
     ),
 ]
-# What only the build of the image sees.
+# Values that only the build of the image uses.
 ELSEWHERE = {"base_image"}
 
 
@@ -345,7 +344,7 @@ ELSEWHERE = {"base_image"}
     [case[1:] for case in CASES],
     ids=[f"{name}-{number}" for number, (name, *_) in enumerate(CASES)],
 )
-def test_a_value_changes_what_it_says(
+def test_a_value_changes_the_template(
     synth: Synth, template: Template, config: dict[str, Any], look: Look, expected: Any
 ) -> None:
     changed = look(synth(**config))
@@ -355,18 +354,18 @@ def test_a_value_changes_what_it_says(
 
 
 def _look(look: Look, template: Template) -> Any:
-    """What the defaults have there; None for a part that they lack."""
+    """Result for the default template; None for a part that it lacks."""
     try:
         return look(template)
     except AssertionError:
         return None
 
 
-def test_every_value_has_its_case() -> None:
+def test_every_value_has_a_case() -> None:
     assert {name for name, *_ in CASES} | ELSEWHERE == set(StackConfig.model_fields)
 
 
-def test_the_base_image_is_an_argument_of_the_build(synth: Synth) -> None:
+def test_the_base_image_changes_the_build_of_the_image(synth: Synth) -> None:
     def tag(template: Template) -> str:
         return str(job("Gather", "ContainerProperties", "Image")(template))
 

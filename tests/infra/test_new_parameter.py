@@ -1,4 +1,4 @@
-"""A new parameter of a stage is a new field of its document, and no change of the stack."""
+"""A new parameter of a stage is a new field of its document and needs no change of the stack."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.infra.templates import Template, flat, resources, state_machine
 
 
 class WiderTask(GatherTask):
-    """A gather task with a parameter that the stack has never heard of."""
+    """A gather task with a parameter that the stack does not know."""
 
     sharpen: float = 0.0
 
@@ -35,7 +35,7 @@ TASK = WiderTask(
 
 
 def job_command(template: Template, **parameters: str) -> list[str]:
-    """Words that Batch starts the gather job with."""
+    """Words of the command with which Batch starts the gather job."""
     for job in template["Resources"].values():
         words = flat(job.get("Properties", {}).get("ContainerProperties", {}).get("Command", []))
         if words and words[0] == "gather":
@@ -43,7 +43,7 @@ def job_command(template: Template, **parameters: str) -> list[str]:
     raise AssertionError
 
 
-def test_a_new_parameter_reaches_the_stage_through_the_stack_as_it_is(
+def test_a_new_parameter_reaches_the_stage_through_the_unchanged_stack(
     template: Template, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task_uri = tmp_path / "task.json"
@@ -55,7 +55,7 @@ def test_a_new_parameter_reaches_the_stage_through_the_stack_as_it_is(
         received.append(task)
         return ()
 
-    # The stage grows a parameter: its document and itself, nothing else.
+    # Only the document and the stage get the new parameter.
     monkeypatch.setattr(models, "GatherTask", WiderTask)
     monkeypatch.setattr(gather, "gather_scene", stage)
     with pytest.raises(SystemExit) as stop:

@@ -1,4 +1,4 @@
-"""docs/operators.md says what is there: commands, flags, outputs, alarms, values, messages."""
+"""docs/operators.md agrees with the stack: commands, outputs, alarms, values, messages."""
 
 import json
 import re
@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from cloudbuster.aws.client.deployed import JOB_OUTPUTS, QUEUE_OUTPUTS
+from cloudbuster.aws.outputs import JOB_OUTPUTS, QUEUE_OUTPUTS
 from cloudbuster.aws.settings import StackSettings
 from cloudbuster.cli.main import cli
-from infra.app import check_context, notes
-from infra.config import ConfigError, StackConfig, parse_config
+from infra.app import notes
+from infra.config import StackConfig
+from infra.context import ConfigError, check_context, parse_config
 from infra.settings import INLINE_CONCURRENCY, INLINE_TASKS
 from tests.infra.conftest import ROOT, Synth
 from tests.infra.templates import Template, resources
@@ -19,14 +20,14 @@ from tests.infra.templates import Template, resources
 TEXT = (ROOT / "docs" / "operators.md").read_text()
 SHELL = "\n".join(re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)).replace("\\\n", " ")
 # What the examples leave to the reader.
-PLACES = {"REPOSITORY:cuda": "123456789012.dkr.ecr.us-west-2.amazonaws.com/torch:cuda"}
+PLACEHOLDERS = {"REPOSITORY:cuda": "123456789012.dkr.ecr.us-west-2.amazonaws.com/torch:cuda"}
 
 
 def configurations() -> list[dict[str, Any]]:
     """Every configuration that an example deploys with."""
     texts = re.findall(r"-c cloudbuster='(.*?)'", SHELL)
-    for place, value in PLACES.items():
-        texts = [text.replace(place, value) for text in texts]
+    for name, value in PLACEHOLDERS.items():
+        texts = [text.replace(name, value) for text in texts]
     return [json.loads(text) for text in texts]
 
 
@@ -59,12 +60,12 @@ def test_outputs_are_those_of_the_stack(synth: Synth) -> None:
 
 
 def test_alarms_are_those_of_the_stack(template: Template) -> None:
-    told = TEXT.split("Alarms are for what the stack did wrong: ")[1].split(". ")[0]
+    listed = " ".join(TEXT.split()).split("Alarms are for failures of the stack itself: ")[1]
     alarms = {
         re.sub(r"^Alarms|[0-9A-F]{8}$", "", name)
         for name in resources(template, "CloudWatch::Alarm")
     }
-    assert set(re.findall(r"`(\w+)`", told)) == alarms
+    assert set(re.findall(r"`(\w+)`", listed.split(". ")[0])) == alarms
     assert len(alarms) == 5
     assert "five alarms" in TEXT
 
@@ -74,21 +75,20 @@ def test_alarms_are_those_of_the_stack(template: Template) -> None:
     [{"disk": {"gib": 60}}, {"instance_clases": ["m6i"]}, {"scratch": "shm"}],
     ids=["disk", "key", "shm"],
 )
-def test_refusals_are_said_in_these_words(config: dict[str, Any]) -> None:
+def test_refusals_have_these_messages(config: dict[str, Any]) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_config(config)
     assert f"ConfigError: {caught.value}" in TEXT.splitlines()
 
 
-def test_a_key_beside_the_configuration_is_refused_in_these_words() -> None:
+def test_a_key_beside_the_configuration_is_refused_with_this_message() -> None:
     with pytest.raises(ConfigError) as caught:
         check_context({"preset": "prod"})
     assert f"ConfigError: {caught.value}" in TEXT.splitlines()
 
 
 def test_limits_of_a_run_without_a_distributed_map_are_those_of_the_stack() -> None:
-    told = f"up to {INLINE_TASKS} scenes and {INLINE_CONCURRENCY} jobs at a time"
-    assert told in TEXT
+    assert f"up to {INLINE_TASKS} scenes and {INLINE_CONCURRENCY} jobs at a time" in TEXT
     assert f"more than {INLINE_TASKS} scenes" in str(
         StackConfig.model_fields["distributed_map"].description
     )
@@ -101,7 +101,7 @@ def test_limits_of_a_run_without_a_distributed_map_are_those_of_the_stack() -> N
     [{}, {"vpc_id": "vpc-0abc", "subnet_ids": ["subnet-1"]}, {"retain_data": True}],
     ids=["disk", "vpc", "data"],
 )
-def test_notes_are_said_in_these_words(config: dict[str, Any]) -> None:
+def test_notes_have_these_texts(config: dict[str, Any]) -> None:
     note = notes(parse_config(config))[-1]
     assert note in " ".join(TEXT.split())
 
@@ -111,19 +111,41 @@ def test_values_of_the_configuration_that_are_named_exist() -> None:
     named = set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", TEXT))
     others = {
         "budget_usd",
+        "exit_code",
         "memory_mib",
         "scratch_gib",
         "min_success_fraction",
         "trust_architecture",
-        "outcome_untold",
     }
     assert named - known <= others
     assert {"kms_key_arn", "catalog_secret", "max_running_executions"} <= named
 
 
-def test_statements_of_the_key_policy_are_json_and_name_what_uses_the_key() -> None:
-    (text,) = re.findall(r"```json\n(\[.*?\])\n```", TEXT, re.DOTALL)
-    statements = {entry["Sid"]: entry for entry in json.loads(text)}
+def policies() -> tuple[dict[str, Any], dict[str, Any]]:
+    """Statements of the two policies in the text, by Sid: of a submitter, and of a key."""
+    submitter, key = (
+        {entry["Sid"]: entry for entry in json.loads(text)}
+        for text in re.findall(r"```json\n(\[.*?\])\n```", TEXT, re.DOTALL)
+    )
+    return submitter, key
+
+
+def test_the_policy_of_a_submitter_is_least_and_names_the_parts_of_the_stack(
+    template: Template,
+) -> None:
+    submitter, _ = policies()
+    assert {entry["Effect"] for entry in submitter.values()} == {"Allow"}
+    assert "*" not in {entry["Resource"] for entry in submitter.values()}
+    name = template["Outputs"]["SettingsParameter"]["Value"]
+    assert submitter["ReadItsSettings"]["Resource"].endswith(f":parameter{name}")
+    (machine,) = resources(template, "StepFunctions::StateMachine").values()
+    machine_name = machine["Properties"]["StateMachineName"]
+    assert submitter["StartExecutions"]["Resource"].endswith(f":stateMachine:{machine_name}")
+    assert submitter["DescribeExecutions"]["Resource"].endswith(f":execution:{machine_name}:*")
+
+
+def test_the_policy_of_a_key_names_what_uses_the_key() -> None:
+    _, statements = policies()
     assert {entry["Effect"] for entry in statements.values()} == {"Allow"}
     services = statements["RulesToQueuesAndTopicAlarmsToTopic"]["Principal"]["Service"]
     assert services == ["events.amazonaws.com", "cloudwatch.amazonaws.com"]

@@ -1,4 +1,4 @@
-"""Who may do what, all of it: each action on each resource of a stack with everything on."""
+"""All permissions: each action on each resource of a stack with every option."""
 
 import json
 import re
@@ -53,7 +53,7 @@ def behind(prefixes: str, *actions: str) -> set[Line]:
 
 
 def submit_on(resource: str) -> set[Line]:
-    """A submit with tags is authorised on queue and definition, as both."""
+    """A submission with tags needs both actions, on the queue and on the definition."""
     return on(resource, "batch:SubmitJob", "batch:TagResource")
 
 
@@ -105,7 +105,7 @@ ALLOWED: dict[str, set[Line]] = {
         | behind("runs", "s3:GetObject", *STORED)
         | on("<NotificationsTopic>", "sns:Publish")
     ),
-    # The function gives what it failed with to the dead-letter queue.
+    # Lambda sends an event that the function failed with to the dead-letter queue.
     "EndingsToDeadLetters": on("<TriggerDeadLetters.Arn>", "sqs:SendMessage"),
     "TriggerStartRunRole": (
         logs("TriggerStartRun")
@@ -149,7 +149,7 @@ ALLOWED: dict[str, set[Line]] = {
         | USE_KEY
         | on(KEY, "kms:Encrypt")
     ),
-    # What the CDK adds for the log and the traces of a state machine; both know no resources.
+    # Added by the CDK for log and traces of the state machine; these actions have no resources.
     "WorkflowRoleDefaultPolicy": on(
         "*",
         "logs:CreateLogDelivery",
@@ -166,8 +166,8 @@ ALLOWED: dict[str, set[Line]] = {
         "xray:GetSamplingTargets",
     ),
 }
-# Who else may use queues and the topic, and on which condition; all other statements deny. With a
-# key of the organisation the CDK knows the rule by its account alone.
+# Services that may use queues and the topic, with the condition; all other statements deny. With a
+# configured key the CDK restricts the rule by its account only.
 SHARED = {
     *(
         ("TriggerRequestsPolicy", "events.amazonaws.com", f"sqs:{action}", "aws:SourceAccount")
@@ -184,12 +184,12 @@ def several(value: Any) -> list[Any]:
 
 
 def plain(text: str) -> str:
-    """Logical ids without their hashes."""
+    """Remove the hashes of logical ids."""
     return re.sub(r"(?<=[a-z])[0-9A-F]{8}\b", "", text)
 
 
 def documents(template: Template) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Statements of identities, each with the logical id of its role or policy."""
+    """Yield the statements of roles and policies, each with the logical id of its owner."""
     for name, role in resources(template, "IAM::Role").items():
         for policy in role["Properties"].get("Policies", []):
             yield from ((name, entry) for entry in policy["PolicyDocument"]["Statement"])
@@ -211,19 +211,19 @@ def lines_of(template: Template) -> dict[str, set[Line]]:
     return found
 
 
-def test_each_action_on_each_resource_is_written_down_here(synth: Synth) -> None:
+def test_each_action_on_each_resource_is_listed_here(synth: Synth) -> None:
     found = lines_of(synth(**EVERYTHING))
     assert {name: lines for name, lines in found.items() if lines != ALLOWED.get(name)} == {}
     assert set(found) == set(ALLOWED)
 
 
-def test_the_defaults_allow_nothing_else(template: Template) -> None:
-    built = "cdk-hnb659fds-container-assets"  # The image that the CDK builds.
+def test_the_defaults_allow_nothing_that_is_not_listed(template: Template) -> None:
+    built = "cdk-hnb659fds-container-assets"  # Repository of the image that the CDK builds.
     for name, lines in lines_of(template).items():
         assert {line for line in lines if built not in line[1]} <= ALLOWED[name], name
 
 
-def test_who_else_may_use_queues_and_topic_is_written_down_here(synth: Synth) -> None:
+def test_each_service_that_may_use_queues_and_topic_is_listed_here(synth: Synth) -> None:
     template = synth(**EVERYTHING)
     shared = set()
     for kind in ("S3::BucketPolicy", "SQS::QueuePolicy", "SNS::TopicPolicy"):
@@ -242,7 +242,7 @@ def test_who_else_may_use_queues_and_topic_is_written_down_here(synth: Synth) ->
     assert shared == SHARED
 
 
-def test_only_the_rule_of_endings_invokes_a_function(template: Template) -> None:
+def test_only_the_rule_of_endings_may_invoke_a_function(template: Template) -> None:
     (entry,) = resources(template, "Lambda::Permission").values()
     content = flat(entry["Properties"])
     assert (content["Action"], content["Principal"]) == (
@@ -256,7 +256,7 @@ def test_only_the_rule_of_endings_invokes_a_function(template: Template) -> None
 def test_each_wildcard_has_its_own_reason(
     assemble: Callable[..., Path], synth: Synth, config: dict[str, Any]
 ) -> None:
-    """A reason holds for the policy that it stands at, not for what the CDK adds to the role."""
+    """The reason of a policy does not excuse what the CDK adds to its role."""
     wildcards = {
         (name, resource)
         for name, entry in documents(synth(**config))
@@ -276,7 +276,7 @@ def test_each_wildcard_has_its_own_reason(
     assert excused == Counter(resource for _, resource in wildcards)
 
 
-def test_no_partition_is_written_into_what_is_allowed(synth: Synth) -> None:
+def test_no_resource_names_a_partition(synth: Synth) -> None:
     given = (KEY, CATALOGS, CATALOGS_KEY)
     text = json.dumps([entry for _, entry in documents(synth(**EVERYTHING))])
     for arn in given:

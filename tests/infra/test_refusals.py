@@ -1,14 +1,13 @@
-"""What AWS would refuse at deployment, or what no job would ever get through, is refused before."""
+"""Values that AWS would refuse at deployment, or with which no job could run, are refused early."""
 
 import json
 from typing import Any
 
 import pytest
 
-from infra.app import check_context
 from infra.capacity import greatest_scratch_gib
 from infra.checks import MAX_OUTPUT_BUCKETS
-from infra.config import ConfigError, parse_config
+from infra.context import ConfigError, check_context, parse_config
 from infra.sections import Job
 from infra.settings import longest_variables
 from tests.infra.conftest import Synth
@@ -120,7 +119,7 @@ def bucket_of(number: int) -> str:
         ),
     ],
 )
-def test_what_cannot_be_deployed_is_one_clear_line(
+def test_a_value_that_cannot_be_deployed_is_refused_with_one_clear_line(
     context: dict[str, Any], words: list[str]
 ) -> None:
     with pytest.raises(ConfigError) as caught:
@@ -136,7 +135,7 @@ def test_what_cannot_be_deployed_is_one_clear_line(
     "context",
     [
         {"output_buckets": ["our-mosaics", "a.b-3"]},
-        # 59.25 GB x 8 x 0.93 are 410 GiB: 400 GiB of 4 gather jobs on each 8 vCPU.
+        # 59.25 GB x 8 x 0.93 are 410 GiB; 4 gather jobs on 8 vCPU need 400 GiB.
         {"scratch": "nvme", "instance_classes": ["m6id"], "gather": {"scratch_gib": 100}},
         {"max_vcpus": 8},
         {"region": "us-gov-west-1"},
@@ -154,15 +153,15 @@ def test_what_cannot_be_deployed_is_one_clear_line(
         {"image_uri": f"{REGISTRY}/cloudbuster:1", "region": "eu-west-1"},
     ],
 )
-def test_what_can_be_deployed_is_taken(context: dict[str, Any]) -> None:
+def test_a_value_that_can_be_deployed_is_accepted(context: dict[str, Any]) -> None:
     assert parse_config(context).stack_name == "CloudBuster"
 
 
-def test_a_disk_holds_the_mix_of_jobs_that_needs_most() -> None:
+def test_a_disk_must_hold_the_mix_of_jobs_that_needs_most() -> None:
     sizes = {"attempts": 1, "timeout_minutes": 1, "scratch_gib": 60}
     gather = Job(vcpus=8, memory_mib=1000, **sizes)
     merge = Job(vcpus=1, memory_mib=30_000, **sizes)
-    # Two of either kind fit into 16 vCPU and 62 914 MiB, or one gather job with two merge jobs.
+    # 16 vCPU and 62 914 MiB hold two jobs of either kind, or one gather job and two merge jobs.
     assert greatest_scratch_gib(gather, merge, vcpus=16, memory_mib=62_914) == 180
 
 
@@ -180,16 +179,16 @@ def test_the_most_and_longest_buckets_fit_into_policies_and_variables(synth: Syn
     template = synth(**given)
     for name, role in resources(template, "IAM::Role").items():
         policies = flat(role["Properties"].get("Policies", []))
-        # The longest partition, and the bucket by a name of 63 characters.
+        # With the longest partition, and a bucket name of 63 characters.
         text = json.dumps([policy["PolicyDocument"] for policy in policies], separators=(",", ":"))
         text = text.replace("<AWS::Partition>", "aws-us-gov").replace("<AWS::AccountId>", "1" * 12)
         text = text.replace("<StorageBucket5CB7C8EA.Arn>", f"arn:aws-us-gov:s3:::{LONG}")
         assert len(text) < 10_240, name
-    told = len(json.dumps(settings(template, "StartRun")))
-    assert told < longest_variables(parse_config(given)) <= 4096
+    size = len(json.dumps(settings(template, "StartRun")))
+    assert size < longest_variables(parse_config(given)) <= 4096
 
 
-def test_the_default_functions_are_told_less_than_is_planned_for(synth: Synth) -> None:
+def test_the_variables_of_the_default_functions_are_smaller_than_planned_for(synth: Synth) -> None:
     variables = properties(synth(), "Lambda::Function", "StartRun")["Environment"]["Variables"]
     assert len(json.dumps(flat(variables))) < longest_variables(parse_config(None)) < 2000
 
@@ -211,7 +210,7 @@ def test_the_default_functions_are_told_less_than_is_planned_for(synth: Synth) -
         ),
     ],
 )
-def test_a_key_beside_the_configuration_is_refused_with_the_right_form(
+def test_a_key_beside_the_configuration_is_refused_with_the_right_command(
     context: dict[str, object], line: str
 ) -> None:
     with pytest.raises(ConfigError) as caught:
@@ -219,6 +218,6 @@ def test_a_key_beside_the_configuration_is_refused_with_the_right_form(
     assert str(caught.value) == line
 
 
-def test_keys_of_the_cdk_and_of_others_are_left_alone() -> None:
+def test_keys_of_the_cdk_and_of_others_are_ignored() -> None:
     keys = ("aws:cdk:enable-path-metadata", "@aws-cdk/core:newStyle", "cluster", "environment")
     check_context(dict.fromkeys(keys, "true"))

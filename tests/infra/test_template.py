@@ -1,10 +1,11 @@
-"""What the template of the defaults says: the facts that break in production."""
+"""Properties of the default template that would break the stack in production."""
 
+import json
 import re
 
 import pytest
 
-from cloudbuster.aws.client.deployed import JOB_OUTPUTS, QUEUE_OUTPUTS
+from cloudbuster.aws.outputs import JOB_OUTPUTS, QUEUE_OUTPUTS
 from cloudbuster.aws.stack.turns import LEASE_S
 from infra.policies import SENTINEL_OBJECTS
 from tests.infra.conftest import Synth
@@ -62,7 +63,7 @@ def test_environments_pin_the_version_of_the_launch_template(template: Template)
         assert launch["Version"]["Fn::GetAtt"][1] == "LatestVersionNumber"
 
 
-def test_environments_say_al2023_and_are_updated_in_place(template: Template) -> None:
+def test_environments_use_al2023_and_are_updated_in_place(template: Template) -> None:
     environments = resources(template, "Batch::ComputeEnvironment")
     assert {name.rstrip("0123456789ABCDEF") for name in environments} >= {"ComputeSpot"}
     for environment in environments.values():
@@ -74,7 +75,7 @@ def test_environments_say_al2023_and_are_updated_in_place(template: Template) ->
         assert content["ComputeResources"]["MinvCpus"] == 0
 
 
-def test_the_first_queue_tries_spot_and_the_second_never(template: Template) -> None:
+def test_only_the_first_queue_tries_spot_hosts(template: Template) -> None:
     strategies = {
         name: entry["Properties"]["ComputeResources"]["AllocationStrategy"]
         for name, entry in resources(template, "Batch::ComputeEnvironment").items()
@@ -92,7 +93,7 @@ def test_the_first_queue_tries_spot_and_the_second_never(template: Template) -> 
     }
 
 
-def test_each_queue_cancels_what_no_host_can_run(template: Template) -> None:
+def test_each_queue_cancels_jobs_that_no_host_can_run(template: Template) -> None:
     for queue in resources(template, "Batch::JobQueue").values():
         limits = queue["Properties"]["JobStateTimeLimitActions"]
         assert {limit["Action"] for limit in limits} == {"CANCEL"}
@@ -104,7 +105,7 @@ def test_each_queue_cancels_what_no_host_can_run(template: Template) -> None:
 
 
 @pytest.mark.parametrize("job", ["Gather", "Merge"])
-def test_jobs_retry_by_reason_the_first_match_wins(template: Template, job: str) -> None:
+def test_jobs_are_retried_by_the_first_rule_that_matches(template: Template, job: str) -> None:
     content = properties(template, "Batch::JobDefinition", job)
     assert content["RetryStrategy"]["EvaluateOnExit"] == [
         {"Action": "RETRY", "OnStatusReason": "Host EC2*"},
@@ -131,7 +132,7 @@ def test_jobs_have_one_fixed_command_and_a_read_only_root(template: Template, jo
         "INFO",
         "true",
     )
-    # Agreeing to pay for whatever is read is nobody's decision here.
+    # The job offers to pay to known requester-pays buckets only.
     assert "AWS_REQUEST_PAYER" not in variables
     assert content["ResourceRetentionPolicy"] == {"SkipDeregisterOnUpdate": True}
     assert content["Timeout"]["AttemptDurationSeconds"] >= 3600
@@ -179,7 +180,7 @@ def test_scratch_expires_and_parts_of_uploads_too(template: Template) -> None:
     ]
 
 
-def test_every_log_group_has_a_retention_and_nothing_else_logs(template: Template) -> None:
+def test_functions_and_jobs_log_to_groups_with_a_retention(template: Template) -> None:
     groups = resources(template, "Logs::LogGroup").values()
     assert {entry["Properties"]["RetentionInDays"] for entry in groups} == {30}
     for function in resources(template, "Lambda::Function").values():
@@ -197,11 +198,13 @@ def test_there_is_no_nat_and_a_gateway_to_s3(template: Template) -> None:
     assert "SecurityGroupIngress" not in properties(template, "EC2::SecurityGroup")
 
 
-def test_nothing_needs_a_function_of_the_cdk(template: Template) -> None:
+def test_the_cdk_adds_no_function_of_its_own(template: Template) -> None:
     assert not [kind for kind in template["Resources"].values() if "Custom" in kind["Type"]]
 
 
-def test_the_workflow_may_do_what_its_states_do_and_stop_its_jobs(template: Template) -> None:
+def test_the_workflow_may_call_its_functions_and_submit_and_stop_its_jobs(
+    template: Template,
+) -> None:
     functions = [
         name for name in resources(template, "Lambda::Function") if name.startswith("Stages")
     ]
@@ -241,7 +244,7 @@ def test_the_workflow_may_do_what_its_states_do_and_stop_its_jobs(template: Temp
         ("TriggerStartRunRole", ["requests"], ["rejected", "aois"]),
     ],
 )
-def test_roles_read_and_write_their_prefixes_alone(
+def test_roles_read_and_write_only_their_prefixes(
     template: Template, role: str, readable: list[str], writable: list[str]
 ) -> None:
     granted = statements(template, role)
@@ -254,20 +257,20 @@ def test_roles_read_and_write_their_prefixes_alone(
     assert not [name for name in others if name.endswith("*")]
 
 
-def test_who_reads_scenes(template: Template) -> None:
+def test_jobs_and_filter_may_read_scenes(template: Template) -> None:
     roles = [name for name in resources(template, "IAM::Role") if "Instance" not in name]
     found = [name for name in roles if (["s3:GetObject"], SCENES) in statements(template, name)]
     assert [name[:12] for name in found] == ["JobsRolesJob", "StagesFilter"]
 
 
-def test_no_role_but_the_hosts_has_a_managed_policy(template: Template) -> None:
+def test_only_the_role_of_the_hosts_has_managed_policies(template: Template) -> None:
     for name, role in resources(template, "IAM::Role").items():
         assert ("ManagedPolicyArns" in role["Properties"]) is name.startswith(
             "ComputeHostsInstance"
         )
 
 
-def test_start_run_may_start_describe_and_wait(template: Template) -> None:
+def test_start_run_may_start_and_describe_executions(template: Template) -> None:
     granted = {
         action: on for actions, on in statements(template, "StartRunRole") for action in actions
     }
@@ -288,13 +291,13 @@ def test_requests_reach_the_starter_through_a_queue_with_dead_letters(template: 
     function = properties(template, "Lambda::Function", "StartRun")
     assert queue["VisibilityTimeout"] >= 6 * function["Timeout"]
     assert mapping["BatchSize"] == 1
-    # Whoever holds a turn that long was killed.
+    # A function that has its turn for longer was killed.
     assert function["Timeout"] < LEASE_S
-    # Accounts that are new may reserve none.
+    # New accounts cannot reserve a concurrency.
     assert "ReservedConcurrentExecutions" not in function
 
 
-def test_outputs_name_the_queues_and_definitions_that_there_are(
+def test_outputs_name_the_queues_and_definitions_that_exist(
     template: Template, synth: Synth
 ) -> None:
     def named(outputs: dict[str, object]) -> tuple[set[str], set[str]]:
@@ -311,7 +314,7 @@ def test_outputs_name_the_queues_and_definitions_that_there_are(
     assert len(resources(everything, "Batch::JobDefinition")) == len(JOB_OUTPUTS)
 
 
-def test_only_what_the_stack_did_wrong_raises_an_alarm(template: Template) -> None:
+def test_alarms_are_for_failures_of_the_stack(template: Template) -> None:
     names = [
         entry["Properties"].get("MetricName")
         for entry in resources(template, "CloudWatch::Alarm").values()
@@ -330,14 +333,30 @@ def test_only_what_the_stack_did_wrong_raises_an_alarm(template: Template) -> No
 
 
 def test_functions_know_their_stack(template: Template) -> None:
-    told = settings(template, "StagesQuery")
-    assert told["root"] == "s3://<StorageBucket5CB7C8EA>"
-    assert told["topic_arn"].startswith("<NotificationsTopic")
-    assert "state_machine_arn" not in told
-    assert 0.09 < told["gather_usd_per_hour"] < 0.11
+    query = settings(template, "StagesQuery")
+    assert query["root"] == "s3://<StorageBucket5CB7C8EA>"
+    assert query["topic_arn"].startswith("<NotificationsTopic")
+    assert "state_machine_arn" not in query
+    assert 0.09 < query["gather_usd_per_hour"] < 0.11
     starter = settings(template, "StartRun")
     assert starter["state_machine_arn"].startswith("<WorkflowMachine")
     assert starter["queue_url"].startswith("<TriggerRequests")
+
+
+def test_the_stack_publishes_the_settings_of_start_run_under_its_own_name(synth: Synth) -> None:
+    template = synth(stack_name="Ours")
+    parameter = properties(template, "SSM::Parameter")
+    assert (parameter["Name"], parameter["Type"]) == ("/cloudbuster/Ours/settings", "String")
+    assert json.loads(flat(parameter["Value"])) == settings(template, "StartRun")
+    assert template["Outputs"]["SettingsParameter"] == {"Value": "/cloudbuster/Ours/settings"}
+
+
+def test_no_part_of_the_stack_reads_the_published_settings(template: Template) -> None:
+    roles = [name for name in resources(template, "IAM::Role") if "Instance" not in name]
+    granted = [
+        action for name in roles for actions, _ in statements(template, name) for action in actions
+    ]
+    assert not [action for action in granted if action.startswith("ssm:")]
 
 
 def test_the_machine_is_standard_traced_and_logged(template: Template) -> None:
@@ -350,7 +369,7 @@ def test_the_machine_is_standard_traced_and_logged(template: Template) -> None:
     assert job["definition"].startswith("<JobsGatherJob")
 
 
-def test_states_call_versions_of_functions_which_an_update_leaves(template: Template) -> None:
+def test_states_call_versions_of_functions_that_an_update_keeps(template: Template) -> None:
     versions = resources(template, "Lambda::Version")
     states = state_machine(template)["States"].values()
     called = [
@@ -362,8 +381,8 @@ def test_states_call_versions_of_functions_which_an_update_leaves(template: Temp
     assert len(versions) == 4
     for version in versions.values():
         assert version["Properties"]["FunctionName"]["Ref"].startswith("Stages")
-        # Kept by later updates, and not by the one that made it and was taken back: the same update
-        # would find nothing new to publish.
+        # Later updates keep the version. An update that is rolled back removes its own: the next
+        # one could not publish the same content again.
         assert version["DeletionPolicy"] == "RetainExceptOnCreate"
         assert version["UpdateReplacePolicy"] == "Retain"
 

@@ -1,57 +1,84 @@
-"""The functions of the stack over the sample world, one after the other, with folders for S3."""
+"""The functions of the stack on the sample world, one after the other, with folders for S3."""
 
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
+from moto import mock_aws
 
 import lambdas.assess
 import lambdas.filter
 import lambdas.finish
 import lambdas.query
-from cloudbuster.aws.settings import StackSettings
+from cloudbuster.aws.settings import SETTINGS_VARIABLE, StackSettings
 from cloudbuster.aws.stack.state import ASSESS, PLAN
 from cloudbuster.errors import GridError, NothingUsableError, RequestError
 from cloudbuster.gather import gather_scene
 from cloudbuster.merging import merge_task
 from cloudbuster.models import Assessment, GatherTask, MergeTask, MosaicRequest, RunStatus
 from cloudbuster.request_files import load_request
+from cloudbuster.storage.boto import aws_client
 from cloudbuster.storage.documents import read_document
 from tests.integration.conftest import SampleRun
 
 State = dict[str, Any]
-# What a function may load before its first event: a cold start pays for each.
+# Packages that a handler must not load before its first event: each would slow a cold start.
 HEAVY = ("boto3", "rasterio", "scipy", "numpy", "shapely", "pydantic", "torch", "s2cloudless")
 
 
 class Topic:
-    """SNS as far as Finish calls it."""
+    """The stack's topic, with a queue that receives its messages."""
 
     def __init__(self) -> None:
-        self.told: list[dict[str, str]] = []
+        self._sqs, sns = aws_client("sqs"), aws_client("sns")
+        self._url = self._sqs.create_queue(QueueName="mail")["QueueUrl"]
+        asked = self._sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=["QueueArn"])
+        self.arn = sns.create_topic(Name="outcomes")["TopicArn"]
+        endpoint = asked["Attributes"]["QueueArn"]
+        sns.subscribe(TopicArn=self.arn, Protocol="sqs", Endpoint=endpoint)
 
-    def publish(self, **message: str) -> None:
-        self.told.append(message)
+    def subjects(self) -> list[str]:
+        """Subjects of the messages since the last look."""
+        found = self._sqs.receive_message(QueueUrl=self._url).get("Messages", [])
+        return [json.loads(message["Body"])["Subject"] for message in found]
 
 
 class Machine:
-    """The states of the state machine, by hand."""
+    """The states of the state machine, called by hand.
 
-    def __init__(self, root: Path, request: MosaicRequest) -> None:
+    Parameters
+    ----------
+    root : Path
+        Folder that stands for the stack's bucket.
+    request : MosaicRequest
+        Input of the execution.
+    topic : Topic
+        Topic of the stack.
+    """
+
+    def __init__(self, root: Path, request: MosaicRequest, topic: Topic) -> None:
         self.root = root
         self.state: State = json.loads(request.model_dump_json(by_alias=True))
+        self._settings = StackSettings(
+            root=str(root), topic_arn=topic.arn, gather_usd_per_hour=0.1, merge_usd_per_hour=0.2
+        )
+
+    def call(self, handler: Callable[..., Any], event: State) -> Any:
+        """Call a function in the environment of the stack."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv(SETTINGS_VARIABLE, self._settings.model_dump_json())
+            return handler(event, None)
 
     def query(self) -> None:
         event = {"request": self.state, "execution": "by-hand"}
-        self.state = {"run": lambdas.query.handler(event, None)}
+        self.state = {"run": self.call(lambdas.query.handler, event)}
 
     def filter(self) -> list[int]:
-        answer = lambdas.filter.handler({"run": self.state["run"]}, None)
+        answer = self.call(lambdas.filter.handler, {"run": self.state["run"]})
         self.state["plan"] = {key: answer[key] for key in PLAN}
         return list(answer["indices"])
 
@@ -66,7 +93,7 @@ class Machine:
         self.state["gathered"] = results
 
     def assess(self) -> None:
-        answer = lambdas.assess.handler(self.state, None)
+        answer = self.call(lambdas.assess.handler, self.state)
         self.state["assess"] = {key: answer[key] for key in ASSESS}
 
     def merge(self) -> None:
@@ -75,49 +102,66 @@ class Machine:
     def finish(self, **state: object) -> State:
         times = {"started": "2026-01-01T00:00:00Z", "ended": "2026-01-01T00:01:00Z"}
         event = {"state": {**self.state, **state}, "execution": "by-hand", **times}
-        answer: State = json.loads(json.dumps(lambdas.finish.handler(event, None)))
+        answer: State = json.loads(json.dumps(self.call(lambdas.finish.handler, event)))
         return answer
 
 
-@pytest.fixture
-def topic(monkeypatch: pytest.MonkeyPatch) -> Topic:
-    made = Topic()
-    monkeypatch.setattr(boto3, "client", lambda _service, **_config: made)
-    return made
+@pytest.fixture(scope="module")
+def topic() -> Iterator[Topic]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patch.setenv(name, "testing")
+        patch.setenv("AWS_REGION", "us-west-2")
+        patch.setattr("boto3.DEFAULT_SESSION", None)
+        aws_client.cache_clear()
+        with mock_aws():
+            yield Topic()
+    aws_client.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def request_of_sample(sample_run: SampleRun) -> MosaicRequest:
+    """The request of the sample world, without an output of its own."""
+    request = load_request(str(sample_run.world / "request.json"))
+    return request.model_copy(update={"output": None})
 
 
 @pytest.fixture
 def machine(
-    tmp_path: Path, sample_run: SampleRun, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, request_of_sample: MosaicRequest, topic: Topic
 ) -> Callable[..., Machine]:
-    settings = StackSettings(
-        root=str(tmp_path), topic_arn="arn:topic", gather_usd_per_hour=0.1, merge_usd_per_hour=0.2
-    )
-    monkeypatch.setenv("CLOUDBUSTER_STACK", settings.model_dump_json())
-    request = load_request(str(sample_run.world / "request.json"))
+    """Start an execution on a stack of this test alone."""
 
     def make(**changes: object) -> Machine:
-        return Machine(tmp_path, request.model_copy(update={"output": None, **changes}))
+        return Machine(tmp_path, request_of_sample.model_copy(update=changes), topic)
 
     return make
 
 
+@pytest.fixture(scope="module")
+def gathered(
+    tmp_path_factory: pytest.TempPathFactory, request_of_sample: MosaicRequest, topic: Topic
+) -> Machine:
+    """An execution whose scenes are all gathered; tests do not change its state."""
+    first = Machine(tmp_path_factory.mktemp("bucket"), request_of_sample, topic)
+    first.query()
+    first.gather(first.filter())
+    return first
+
+
 def test_the_states_make_the_same_mosaic_as_the_command(
-    machine: Callable[..., Machine], sample_run: SampleRun, topic: Topic
+    gathered: Machine, sample_run: SampleRun, topic: Topic
 ) -> None:
-    by_hand = machine()
-    by_hand.query()
-    indices = by_hand.filter()
+    indices = gathered.state["plan"]["indices"]
     assert indices == list(range(1, len(indices) + 1))
-    by_hand.gather(indices)
-    by_hand.assess()
-    by_hand.merge()
-    outcome = by_hand.finish()
+    gathered.assess()
+    gathered.merge()
+    outcome = gathered.finish()
 
     made, wanted = outcome["products"], sample_run.result.products
     for key in ("cloudless", "cloudy", "quality"):
         assert Path(made[key]).read_bytes() == Path(getattr(wanted, key)).read_bytes(), key
-    assessment = read_document(f"{by_hand.state['run']['documents']}/assessment.json", Assessment)
+    assessment = read_document(f"{gathered.state['run']['documents']}/assessment.json", Assessment)
     assert assessment == sample_run.result.assessment
     assert outcome["state"] == "succeeded"
     assert outcome["exit_code"] == (0 if assessment.covered else 4)
@@ -126,20 +170,35 @@ def test_the_states_make_the_same_mosaic_as_the_command(
     status = read_document(outcome["status_uri"], RunStatus)
     assert (status.state, status.stage) == ("succeeded", "merge")
     assert status.products is not None
-    (message,) = topic.told
-    assert message["Subject"] == f"cloudbuster succeeded: {outcome['run_id']}"
+    assert topic.subjects() == [f"cloudbuster succeeded: {outcome['run_id']}"]
 
-    # A second attempt of the same run finds every scene gathered.
-    again = machine()
-    again.query()
-    assert again.filter() == []
-    assert again.state["plan"]["task_count"] == len(indices)
-    forced = machine(force=True)
+
+def test_a_second_attempt_keeps_the_verdicts_of_the_first_and_gathers_nothing_again(
+    gathered: Machine,
+    request_of_sample: MosaicRequest,
+    topic: Topic,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def look_again(scenes: list[Any], _bands: object, *, known: dict[str, Any]) -> Any:
+        assert {scene.id for scene in scenes} == set(known)
+        return known
+
+    monkeypatch.setattr("cloudbuster.tasks.decide_radiometry", look_again)
+    second = Machine(gathered.root, request_of_sample, topic)
+    second.query()
+    assert second.filter() == []
+    assert second.state["plan"]["task_count"] == gathered.state["plan"]["task_count"]
+
+
+def test_force_gathers_every_scene_again(
+    gathered: Machine, request_of_sample: MosaicRequest, topic: Topic
+) -> None:
+    forced = Machine(gathered.root, request_of_sample.model_copy(update={"force": True}), topic)
     forced.query()
-    assert forced.filter() == indices
+    assert forced.filter() == gathered.state["plan"]["indices"]
 
 
-def test_too_few_scenes_end_the_run_and_are_told(
+def test_too_few_scenes_end_the_run_with_a_notification(
     machine: Callable[..., Machine], topic: Topic
 ) -> None:
     by_hand = machine()
@@ -153,7 +212,7 @@ def test_too_few_scenes_end_the_run_and_are_told(
     assert (outcome["state"], outcome["exit_code"]) == ("failed", 3)
     assert (outcome["stage"], outcome["error"]) == ("assess", "NothingUsableError")
     assert read_document(outcome["status_uri"], RunStatus).exit_code == 3
-    assert "failed" in topic.told[0]["Subject"]
+    assert topic.subjects() == [f"cloudbuster failed: {outcome['run_id']}"]
 
 
 @pytest.mark.parametrize(
@@ -175,19 +234,19 @@ def test_too_few_scenes_end_the_run_and_are_told(
         },
     ],
 )
-def test_an_input_that_is_no_request_is_refused_and_told(
+def test_an_input_that_is_no_request_is_refused_with_a_notification(
     machine: Callable[..., Machine], topic: Topic, given: object
 ) -> None:
     by_hand = machine()
     with pytest.raises(RequestError, match="by-hand: ") as caught:
-        lambdas.query.handler({"request": given, "execution": "by-hand"}, None)
-    # What the machine holds then, by its first state and the Catch of Query.
+        by_hand.call(lambdas.query.handler, {"request": given, "execution": "by-hand"})
+    # The state then, after the first state and the Catch of Query.
     by_hand.state = {"request": given}
     cause = json.dumps({"errorMessage": str(caught.value), "errorType": "RequestError"})
     outcome = by_hand.finish(error={"Error": "RequestError", "Cause": cause})
     assert (outcome["run_id"], outcome["stage"], outcome["exit_code"]) == ("by-hand", "query", 5)
     assert (outcome["error"], outcome["status_uri"]) == ("RequestError", None)
-    assert len(topic.told) == 1
+    assert topic.subjects() == ["cloudbuster failed: by-hand"]
     assert list(by_hand.root.rglob("*.json")) == []
 
 
@@ -202,7 +261,7 @@ def test_an_area_in_a_file_is_refused_before_the_catalog_is_searched(
         machine(aoi={"uri": str(area)}).query()
 
 
-def test_a_budget_is_compared_before_the_first_job(machine: Callable[..., Machine]) -> None:
+def test_the_budget_is_compared_before_the_first_job(machine: Callable[..., Machine]) -> None:
     by_hand = machine()
     limits = {**by_hand.state["limits"], "budget_usd": 0.01}
     by_hand.state = {**by_hand.state, "limits": limits}
@@ -224,7 +283,7 @@ def test_handlers_load_nothing_heavy_before_their_first_event(module: str) -> No
 
 def test_starting_a_run_loads_no_rasters() -> None:
     code = (
-        "import sys, cloudbuster.aws.stack.starting; "
+        "import sys, cloudbuster.aws.stack.inbox; "
         "print([name for name in ('rasterio', 'torch', 's2cloudless') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -20,7 +20,7 @@ from cloudbuster.events import Event
 from cloudbuster.merge import MosaicRecipe, merge_part, merge_parts, merge_scenes, product_paths
 from cloudbuster.models import MergeResult
 from cloudbuster.products.parts import Part, part_windows
-from cloudbuster.storage import gdal_env, s3
+from cloudbuster.storage import boto, gdal_env, s3
 from tests.hand_made import GRID, GatheredSpec, spec, write_gathered
 from tests.s3_server import S3Server, serving_s3
 
@@ -95,11 +95,11 @@ def store(server: S3Server, scenes: Path, monkeypatch: pytest.MonkeyPatch) -> It
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    s3.client.cache_clear()
+    boto.aws_client.cache_clear()
     for path in scenes.iterdir():
         server.put("store", f"scenes/{path.name}", path.read_bytes())
     yield server
-    s3.client.cache_clear()
+    boto.aws_client.cache_clear()
 
 
 @pytest.mark.usefixtures("store")
@@ -107,13 +107,13 @@ def test_parts_in_s3_fetch_only_the_scenes_that_meet_them(
     at_once: MergeResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fetched: list[str] = []
-    download = s3.download
+    download = s3.download_object
 
     def noted(uri: str, path: Path) -> None:
         fetched.append(uri.rpartition("/")[2])
         download(uri, path)
 
-    monkeypatch.setattr(s3, "download", noted)
+    monkeypatch.setattr(s3, "download_object", noted)
     source, parts = "s3://store/scenes", "s3://store/parts"
     # The last part of a row meets no scene: it takes the bands from the first scene.
     merge_part(source, parts, MosaicRecipe("m"), number=3, cells=CELLS)
@@ -135,8 +135,8 @@ def test_a_place_that_fails_while_parts_are_merged_is_worth_another_try(
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", store.url)
     # Without the pauses between the attempts.
     monkeypatch.setitem(gdal_env._OPTIONS, "GDAL_HTTP_MAX_RETRY", 0)
-    monkeypatch.setattr(s3, "MAX_ATTEMPTS", 1)
-    s3.client.cache_clear()
+    monkeypatch.setattr(boto, "MAX_ATTEMPTS", 1)
+    boto.aws_client.cache_clear()
     store.behave(outages=[503] * 40, outage_after=12)
     with pytest.raises(TryAgainError, match="try again"):
         merge_part(

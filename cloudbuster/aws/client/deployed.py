@@ -1,19 +1,16 @@
-"""The deployed stack, found by its name."""
+"""The deployed stack, found by its name and by the outputs that it publishes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cloudbuster.aws.client.session import client, told
+from pydantic import ValidationError
+
+from cloudbuster.aws.outputs import JOB_OUTPUTS, QUEUE_OUTPUTS, Output
 from cloudbuster.aws.settings import StackSettings
 from cloudbuster.errors import BadInputError
+from cloudbuster.storage.boto import aws_client, translate_boto_errors
 
-DEFAULT_STACK = "CloudBuster"
-# Logical id of the function that starts runs, less its hash: it knows everything of its stack.
-START_FUNCTION = "TriggerStartRunFunction"
-MACHINE_OUTPUT = "StateMachineArn"
-# Outputs that name queues and job definitions; not every stack has the last ones.
-QUEUE_OUTPUTS = ("QueueArn", "OnDemandQueueArn", "GpuQueueArn")
-JOB_OUTPUTS = ("GatherJobArn", "MergeJobArn", "TorchJobArn")
+REDEPLOY = "deploy the stack again with this version of cloudbuster"
 
 
 @dataclass(frozen=True)
@@ -23,11 +20,11 @@ class DeployedStack:
     Attributes
     ----------
     name : str
-        Of the stack.
+        Name of the stack.
     status : str
-        As CloudFormation names it.
+        Status that CloudFormation reports.
     outputs : mapping of str to str
-        What the stack says of itself.
+        Outputs of the stack, by `Output`.
     """
 
     name: str
@@ -41,61 +38,64 @@ class DeployedStack:
         Raises
         ------
         BadInputError
-            Where there is none of that name, or it is not one of this package.
+            If there is no stack of that name, or it is not one of this package.
+        CredentialsError, AccessError
+            If there are no credentials, or they do not allow it.
         TryAgainError
-            Where AWS did not answer.
+            If CloudFormation is throttled, broken or out of reach.
         """
         hint = "deploy it, or give --stack and the AWS_REGION that it lies in"
-        with told(f"find stack {name}", hint=hint):
-            (found,) = client("cloudformation").describe_stacks(StackName=name)["Stacks"]
+        with translate_boto_errors(f"find stack {name}", hint=hint):
+            (found,) = aws_client("cloudformation").describe_stacks(StackName=name)["Stacks"]
         outputs = {entry["OutputKey"]: entry["OutputValue"] for entry in found.get("Outputs") or ()}
-        if MACHINE_OUTPUT not in outputs:
-            msg = f"stack {name} is {found['StackStatus']} and has no {MACHINE_OUTPUT}; {hint}"
+        if Output.STATE_MACHINE not in outputs:
+            msg = (
+                f"stack {name} is {found['StackStatus']} and has no output "
+                f"{Output.STATE_MACHINE}; {hint}"
+            )
             raise BadInputError(msg)
         return cls(name, str(found["StackStatus"]), outputs)
 
     @property
     def machine_arn(self) -> str:
         """ARN of the state machine."""
-        return self.outputs[MACHINE_OUTPUT]
+        return self.outputs[Output.STATE_MACHINE]
 
     @property
     def region(self) -> str:
-        """Region that it lies in."""
+        """Region of the stack."""
         return self.machine_arn.split(":")[3]
 
     @property
     def queue_arns(self) -> list[str]:
-        """ARNs of its Batch queues."""
+        """ARNs of the Batch queues."""
         return [self.outputs[name] for name in QUEUE_OUTPUTS if name in self.outputs]
 
     @property
     def definition_arns(self) -> list[str]:
-        """ARNs of its job definitions, revisions included."""
+        """ARNs of the job definitions, with their revisions."""
         return [self.outputs[name] for name in JOB_OUTPUTS if name in self.outputs]
 
     def settings(self) -> StackSettings:
-        """Read what the stack tells its functions: what may run on it, where outputs may lie.
+        """Read the settings that the stack publishes in Systems Manager's Parameter Store.
 
         Raises
         ------
         BadInputError
-            Where the function that knows it is not there, or may not be read.
+            If the stack publishes none, or those of another version of this package.
+        CredentialsError, AccessError
+            If there are no credentials, or they do not allow it.
+        TryAgainError
+            If Systems Manager is throttled, broken or out of reach.
         """
-        hint = "deploy it anew"
-        with told(f"read the settings of stack {self.name}", hint=hint):
-            pages = client("cloudformation").get_paginator("list_stack_resources")
-            functions = [
-                entry["PhysicalResourceId"]
-                for page in pages.paginate(StackName=self.name)
-                for entry in page["StackResourceSummaries"]
-                if entry["ResourceType"] == "AWS::Lambda::Function"
-                and entry["LogicalResourceId"].startswith(START_FUNCTION)
-            ]
-            if not functions:
-                msg = f"stack {self.name} has no function {START_FUNCTION}; {hint}"
-                raise BadInputError(msg)
-            found = client("lambda").get_function_configuration(FunctionName=functions[0])
-        variables = found.get("Environment", {}).get("Variables", {})
-        settings = StackSettings.of_environment(variables)
-        return settings.model_copy(update={"state_machine_arn": self.machine_arn})
+        parameter = self.outputs.get(Output.SETTINGS)
+        if parameter is None:
+            msg = f"stack {self.name} has no output {Output.SETTINGS}; {REDEPLOY}"
+            raise BadInputError(msg)
+        with translate_boto_errors(f"read parameter {parameter}", hint=REDEPLOY):
+            found = aws_client("ssm").get_parameter(Name=parameter)
+        try:
+            return StackSettings.model_validate_json(found["Parameter"]["Value"])
+        except ValidationError as error:
+            msg = f"parameter {parameter} holds no settings of this version; {REDEPLOY}"
+            raise BadInputError(msg) from error

@@ -1,27 +1,29 @@
-"""Whether the deployed stack is as it should be: what can be seen without running anything."""
+"""Examination of the deployed stack, without running anything."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from cloudbuster.aws.client.deployed import DeployedStack
-from cloudbuster.aws.client.session import client, told
 from cloudbuster.aws.costs import HOMES
 from cloudbuster.errors import BadInputError
+from cloudbuster.storage.boto import aws_client, translate_boto_errors
 
-HINT = "deploy the stack anew"
+HINT = "deploy the stack again"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """State of one part of the stack.
 
     Attributes
     ----------
     ok : bool
         Whether it is as it should be.
-    what, detail : str
-        What it is, and what was seen.
+    what : str
+        Name of the part.
+    detail : str
+        Its state.
     """
 
     ok: bool
@@ -30,15 +32,17 @@ class Finding:
 
 
 def examine(stack: DeployedStack) -> list[Finding]:
-    """Look at a stack: its state, state machine, queues, hosts, job definitions, images, region.
+    """Examine a stack: its state, state machine, queues, hosts, job definitions, images, region.
 
     Raises
     ------
     BadInputError, TryAgainError
-        Where a service did not answer, or may not be asked.
+        If a service refuses to answer, or does not answer.
     """
-    with told(f"examine stack {stack.name}", hint=HINT):
-        machine = client("stepfunctions").describe_state_machine(stateMachineArn=stack.machine_arn)
+    with translate_boto_errors(f"examine stack {stack.name}", hint=HINT):
+        machine = aws_client("stepfunctions").describe_state_machine(
+            stateMachineArn=stack.machine_arn
+        )
         whole = stack.status.endswith("_COMPLETE") and not stack.status.startswith("DELETE")
         return [
             Finding(whole, f"stack {stack.name}", stack.status),
@@ -50,7 +54,7 @@ def examine(stack: DeployedStack) -> list[Finding]:
 
 
 def _queues(arns: list[str]) -> Iterator[Finding]:
-    batch = client("batch")
+    batch = aws_client("batch")
     queues = batch.describe_job_queues(jobQueues=arns)["jobQueues"]
     environments: list[str] = []
     for queue in queues:
@@ -67,14 +71,14 @@ def _queues(arns: list[str]) -> Iterator[Finding]:
 
 
 def _usable(found: dict[str, Any], what: str) -> Finding:
-    """Tell of something of Batch, which is to be enabled and valid."""
+    """Check that a queue or an environment is enabled and valid."""
     ok = (found["state"], found["status"]) == ("ENABLED", "VALID")
     reason = "" if ok else f": {found.get('statusReason', '')}"
     return Finding(ok, what, f"{found['state']}, {found['status']}{reason}".rstrip(": "))
 
 
 def _definitions(arns: list[str]) -> Iterator[Finding]:
-    found = client("batch").describe_job_definitions(jobDefinitions=arns)["jobDefinitions"]
+    found = aws_client("batch").describe_job_definitions(jobDefinitions=arns)["jobDefinitions"]
     for definition in found:
         name = f"{definition['jobDefinitionName']}:{definition['revision']}"
         yield Finding(
@@ -87,25 +91,25 @@ def _definitions(arns: list[str]) -> Iterator[Finding]:
 
 
 def _image(uri: str) -> Finding:
-    """Tell whether an image lies in ECR; another registry is not asked."""
+    """Check that an image exists in ECR; other registries are not asked."""
     registry, _, name = uri.partition("/")
     if ".dkr.ecr." not in registry:
-        return Finding(ok=True, what=f"image {uri}", detail="not in ECR: not looked at")
+        return Finding(ok=True, what=f"image {uri}", detail="not in ECR: not checked")
     by_digest = "@" in name
     repository, _, version = name.partition("@" if by_digest else ":")
     image = {"imageDigest" if by_digest else "imageTag": version or "latest"}
     try:
-        with told(f"find image {uri}", hint=HINT):
-            client("ecr").describe_images(
+        with translate_boto_errors(f"find image {uri}", hint=HINT):
+            aws_client("ecr").describe_images(
                 registryId=registry.split(".")[0], repositoryName=repository, imageIds=[image]
             )
     except BadInputError as error:
         return Finding(ok=False, what=f"image {uri}", detail=str(error))
-    return Finding(ok=True, what=f"image {uri}", detail="is there")
+    return Finding(ok=True, what=f"image {uri}", detail="exists")
 
 
 def _region(stack: DeployedStack) -> Finding:
     home = stack.settings().home
-    places = {home: HOMES[home]} if home else HOMES
-    lies = ", ".join(f"{kind} scenes lie in {region}" for kind, region in places.items())
-    return Finding(stack.region in places.values(), "region", f"{stack.region}; {lies}")
+    regions = {home: HOMES[home]} if home else HOMES
+    lies = ", ".join(f"{kind} scenes lie in {region}" for kind, region in regions.items())
+    return Finding(stack.region in regions.values(), "region", f"{stack.region}; {lies}")

@@ -1,7 +1,7 @@
-"""Jobs submitted by hand: to any Batch queue, with any job definition of this package's image.
+"""Jobs submitted by hand, to any Batch queue and with any job definition of this package's image.
 
-The definition's command is ``gather --task Ref::task_uri`` or ``merge --task Ref::task_uri``, as
-that of the stack's own: what a job does stands in a task document, and the job is told its address.
+The command of the definition is ``gather --task Ref::task_uri`` or ``merge --task Ref::task_uri``,
+like that of the stack's own: a task document describes the work, and the job gets its URI.
 """
 
 import logging
@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cloudbuster.aws.client.session import client, told
 from cloudbuster.errors import CloudBusterError, RequestError
 from cloudbuster.models import Document, GatherTask, MergeTask
+from cloudbuster.storage.boto import aws_client, translate_boto_errors
 from cloudbuster.storage.run_layout import slug
 from cloudbuster.storage.uri import join, scheme_of, write_bytes
 
@@ -19,13 +19,13 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where jobs go.
+class SubmitTarget:
+    """Where jobs are submitted.
 
     Attributes
     ----------
     queue, definition : str
-        Names or ARNs; of the definition with or without its revision.
+        Names or ARNs; that of the definition with or without its revision.
     tmp : str or None
         Folder for temporary files in the container; None for the definition's own.
     """
@@ -37,16 +37,16 @@ class Place:
 
 @dataclass(frozen=True)
 class Submission:
-    """One job: its task document, and what ``SubmitJob`` is called with.
+    """One job: its task document, and the arguments of ``SubmitJob``.
 
     Attributes
     ----------
     document : Document
-        Written to ``uri`` before the job is submitted.
+        Task, which is written to ``uri`` before the job is submitted.
     uri : str
-        What the job is told.
+        URI of the task.
     arguments : dict
-        Of boto3's ``submit_job``.
+        Arguments of boto3's ``submit_job``.
     """
 
     document: Document
@@ -55,30 +55,32 @@ class Submission:
 
 
 def gather_submissions(
-    tasks: Sequence[GatherTask], output_path: str, place: Place
+    tasks: Sequence[GatherTask], output_path: str, target: SubmitTarget
 ) -> list[Submission]:
     """Make one job for each scene.
 
     Parameters
     ----------
     tasks : sequence of GatherTask
-        Of `cloudbuster.tasks.plan_tasks`.
+        Tasks as `cloudbuster.tasks.plan_tasks` makes them.
     output_path : str
-        Folder or prefix of the scenes; the task documents go to ``tasks/`` in it, named after
-        the scenes, so that another gather into the same place leaves them alone.
-    place : Place
-        Where the jobs go.
+        Folder or prefix of the scenes. The task documents go to ``tasks/`` in it and are named
+        after the scenes, so that another gather into the same folder does not replace them.
+    target : SubmitTarget
+        Queue and definition.
     """
     submissions = []
     for task in tasks:
         number = f"{task.index or task.backstop_index:02d}"
         uri = join(output_path, "tasks", f"{task.name}-{number}.json")
         job = f"{slug(task.name)}-gather-{number}"
-        submissions.append(Submission(task, uri, _arguments(job, uri, place)))
+        submissions.append(Submission(task, uri, _arguments(job, uri, target)))
     return submissions
 
 
-def merge_submission(name: str, input_path: str, output_path: str, place: Place) -> Submission:
+def merge_submission(
+    name: str, input_path: str, output_path: str, target: SubmitTarget
+) -> Submission:
     """Make the job that merges the scenes of ``name``.
 
     Parameters
@@ -86,10 +88,10 @@ def merge_submission(name: str, input_path: str, output_path: str, place: Place)
     name : str
         Base of the file names.
     input_path, output_path : str
-        Folders or prefixes of the scenes and of the products; task and result lie in ``tasks/`` of
+        Folders or prefixes of the scenes and of the products; task and result go to ``tasks/`` in
         the latter.
-    place : Place
-        Where the job goes.
+    target : SubmitTarget
+        Queue and definition.
     """
     uri = join(output_path, "tasks", f"{name}-merge.json")
     task = MergeTask(
@@ -98,19 +100,19 @@ def merge_submission(name: str, input_path: str, output_path: str, place: Place)
         output=output_path.rstrip("/"),
         result=join(output_path, "tasks", f"{name}-products.json"),
     )
-    return Submission(task, uri, _arguments(f"{slug(name)}-merge", uri, place))
+    return Submission(task, uri, _arguments(f"{slug(name)}-merge", uri, target))
 
 
-def _arguments(job: str, task_uri: str, place: Place) -> dict[str, Any]:
+def _arguments(job: str, task_uri: str, target: SubmitTarget) -> dict[str, Any]:
     arguments: dict[str, Any] = {
         "jobName": job,
-        "jobQueue": place.queue,
-        "jobDefinition": place.definition,
+        "jobQueue": target.queue,
+        "jobDefinition": target.definition,
         "parameters": {"task_uri": task_uri},
     }
-    if place.tmp is not None:
-        # As --tmp of gather and merge: Python's temporary files and GDAL's.
-        environment = [{"name": name, "value": place.tmp} for name in ("TMPDIR", "CPL_TMPDIR")]
+    if target.tmp is not None:
+        # The temporary files of Python and of GDAL, as --tmp of gather and merge sets them.
+        environment = [{"name": name, "value": target.tmp} for name in ("TMPDIR", "CPL_TMPDIR")]
         arguments["containerOverrides"] = {"environment": environment}
     return arguments
 
@@ -121,17 +123,18 @@ def submit_jobs(submissions: Sequence[Submission]) -> list[str]:
     Returns
     -------
     list of str
-        Ids of the jobs, in their order.
+        Ids of the jobs, in the order of the submissions.
 
     Raises
     ------
     RequestError
-        Where a document would lie on this machine, where no job can read it.
+        If a document would lie on this machine, where no job can read it.
     BadInputError
-        Where the queue or the definition does not exist, or may not be used; also which jobs were
-        submitted before.
+        If the queue or the definition does not exist, or may not be used; the message names the
+        jobs that were submitted before.
     TryAgainError
-        Where Batch is throttled or out of reach; also which jobs were submitted before.
+        If Batch is throttled, broken or out of reach; the message names the jobs that were
+        submitted before.
     """
     for submission in submissions:
         if scheme_of(submission.uri) != "s3":
@@ -143,11 +146,11 @@ def submit_jobs(submissions: Sequence[Submission]) -> list[str]:
     for submission in submissions:
         arguments = submission.arguments
         try:
-            with told(
+            with translate_boto_errors(
                 f"submit {arguments['jobName']} to {arguments['jobQueue']}",
                 hint="check --jobqueue and --jobdef, and the region",
             ):
-                ids.append(client("batch").submit_job(**arguments)["jobId"])
+                ids.append(aws_client("batch").submit_job(**arguments)["jobId"])
         except CloudBusterError as error:
             if not ids:
                 raise

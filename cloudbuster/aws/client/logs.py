@@ -1,11 +1,11 @@
-"""What a job of a run has said."""
+"""Logs of the jobs of a run."""
 
 from typing import Any
 
 from cloudbuster.aws.client.deployed import DeployedStack
-from cloudbuster.aws.client.session import client, told
 from cloudbuster.aws.executions import run_of
-from cloudbuster.errors import BadInputError
+from cloudbuster.errors import BadInputError, NotFoundError
+from cloudbuster.storage.boto import aws_client, translate_boto_errors
 
 
 def job_log(run: str, stack: DeployedStack, *, job: str = "merge") -> list[str]:
@@ -16,9 +16,9 @@ def job_log(run: str, stack: DeployedStack, *, job: str = "merge") -> list[str]:
     run : str
         Id of a run, or name or ARN of one of its executions.
     stack : DeployedStack
-        Where it runs.
+        Stack of the run.
     job : str
-        Which of its jobs: ``gather-N`` of the task of a scene, ``merge``, and of a mosaic that is
+        Job of the run: ``gather-N`` for the scene of task N, ``merge``, and for a mosaic that is
         merged in parts ``survey`` and ``part-N``.
 
     Returns
@@ -28,18 +28,20 @@ def job_log(run: str, stack: DeployedStack, *, job: str = "merge") -> list[str]:
 
     Raises
     ------
+    NotFoundError
+        If there is no such job.
     BadInputError
-        Where there is no such job, or it has not said anything.
+        If the job has not started.
     """
     name = f"{run_of(run)}-{job}"
-    with told(f"read the log of {name}", hint="the log may have been deleted"):
-        container = _newest(name, stack).get("container", {})
+    with translate_boto_errors(f"read the log of {name}", hint="the log may have been deleted"):
+        container = _newest_job(name, stack).get("container", {})
         stream = container.get("logStreamName")
         group = container.get("logConfiguration", {}).get("options", {}).get("awslogs-group")
         if not (stream and group):
             msg = f"job {name} has no log: it has not started"
             raise BadInputError(msg)
-        pages = client("logs").get_paginator("filter_log_events")
+        pages = aws_client("logs").get_paginator("filter_log_events")
         return [
             str(entry["message"])
             for page in pages.paginate(logGroupName=group, logStreamNames=[stream])
@@ -47,9 +49,9 @@ def job_log(run: str, stack: DeployedStack, *, job: str = "merge") -> list[str]:
         ]
 
 
-def _newest(name: str, stack: DeployedStack) -> dict[str, Any]:
+def _newest_job(name: str, stack: DeployedStack) -> dict[str, Any]:
     """Describe the job of that name that was submitted last."""
-    batch = client("batch")
+    batch = aws_client("batch")
     named = [{"name": "JOB_NAME", "values": [name]}]
     jobs = [
         job
@@ -58,7 +60,7 @@ def _newest(name: str, stack: DeployedStack) -> dict[str, Any]:
     ]
     if not jobs:
         msg = f"no job {name}; Batch forgets jobs after a week, scenes and parts count from 1"
-        raise BadInputError(msg)
+        raise NotFoundError(msg)
     newest = max(jobs, key=lambda job: int(job["createdAt"]))
     found: dict[str, Any] = batch.describe_jobs(jobs=[newest["jobId"]])["jobs"][0]
     return found

@@ -1,51 +1,51 @@
-"""Where a run on the deployed stack is, by its id or by the name of one of its executions."""
+"""The state of a run on the deployed stack, by its id or by the name of one of its executions."""
 
 import itertools
 from collections.abc import Iterator
 from typing import Any
 
 from cloudbuster.aws.client.deployed import DeployedStack
-from cloudbuster.aws.client.session import client, told
 from cloudbuster.aws.executions import attempt_name, execution_arn, run_of
 from cloudbuster.aws.failures import failure_of_execution
-from cloudbuster.errors import BadInputError
+from cloudbuster.aws.outputs import Output
+from cloudbuster.errors import NotFoundError
 from cloudbuster.models import RunStatus
+from cloudbuster.storage.boto import aws_client, translate_boto_errors
 from cloudbuster.storage.documents import read_document
 from cloudbuster.storage.uri import exists, join
 
-# What one call lists at most (API reference).
+# Executions that one call of ListExecutions returns at most (its API reference).
 PAGE_SIZE = 1000
 HINT = "give the run_id or the execution that submit has printed"
 
 
 def run_status(name: str, stack: DeployedStack) -> dict[str, Any]:
-    """Say where a run is.
+    """Describe the state of a run.
 
     Parameters
     ----------
     name : str
-        Id of a run, of which the execution that started last counts; or name or ARN of an
-        execution.
+        Id of a run, for the execution that started last; or name or ARN of an execution.
     stack : DeployedStack
-        Where it runs.
+        Stack of the run.
 
     Returns
     -------
     dict
-        ``execution``, ``run_id``, ``state``, ``started``, ``ended``; of a failure ``error``,
-        ``cause`` and ``exit_code``; ``status``, the run's ``status.json``, where there is one.
+        ``execution``, ``run_id``, ``state``, ``started``, ``ended``; for a failure also ``error``,
+        ``cause`` and ``exit_code``; ``status``, the run's ``status.json``, or None.
 
     Raises
     ------
-    BadInputError
-        Where there is no such run.
+    NotFoundError
+        If there is no such run.
     """
-    found = _newest(name, stack)
+    found = _newest_execution(name, stack)
     run = run_of(str(found["name"]))
-    uri = join(f"s3://{stack.outputs['BucketName']}", "runs", run, "status.json")
+    uri = join(f"s3://{stack.outputs[Output.BUCKET]}", "runs", run, "status.json")
     document = read_document(uri, RunStatus).model_dump(mode="json") if exists(uri) else None
     ended = found.get("stopDate")
-    told_of = {
+    description = {
         "execution": found["executionArn"],
         "run_id": run,
         "state": str(found["status"]).lower(),
@@ -54,46 +54,56 @@ def run_status(name: str, stack: DeployedStack) -> dict[str, Any]:
     }
     if found["status"] not in ("RUNNING", "SUCCEEDED"):
         failure = failure_of_execution(found)
-        told_of |= {
+        description |= {
             "error": failure.error,
             "cause": failure.message,
             "exit_code": int(failure.exit_code),
         }
-    return {**told_of, "status": document}
+    return {**description, "status": document}
 
 
-def _newest(name: str, stack: DeployedStack) -> dict[str, Any]:
-    """Describe an execution; of a run the one that started last, forced or not."""
+def describe_execution(arn: str) -> dict[str, Any]:
+    """Describe an execution as Step Functions report it.
+
+    Raises
+    ------
+    NotFoundError
+        If there is none.
+    """
+    with translate_boto_errors(f"find {arn}", hint=HINT):
+        found: dict[str, Any] = aws_client("stepfunctions").describe_execution(executionArn=arn)
+    return found
+
+
+def _newest_execution(name: str, stack: DeployedStack) -> dict[str, Any]:
+    """Describe an execution; for a run the one that started last, forced or not."""
     if name.startswith("arn:"):
-        return _described(name)
+        return describe_execution(name)
     if run_of(name) != name:
-        return _described(execution_arn(stack.machine_arn, name))
+        return describe_execution(execution_arn(stack.machine_arn, name))
     found = [*_attempts(name, stack), *_listed(name, stack)]
     if not found:
         msg = f"no execution of {name} on stack {stack.name}; {HINT}"
-        raise BadInputError(msg)
+        raise NotFoundError(msg)
     return max(found, key=lambda execution: execution["startDate"])
 
 
 def _attempts(run: str, stack: DeployedStack) -> Iterator[dict[str, Any]]:
-    """Describe the plain attempts of a run in their order, which are known by their names."""
+    """Describe the unforced attempts of a run, whose names are known, in their order."""
     for attempt in itertools.count(1):
         try:
-            yield _described(execution_arn(stack.machine_arn, attempt_name(run, attempt)))
-        except BadInputError as error:
-            # Credentials and permissions are no sign that it does not exist.
-            if type(error) is not BadInputError:
-                raise
+            yield describe_execution(execution_arn(stack.machine_arn, attempt_name(run, attempt)))
+        except NotFoundError:
             return
 
 
 def _listed(run: str, stack: DeployedStack) -> Iterator[dict[str, Any]]:
-    """Describe the first execution of a run in the list, where the newest come first.
+    """Describe the newest execution of a run in the list of executions.
 
-    The list alone knows forced ones, and lags some seconds behind.
+    Only the list has the names of forced executions; it shows a start some seconds later.
     """
-    with told(f"list the executions of {stack.machine_arn}", hint=HINT):
-        pages = client("stepfunctions").get_paginator("list_executions")
+    with translate_boto_errors(f"list the executions of {stack.machine_arn}", hint=HINT):
+        pages = aws_client("stepfunctions").get_paginator("list_executions")
         names = (
             str(execution["name"])
             for page in pages.paginate(
@@ -101,12 +111,7 @@ def _listed(run: str, stack: DeployedStack) -> Iterator[dict[str, Any]]:
             )
             for execution in page["executions"]
         )
+        # The newest executions come first.
         first = next((name for name in names if run_of(name) == run), None)
     if first is not None:
-        yield _described(execution_arn(stack.machine_arn, first))
-
-
-def _described(arn: str) -> dict[str, Any]:
-    with told(f"find {arn}", hint=HINT):
-        found: dict[str, Any] = client("stepfunctions").describe_execution(executionArn=arn)
-    return found
+        yield describe_execution(execution_arn(stack.machine_arn, first))

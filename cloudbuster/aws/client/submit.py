@@ -1,4 +1,4 @@
-"""Start a run on the deployed stack, wait for it, and say how it ended."""
+"""Start a run on the deployed stack, wait for it, and report how it ended."""
 
 import json
 import logging
@@ -20,12 +20,12 @@ from cloudbuster.aws.admission import (
     stored_aoi,
 )
 from cloudbuster.aws.client.deployed import DeployedStack
-from cloudbuster.aws.client.session import client, told
+from cloudbuster.aws.client.status import describe_execution
 from cloudbuster.aws.costs import HOMES, OTHER_HOMES, transfer_usd
 from cloudbuster.aws.executions import execution_arn
 from cloudbuster.aws.failures import Failure, failure_of_execution
 from cloudbuster.aws.settings import StackSettings
-from cloudbuster.aws.stack.starting import Starter
+from cloudbuster.aws.starting import RunStarter
 from cloudbuster.catalogs import CATALOGS
 from cloudbuster.core.asset_mirror import parse_mirror
 from cloudbuster.errors import CloudBusterError, ExitCode, NotCoveredError, RequestError
@@ -36,12 +36,12 @@ from cloudbuster.storage.uri import is_remote, local_path, read_bytes, resolve, 
 
 logger = logging.getLogger(__name__)
 
-# Between two looks at a run, seconds: a run takes minutes to hours.
+# Seconds between two looks at a run, which takes minutes to hours.
 POLL_S = 10
 
 
 class RunFailedError(CloudBusterError):
-    """A run on the stack failed; its ``exit_code`` is what ``cloudbuster run`` would exit with."""
+    """A run on the stack failed; ``exit_code`` is that of ``cloudbuster run`` for the failure."""
 
     def __init__(self, message: str, exit_code: ExitCode) -> None:
         super().__init__(message)
@@ -49,8 +49,8 @@ class RunFailedError(CloudBusterError):
 
 
 @dataclass(frozen=True)
-class Submitted:
-    """A run of a request.
+class SubmittedRun:
+    """The run of a submitted request.
 
     Attributes
     ----------
@@ -59,9 +59,9 @@ class Submitted:
     run_id : str
         Identity of the request on the stack.
     state : str
-        ``started`` now, or ``running`` or ``succeeded`` since before.
+        ``started`` by this submission; ``running`` or ``succeeded`` by an earlier one.
     status_uri : str
-        Of the run's ``status.json``.
+        URI of the run's ``status.json``.
     """
 
     execution: str
@@ -71,15 +71,15 @@ class Submitted:
 
 
 @dataclass(frozen=True)
-class Ended:
+class ExecutionResult:
     """How an execution ended.
 
     Attributes
     ----------
     outcome : dict
-        Output of the execution; of one that failed its ``error``, ``cause`` and ``exit_code``.
+        Output of the execution; for a failed one its ``error``, ``cause`` and ``exit_code``.
     error : CloudBusterError or None
-        What to exit with; None for a run that is done and covered.
+        Error to exit with; None for a run that succeeded and covers the area.
     """
 
     outcome: dict[str, Any]
@@ -88,42 +88,42 @@ class Ended:
 
 def submit_request(
     uri: str, stack: DeployedStack, *, on_warning: Callable[[str], None] | None = None
-) -> Submitted:
-    """Start the run of a request, unless it runs or has succeeded.
+) -> SubmittedRun:
+    """Start the run of a request, unless it is running or has succeeded.
 
     Parameters
     ----------
     uri : str
-        Of a request, or of a bare GeoJSON that the stack's defaults complete. An area in a file is
-        taken along: in the request, or above 64 kB in the stack's bucket.
+        URI of a request, or of a bare GeoJSON that the stack's defaults complete. An area in a
+        file goes into the request, or above 64 kB into the stack's bucket.
     stack : DeployedStack
-        Where to.
+        Stack to run it on.
     on_warning : callable, optional
-        Told, in one line, of scenes that lie in another region than the stack.
+        Called with one line if scenes lie in another region than the stack.
 
     Raises
     ------
     RequestError
-        Where it breaks the contract, may not run on this stack, or names a relative path.
+        If the request breaks the contract, may not run on this stack, or names a relative path.
     CredentialsError, AccessError
-        Where whoever submits may not.
+        If there are no credentials, or they do not allow it.
     TryAgainError
-        Where AWS did not answer.
+        If AWS is throttled, broken or out of reach.
     """
     settings = stack.settings()
     request, area = _admitted(uri, settings)
-    _check_reach(request)
+    _check_paths(request)
     check_size(request, uri)
     warning = transfer_warning(request, stack.region)
     if warning and on_warning:
         on_warning(warning)
     if area is not None:
         write_bytes(str(request.aoi["uri"]), area)
-    with told(f"start a run on stack {stack.name}", hint="see whether the stack is whole"):
-        # Each submission of a request with `force` is one run.
-        started = Starter(settings, client).start(request, version=(secrets.token_hex(8),))
+    # Each submission of a request with `force` is a run of its own.
+    version = (secrets.token_hex(8),)
+    started = RunStarter(stack.machine_arn).start(request, version=version)
     layout = RunLayout.in_bucket(request, settings.root)
-    return Submitted(
+    return SubmittedRun(
         execution=execution_arn(stack.machine_arn, started.execution or run_id(request)),
         run_id=layout.id,
         state=started.state,
@@ -132,55 +132,59 @@ def submit_request(
 
 
 def transfer_warning(request: MosaicRequest, region: str) -> str | None:
-    """Say what reading from other regions adds to a run; None where it does not, or nobody knows.
+    """Describe the cost of reading scenes from another region; None if it is none or unknown.
 
     Parameters
     ----------
     request : MosaicRequest
-        With an `asset_mirror` its scenes lie where that says.
+        The request. With an `asset_mirror` its scenes may lie anywhere.
     region : str
-        Of the stack.
+        Region of the stack.
     """
     query = request.query
     homes = OTHER_HOMES.get(query.catalog, HOMES)
     read = {query.kind, "L1C"} if request.needs_twins else {query.kind}
-    away = [kind for kind, place in homes.items() if kind in read and place != region]
+    away = [kind for kind, home in homes.items() if kind in read and home != region]
     if not away or query.asset_mirror:
         return None
-    places = " and ".join(f"{kind} scenes lie in {homes[kind]}" for kind in away)
+    regions = " and ".join(f"{kind} scenes lie in {homes[kind]}" for kind in away)
     usd = sum(transfer_usd(kind) for kind in away)
     return (
-        f"{places}, the stack in {region}: reading them adds up to {usd:.3f} USD a scene, and time"
+        f"{regions}, the stack in {region}: reading them adds up to {usd:.3f} USD a scene, and time"
     )
 
 
-def wait_for(execution: str) -> Ended:
+def wait_for(execution: str) -> ExecutionResult:
     """Wait until an execution has ended.
+
+    Parameters
+    ----------
+    execution : str
+        ARN of the execution.
 
     Raises
     ------
     TryAgainError
-        Where AWS did not answer; the run goes on.
+        If Step Functions is throttled, broken or out of reach; the run goes on.
     """
     while True:
-        with told(f"look at {execution}", hint="check the execution's name"):
-            found = client("stepfunctions").describe_execution(executionArn=execution)
+        found = describe_execution(execution)
         if found["status"] != "RUNNING":
-            return _ended(found)
+            return _result_of(found)
         time.sleep(POLL_S)
 
 
-def _ended(found: dict[str, Any]) -> Ended:
+def _result_of(found: dict[str, Any]) -> ExecutionResult:
     if found["status"] == "SUCCEEDED":
         outcome: dict[str, Any] = json.loads(found.get("output") or "{}")
         code = int(outcome.get("exit_code", ExitCode.DONE))
         if code == ExitCode.DONE:
-            return Ended(outcome, None)
+            return ExecutionResult(outcome, None)
         msg = (
             f"{found['name']} made its mosaic, and the area is not covered as asked: see "
             f"assessment.json beside {outcome.get('status_uri')}"
         )
-        return Ended(outcome, NotCoveredError(msg))
+        return ExecutionResult(outcome, NotCoveredError(msg))
     failure = failure_of_execution(found)
     outcome = {
         "execution": found["name"],
@@ -189,11 +193,11 @@ def _ended(found: dict[str, Any]) -> Ended:
         "error": failure.error,
         "cause": failure.message,
     }
-    return Ended(outcome, _error(failure, found["name"]))
+    return ExecutionResult(outcome, _error_of(failure, found["name"]))
 
 
-def _error(failure: Failure, name: str) -> CloudBusterError:
-    """Error of a failed run: the one that a stage raised, by its name, where it is of ours."""
+def _error_of(failure: Failure, name: str) -> CloudBusterError:
+    """Make the error of a failed run: the one that a stage raised, if it is one of this package."""
     known = getattr(errors, failure.error, None)
     if isinstance(known, type) and issubclass(known, CloudBusterError):
         return known(f"{name}: {failure.message}")
@@ -211,13 +215,13 @@ def _admitted(uri: str, settings: StackSettings) -> tuple[MosaicRequest, bytes |
     area = None
     if isinstance(document, dict) and isinstance(document.get("aoi"), dict):
         folder = str(local_path(uri).absolute().parent) if not is_remote(uri) else _parent(uri)
-        aoi, area = _taken_along(document["aoi"], folder, settings.root)
+        aoi, area = _portable_aoi(document["aoi"], folder, settings.root)
         document = {**document, "aoi": aoi}
     return admit(document, source=uri, settings=settings), area
 
 
-def _taken_along(aoi: Geometry, folder: str, root: str) -> tuple[Geometry, bytes | None]:
-    """Area as the stack can read it, and what must be put into its bucket for that."""
+def _portable_aoi(aoi: Geometry, folder: str, root: str) -> tuple[Geometry, bytes | None]:
+    """Make an area that the stack can read, and the content to upload for it."""
     content = None
     if set(aoi) == {"uri"}:
         source = resolve(str(aoi["uri"]), folder)
@@ -237,23 +241,23 @@ def _parent(uri: str) -> str:
     return f"{scheme}://{PurePosixPath(rest).parent}"
 
 
-def _check_reach(request: MosaicRequest) -> None:
-    """Refuse paths that count from a folder of this machine; tell of those that may."""
+def _check_paths(request: MosaicRequest) -> None:
+    """Refuse relative paths; log absolute ones, which must exist in the stack's image."""
     detector = request.gather.detector
-    places = {
+    paths = {
         "query.catalog": None if request.query.catalog in CATALOGS else request.query.catalog,
         "gather.detector.architecture": detector.architecture,
         "gather.detector.weights": detector.weights,
         "gather.detector.donor_mask": detector.donor_mask,
     }
     for number, text in enumerate(request.query.asset_mirror):
-        places[f"query.asset_mirror.{number}"] = parse_mirror(text)[1]
-    for field, place in places.items():
-        if place is None or "://" in place:
+        paths[f"query.asset_mirror.{number}"] = parse_mirror(text)[1]
+    for field, path in paths.items():
+        if path is None or "://" in path:
             continue
-        if not place.startswith("/"):
-            msg = f"{field}: {place} lies on this machine; give an s3:// or https:// address"
+        if not path.startswith("/"):
+            msg = f"{field}: {path} lies on this machine; give an s3:// or https:// address"
             raise RequestError(msg)
         logger.warning(
-            "path_of_the_image", extra={"field": field, "path": place, "searched": "on the stack"}
+            "path_of_the_image", extra={"field": field, "path": path, "searched": "on the stack"}
         )

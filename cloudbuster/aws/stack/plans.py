@@ -1,10 +1,9 @@
-"""Documents between the states: what is made once, the plan of a round, what came of it."""
+"""Documents between the states: the plan of a round, and the results of its jobs."""
 
-import logging
-from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import version
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath
-from typing import Any, TypeVar
+from typing import Any
 
 import orjson
 
@@ -12,43 +11,18 @@ from cloudbuster.aws.costs import estimate_run_usd
 from cloudbuster.aws.failures import check_success, exit_code_of
 from cloudbuster.aws.settings import StackSettings
 from cloudbuster.aws.stack.state import GATHERED
-from cloudbuster.errors import BadInputError, RequestError
-from cloudbuster.gathered.resume import output_stems
+from cloudbuster.errors import RequestError
+from cloudbuster.gathered.resume import is_done
 from cloudbuster.gathered.scene_lists import write_task_scenes
-from cloudbuster.gathered.scene_raster import MASK_PREFIX
-from cloudbuster.models import Document, GatherTask, MosaicRequest, SceneFailure, SceneRecord
+from cloudbuster.models import GatherTask, MosaicRequest, SceneFailure
 from cloudbuster.products.parts import part_windows
 from cloudbuster.storage.documents import parse_json, read_document, write_document
 from cloudbuster.storage.run_layout import RunLayout
-from cloudbuster.storage.uri import exists, join, read_bytes, write_bytes
+from cloudbuster.storage.uri import join, read_bytes, write_bytes
 
-logger = logging.getLogger(__name__)
-
-D = TypeVar("D", bound=Document)
-
-
-def made_once(uri: str, model: type[D], make: Callable[[], D], *, anew: bool = False) -> D:
-    """Read a document if an earlier attempt left it, else make and write it.
-
-    Parameters
-    ----------
-    uri : str
-        Of the document.
-    model : type of Document
-        What it is; one that cannot be read as that is made anew.
-    make : callable
-        Makes it.
-    anew : bool
-        Make it in any case.
-    """
-    if not anew and exists(uri):
-        try:
-            return read_document(uri, model)
-        except BadInputError:
-            logger.warning("document_unreadable", extra={"uri": uri})
-    made = make()
-    write_document(uri, made)
-    return made
+# Requests to S3 at a time, as many as boto3 keeps connections open for: one after the other they
+# would take minutes for thousands of scenes.
+THREADS = 10
 
 
 def write_plan(
@@ -59,32 +33,32 @@ def write_plan(
     *,
     anew: bool,
 ) -> dict[str, Any]:
-    """Write the tasks of a round as ``tasks/N.json`` and say which of them are to be done.
+    """Write the tasks of a round as ``tasks/N.json`` and find those that are left to do.
 
     Parameters
     ----------
     run : RunLayout
-        Where to.
+        Layout of the run.
     tasks : sequence of GatherTask
-        Of every selected scene.
+        Tasks of all selected scenes.
     request : MosaicRequest
         Its budget is compared with the estimate.
     settings : StackSettings
-        Prices, and how many tasks one round may have.
+        Prices, and the greatest number of tasks of a round.
     anew : bool
-        Do again what an earlier attempt gathered.
+        Repeat tasks that an earlier attempt finished.
 
     Returns
     -------
     dict
-        The ``plan`` of the state: ``task_count`` and ``todo_count``; ``indices`` of the tasks to
-        do, and where they also lie as a document, for a distributed map; ``estimate_usd`` of these,
-        and ``within_budget``.
+        The state's entry ``plan``: ``task_count`` and ``todo_count``; ``indices`` of the tasks to
+        do, and the key of a document with the same numbers for a distributed map; ``estimate_usd``
+        for these tasks, ``budget_usd`` and ``within_budget``.
 
     Raises
     ------
     RequestError
-        For more tasks than the stack takes.
+        If there are more tasks than the stack allows.
     """
     if len(tasks) > settings.max_tasks:
         msg = (
@@ -92,16 +66,14 @@ def write_plan(
             "coverage_count or max_selections, or deploy with distributed_map on"
         )
         raise RequestError(msg)
-    for number, task in enumerate(tasks, start=1):
-        write_document(join(run.tasks, f"{number}.json"), task)
-    todo = [number for number, task in enumerate(tasks, start=1) if anew or not is_gathered(task)]
+    todo = _write_tasks(run, tasks, anew=anew)
     write_task_scenes(run, tasks)
     indices_uri = join(run.tasks, "indices.json")
     write_bytes(indices_uri, orjson.dumps(todo))
     return {
         "task_count": len(tasks),
         "todo_count": len(todo),
-        # A distributed map reads them from the document: the state stays small.
+        # A distributed map reads the numbers from the document, so that the state stays small.
         "indices": todo if len(todo) <= settings.max_inline_indices else [],
         "indices_key": PurePosixPath(indices_uri.removeprefix(settings.root))
         .as_posix()
@@ -111,8 +83,21 @@ def write_plan(
     }
 
 
+def _write_tasks(run: RunLayout, tasks: Sequence[GatherTask], *, anew: bool) -> list[int]:
+    """Write each task; return the numbers of those to do, counted from 1."""
+
+    def write(number: int, task: GatherTask) -> bool:
+        write_document(join(run.tasks, f"{number}.json"), task)
+        return anew or not is_done(task)
+
+    numbers = range(1, len(tasks) + 1)
+    with ThreadPoolExecutor(THREADS) as pool:
+        is_left = pool.map(write, numbers, tasks)
+        return [number for number, left in zip(numbers, is_left, strict=True) if left]
+
+
 def _merge_jobs(tasks: Sequence[GatherTask], settings: StackSettings) -> int:
-    """Count the jobs of the merge: one, or those of the parts, one before and one after them."""
+    """Count the jobs of the merge: one, or one for each part with one before and one after them."""
     parts = len(part_windows(tasks[0].grid.grid(), settings.merge_part_cells)) if tasks else 1
     return parts + 2 if parts > 1 else 1
 
@@ -120,7 +105,7 @@ def _merge_jobs(tasks: Sequence[GatherTask], settings: StackSettings) -> int:
 def _budget(
     scenes: int, merge_jobs: int, request: MosaicRequest, settings: StackSettings
 ) -> dict[str, Any]:
-    """Compare what gathering ``scenes`` and merging will cost with what the request allows."""
+    """Compare the estimated cost of gathering ``scenes`` and merging with the request's budget."""
     estimate = estimate_run_usd(
         kind=request.query.kind,
         home=settings.home,
@@ -135,57 +120,41 @@ def _budget(
     return {"estimate_usd": estimate, "budget_usd": budget, "within_budget": within}
 
 
-def is_gathered(task: GatherTask) -> bool:
-    """Whether an earlier attempt of the same run and version finished everything of ``task``."""
-    stems = [stem for stem in output_stems(task) if not stem.startswith(MASK_PREFIX)]
-    return all(_is_finished(task, join(task.output, f"{stem}.json")) for stem in stems)
-
-
-def _is_finished(task: GatherTask, uri: str) -> bool:
-    if not exists(uri):
-        return False
-    try:
-        record = read_document(uri, SceneRecord)
-    except BadInputError:
-        return False
-    return (
-        record.item_id == str(task.item.get("id"))
-        and record.bands == task.bands
-        and record.grid == task.grid
-        and record.version == version("cloudbuster")
-    )
-
-
 def gather_results(gathered: object, *, root: str) -> list[dict[str, Any]]:
-    """Read what a map answered: the items themselves, or where a distributed map wrote them.
+    """Read the results of a map from the state, or from the files of a distributed map.
 
     Parameters
     ----------
     gathered : list or dict
-        Results of a map, ``{"index": 7, "status": "SUCCEEDED"}`` each; or of a distributed map,
-        whose manifest names the files that hold them:
+        Results of a map, ``{"index": 7, "status": "SUCCEEDED"}`` each; or the answer of a
+        distributed map, with a manifest that lists the files of its results:
         https://docs.aws.amazon.com/step-functions/latest/dg/input-output-resultwriter.html
     root : str
-        URI of the bucket.
+        URI of the stack's bucket.
 
     Returns
     -------
     list of dict
-        By ``index``.
+        Results, by ``index``.
+
+    Raises
+    ------
+    RequestError
+        If ``gathered`` is neither.
     """
     if isinstance(gathered, list):
         return gathered
     if not isinstance(gathered, dict):
-        msg = f"the map answered {type(gathered).__name__}, no list and no manifest"
+        msg = f"the map answered {type(gathered).__name__}, neither a list nor a manifest"
         raise RequestError(msg)
     uri = join(root, gathered["ResultWriterDetails"]["Key"])
     manifest = parse_json(read_bytes(uri), source=uri)
     results: list[dict[str, Any]] = []
-    # A child that failed has failed the map: what is read here has succeeded.
+    # A failed child fails the map, so the manifest of a map that succeeded lists no other files.
     for file in manifest["ResultFiles"]["SUCCEEDED"]:
         part = join(root, file["Key"])
         children = parse_json(read_bytes(part), source=part)
-        # Each describes a child execution, which ended with JSON text.
+        # Each entry describes a child execution, with its output as JSON text.
         results.extend(orjson.loads(child["Output"]) for child in children)
     return sorted(results, key=lambda result: int(result["index"]))
 
@@ -196,18 +165,29 @@ def assess_round(
     results: Sequence[Mapping[str, Any]],
     request: MosaicRequest,
 ) -> tuple[dict[str, int], tuple[SceneFailure, ...]]:
-    """Count what was gathered, and tell what failed.
+    """Count the gathered scenes of a round and describe the failed ones.
+
+    Parameters
+    ----------
+    run : RunLayout
+        Layout of the run.
+    plan : mapping
+        The state's entry ``plan``.
+    results : sequence of mapping
+        Results of the map, as of `gather_results`.
+    request : MosaicRequest
+        The request.
 
     Returns
     -------
     dict, tuple of SceneFailure
-        ``selected``, ``gathered`` and ``failed`` scenes; why each failed.
+        Numbers of ``selected``, ``gathered`` and ``failed`` scenes; the reason of each failure.
 
     Raises
     ------
     JobsTryAgainError, JobsFailedError, NothingUsableError
-        Where fewer than ``min_success_fraction`` of the scenes were gathered, by what kept the
-        others back.
+        If fewer than ``min_success_fraction`` of the scenes were gathered; which of the errors
+        depends on why the others were not (`check_success`).
     """
     lost = [result for result in results if result["status"] != GATHERED]
     selected = int(plan["task_count"])
@@ -215,13 +195,12 @@ def assess_round(
     check_success(
         run.id, failed=failed, selected=selected, least=request.limits.min_success_fraction
     )
-    failures = tuple(_failure(run, result) for result in lost)
+    failures = tuple(_failure(run, number, status) for number, status in failed.items())
     counts = {"selected": selected, "gathered": selected - len(lost), "failed": len(lost)}
     return counts, failures
 
 
-def _failure(run: RunLayout, result: Mapping[str, Any]) -> SceneFailure:
-    number, status = int(result["index"]), str(result["status"])
+def _failure(run: RunLayout, number: int, status: str) -> SceneFailure:
     task = read_document(join(run.tasks, f"{number}.json"), GatherTask)
     code = exit_code_of(status)
     return SceneFailure(
@@ -230,6 +209,6 @@ def _failure(run: RunLayout, result: Mapping[str, Any]) -> SceneFailure:
         error=status if code is None else code.name,
         message=(
             f"task {number} of {run.id} ended as {status}; "
-            f"cloudbuster logs {run.id} --scene {number} prints why"
+            f"cloudbuster logs {run.id} --scene {number} prints its log"
         ),
     )

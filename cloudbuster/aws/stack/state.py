@@ -1,4 +1,4 @@
-"""What the state machine's state holds of a run."""
+"""Entries of the state machine's state that describe a run."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
@@ -7,7 +7,7 @@ from typing import Any
 from cloudbuster.storage.run_layout import RunLayout
 
 RUN = tuple(field.name for field in fields(RunLayout))
-"""What Query answers with of a run."""
+"""Fields of the entry ``run``, which Query returns."""
 PLAN = (
     "task_count",
     "todo_count",
@@ -18,7 +18,7 @@ PLAN = (
     "budget_usd",
     "within_budget",
 )
-"""What the state Filter keeps of its function's answer."""
+"""Fields of the entry ``plan``, which Filter returns."""
 ASSESS = (
     "more_rounds",
     "scenes",
@@ -27,24 +27,29 @@ ASSESS = (
     "part_count",
     "parts",
 )
-"""What the state Assess keeps of its function's answer."""
+"""Fields of the entry ``assess``, which Assess returns."""
+NOT_NOTIFIED = "not_notified"
+"""Entry with the error of a last state that could not publish the outcome."""
 GATHERED = "SUCCEEDED"
-"""What the map answers for a scene that was gathered."""
+"""Status of a gathered scene in the results of the map."""
 
 
 def layout_of(run: Mapping[str, Any]) -> RunLayout:
-    """Read a run's layout from the entry ``run`` of the state."""
+    """Read a run's layout from the entry ``run``."""
     return RunLayout(**{name: str(run[name]) for name in RUN})
 
 
 def first_round(layout: RunLayout) -> dict[str, Any]:
-    """Make the entry ``run`` of the state, in the first round."""
+    """Make the entry ``run`` of the first round."""
     return {**asdict(layout), "round": 1}
 
 
 def failed_numbers(results: Iterable[Mapping[str, Any]]) -> frozenset[int]:
-    """Numbers of the tasks whose scene was not gathered, of what the map answered.
+    """Numbers of the tasks whose scene was not gathered.
 
-    Tasks that the map was not given were gathered before.
+    Parameters
+    ----------
+    results : iterable of mapping
+        Results of the map. It has none for the tasks that an earlier attempt finished.
     """
     return frozenset(int(result["index"]) for result in results if result["status"] != GATHERED)

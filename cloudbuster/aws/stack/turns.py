@@ -1,6 +1,6 @@
-"""Turns: of several functions that run at a time, one does what follows while the others wait.
+"""Turns: of several functions that run at a time, one does a thing while the others wait.
 
-Whose turn it is says an object in S3, which is written only where there is none
+An object in S3 belongs to the function whose turn it is. It is written only if it does not exist
 (https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html).
 """
 
@@ -10,75 +10,95 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from cloudbuster.aws.stack.calls import Call, NameTakenError, NoSuchThingError
-from cloudbuster.storage.s3 import split
+from cloudbuster.errors import ConflictError, NotFoundError
+from cloudbuster.storage.boto import aws_client, translate_boto_errors
+from cloudbuster.storage.s3 import parse_s3_uri
 
-# Longer than the function may run (its timeout is a minute): whoever has not given the turn back
-# by then was killed.
+# Longer than the function may run (its timeout is a minute): a function that still has its turn
+# after this time was killed.
 LEASE_S = 90
-# How often and how fast somebody waits for the turn: whoever has it needs a second or two.
+# Number and interval of the attempts to take the turn; whoever has it needs a second or two.
 TRIES = 20
 PAUSE_S = 0.5
 
 
 @contextmanager
-def turn(call: Call, uri: str) -> Iterator[bool]:
-    """Take the turn for the body, and give it back.
+def turn(uri: str) -> Iterator[bool]:
+    """Take the turn before the body, and give it back afterwards.
 
     Parameters
     ----------
-    call : callable
-        Calls an operation of a service.
     uri : str
-        Of the object.
+        URI of the object that stands for the turn.
 
     Yields
     ------
     bool
-        Whether it is ours; False where it was somebody else's all the time.
+        Whether the turn was taken; False if others had it all the time.
 
     Raises
     ------
+    NotFoundError
+        If the bucket does not exist.
     TryAgainError
-        Where S3 did not answer.
+        If S3 is throttled, broken or out of reach.
     """
-    bucket, key = split(uri)
-    is_ours = _taken(call, bucket, key)
+    is_ours = _take(uri)
     try:
         yield is_ours
     finally:
         if is_ours:
-            call("s3", "delete_object", Bucket=bucket, Key=key)
+            bucket, key = parse_s3_uri(uri)
+            with translate_boto_errors(f"remove {uri}", permission="s3:DeleteObject"):
+                aws_client("s3").delete_object(Bucket=bucket, Key=key)
 
 
-def _taken(call: Call, bucket: str, key: str) -> bool:
+def _take(uri: str) -> bool:
     for attempt in range(TRIES):
         if attempt:
             time.sleep(PAUSE_S)
-        if _written(call, bucket, key, IfNoneMatch="*"):
+        if write_if(uri, IfNoneMatch="*"):
             return True
-        left = _left_behind(call, bucket, key)
-        if left is not None and _written(call, bucket, key, IfMatch=left):
+        abandoned = _abandoned_etag(uri)
+        if abandoned is not None and write_if(uri, IfMatch=abandoned):
             return True
     return False
 
 
-def _written(call: Call, bucket: str, key: str, **condition: str) -> bool:
-    # The content makes the object's ETag another one each time: of two that take over what was
-    # left behind, the second finds it changed.
+def write_if(uri: str, **condition: str) -> bool:
+    """Write the object of a turn if a condition holds; return whether it was written.
+
+    Parameters
+    ----------
+    uri : str
+        URI of the object.
+    **condition
+        ``IfNoneMatch="*"`` for no object, or ``IfMatch`` with the ETag of a known one.
+    """
+    bucket, key = parse_s3_uri(uri)
+    # Random content gives the object another ETag each time: of two functions that take over an
+    # abandoned turn, the second finds the object changed.
     content = secrets.token_hex().encode()
     try:
-        call("s3", "put_object", Bucket=bucket, Key=key, Body=content, **condition)
-    except (NameTakenError, NoSuchThingError):
+        with translate_boto_errors(f"write {uri}", permission="s3:PutObject"):
+            aws_client("s3").put_object(Bucket=bucket, Key=key, Body=content, **condition)
+    except ConflictError:
+        return False
+    except NotFoundError:
+        # With IfMatch the object was deleted meanwhile; otherwise the bucket does not exist.
+        if "IfMatch" not in condition:
+            raise
         return False
     return True
 
 
-def _left_behind(call: Call, bucket: str, key: str) -> str | None:
-    """ETag of an object that nobody will remove; None where somebody will, or has."""
+def _abandoned_etag(uri: str) -> str | None:
+    """ETag of the object if its function was killed; None if it is at work or has finished."""
+    bucket, key = parse_s3_uri(uri)
     try:
-        found = call("s3", "head_object", Bucket=bucket, Key=key)
-    except NoSuchThingError:
+        with translate_boto_errors(f"find {uri}", permission="s3:GetObject"):
+            found = aws_client("s3").head_object(Bucket=bucket, Key=key)
+    except NotFoundError:
         return None
     age_s = (datetime.now(UTC) - found["LastModified"]).total_seconds()
     return str(found["ETag"]) if age_s > LEASE_S else None

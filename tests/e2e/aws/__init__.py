@@ -1,11 +1,12 @@
-"""A loopback AWS: moto's APIs, and behind them the functions and jobs of a stack, run for real.
+"""A loopback AWS: moto's APIs, with the functions and jobs of a stack run for real behind them.
 
-``python -m tests.e2e.aws`` serves it. Functions and Batch jobs run as child processes, out of the
-image that `tests.e2e.aws.docker` has "built" for ``cdk deploy``. What moto gets wrong for such a
-stack is repaired in `jobs`, `functions`, `states`, `maps`, `stacks` and `events`, one function a
-defect. The bed's own, after AWS's documentation, are: jobs and their retries, the result files and
-the failures of distributed maps, the events on objects and executions, and who invokes functions.
+``python -m tests.e2e.aws`` serves it. Functions and Batch jobs run as child processes with the code
+of the image that `tests.e2e.aws.docker` has "built" for ``cdk deploy``. Defects of moto that such a
+stack meets are repaired in `jobs`, `functions`, `states`, `maps`, `stacks` and `events`, one
+function for each. Written here after AWS's documentation, because moto lacks them, are jobs and
+their retries, the result files and failures of distributed maps, events for objects and executions,
+and the invocation of functions by events and queues.
 
-It does not prove: policies (nothing is forbidden), networks, hosts, disks and memory limits, what
-the RUN lines of the Dockerfile do, and signals as a container's first process sees them.
+It does not test policies (nothing is forbidden), networks, hosts, limits of disk and memory, the
+RUN lines of the Dockerfile, and signals as the first process of a container receives them.
 """

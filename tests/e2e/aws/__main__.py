@@ -11,10 +11,10 @@ from tests.e2e.aws.settings import ACCOUNT, Settings
 
 
 def serve(settings: Settings) -> None:
-    """Serve on the loopback; says ``ready`` on stdout."""
+    """Serve on the loopback; print ``ready`` when it is up."""
     os.environ |= {"MOTO_PORT": str(settings.port), "MOTO_ACCOUNT_ID": ACCOUNT}
     os.environ |= settings.environment()
-    # They ask for their settings when they are imported.
+    # moto reads these variables when it is imported.
     from moto.core import config
 
     choices = config.default_user_config
@@ -38,9 +38,9 @@ def serve(settings: Settings) -> None:
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     parent = os.getppid()
     while os.getppid() == parent and not ended.wait(timeout=1):
-        pass  # Neither told to end, nor left behind.
+        pass
     bed.end()
-    os._exit(0)  # The threads of executions do not end by themselves.
+    os._exit(0)  # Threads of executions would keep the process alive.
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What functions and jobs share: the images, the journal, the faults, how a child is started."""
+"""Shared by functions and jobs: images, journal, faults, and the start of child processes."""
 
 import os
 import signal
@@ -21,13 +21,13 @@ class Bed:
     Attributes
     ----------
     settings : Settings
-        Of the server.
+        Settings of the server.
     journal : Journal
-        What happened.
+        Record of what happened.
     faults : Faults
-        What is to fail.
+        Failures that tests have ordered.
     images : Store
-        What was built.
+        Images that were built.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -40,14 +40,14 @@ class Bed:
     def environment(
         self, image: Image, mounts: dict[str, Path], extra: dict[str, str]
     ) -> dict[str, str]:
-        """Variables of a child: those that lead here, the image's, its own."""
+        """Variables of a child: the endpoints of this AWS, the image's, and its own."""
         folder = Path(self.settings.python).parent
         own = image.environment(mounts, extra)
         search = os.pathsep.join([str(folder), "/usr/bin", "/bin"])
         return {**self.settings.environment(), **own, "PATH": search}
 
     def start(self, words: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
-        """Start a child in a session of its own; what it writes is its log."""
+        """Start a child in a session of its own; its output is its log."""
         child = subprocess.Popen(
             words,
             stdout=subprocess.PIPE,
@@ -59,13 +59,13 @@ class Bed:
         return child
 
     def end(self) -> None:
-        """Let no child outlive this."""
+        """Kill the children that are still running."""
         for child in self._children:
             if child.poll() is None:
                 kill_group(child)
 
     def stop(self, child: subprocess.Popen[bytes]) -> None:
-        """SIGTERM, and SIGKILL for one that does not go: what ECS does to a container."""
+        """Send SIGTERM, and SIGKILL if the child does not end, as ECS does to a container."""
 
         def kill() -> None:
             try:
@@ -84,7 +84,7 @@ def kill_group(child: subprocess.Popen[bytes]) -> None:
 
 
 def put_logs(backend: Any, group: str, stream: str, content: bytes) -> None:
-    """Keep what a child wrote in CloudWatch Logs, as an operator would look for it."""
+    """Write the output of a child to CloudWatch Logs."""
     lines = [line for line in content.decode(errors="replace").splitlines() if line]
     if not lines:
         return

@@ -1,7 +1,7 @@
-"""Stands for ``docker`` where ``cdk deploy`` builds and pushes: no daemon, no registry, no network.
+"""A stand-in for ``docker`` when ``cdk deploy`` builds and pushes, without daemon and network.
 
-COPY really copies, so that what ``.dockerignore`` leaves out is missing; RUN is written down and
-not run, except that installing the context into a virtual environment copies its packages there.
+COPY copies files, so that those which ``.dockerignore`` excludes are missing. RUN lines are only
+recorded, except that an installation of the context copies its packages.
 """
 
 import json
@@ -34,9 +34,9 @@ class Build:
     context : Path
         Folder of the build.
     store : Path
-        Where the roots of the stages are made.
+        Folder for the roots of the stages.
     arguments : dict of str to str
-        ``--build-arg``.
+        Values of ``--build-arg``.
     """
 
     def __init__(self, context: Path, store: Path, arguments: dict[str, str]) -> None:
@@ -64,7 +64,7 @@ class Build:
         return self._now
 
     def run(self, text: str, target: str) -> Image:
-        """Follow a Dockerfile up to ``target``."""
+        """Run the instructions of a Dockerfile up to the stage ``target``."""
         lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
         for line in re.sub(r"\\\n\s*", " ", "\n".join(lines)).splitlines():
             step, _, rest = line.strip().partition(" ")
@@ -148,7 +148,7 @@ class Build:
 
 
 def _options(arguments: list[str]) -> tuple[dict[str, list[str]], list[str]]:
-    """Options with a value each, and the rest."""
+    """Split a command line into options, each with a value, and the rest."""
     options: dict[str, list[str]] = {}
     rest = []
     words = iter(arguments)
@@ -171,7 +171,7 @@ def build(store: Store, folder: Path, arguments: list[str]) -> None:
 
 
 def push(store: Store, tag: str) -> None:
-    """Push to the registry of the loopback too, where people look for images."""
+    """Mark an image as pushed, and add it to the registry of the loopback."""
     store.put(tag, replace(_known(store, tag), pushed=True))
     registry, _, image = tag.partition("/")
     repository, _, version = image.rpartition(":")
@@ -185,7 +185,7 @@ def push(store: Store, tag: str) -> None:
 
 
 def main(folder: Path, arguments: list[str]) -> None:
-    """Do one of the commands that ``cdk`` gives."""
+    """Run one of the commands that ``cdk`` uses."""
     store = Store(folder)
     with (folder / "calls.jsonl").open("a") as calls:
         calls.write(json.dumps(arguments) + "\n")

@@ -1,4 +1,4 @@
-"""From an object in S3, or the end of an execution, to a function: EventBridge, queues, pollers."""
+"""EventBridge, queues and pollers: events for objects and executions reach their functions."""
 
 import copy
 import itertools
@@ -27,15 +27,15 @@ POLL_S = 0.1
 
 
 def repair(bed: Bed) -> None:
-    """Let moto pass events on."""
-    _tell_of_objects(bed)
-    _tell_of_executions(bed)
+    """Let moto deliver events."""
+    _send_object_events(bed)
+    _send_execution_events(bed)
     _poll_queues(bed)
     _wait_less_for_messages(bed)
 
 
-def _tell_of_objects(bed: Bed) -> None:
-    """Every event of moto has the same id and sequencer, and what goes wrong is not told."""
+def _send_object_events(bed: Bed) -> None:
+    """Send events with an id and a sequencer of their own; moto's are all the same."""
     numbers = itertools.count(1)
 
     def send(account: str, bucket: Any, event_name: Any, key: Any) -> None:
@@ -59,10 +59,10 @@ def _tell_of_objects(bed: Bed) -> None:
     replace(moto.s3.notifications, _send_event_bridge_message=send)
 
 
-def _tell_of_executions(bed: Bed) -> None:
-    """Moto tells nobody that an execution has started, or how it has ended."""
+def _send_execution_events(bed: Bed) -> None:
+    """Send an event when an execution starts and when it ends; moto sends none."""
 
-    def tell(execution: Any) -> None:
+    def send(execution: Any) -> None:
         kind = "Step Functions Execution Status Change"
         place = (execution.account_id, execution.region_name)
         event = _event("aws.states", kind, *place, _execution_detail(execution))
@@ -71,12 +71,12 @@ def _tell_of_executions(bed: Bed) -> None:
     @wrap(Execution, "start")
     def start(original: Any, execution: Any) -> None:
         original(execution)
-        tell(execution)
+        send(execution)
 
     @wrap(BaseExecutionWorkerCommunication, "terminated")
     def terminated(original: Any, communication: Any) -> None:
         original(communication)
-        tell(communication.execution)
+        send(communication.execution)
 
 
 def _execution_detail(execution: Any) -> dict[str, Any]:
@@ -120,13 +120,13 @@ def _event(
 
 
 def _deliver(bed: Bed, event: Any, **facts: str) -> None:
-    """Send an event to the targets of the rules that it fits; moto has no functions for targets."""
+    """Send an event to the targets of matching rules, also to functions, which moto cannot."""
     account, region = event["account"], event["region"]
     buses = events_backends[account][region].event_buses.values()
     for rule in [rule for bus in buses for rule in bus.rules.values()]:
         if not rule.event_pattern.matches_event(event):
             continue
-        bed.journal.note("event_told", rule=rule.name, **facts)
+        bed.journal.note("event_sent", rule=rule.name, **facts)
         targets = {target["Arn"]: target for target in rule.targets}
         functions = [arn for arn in targets if ":lambda:" in arn]
         for arn in functions:
@@ -139,7 +139,7 @@ def _deliver(bed: Bed, event: Any, **facts: str) -> None:
 
 
 def _poll_queues(bed: Bed) -> None:
-    """In moto a message is given to its function once, alone, while it is being sent."""
+    """Poll queues for their functions; moto invokes a function once, while a message is sent."""
     polled: set[str] = set()
     lock = threading.Lock()
 
@@ -160,7 +160,7 @@ def _poll_queues(bed: Bed) -> None:
 
 
 def _wait_less_for_messages(bed: Bed) -> None:
-    """Shorten the delay of messages that are to wait, and write down how long it was to be."""
+    """Shorten the delay of messages, and record the delay that was asked for."""
 
     @wrap(Message, "delay")
     def delay(original: Any, message: Any, delay_seconds: int) -> None:
@@ -169,7 +169,7 @@ def _wait_less_for_messages(bed: Bed) -> None:
 
 
 def _poll(bed: Bed, queue: Any, arn: str, mapping: Any) -> None:
-    """Hand messages to a function until the mapping is gone."""
+    """Invoke a function with the messages of a queue until the mapping is deleted."""
     backend: Any = sqs_backends[queue.account_id][queue.region]
     while arn in queue.lambda_event_source_mappings:
         messages = backend.receive_message(
@@ -185,12 +185,12 @@ def _poll(bed: Bed, queue: Any, arn: str, mapping: Any) -> None:
         for message in messages:
             if message.id not in failed:
                 backend.delete_message(queue.name, message.receipt_handle)
-            else:  # At once: nobody waits here for the visibility timeout.
+            else:  # Visible at once, to save the visibility timeout.
                 backend.change_message_visibility(queue.name, message.receipt_handle, 0)
 
 
 def _failed(answer: dict[str, Any], messages: list[str]) -> set[str]:
-    """Messages that are to be delivered again."""
+    """Ids of the messages that must be delivered again."""
     if "error" in answer:
         return set(messages)
     failures = (answer["result"] or {}).get("batchItemFailures", [])

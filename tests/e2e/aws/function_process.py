@@ -1,7 +1,7 @@
-"""One invocation of a function, in a process of its own: stands for ``python -m awslambdaric``.
+"""One invocation of a function in a process of its own, instead of ``python -m awslambdaric``.
 
-The event comes on stdin, the answer goes to the file that the argument names; stdout and stderr are
-the log.
+It reads the event from stdin and writes the answer to the file that the argument names; stdout and
+stderr are the log.
 """
 
 import importlib
@@ -19,7 +19,7 @@ MAX_ANSWER = 6 * 2**20
 
 
 class Context:
-    """What a handler gets beside the event."""
+    """Context argument of a handler."""
 
     function_name = os.environ["AWS_LAMBDA_FUNCTION_NAME"]
     memory_limit_in_mb = os.environ["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"]
@@ -36,7 +36,7 @@ def answer(event: object) -> dict[str, Any]:
         handler = getattr(importlib.import_module(module), name)
         result = handler(event, Context())
         size = len(json.dumps(result))
-    except Exception as error:  # noqa: BLE001 -- whatever a handler raises is its answer
+    except Exception as error:  # noqa: BLE001 -- any error of a handler is its answer
         trace = traceback.format_tb(error.__traceback__)
         traceback.print_exc()
         return {

@@ -30,7 +30,7 @@ def repair(bed: Bed) -> None:
 
 
 def _invoke_for_real(bed: Bed) -> None:
-    """Without Docker moto answers every invocation with its input."""
+    """Run functions; without Docker moto answers every invocation with its input."""
 
     def invoke(
         backend: Any, name: str, qualifier: str, body: bytes | str, headers: Any, answered: Any
@@ -50,7 +50,7 @@ def _invoke_for_real(bed: Bed) -> None:
 
 
 def _take_images_from_templates(bed: Bed) -> None:
-    """CloudFormation in moto drops a function's image, its command and its log group."""
+    """Keep a function's image, command and log group, which moto's CloudFormation drops."""
 
     def complete(function: Any, properties: dict[str, Any]) -> Any:
         function.package_type = properties.get("PackageType", "Zip")
@@ -63,7 +63,7 @@ def _take_images_from_templates(bed: Bed) -> None:
     @wrap_classmethod(LambdaFunction, "create_from_cloudformation_json")
     def create(original: Any, name: str, document: Answer, *rest: Any, **kwargs: Any) -> Any:
         properties = document["Properties"]
-        # As AWS does: a function cannot be made of an image that is not there.
+        # As on AWS, a function cannot be made from an image that does not exist.
         bed.images.pull(properties["Code"]["ImageUri"])
         return complete(original(name, document, *rest, **kwargs), properties)
 
@@ -76,7 +76,7 @@ def _take_images_from_templates(bed: Bed) -> None:
 
 
 def _publish_versions() -> None:
-    """A version in moto has no id to refer to, and one of nothing new is the one before."""
+    """Give versions an ARN, which moto lacks, and refuse to publish unchanged content."""
 
     @wrap_classmethod(LambdaVersion, "create_from_cloudformation_json")
     def create(
@@ -95,7 +95,7 @@ def _publish_versions() -> None:
 
 
 def invoke_later(bed: Bed, function: Any, event: str) -> None:
-    """Run a function for an event: twice more where it fails, as AWS does where nothing is set."""
+    """Run a function for an event, and up to twice more if it fails, as AWS does by default."""
 
     def run() -> None:
         for wait_s in (0, *WAITS_S):
@@ -108,7 +108,7 @@ def invoke_later(bed: Bed, function: Any, event: str) -> None:
 
 
 def run_function(bed: Bed, function: Any, event: str) -> Answer:
-    """Run a function; what it returned as ``result``, or what it failed with as ``error``."""
+    """Run a function; return its result as ``result``, or its failure as ``error``."""
     name = function.function_name
     fault = bed.faults.take("invoke", function=name)
     log = b""

@@ -1,4 +1,4 @@
-"""Images as `tests.e2e.aws.docker` leaves them: a folder for the root, and what the file says."""
+"""Images that `tests.e2e.aws.docker` has built: a root folder, and settings of the Dockerfile."""
 
 import dataclasses
 import json
@@ -9,29 +9,29 @@ from urllib.parse import quote
 
 
 class ImageError(Exception):
-    """An image cannot be pulled, or not be started; the text is what Batch and Lambda would say."""
+    """An image cannot be pulled or started; the text is that of Batch and Lambda."""
 
 
 @dataclass
 class Image:
-    """What a container is started from.
+    """An image from which containers are started.
 
     Attributes
     ----------
     root : str
-        Folder that holds what COPY has put there.
+        Folder with the files of the image.
     env : dict of str to str
-        ENV.
+        Variables of ENV.
     workdir : str
-        WORKDIR.
+        Folder of WORKDIR.
     entrypoint, cmd : list of str
-        ENTRYPOINT, CMD.
+        Words of ENTRYPOINT and CMD.
     installed : list of str
-        Folders inside the image that hold packages: what ``pip install`` did with the context.
+        Folders inside the image with the installed packages of the context.
     not_run : list of str
-        RUN lines; nothing else of them happens.
+        RUN lines, which are recorded only.
     pushed : bool
-        Whether it was pushed.
+        Whether the image was pushed.
     """
 
     root: str
@@ -44,19 +44,19 @@ class Image:
     pushed: bool = False
 
     def inside(self, path: str) -> str:
-        """Where a path of the image lies on this machine; the path itself where it does not."""
+        """Path on this machine for a path of the image; the path itself if the image lacks it."""
         real = Path(self.root, path.lstrip("/"))
         return str(real) if path.startswith("/") and real.exists() else path
 
     def environment(self, mounts: dict[str, Path], extra: dict[str, str]) -> dict[str, str]:
-        """Variables of a process: the image's, then ``extra``, with paths as they are here.
+        """Variables of a process: those of the image and ``extra``, with paths of this machine.
 
         Parameters
         ----------
         mounts : dict of str to Path
-            Folders of this machine for those of the container that can be written.
+            Folders of this machine for the writable folders of the container.
         extra : dict of str to str
-            Of the function or of the job.
+            Variables of the function or of the job.
         """
         variables = {key: value for key, value in {**self.env, **extra}.items() if key != "PATH"}
         paths = [self.inside(path) for path in variables.pop("PYTHONPATH", "").split(":") if path]
@@ -73,7 +73,7 @@ def _placed(value: str, mounts: dict[str, Path]) -> str:
 
 
 class Store:
-    """Images by their tags, a file each; two builds at a time do not meet."""
+    """Images by their tags, one file each, so that two builds do not collide."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -94,7 +94,7 @@ class Store:
         Raises
         ------
         ImageError
-            Where there is none.
+            If there is none.
         """
         image = self.get(uri)
         if image is None or not image.pushed:

@@ -1,4 +1,4 @@
-"""Batch: jobs run, with attempts, retries by reason, timeouts and termination."""
+"""Batch: jobs that run, with attempts, retries by reason, timeouts and termination."""
 
 import copy
 import fnmatch
@@ -29,7 +29,7 @@ from moto.iam.models import iam_backends
 
 from tests.e2e.aws.bed import Bed, kill_group, put_logs
 from tests.e2e.aws.images import Image, ImageError
-from tests.e2e.aws.patches import replace, tell_arn, wrap, wrap_classmethod
+from tests.e2e.aws.patches import replace, return_arn, wrap, wrap_classmethod
 
 EXITED = "Essential container in task exited"
 TIMED_OUT = "Job attempt duration exceeded timeout"
@@ -43,11 +43,11 @@ class Attempt:
     Attributes
     ----------
     code : int or None
-        Exit code; None where the container never ended by itself.
+        Exit code; None if the container did not end by itself.
     status_reason, reason : str
-        What Batch says of the job, and of its container.
+        Reasons that Batch reports for the job and for its container.
     log : bytes
-        What it wrote.
+        Output of the container.
     """
 
     code: int | None
@@ -67,7 +67,7 @@ def repair(bed: Bed) -> None:
 
 
 def _submit_for_real(bed: Bed, hosts: threading.Semaphore) -> None:
-    """Without Docker moto calls every job succeeded, and takes any definition."""
+    """Run jobs; without Docker moto marks every job as succeeded, with any definition."""
 
     def start(backend: Any, *, include_start_attempt: bool, job: Any) -> None:
         if not include_start_attempt:
@@ -97,7 +97,7 @@ def _submit_for_real(bed: Bed, hosts: threading.Semaphore) -> None:
 
 
 def _terminate_for_real(bed: Bed) -> None:
-    """Without a container moto has nothing to stop."""
+    """Stop the process of a terminated job; moto stops containers only."""
 
     @wrap(Job, "terminate")
     def terminate(original: Any, job: Any, reason: str) -> None:
@@ -110,7 +110,7 @@ def _terminate_for_real(bed: Bed) -> None:
 
 
 def _describe_what_was_submitted() -> None:
-    """In moto the overrides are invisible, and each look makes the environment longer."""
+    """Describe jobs with their overrides, without moto's additions to the environment."""
 
     def details(job: Any) -> dict[str, Any]:
         properties = job.job_definition.container_properties
@@ -138,7 +138,7 @@ def _describe_what_was_submitted() -> None:
 
 
 def _take_properties_from_templates() -> None:
-    """CloudFormation in moto loses timeouts, and wants roles and capitals that AWS does not."""
+    """Accept templates as AWS does; moto loses timeouts, and needs roles and capital letters."""
 
     def lower(value: Any) -> Any:
         if isinstance(value, dict):
@@ -164,11 +164,11 @@ def _take_properties_from_templates() -> None:
         return original(name, changed, *rest, **kwargs)
 
     for owner in (ComputeEnvironment, JobQueue, JobDefinition):
-        tell_arn(owner, f"{owner.__name__}Arn")
+        return_arn(owner, f"{owner.__name__}Arn")
 
 
 def _service_role(account: str) -> str:
-    """ARN of the role that AWS makes by itself."""
+    """ARN of the service-linked role that AWS makes by itself."""
     backend = iam_backends[account]["aws"]
     name = "AWSServiceRoleForBatch"
     if name not in [role.name for role in backend.roles.values()]:
@@ -177,7 +177,7 @@ def _service_role(account: str) -> str:
 
 
 def _update_and_delete_with_stacks(bed: Bed) -> None:
-    """In moto an update makes a definition vanish, and a deleted stack leaves all of Batch."""
+    """Update and delete resources of Batch with their stack, which moto does not do."""
 
     def update(
         _class: Any, /, original_resource: Any, cloudformation_json: Any, **others: Any
@@ -187,7 +187,7 @@ def _update_and_delete_with_stacks(bed: Bed) -> None:
             original_resource.name, cloudformation_json, *place
         )
         policy = cloudformation_json["Properties"].get("ResourceRetentionPolicy") or {}
-        # CloudFormation deregisters the revision before, unless it is told not to.
+        # CloudFormation deregisters the previous revision unless the policy says otherwise.
         if str(policy.get("SkipDeregisterOnUpdate")).lower() != "true":
             original_resource.deregister()
         bed.journal.note("revision", old=original_resource.arn, new=new.arn)
@@ -210,28 +210,28 @@ def _deleter(method: str) -> Any:
 
 
 def sizes_of(job: Any) -> dict[str, str]:
-    """Processors and memory, overrides included."""
+    """Processors and memory of a job, with its overrides."""
     sources = (job.job_definition.container_properties, job.container_overrides or {})
     requirements = [r for source in sources for r in source.get("resourceRequirements") or []]
     return {entry["type"]: entry["value"] for entry in requirements}
 
 
 def environment_of(job: Any) -> dict[str, str]:
-    """Variables, overrides included."""
+    """Variables of a job, with its overrides."""
     sources = (job.job_definition.container_properties, job.container_overrides or {})
     variables = [v for source in sources for v in source.get("environment") or []]
     return {entry["name"]: entry["value"] for entry in variables}
 
 
 def command_of(job: Any) -> list[str]:
-    """Words of the command, with the parameters in their places."""
+    """Words of the command with the values of the parameters."""
     words = job.job_definition.container_properties.get("command") or []
     names = re.compile(r"Ref::(\w+)")
     return [names.sub(lambda found: job.parameters.get(found[1], found[0]), word) for word in words]
 
 
 def run_job(bed: Bed, hosts: threading.Semaphore, job: Any) -> None:
-    """Run a job when there is room, as often as its retry strategy says."""
+    """Run a job when there is room, with the attempts of its retry strategy."""
     job.status = "RUNNABLE"
     strategy = job.job_definition.retry_strategy or {}
     ended = Attempt(None)
@@ -250,15 +250,15 @@ def run_job(bed: Bed, hosts: threading.Semaphore, job: Any) -> None:
 
 
 def is_retried(strategy: dict[str, Any], ended: Attempt) -> bool:
-    """What ``evaluateOnExit`` decides: the first rule that fits; without one another attempt."""
-    told = {
+    """Decide by the first matching rule of ``evaluateOnExit``; without one, try again."""
+    reported = {
         "onExitCode": "" if ended.code is None else str(ended.code),
         "onReason": ended.reason,
         "onStatusReason": ended.status_reason,
     }
     for rule in strategy.get("evaluateOnExit", []):
-        asked = {key: rule[key] for key in told if rule.get(key)}
-        if all(fnmatch.fnmatchcase(told[key].lower(), asked[key].lower()) for key in asked):
+        asked = {key: rule[key] for key in reported if rule.get(key)}
+        if all(fnmatch.fnmatchcase(reported[key].lower(), asked[key].lower()) for key in asked):
             return bool(rule["action"].lower() == "retry")
     return True
 
@@ -267,7 +267,7 @@ def _run_attempt(bed: Bed, job: Any, number: int) -> Attempt:
     properties = job.job_definition.container_properties
     options = properties["logConfiguration"]["options"]
     prefix = options["awslogs-stream-prefix"]
-    job.job_started_at = datetime.now()  # noqa: DTZ005 -- as moto has it
+    job.job_started_at = datetime.now()  # noqa: DTZ005 -- moto uses such times
     job.log_stream_name = f"{prefix}/default/{job.job_id}-{number}"
     job._start_attempt()
     scratch = Path(tempfile.mkdtemp(dir=bed.settings.path("scratch")))
@@ -281,7 +281,7 @@ def _run_attempt(bed: Bed, job: Any, number: int) -> Attempt:
     job.exit_code, job.container_reason = ended.code, ended.reason
     job.latest_attempt["statusReason"] = ended.status_reason
     job.latest_attempt["container"] |= {"exitCode": ended.code, "reason": ended.reason}
-    job.job_stopped_at = datetime.now()  # noqa: DTZ005 -- as moto has it
+    job.job_stopped_at = datetime.now()  # noqa: DTZ005 -- moto uses such times
     job._stop_attempt()
     put_logs(job._log_backend, options["awslogs-group"], job.log_stream_name, ended.log)
     bed.journal.note(
@@ -335,14 +335,14 @@ def _run_child(bed: Bed, job: Any, number: int, image: Image, scratch: Path) -> 
 
 
 def _held(fault: dict[str, Any]) -> list[str]:
-    """Words that let a program wait for as long as a file is there."""
+    """Words before a command that make it wait while a file exists."""
     if "held_by" not in fault:
         return []
     return ["sh", "-c", 'while [ -e "$0" ]; do sleep 0.1; done; exec "$@"', fault["held_by"]]
 
 
 def _words(bed: Bed, image: Image, job: Any) -> list[str]:
-    """Command line of the container, with the program that stands for the image's."""
+    """Command line of the container, with the program that replaces that of the image."""
     program, *rest = [*image.entrypoint, *(command_of(job) or image.cmd)]
     found = shutil.which(program, path=str(Path(bed.settings.python).parent))
     if found is None:

@@ -1,4 +1,4 @@
-"""What the loopback AWS did, and what tests tell it to break: files, shared by both processes."""
+"""Records of the loopback AWS and failures that tests order, in files that both processes share."""
 
 import fnmatch
 import json
@@ -10,7 +10,7 @@ from uuid import uuid4
 
 
 class Journal:
-    """Entries as lines of JSON; whoever holds a place in it reads what came since."""
+    """Entries as lines of JSON; a place in it separates earlier entries from later ones."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "journal.jsonl"
@@ -28,12 +28,12 @@ class Journal:
         return [entry for entry in entries if kind in (None, entry["kind"])]
 
     def place(self) -> int:
-        """How many entries there are."""
+        """Number of entries."""
         return len(self._path.read_text().splitlines())
 
 
 class Faults:
-    """Failures to come: one file each, gone when it has happened as often as it should."""
+    """Ordered failures, one file each, which is removed after the last time."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -45,13 +45,13 @@ class Faults:
         Parameters
         ----------
         where : {"submit", "attempt", "invoke"}
-            Of a SubmitJob, of an attempt of a job, of an invocation of a function.
+            A SubmitJob, an attempt of a job, or an invocation of a function.
         times : int
-            How often.
+            Number of times.
         match : dict of str to str
-            Patterns of what it is to happen to.
+            Patterns for the jobs or functions that fail.
         **act
-            What is to happen.
+            The failure.
         """
         fault = {"where": where, "times": times, "match": match, "act": act}
         partial = self._folder / f".{uuid4().hex}"
@@ -59,7 +59,7 @@ class Faults:
         partial.rename(self._folder / f"{uuid4().hex}.json")
 
     def take(self, where: str, **facts: object) -> dict[str, Any] | None:
-        """What is to happen here, if anything is."""
+        """Return the failure that happens here, and count it; None for none."""
         with self._lock:
             for path in sorted(self._folder.glob("*.json")):
                 fault = json.loads(path.read_text())
@@ -74,11 +74,11 @@ class Faults:
         return None
 
     def left(self) -> list[dict[str, Any]]:
-        """What has not happened yet."""
+        """Failures that have not happened yet."""
         return [json.loads(path.read_text()) for path in self._folder.glob("*.json")]
 
     def clear(self) -> None:
-        """Forget what has not happened."""
+        """Remove the failures that have not happened yet."""
         for path in self._folder.glob("*.json"):
             path.unlink()
 

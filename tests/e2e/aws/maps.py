@@ -1,10 +1,10 @@
-"""Distributed maps: what a map run writes to S3, and what becomes of it when a child fails.
+"""Distributed maps: the files that a map run writes to S3, and the effect of a failed child.
 
-Moto reads the items and runs the children, but its manifest lists no results, and a child that
-fails passes as one that answered nothing. A child here is a frame of its parent's execution: it has
-no history of its own.
+Moto reads the items and runs the children, but its manifest lists no results, and it treats a
+failed child as one without an answer. A child here is a frame of its parent's execution and has no
+history of its own.
 
-The files are as AWS documents them, ``Transformation`` not given:
+The files are those that AWS documents for a map without ``Transformation``:
 https://docs.aws.amazon.com/step-functions/latest/dg/input-output-resultwriter.html
 """
 
@@ -55,13 +55,13 @@ def repair(_bed: Bed) -> None:
 
 
 def _children_of(record: Any) -> list[Child]:
-    """Children of a map run that have ended, in the order of their ends."""
+    """Finished children of a map run, in the order of their ends."""
     children: list[Child] = vars(record).setdefault("children", [])
     return children
 
 
 def _remember_children() -> None:
-    """Moto keeps of a child what it answered, and nothing else."""
+    """Record input, times and status of each child; moto keeps its answer only."""
 
     @wrap(DistributedItemProcessorWorker, "_eval_input")
     def select(original: Any, worker: Any, env_frame: Any) -> None:
@@ -77,7 +77,7 @@ def _remember_children() -> None:
 
 
 def _child(record: Any, env: Any, job: Any, started: datetime) -> Child:
-    """Describe a child that has ended."""
+    """Describe a finished child."""
     state = env.program_state()
     name = str(uuid.uuid4())
     status = "SUCCEEDED" if isinstance(state, ProgramEnded) else "ABORTED"
@@ -107,7 +107,7 @@ def _text(time: datetime) -> str:
 
 
 def _fail_with_a_child() -> None:
-    """Where nothing is said of failures that are tolerated, the first one fails the map."""
+    """Fail a map with its first failed child, as AWS does without tolerated failures."""
 
     @wrap(DistributedIterationComponent, "_map_run")
     def run(original: Any, component: Any, env: Any, eval_input: Any) -> None:
@@ -129,7 +129,7 @@ def _fail_with_a_child() -> None:
 
 
 def _read_where_to_write() -> None:
-    """In moto the paths of a ResultWriter lead into the results, and not into the state's input."""
+    """Evaluate paths of a ResultWriter on the state's input; moto uses the results."""
 
     def evaluate(writer: Any, env: Any) -> None:
         env.stack.append(env.states.get_input())
@@ -142,7 +142,7 @@ def _read_where_to_write() -> None:
 
 
 def _write_results() -> None:
-    """Write the children to files by their status, and the manifest that names the files."""
+    """Write the children to files by their status, and a manifest of the files."""
 
     def put(env: Any, resource_runtime_part: Any, _credentials: Any) -> None:
         asked = env.stack.pop()

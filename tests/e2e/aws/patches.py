@@ -1,17 +1,17 @@
-"""How a repair takes the place of what moto has."""
+"""Ways to replace parts of moto."""
 
 from collections.abc import Callable
 from typing import Any
 
 
 def replace(owner: Any, **values: object) -> None:
-    """Put values in the place of those that a class or a module has under these names."""
+    """Replace attributes of a class or a module."""
     for name, value in values.items():
         setattr(owner, name, value)
 
 
 def wrap_classmethod(owner: type, name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Put a function in the place of a class method; it is given the original one first."""
+    """Replace a class method; the new function gets the original one as its first argument."""
     original = getattr(owner, name)
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -25,7 +25,7 @@ def wrap_classmethod(owner: type, name: str) -> Callable[[Callable[..., Any]], C
 
 
 def wrap(owner: Any, name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Put a function in the place of a method or function; it is given the original one first."""
+    """Replace a method or function; the new one gets the original as its first argument."""
     original = getattr(owner, name)
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -38,8 +38,8 @@ def wrap(owner: Any, name: str) -> Callable[[Callable[..., Any]], Callable[..., 
     return decorate
 
 
-def tell_arn(owner: type, attribute: str) -> None:
-    """Let a resource of CloudFormation answer ``Fn::GetAtt`` of its ARN."""
+def return_arn(owner: type, attribute: str) -> None:
+    """Let a resource of CloudFormation return its ARN for ``Fn::GetAtt``."""
     replace(
         owner,
         has_cfn_attr=classmethod(lambda _class, asked: asked == attribute),

@@ -1,4 +1,4 @@
-"""What the loopback AWS is started with."""
+"""Settings of the loopback AWS."""
 
 import dataclasses
 import json
@@ -10,24 +10,24 @@ ACCOUNT, REGION = "123456789012", "us-west-2"
 
 @dataclass(frozen=True)
 class Settings:
-    """All of it, so that tests and server read the same.
+    """Settings that tests and server share.
 
     Attributes
     ----------
     port : int
-        Of the loopback.
+        Port on the loopback.
     folder : str
-        Everything that is written lies below it.
+        Folder for all files that are written.
     python : str
-        Interpreter that stands for the image's.
+        Interpreter that replaces that of the image.
     slots : int
-        Jobs that run at a time: what the hosts have room for.
+        Number of jobs that the hosts run at a time.
     wait_scale : float
-        Seconds that pass for each second that a retry or a delayed message is to wait.
+        Real seconds for each second that a retry or a delayed message waits.
     stop_grace_s : float
-        Between SIGTERM and SIGKILL; ECS grants 30.
+        Seconds between SIGTERM and SIGKILL; on ECS these are 30.
     poll_s : float
-        How often a ``.sync`` state asks for its job.
+        Seconds between the looks of a ``.sync`` state at its job.
     """
 
     port: int
@@ -40,22 +40,22 @@ class Settings:
 
     @property
     def url(self) -> str:
-        """Endpoint of every service. By number: the CLI would take a name for a bucket's host."""
+        """Endpoint of every service; with a host name the CLI would put buckets before it."""
         return f"http://127.0.0.1:{self.port}"
 
     def path(self, *names: str) -> Path:
-        """Make and name a folder below `folder`."""
+        """Make a folder below `folder` and return its path."""
         path = Path(self.folder, *names)
         path.mkdir(parents=True, exist_ok=True)
         return path
 
     @property
     def images(self) -> Path:
-        """What was built and pushed."""
+        """Folder of the images."""
         return self.path("images")
 
     def environment(self) -> dict[str, str]:
-        """What leads a client of AWS here, and keeps it from everything else."""
+        """Variables that direct a client of AWS here and keep it from everything else."""
         home = str(self.path("home"))
         return {
             "HOME": home,
@@ -71,5 +71,5 @@ class Settings:
         }
 
     def to_json(self) -> str:
-        """One line, as the server takes it."""
+        """Serialize the settings to one line for the server."""
         return json.dumps(dataclasses.asdict(self))

@@ -1,4 +1,4 @@
-"""CloudFormation: change sets that can fail, updates that follow references, deletes that work."""
+"""CloudFormation: change sets that can fail, updates along references, and complete deletions."""
 
 import json
 import re
@@ -26,23 +26,23 @@ MAX_PASSES = 8
 
 
 def repair(bed: Bed) -> None:
-    """Let ``cdk deploy`` and ``cdk destroy`` see what they would see."""
+    """Let ``cdk deploy`` and ``cdk destroy`` work as with AWS."""
     _find_change_sets_by_stack(bed)
     _find_templates_on_the_loopback()
     _keep_resolved_parameters()
     _update(bed)
     _fail_to_delete_what_is_in_use(bed)
     _delete_route_tables()
-    _tell_event_bridge_of_buckets()
+    _enable_event_bridge()
 
 
 class _NoChangeSetError(ValidationError):
-    __module__ = "moto.cloudformation.exceptions"  # moto picks the format of an error by its module
+    __module__ = "moto.cloudformation.exceptions"  # moto formats an error by its module.
     code = "ChangeSetNotFound"
 
 
 def _find_change_sets_by_stack(bed: Bed) -> None:
-    """Stacks of the CDK name their change sets alike, and moto looks at the names alone."""
+    """Find change sets by stack and name; all stacks of the CDK use the same name."""
 
     def find(response: Any) -> tuple[str, Any]:
         name, stack = response._get_param("ChangeSetName"), response._get_param("StackName")
@@ -57,7 +57,7 @@ def _find_change_sets_by_stack(bed: Bed) -> None:
         return ActionResult(find(response)[1])
 
     def delete(response: Any) -> EmptyResult:
-        with suppress(_NoChangeSetError):  # AWS does not mind.
+        with suppress(_NoChangeSetError):  # AWS ignores a missing one.
             response.cloudformation_backend.change_sets.pop(find(response)[0])
         return EmptyResult()
 
@@ -74,7 +74,7 @@ def _find_change_sets_by_stack(bed: Bed) -> None:
 
 
 def _execute(bed: Bed, change_set: Any) -> None:
-    """Apply a change set; moto itself calls a stack complete whose resource could not be made."""
+    """Apply a change set; moto calls a stack complete even if a resource could not be made."""
     kind, stack = change_set.change_set_type, change_set.stack
     stack._add_stack_event(f"{kind}_IN_PROGRESS")
     try:
@@ -84,7 +84,7 @@ def _execute(bed: Bed, change_set: Any) -> None:
         stack.output_map = stack._create_output_map()
         stack.status = f"{kind}_COMPLETE"
         stack._add_stack_event(stack.status)
-    except Exception as error:  # noqa: BLE001 -- whatever stops a resource stops its stack
+    except Exception as error:  # noqa: BLE001 -- any error of a resource fails its stack
         traceback.print_exc()
         reason = f"{type(error).__name__}: {error}"
         bed.journal.note("rolled_back", stack=stack.name, reason=reason)
@@ -96,7 +96,7 @@ def _execute(bed: Bed, change_set: Any) -> None:
 
 
 def _roll_back(stack: Any) -> None:
-    """Remove what a stack that could not be made has made."""
+    """Remove the resources of a stack whose creation failed."""
     resources = stack.resource_map
     made = {
         key: value
@@ -108,7 +108,7 @@ def _roll_back(stack: Any) -> None:
 
 
 def _find_templates_on_the_loopback() -> None:
-    """A template's URL on 127.0.0.1 is taken for that of a bucket of this name."""
+    """Read a template from 127.0.0.1, which moto takes for the name of a bucket."""
 
     @wrap(moto.cloudformation.responses, "get_stack_from_s3_url")
     def get(original: Any, template_url: str, **kwargs: Any) -> Any:
@@ -116,7 +116,7 @@ def _find_templates_on_the_loopback() -> None:
 
 
 def _keep_resolved_parameters() -> None:
-    """On an update moto looks a parameter of SSM up by the value that it had before."""
+    """Resolve a parameter of SSM once; on an update moto looks it up by its earlier value."""
 
     @wrap(ResourceMap, "parse_ssm_parameter")
     def parse(original: Any, resources: Any, value: str, value_type: str) -> Any:
@@ -127,7 +127,7 @@ def _keep_resolved_parameters() -> None:
 
 
 def _update(bed: Bed) -> None:
-    """Moto forgets what it cannot update, and does not update what refers to a new id."""
+    """Update resources that refer to new ids too, and keep those that moto cannot update."""
 
     def update(resources: Any, template: dict[str, Any], parameters: Any = None) -> None:
         before, after = resources._resource_json_map, template["Resources"]
@@ -147,9 +147,9 @@ def _update(bed: Bed) -> None:
 
 
 def _make(bed: Bed, resources: Any, *, modified: set[str], added: set[str]) -> None:
-    """Make and update resources after those that they refer to; then those that refer to new ids.
+    """Make and update resources after those that they refer to, then those that refer to new ids.
 
-    A version is published of a function that has been updated, not of what it was before.
+    So a version of a function is published after the function was updated.
     """
     documents = resources._resource_json_map
     refers = {name: references(entry.get("Properties")) for name, entry in documents.items()}
@@ -179,15 +179,15 @@ def _id_of(resource: Any) -> Any:
 
 
 def _remove(resources: Any, documents: dict[str, Any], names: list[str]) -> None:
-    """Remove resources in an order that nothing depends on: what fails is tried again."""
+    """Remove resources in any order, and try again those that could not be removed yet."""
     left = [name for name in names if resources._parsed_resources.get(name) is not None]
     for last in range(MAX_PASSES):
         for name in list(left):
             try:
                 resources._delete_resource(resources._parsed_resources[name], documents[name])
             except Exception:
-                # Each service of moto has errors of its own, with no root in common; the last pass
-                # raises whatever is left.
+                # The services of moto have errors of their own without a common base class; the
+                # last pass raises them.
                 if last == MAX_PASSES - 1:
                     raise
                 continue
@@ -196,13 +196,13 @@ def _remove(resources: Any, documents: dict[str, Any], names: list[str]) -> None
 
 
 def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether two documents of a resource ask for the same; moto adds empty properties."""
+    """Whether two documents of a resource are equal but for empty properties, which moto adds."""
     keys = ("Type", "Properties", "Metadata")
     return all((one.get(key) or {}) == (other.get(key) or {}) for key in keys)
 
 
 def references(document: object) -> set[str]:
-    """Logical ids that a part of a template refers to."""
+    """Find the logical ids that a part of a template refers to."""
     if isinstance(document, list):
         return {name for entry in document for name in references(entry)}
     if not isinstance(document, dict):
@@ -219,7 +219,7 @@ def references(document: object) -> set[str]:
 
 
 def _fail_to_delete_what_is_in_use(bed: Bed) -> None:
-    """Moto leaves a bucket that holds something, and says that its stack is gone."""
+    """Fail to delete a stack whose bucket is not empty; moto reports a success."""
 
     @wrap_classmethod(FakeBucket, "delete_from_cloudformation_json")
     def delete_bucket(original: Any, name: str, *rest: Any) -> None:
@@ -235,7 +235,7 @@ def _fail_to_delete_what_is_in_use(bed: Bed) -> None:
             original(backend, name)
         except RuntimeError as error:
             if stack is None:
-                return  # By its name: this function was called once more, with the id.
+                return  # Called again with the id instead of the name.
             bed.journal.note("not_deleted", stack=stack.name, reason=str(error))
             backend.stacks[name] = stack
             stack.status = "DELETE_FAILED"
@@ -243,7 +243,7 @@ def _fail_to_delete_what_is_in_use(bed: Bed) -> None:
 
 
 def _delete_route_tables() -> None:
-    """In moto they outlive their stack, and so does the VPC that has them."""
+    """Delete route tables with their stack; otherwise their VPC stays too."""
 
     def delete(table: Any, account_id: str, region_name: str) -> None:
         table._associations.clear()
@@ -252,14 +252,14 @@ def _delete_route_tables() -> None:
     replace(RouteTable, delete=delete)
 
 
-def _tell_event_bridge_of_buckets() -> None:
-    """CloudFormation in moto ignores the notifications of a bucket."""
+def _enable_event_bridge() -> None:
+    """Enable EventBridge for a bucket if its template does; moto ignores that."""
 
     @wrap_classmethod(FakeBucket, "create_from_cloudformation_json")
     def create(original: Any, name: str, document: dict[str, Any], *rest: Any, **k: Any) -> Any:
         bucket = original(name, document, *rest, **k)
-        told = document.get("Properties", {}).get("NotificationConfiguration", {})
-        settings = told.get("EventBridgeConfiguration", {})
+        configuration = document.get("Properties", {}).get("NotificationConfiguration", {})
+        settings = configuration.get("EventBridgeConfiguration", {})
         if str(settings.get("EventBridgeEnabled")).lower() == "true":
             bucket.set_notification_configuration({"EventBridgeConfiguration": {}})
         return bucket

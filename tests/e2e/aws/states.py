@@ -1,4 +1,4 @@
-"""Step Functions: the interpreter of moto, with what it lacks for ``batch:submitJob.sync``."""
+"""Step Functions: moto's interpreter, with repairs for ``batch:submitJob.sync``."""
 
 import os
 import time
@@ -31,7 +31,7 @@ from moto.stepfunctions.responses import StepFunctionResponse
 from tests.e2e.aws.bed import Bed
 from tests.e2e.aws.patches import replace, wrap
 
-# Errors of Batch that its model knows; Step Functions call every other one AWSBatchException.
+# Errors in the model of Batch; Step Functions rename every other one to AWSBatchException.
 KNOWN_ERRORS = ("ClientException", "ServerException")
 
 
@@ -43,17 +43,17 @@ def repair(bed: Bed) -> None:
     _name_errors_of_batch()
     _wait_for_jobs(bed)
     _wait_less_between_retries(bed)
-    _let_stopped_be_stopped()
-    _say_why_it_was_stopped()
+    _end_stopped_executions_as_stopped()
+    _keep_the_reason_of_a_stop()
 
 
 def _keep_machines_where_they_run() -> None:
-    """CloudFormation in moto puts machines where nothing executes them."""
+    """Put state machines of a template into the backend that executes them."""
     replace(moto.stepfunctions.models, stepfunctions_backends=stepfunctions_parser_backends)
 
 
 def _spell_parameters() -> None:
-    """Step Functions write ``JobName`` where boto3 has ``jobName``; moto translates neither way."""
+    """Translate between ``JobName`` of Step Functions and ``jobName`` of boto3, both ways."""
     session = botocore.session.get_session()
 
     def operation(task: Any, service: str | None, action: str | None) -> Any:
@@ -78,7 +78,7 @@ def _spell_parameters() -> None:
 
 
 def _name_errors_of_batch() -> None:
-    """Let moto name an error as Step Functions do."""
+    """Name errors of Batch as Step Functions do."""
 
     @wrap(BatchTask, "_from_error")
     def from_error(original: Any, task: Any, env: Any, ex: Exception) -> Any:
@@ -90,7 +90,7 @@ def _name_errors_of_batch() -> None:
 
 
 def _wait_for_jobs(bed: Bed) -> None:
-    """In moto a second submit times out at once, and a stopped execution stops no job."""
+    """Wait for second submissions too, and terminate the job of a stopped execution."""
 
     @wrap(BatchTask, "_build_sync_resolver")
     def build_resolver(
@@ -119,7 +119,7 @@ def _wait_for_jobs(bed: Bed) -> None:
 
 
 def _wait_less_between_retries(bed: Bed) -> None:
-    """Shorten the waits, and write down how long they were meant to be."""
+    """Shorten the waits, and record the waits that were asked for."""
 
     class Clock:
         @staticmethod
@@ -130,8 +130,8 @@ def _wait_less_between_retries(bed: Bed) -> None:
     replace(retrier_decl, time=Clock)
 
 
-def _let_stopped_be_stopped() -> None:
-    """In moto a stopped map trips over its own iterations, and its execution ends as failed."""
+def _end_stopped_executions_as_stopped() -> None:
+    """Ignore errors of the iterations of a stopped map, which would end it as failed."""
 
     @wrap(Environment, "set_error")
     def set_error(original: Any, env: Any, error: Any) -> None:
@@ -139,8 +139,8 @@ def _let_stopped_be_stopped() -> None:
             original(env, error=error)
 
 
-def _say_why_it_was_stopped() -> None:
-    """Moto forgets with which error and cause an execution was stopped."""
+def _keep_the_reason_of_a_stop() -> None:
+    """Keep the error and the cause with which an execution was stopped."""
     given: dict[str, tuple[str | None, str | None]] = {}
 
     @wrap(StepFunctionResponse, "stop_execution")

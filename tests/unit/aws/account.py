@@ -7,78 +7,79 @@ from typing import Any
 import boto3
 from moto.stepfunctions.models import stepfunctions_backends
 
-from cloudbuster.aws.client import session as aws_client
-from cloudbuster.aws.client.deployed import DEFAULT_STACK, START_FUNCTION
-from cloudbuster.aws.settings import SETTINGS_VARIABLE, StackSettings
-from cloudbuster.storage import s3
+from cloudbuster.aws import DEFAULT_STACK
+from cloudbuster.aws.outputs import Output, settings_parameter
+from cloudbuster.aws.settings import StackSettings
+from cloudbuster.storage.boto import aws_client
 
 REGION = "us-west-2"
 ACCOUNT = "123456789012"
 QUEUE, ON_DEMAND = "big-queue", "on-demand"
 IMAGE = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/mosaics:1"
+MACHINE = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:CloudBuster"
+DEFINITION = '{"StartAt": "A", "States": {"A": {"Type": "Pass", "End": true}}}'
 Invoke = Callable[..., tuple[int, str, str]]
 
 
-def forget() -> None:
-    """Let go of clients of another account."""
-    # The shared session keeps the credentials that it found first, of whichever test.
+def forget_clients() -> None:
+    """Drop the clients and the session, which keeps the credentials that it found first."""
     boto3.DEFAULT_SESSION = None
-    aws_client.client.cache_clear()
-    s3.client.cache_clear()
+    aws_client.cache_clear()
 
 
 def template(*, more: dict[str, str] | None = None, **settings: Any) -> str:
-    """As much of the stack's template as submitting needs, with ``more`` outputs."""
-    told = StackSettings(root="s3://store", **{"home": "L2A", **settings})
-    arn = {"Fn::GetAtt": ["Role", "Arn"]}
-    start = {
-        "Role": arn,
-        "Handler": "index.handler",
-        "Runtime": "python3.12",
-        "Code": {"ZipFile": "pass"},
-        "Environment": {"Variables": {SETTINGS_VARIABLE: told.model_dump_json()}},
-    }
+    """The part of the stack's template that the command line needs, with ``more`` outputs."""
+    published = StackSettings(
+        root="s3://store", state_machine_arn=MACHINE, **{"home": "L2A", **settings}
+    )
     machine = {
         "StateMachineName": "CloudBuster",
-        "RoleArn": arn,
-        "DefinitionString": '{"StartAt": "A", "States": {"A": {"Type": "Pass", "End": true}}}',
+        "RoleArn": f"arn:aws:iam::{ACCOUNT}:role/states",
+        "DefinitionString": DEFINITION,
+    }
+    parameter = {
+        "Name": settings_parameter(DEFAULT_STACK),
+        "Type": "String",
+        "Value": published.model_dump_json(),
     }
     resources = {
-        "Role": {"Type": "AWS::IAM::Role", "Properties": {"AssumeRolePolicyDocument": {}}},
-        f"{START_FUNCTION}3C01A044": {"Type": "AWS::Lambda::Function", "Properties": start},
         "Machine": {"Type": "AWS::StepFunctions::StateMachine", "Properties": machine},
+        "Settings": {"Type": "AWS::SSM::Parameter", "Properties": parameter},
     }
-    place = f"arn:aws:batch:{REGION}:{ACCOUNT}"
-    told_of = {
-        "BucketName": "store",
-        "QueueArn": f"{place}:job-queue/{QUEUE}",
-        "OnDemandQueueArn": f"{place}:job-queue/{ON_DEMAND}",
-        "GatherJobArn": f"{place}:job-definition/my-gather:1",
-        "MergeJobArn": f"{place}:job-definition/my-merge:1",
-        **{name: f"{place}:{value}" for name, value in (more or {}).items()},
+    batch = f"arn:aws:batch:{REGION}:{ACCOUNT}"
+    values = {
+        Output.STATE_MACHINE: {"Ref": "Machine"},
+        Output.SETTINGS: {"Ref": "Settings"},
+        Output.BUCKET: "store",
+        Output.QUEUE: f"{batch}:job-queue/{QUEUE}",
+        Output.ON_DEMAND_QUEUE: f"{batch}:job-queue/{ON_DEMAND}",
+        Output.GATHER_JOB: f"{batch}:job-definition/my-gather:1",
+        Output.MERGE_JOB: f"{batch}:job-definition/my-merge:1",
+        **{name: f"{batch}:{value}" for name, value in (more or {}).items()},
     }
-    outputs = {
-        "StateMachineArn": {"Value": {"Ref": "Machine"}},
-        **{name: {"Value": value} for name, value in told_of.items()},
-    }
+    outputs = {str(name): {"Value": value} for name, value in values.items()}
     return json.dumps({"Resources": resources, "Outputs": outputs})
 
 
 def deploy(body: str) -> None:
-    cloudformation = boto3.client("cloudformation", REGION)
-    if cloudformation.list_stacks()["StackSummaries"]:
-        cloudformation.update_stack(StackName=DEFAULT_STACK, TemplateBody=body)
-    else:
-        cloudformation.create_stack(StackName=DEFAULT_STACK, TemplateBody=body)
+    """Create or update the stack."""
+    cloudformation = aws_client("cloudformation")
+    known = cloudformation.list_stacks()["StackSummaries"]
+    put = cloudformation.update_stack if known else cloudformation.create_stack
+    put(StackName=DEFAULT_STACK, TemplateBody=body)
 
 
-def machine() -> str:
-    return f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:CloudBuster"
-
-
-def end(arn: str, status: str, **values: Any) -> None:
-    """End an execution; moto's own would never."""
+def end_execution(arn: str, status: str, **values: Any) -> None:
+    """End an execution with any status; moto, which does not run it, can only stop it."""
     execution = stepfunctions_backends[ACCOUNT][REGION].describe_execution(arn)
     execution.status = status
     for name, value in values.items():
         setattr(execution, name, value)
+
+
+def executions() -> list[dict[str, Any]]:
+    """Descriptions of all executions, oldest first."""
+    states = aws_client("stepfunctions")
+    listed = states.list_executions(stateMachineArn=MACHINE)["executions"]
+    found = [states.describe_execution(executionArn=each["executionArn"]) for each in listed]
+    return sorted(found, key=lambda execution: str(execution["startDate"]))

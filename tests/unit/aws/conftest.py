@@ -1,49 +1,102 @@
-"""A mocked account, and commands that run in this process."""
+"""A mocked account in this process, its services, and commands that use them."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-import boto3
 import pytest
+from botocore.exceptions import EndpointConnectionError
 from moto import mock_aws
 
 from cloudbuster.cli.main import main
-from cloudbuster.storage import s3
+from cloudbuster.storage.boto import aws_client
 from tests.unit.aws.account import (
+    DEFINITION,
     IMAGE,
+    MACHINE,
     ON_DEMAND,
     QUEUE,
     REGION,
     Invoke,
     deploy,
-    forget,
+    forget_clients,
     template,
 )
 from tests.unit.aws.requests import REQUEST
 
+Break = Callable[..., None]
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _own_clients() -> Iterator[None]:
+    """Make the clients once for all tests of this package: that costs more than most tests."""
+    forget_clients()
+    yield
+    forget_clients()
+
 
 @pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """An account in this process, with a bucket; its region."""
+    """An account with an empty bucket ``store``; its region."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
         monkeypatch.setenv(name, REGION)
     with mock_aws(config={"batch": {"use_docker": False}}):
-        forget()
         region = {"LocationConstraint": REGION}
-        s3.client().create_bucket(Bucket="store", CreateBucketConfiguration=region)
+        aws_client("s3").create_bucket(Bucket="store", CreateBucketConfiguration=region)
         yield REGION
-    forget()
+
+
+@pytest.fixture
+def machine(aws: str) -> str:
+    """A state machine of the stack's name; its ARN."""
+    assert aws == REGION
+    role = "arn:aws:iam::123456789012:role/states"
+    made = aws_client("stepfunctions").create_state_machine(
+        name="CloudBuster", definition=DEFINITION, roleArn=role
+    )["stateMachineArn"]
+    assert made == MACHINE
+    return MACHINE
+
+
+@pytest.fixture
+def break_service(aws: str) -> Iterator[Break]:
+    """Let calls of an operation fail: with an error code of the service, or without an answer."""
+    assert aws == REGION
+    undo: list[Callable[[], None]] = []
+
+    def break_calls(service: str, operation: str, code: str | None, *, after: int = 0) -> None:
+        client = aws_client(service)
+        event = f"before-call.{client.meta.service_model.service_id.hyphenize()}.{operation}"
+        calls: list[str] = []
+
+        def fail(**_call: Any) -> Any:
+            calls.append(operation)
+            if len(calls) <= after:
+                return None
+            if code is None:
+                raise EndpointConnectionError(endpoint_url=f"https://{service}")
+            answer = {"HTTPStatusCode": 400}
+            error = {"Code": code, "Message": f"{code} of a test"}
+            return SimpleNamespace(status_code=400), {"Error": error, "ResponseMetadata": answer}
+
+        client.meta.events.register(event, fail)
+        undo.append(lambda: client.meta.events.unregister(event, fail))
+
+    yield break_calls
+    for each in undo:
+        each()
 
 
 @pytest.fixture
 def batch(aws: str) -> Any:
     """Batch with two queues, and job definitions of gather and merge."""
-    iam, ec2, found = (boto3.client(name, aws) for name in ("iam", "ec2", "batch"))
-    boto3.client("ecr", aws).create_repository(repositoryName="mosaics")
+    assert aws == REGION
+    iam, ec2, found = (aws_client(name) for name in ("iam", "ec2", "batch"))
+    aws_client("ecr").create_repository(repositoryName="mosaics")
     role = iam.create_role(RoleName="batch", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
     iam.create_instance_profile(InstanceProfileName="hosts")
     profile = iam.get_instance_profile(InstanceProfileName="hosts")["InstanceProfile"]["Arn"]
@@ -87,27 +140,28 @@ def batch(aws: str) -> Any:
 
 @pytest.fixture
 def invoke(capsys: pytest.CaptureFixture[str]) -> Invoke:
-    """Run a command in this process: its exit code, stdout and stderr."""
+    """Run a command in this process; return its exit code, stdout and stderr."""
 
     def run(*arguments: object) -> tuple[int, str, str]:
         capsys.readouterr()
         with pytest.raises(SystemExit) as stop:
             main([str(argument) for argument in arguments])
-        told = capsys.readouterr()
-        return int(stop.value.code or 0), told.out, told.err
+        output = capsys.readouterr()
+        return int(stop.value.code or 0), output.out, output.err
 
     return run
 
 
 @pytest.fixture
-def stack(aws: str) -> Any:
-    """The deployed stack; its Step Functions."""
+def stack(aws: str) -> str:
+    """The deployed stack; its region."""
     deploy(template())
-    return boto3.client("stepfunctions", aws)
+    return aws
 
 
 @pytest.fixture
 def request_file(tmp_path: Path) -> Path:
+    """A request in a file."""
     path = tmp_path / "request.json"
     path.write_text(json.dumps(REQUEST))
     return path

@@ -1,4 +1,4 @@
-"""Requests as the stack's tests make them."""
+"""Requests for the tests of the stack."""
 
 from typing import Any
 
@@ -14,5 +14,5 @@ STACK = StackSettings(
 
 
 def request(**changes: Any) -> Any:
-    """A request, admitted to a stack."""
+    """A request that the stack has admitted."""
     return admit({**REQUEST, **changes}, source="test", settings=STACK)

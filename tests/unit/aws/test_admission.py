@@ -1,4 +1,4 @@
-"""Which requests a stack runs."""
+"""Admission of requests."""
 
 import json
 from typing import Any
@@ -19,7 +19,7 @@ def parsed(content: object, source: str = "s3://stack/requests/a.json", **stack:
 @pytest.mark.parametrize(
     "output", ["s3://stack/mosaics/x", "s3://stack/mosaics", "s3://ours", "s3://ours/deep/er/"]
 )
-def test_outputs_in_the_allowed_buckets_are_taken(output: str) -> None:
+def test_outputs_in_the_allowed_buckets_are_admitted(output: str) -> None:
     assert request(output=output).output == output
 
 
@@ -32,12 +32,12 @@ def test_other_outputs_are_refused(output: str) -> None:
         request(output=output)
 
 
-def test_pytorch_needs_a_stack_that_has_it() -> None:
+def test_pytorch_needs_a_stack_with_its_image() -> None:
     gather = {"detector": {"type": "pytorch", "weights": "s3://stack/models/m.pt"}}
     with pytest.raises(RequestError, match="torch_image"):
         request(gather=gather)
-    told = STACK.model_copy(update={"torch": True})
-    found = admit({**REQUEST, "gather": gather}, source="test", settings=told)
+    with_torch = STACK.model_copy(update={"torch": True})
+    found = admit({**REQUEST, "gather": gather}, source="test", settings=with_torch)
     assert found.gather.detector.type == "pytorch"
 
 
@@ -45,8 +45,12 @@ def test_pytorch_needs_a_stack_that_has_it() -> None:
     ("document", "kind"),
     [([], "list"), ("text", "str"), (5, "int"), (None, "null"), (True, "bool")],
 )
-def test_what_is_no_object_is_told_what_a_request_is(document: object, kind: str) -> None:
-    with pytest.raises(RequestError, match=f"^x: {kind}, no request: give a JSON object with name"):
+def test_a_document_that_is_no_object_is_refused_with_what_a_request_is(
+    document: object, kind: str
+) -> None:
+    with pytest.raises(
+        RequestError, match=f"^x: {kind} is no request: give a JSON object with name"
+    ):
         admit(document, source="x", settings=STACK)
 
 
@@ -56,7 +60,7 @@ def box(west: float, south: float, east: float, north: float) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("changes", "error", "told"),
+    ("changes", "error", "message"),
     [
         ({"aoi": box(0, 40, 20, 41)}, GridError, "20.00 degrees of longitude wide, a UTM zone 6"),
         ({"gather": {"crs": "utm-each"}}, GridError, "one mosaic per zone"),
@@ -66,22 +70,22 @@ def box(west: float, south: float, east: float, north: float) -> dict[str, Any]:
     ],
 )
 def test_an_area_that_no_mosaic_can_hold_is_refused_before_a_run_starts(
-    changes: dict[str, Any], error: type[CloudBusterError], told: str
+    changes: dict[str, Any], error: type[CloudBusterError], message: str
 ) -> None:
-    with pytest.raises(error, match=f"^test: .*{told}"):
+    with pytest.raises(error, match=f"^test: .*{message}"):
         request(**changes)
 
 
-def test_an_area_in_a_file_is_left_to_who_may_read_it() -> None:
+def test_an_area_in_a_file_is_not_read_on_admission() -> None:
     assert request(aoi={"uri": "s3://theirs/a.geojson"}).aoi == {"uri": "s3://theirs/a.geojson"}
 
 
-def test_a_malformed_request_is_named_with_what_is_meant() -> None:
+def test_an_unknown_field_is_named_with_the_one_that_is_meant() -> None:
     with pytest.raises(RequestError, match=r"requests/a\.json: .*did you mean filter"):
         parsed({**REQUEST, "filtre": {}})
 
 
-def test_a_bare_geojson_takes_its_name_and_the_defaults() -> None:
+def test_a_bare_geojson_gets_the_name_of_its_file_and_the_defaults() -> None:
     found = parsed(SQUARE, "s3://stack/requests/my area (é).json")
     assert found.name == "my-area"
     assert found.aoi == SQUARE
@@ -93,7 +97,7 @@ def test_a_bare_geojson_without_defaults_is_refused() -> None:
         parsed(SQUARE, default_request=None)
 
 
-def test_a_large_geojson_is_referred_to_by_its_content() -> None:
+def test_a_large_geojson_becomes_a_reference_named_after_its_content() -> None:
     ring = [[x / 10_000, 0.123456789] for x in range(4000)]
     area = {"type": "Polygon", "coordinates": [[*ring, [0.2, 1], ring[0]]]}
     content = json.dumps(area).encode()
@@ -102,7 +106,7 @@ def test_a_large_geojson_is_referred_to_by_its_content() -> None:
     assert stored_aoi(content, "s3://stack") != stored_aoi(content + b" ", "s3://stack")
 
 
-def test_a_request_too_large_to_start_with_is_refused_where_it_is_admitted() -> None:
+def test_a_request_that_is_too_large_for_an_execution_is_refused() -> None:
     settings = StackSettings(
         root="s3://b", topic_arn="arn:t", gather_usd_per_hour=0.1, merge_usd_per_hour=0.1
     )

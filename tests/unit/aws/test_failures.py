@@ -1,4 +1,4 @@
-"""How a run failed, by what Step Functions and Batch report."""
+"""Why a run failed, from the reports of Step Functions and Batch."""
 
 import json
 
@@ -15,7 +15,7 @@ from cloudbuster.errors import (
 )
 
 
-def test_too_few_scenes_say_how_many() -> None:
+def test_the_error_of_too_few_scenes_counts_them() -> None:
     check_success("run", failed={2: "EXIT_3"}, selected=5, least=0.8)
     with pytest.raises(NothingUsableError, match="3 of 5 scenes of run were gathered"):
         check_success("run", failed={2: "EXIT_3", 3: "EXIT_5"}, selected=5, least=0.8)
@@ -24,35 +24,35 @@ def test_too_few_scenes_say_how_many() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ends", "least", "error", "told"),
+    ("ends", "least", "error", "message"),
     [
-        # Enough would have been gathered, had those that may succeed later.
+        # Enough would have been gathered with the scenes that may succeed later.
         ("75 75 0 0 0", 0.8, JobsTryAgainError, "others: 2 EXIT_75; submit it again; .* --scene 1"),
         ("3 75 0 0 0", 0.8, JobsTryAgainError, "others: 1 EXIT_3, 1 EXIT_75; .* --scene 2 "),
         ("75 75", 0, JobsTryAgainError, "0 of 2"),
         ("- 75 0 0 0", 0.8, JobsTryAgainError, "--scene 2 "),
-        # No host, a bug, no memory, a signal: the stack's, where it is these that count.
+        # No host, a bug, no memory, a signal: failures of the stack.
         ("- - - - -", 0.8, JobsFailedError, "0 of 5 .* others: 5 FAILED; .* doctor .* --scene 1 "),
         ("1 1 0 0 0", 0.8, JobsFailedError, "2 EXIT_1"),
         ("137 137 0 0 0", 0.8, JobsFailedError, "2 EXIT_137"),
         ("143 139 0 0 0", 0.8, JobsFailedError, "1 EXIT_143, 1 EXIT_139"),
         ("75 - - - 0", 0.8, JobsFailedError, "3 FAILED, 1 EXIT_75; .* --scene 2 "),
-        # The scenes' own, whatever befell the others.
+        # Failures of the scenes themselves, whatever happened to the others.
         ("3 5 - 0 0", 0.8, NothingUsableError, "--scene 1 "),
         ("3 3 75 75 -", 0.8, NothingUsableError, "2 EXIT_3, 2 EXIT_75, 1 FAILED"),
         ("75 3 3 0 0", 0.8, NothingUsableError, "--scene 2 "),
         ("3 3", 0, NothingUsableError, "0 of 2"),
     ],
 )
-def test_too_few_scenes_are_told_by_what_kept_them_back(
-    ends: str, least: float, error: type[CloudBusterError], told: str
+def test_the_error_of_too_few_scenes_depends_on_why_they_failed(
+    ends: str, least: float, error: type[CloudBusterError], message: str
 ) -> None:
     statuses = ["FAILED" if end == "-" else f"EXIT_{end}" for end in ends.split()]
     failed = {n: status for n, status in enumerate(statuses, start=1) if status != "EXIT_0"}
-    with pytest.raises(error, match=told) as caught:
+    with pytest.raises(error, match=message) as caught:
         check_success("run", failed=failed, selected=len(statuses), least=least)
     assert type(caught.value) is error
-    # What is not the scenes' own raises the alarm, and the machine does not ask for it again.
+    # Failures of the stack raise the alarm, and the state machine does not repeat the function.
     cause = json.dumps({"errorMessage": str(caught.value)})
     failure = failure_of({"Error": error.__name__, "Cause": cause})
     assert failure.is_infrastructure is (error is not NothingUsableError)
@@ -108,7 +108,7 @@ JOB = {"JobName": "x-merge", "StatusReason": "Essential container in task exited
         ),
     ],
 )
-def test_what_failed_is_understood(
+def test_a_caught_error_becomes_a_failure(
     error: dict[str, str], name: str, code: ExitCode, *, infrastructure: bool
 ) -> None:
     failure = failure_of(error)
@@ -126,7 +126,7 @@ def test_a_failed_job_names_its_log() -> None:
     assert message.endswith("log stream merge/default/1")
 
 
-def test_exit_codes_of_items() -> None:
+def test_exit_codes_are_read_from_the_status_of_a_job() -> None:
     assert exit_code_of("EXIT_3") is ExitCode.NOTHING_USABLE
     assert exit_code_of("EXIT_9") is None
     assert exit_code_of("FAILED") is None

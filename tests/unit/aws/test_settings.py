@@ -1,4 +1,4 @@
-"""What the deployed stack passes to its functions."""
+"""The settings that the deployed stack gives to its functions."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from cloudbuster.errors import RequestError
 from tests.unit.aws.requests import STACK
 
 
-def test_settings_are_those_of_the_environment() -> None:
+def test_settings_are_read_from_the_environment() -> None:
     text = STACK.model_dump_json()
     assert StackSettings.of_environment({"CLOUDBUSTER_STACK": text}) == STACK
     with pytest.raises(RequestError, match="CLOUDBUSTER_STACK is not set"):

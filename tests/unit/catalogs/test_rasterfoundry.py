@@ -11,7 +11,13 @@ from cloudbuster.catalogs import open_catalog
 from cloudbuster.catalogs.rasterfoundry import RasterFoundryCatalog, read_refresh_token
 from cloudbuster.catalogs.schema import parse_scene
 from cloudbuster.catalogs.search import SceneSearch
-from cloudbuster.errors import CatalogError, CredentialsError, ExitCode, TryAgainError
+from cloudbuster.errors import (
+    CatalogError,
+    CredentialsError,
+    ExitCode,
+    NotFoundError,
+    TryAgainError,
+)
 from cloudbuster.models import QueryOptions
 from cloudbuster.query import query_scenes
 from tests.command_line import invoke, last_line
@@ -196,7 +202,7 @@ def test_the_token_comes_from_an_aws_secret_too(secrets):
         assert read_refresh_token(f"secretsmanager:{name}").get_secret_value() == REFRESH_TOKEN
     with pytest.raises(CredentialsError, match="secret rf-empty holds no token"):
         read_refresh_token("secretsmanager:rf-empty")
-    with pytest.raises(CredentialsError, match="secret none: ResourceNotFoundException"):
+    with pytest.raises(NotFoundError, match="secret none: ResourceNotFoundException"):
         read_refresh_token("secretsmanager:none")
 
 

@@ -1,9 +1,11 @@
+"""Documents by URI: what comes back, and which error names what."""
+
 import json
 
 import pytest
 from pydantic import ValidationError
 
-from cloudbuster.errors import ExitCode, OutputError, RequestError
+from cloudbuster.errors import ExitCode, NotFoundError, OutputError, RequestError
 from cloudbuster.models import Candidates, CandidatesInfo, MosaicRequest, QueryOptions
 from cloudbuster.storage.documents import (
     parse_candidates,
@@ -56,7 +58,7 @@ def test_an_empty_catalog_is_not_the_default_one(catalog):
     )
 
 
-def test_an_unknown_field_comes_with_what_was_meant():
+def test_an_unknown_field_is_named_with_the_one_that_is_meant():
     assert message_of(with_query(maxcluods=30)) == (
         "request.json: query.maxcluods: unknown field; did you mean maxclouds?"
     )
@@ -66,7 +68,7 @@ def test_an_unknown_field_comes_with_what_was_meant():
     assert message_of({**REQUEST, "shema": "x"}).endswith("did you mean schema?")
 
 
-def test_an_unknown_field_unlike_any_comes_with_those_that_are_known():
+def test_an_unknown_field_unlike_any_is_named_with_the_known_ones():
     assert message_of({**REQUEST, "merge": {"zzz": 1}}) == (
         "request.json: merge.zzz: unknown field; known are composite"
     )
@@ -84,7 +86,7 @@ def test_several_problems_are_one_line():
     ]
 
 
-def test_dates_in_the_wrong_order_are_told_in_the_models_words():
+def test_dates_in_the_wrong_order_are_refused_with_the_models_message():
     document = with_query(mindate=["2020-07-01"])
     assert message_of(document) == (
         "request.json: query: mindate 2020-07-01 is after maxdate 2020-06-01: swap them"
@@ -109,7 +111,7 @@ def test_validation_message_of_another_model_of_the_contract():
         (b"[]", "request.json: Input should be a valid dictionary"),
     ],
 )
-def test_what_is_no_json_object_is_told_with_its_place(content, message):
+def test_content_that_is_no_json_object_is_refused_with_its_place(content, message):
     with pytest.raises(RequestError) as caught:
         parse_document(content, MosaicRequest, source="request.json")
     assert str(caught.value).startswith(message)
@@ -119,8 +121,8 @@ def test_a_byte_order_mark_is_left_out():
     assert parse_json(b'\xef\xbb\xbf{"a": 1}', source="x") == {"a": 1}
 
 
-def test_a_file_that_does_not_exist_is_a_request_error(tmp_path):
-    with pytest.raises(RequestError, match=r"absent.json: No such file or directory; check"):
+def test_a_document_that_does_not_exist_is_named(tmp_path):
+    with pytest.raises(NotFoundError, match=r"absent.json: No such file or directory; check"):
         read_document(str(tmp_path / "absent.json"), MosaicRequest)
 
 
@@ -153,13 +155,13 @@ def test_a_broken_original_document_names_file_and_field():
         parse_selection(b'{"bounds": [0, 0, 1, 1], "selections": 1}', source="r.json")
 
 
-def test_another_document_than_the_one_wanted_is_named():
+def test_a_document_of_another_kind_is_named():
     content = CANDIDATES.to_json()
     with pytest.raises(RequestError) as caught:
         parse_selection(content, source="c.json")
     assert str(caught.value) == (
-        "c.json: no selection document, it is cloudbuster.candidates/1; "
+        "c.json: no selection document, but cloudbuster.candidates/1; "
         "give what `cloudbuster filter` writes"
     )
-    with pytest.raises(RequestError, match="it is neither ours nor the original's"):
+    with pytest.raises(RequestError, match="neither of this package nor of the original"):
         parse_candidates(b'{"type": "FeatureCollection", "features": []}', source="c.json")

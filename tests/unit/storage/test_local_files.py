@@ -1,3 +1,5 @@
+"""Stamps by which a replaced file is noticed."""
+
 import os
 
 import pytest
@@ -23,7 +25,7 @@ def band(tmp_path):
 
 def test_a_file_is_the_same_until_its_size_or_its_time_changes(band):
     before = file_stamps([str(band)])
-    os.utime(band, ns=(9, 2_000_000_003))  # that it was read is no change
+    os.utime(band, ns=(9, 2_000_000_003))  # Reading a file is no change.
     assert file_stamps([str(band)]) == before
     os.utime(band, ns=(1, 2_000_000_004))
     later = file_stamps([str(band)])
@@ -32,14 +34,14 @@ def test_a_file_is_the_same_until_its_size_or_its_time_changes(band):
     assert len({before, later, file_stamps([str(band)])}) == 3
 
 
-def test_where_a_file_lies_does_not_matter(band, tmp_path):
+def test_a_moved_file_keeps_its_stamp(band, tmp_path):
     before = file_stamps([str(band)])
     (tmp_path / "moved").mkdir()
     moved = band.rename(tmp_path / "moved" / "B04 copy.tif")
     assert file_stamps([moved.as_uri()]) == before
 
 
-def test_a_file_that_comes_is_a_change_and_one_that_goes_is_none(band):
+def test_a_new_file_is_a_change_and_a_missing_one_is_none(band):
     other = band.with_name("SCL.tif")
     both = [str(band), str(other)]
     one = file_stamps(both)
@@ -52,7 +54,7 @@ def test_a_file_that_comes_is_a_change_and_one_that_goes_is_none(band):
     assert file_stamps(both) == (None, two[1])
     other.write_bytes(b"other classes")
     assert stamps(both, two)[1] != two[1]
-    # Of other hrefs they say nothing.
+    # Stamps of other addresses are not used.
     assert file_stamps([str(other)], two) == (stamps(both)[1],)
 
 
@@ -65,7 +67,7 @@ def test_the_masks_in_a_folder_count_together(band, tmp_path):
     assert file_stamps([str(tmp_path)]) != before
 
 
-def test_what_is_elsewhere_is_passed_over(band, tmp_path):
+def test_remote_and_missing_files_have_no_stamp(band, tmp_path):
     assert file_stamps([]) is None
     assert file_stamps(REMOTE) is None
     (tmp_path / "empty").mkdir()

@@ -1,4 +1,4 @@
-"""Where a run keeps what it makes, and the identity of its request."""
+"""Where a run keeps its files, and the identity of its request."""
 
 import pytest
 
@@ -15,7 +15,7 @@ def test_the_same_request_has_the_same_id_whatever_its_order_and_force() -> None
     assert run_id(request()) != run_id(request(output="s3://ours/elsewhere"))
 
 
-def test_an_id_names_executions_and_jobs() -> None:
+def test_an_id_fits_the_names_of_executions_and_jobs() -> None:
     found = run_id(request(name="a." * 60))
     assert len(f"{found}-a99") <= 80
     assert set(found) <= set("abcdef0123456789-")

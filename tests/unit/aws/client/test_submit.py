@@ -1,4 +1,4 @@
-"""Runs of the deployed stack: submit."""
+"""Runs that are submitted to the deployed stack."""
 
 import json
 from pathlib import Path
@@ -6,79 +6,61 @@ from typing import Any
 
 import pytest
 
+from cloudbuster.aws import DEFAULT_STACK
 from cloudbuster.aws.client import submit
-from cloudbuster.aws.client.deployed import DEFAULT_STACK, START_FUNCTION
-from cloudbuster.aws.settings import SETTINGS_VARIABLE
 from cloudbuster.cli.main import cli
 from cloudbuster.errors import ExitCode
 from cloudbuster.storage import s3
-from tests.unit.aws.account import (
-    Invoke,
-    end,
-    machine,
-)
+from tests.unit.aws.account import Invoke, end_execution, executions
 from tests.unit.aws.requests import REQUEST
 
-
-def test_the_stack_has_what_is_looked_for() -> None:
-    golden = Path(__file__).parents[3] / "infra" / "golden" / "template.json"
-    found = json.loads(golden.read_text())
-    functions = [
-        name
-        for name, resource in found["Resources"].items()
-        if name.startswith(START_FUNCTION) and resource["Type"] == "AWS::Lambda::Function"
-    ]
-    assert len(functions) == 1
-    variables = found["Resources"][functions[0]]["Properties"]["Environment"]["Variables"]
-    assert SETTINGS_VARIABLE in variables
-    assert "StateMachineArn" in found["Outputs"]
+pytestmark = pytest.mark.usefixtures("stack")
 
 
 def test_the_same_request_submitted_twice_is_one_execution(
-    invoke: Invoke, stack: Any, request_file: Path
+    invoke: Invoke, request_file: Path
 ) -> None:
     first = invoke("submit", request_file)
     second = invoke("submit", request_file)
     assert (first[0], second[0]) == (0, 0)
-    told = json.loads(first[1])
-    assert told["state"] == "started"
-    assert json.loads(second[1]) == {**told, "state": "running"}
-    assert told["status_uri"] == f"s3://store/runs/{told['run_id']}/status.json"
-    (execution,) = stack.list_executions(stateMachineArn=machine())["executions"]
-    assert execution["executionArn"] == told["execution"]
-    assert execution["name"] == told["run_id"]
-    end(told["execution"], "FAILED", error="JobBUG", cause="x")
+    submitted = json.loads(first[1])
+    assert submitted["state"] == "started"
+    assert json.loads(second[1]) == {**submitted, "state": "running"}
+    assert submitted["status_uri"] == f"s3://store/runs/{submitted['run_id']}/status.json"
+    (execution,) = executions()
+    assert execution["executionArn"] == submitted["execution"]
+    assert execution["name"] == submitted["run_id"]
+    end_execution(submitted["execution"], "FAILED", error="JobBUG", cause="x")
     again = json.loads(invoke("submit", request_file)[1])
-    assert again["execution"] == f"{told['execution']}-a2"
+    assert again["execution"] == f"{submitted['execution']}-a2"
 
 
-def test_force_starts_at_every_submission(invoke: Invoke, stack: Any, request_file: Path) -> None:
+def test_force_starts_at_every_submission(invoke: Invoke, request_file: Path) -> None:
     request_file.write_text(json.dumps({**REQUEST, "force": True}))
     first = json.loads(invoke("submit", request_file)[1])
     code, _, err = invoke("submit", request_file)
     assert code == ExitCode.TRY_AGAIN
     assert "is at work as" in err
-    end(first["execution"], "SUCCEEDED")
+    end_execution(first["execution"], "SUCCEEDED")
     assert invoke("submit", request_file)[0] == 0
-    assert len(stack.list_executions(stateMachineArn=machine())["executions"]) == 2
+    assert len(executions()) == 2
 
 
-def test_an_area_in_a_file_is_taken_along(
-    invoke: Invoke, stack: Any, request_file: Path, tmp_path: Path
+def test_an_area_in_a_file_becomes_part_of_the_request(
+    invoke: Invoke, request_file: Path, tmp_path: Path
 ) -> None:
     area = tmp_path / "area.geojson"
     area.write_text(json.dumps(REQUEST["aoi"]))
     plain = json.loads(invoke("submit", request_file)[1])
     request_file.write_text(json.dumps({**REQUEST, "aoi": {"uri": "area.geojson"}}))
-    # The same area is the same run, wherever it stood.
+    # The same area is the same run, in the request or in a file.
     assert json.loads(invoke("submit", request_file)[1])["run_id"] == plain["run_id"]
     ring = [[0.001 * step, 0.0] for step in range(8000)] + [[4.0, 5.0], [0.0, 0.0]]
     area.write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
-    told = json.loads(invoke("submit", request_file)[1])
-    execution = stack.describe_execution(executionArn=told["execution"])
-    uri = json.loads(execution["input"])["aoi"]["uri"]
+    invoke("submit", request_file)
+    uri = json.loads(executions()[-1]["input"])["aoi"]["uri"]
     assert uri.startswith("s3://store/aois/")
-    assert s3.read_bytes(uri) == area.read_bytes()
+    assert s3.read_object(uri) == area.read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -95,17 +77,16 @@ def test_an_area_in_a_file_is_taken_along(
         ({"aoi": {"uri": "none.geojson"}}, "none.geojson"),
     ],
 )
-def test_what_the_stack_would_refuse_is_not_started(
-    invoke: Invoke, stack: Any, request_file: Path, changes: dict[str, Any], message: str
+def test_a_request_that_the_stack_would_refuse_is_not_started(
+    invoke: Invoke, request_file: Path, changes: dict[str, Any], message: str
 ) -> None:
     request_file.write_text(json.dumps({**REQUEST, **changes}))
     code, _, err = invoke("submit", request_file)
     assert code == ExitCode.BAD_INPUT
     assert message in err.splitlines()[-1]
-    assert stack.list_executions(stateMachineArn=machine())["executions"] == []
+    assert executions() == []
 
 
-@pytest.mark.usefixtures("stack")
 @pytest.mark.parametrize(
     ("query", "gather", "warning"),
     [
@@ -132,7 +113,7 @@ def test_what_the_stack_would_refuse_is_not_started(
         ),
     ],
 )
-def test_scenes_that_lie_in_another_region_are_told_with_their_price(
+def test_the_price_of_scenes_in_another_region_is_a_warning(
     invoke: Invoke,
     request_file: Path,
     query: dict[str, Any],
@@ -146,8 +127,7 @@ def test_scenes_that_lie_in_another_region_are_told_with_their_price(
     assert json.loads(out)["state"] == "started"
 
 
-@pytest.mark.usefixtures("stack")
-def test_a_stack_that_is_not_there_is_named(invoke: Invoke, request_file: Path) -> None:
+def test_a_stack_that_does_not_exist_is_named(invoke: Invoke, request_file: Path) -> None:
     code, _, err = invoke("submit", request_file, "--stack", "Nowhere")
     assert code == ExitCode.BAD_INPUT
     assert "Nowhere" in err.splitlines()[-1]
@@ -159,7 +139,6 @@ def test_the_stack_is_called_as_the_configuration_calls_it() -> None:
     assert stack.default == DEFAULT_STACK
 
 
-@pytest.mark.usefixtures("stack")
 @pytest.mark.parametrize(
     ("status", "values", "code", "last"),
     [
@@ -189,7 +168,7 @@ def test_waiting_exits_as_the_run_does(
 
     def sleep(seconds: float) -> None:
         slept.append(seconds)
-        end(arn, status, **values)
+        end_execution(arn, status, **values)
 
     monkeypatch.setattr("cloudbuster.aws.client.submit.time.sleep", sleep)
     found, out, err = invoke("submit", request_file, "--wait")

@@ -1,305 +1,185 @@
-"""What is told of an execution that ended without its last state, and what its status says."""
+"""The outcome of a run that reaches the last state of its execution."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import EndpointConnectionError
 
-from cloudbuster.aws.failures import UNHEARD
 from cloudbuster.aws.settings import StackSettings
-from cloudbuster.aws.stack.outcomes import Stopped, enter, finish, outcome_message, status, teller
+from cloudbuster.aws.stack.outcomes import (
+    CONNECT_S,
+    READ_S,
+    TRIES,
+    finish,
+    outcome_message,
+    topic_publisher,
+)
 from cloudbuster.aws.stack.state import first_round
-from cloudbuster.errors import TryAgainError
-from cloudbuster.models import MosaicRequest, RunStatus
-from cloudbuster.storage.documents import read_document, write_document
-from cloudbuster.storage.run_layout import RunLayout, run_id
+from cloudbuster.errors import AccessError, NotFoundError, TryAgainError
+from cloudbuster.models import Assessment, MosaicRequest, RunStatus
+from cloudbuster.storage.boto import aws_client
+from cloudbuster.storage.documents import write_document
+from cloudbuster.storage.reuse import read_earlier
+from cloudbuster.storage.run_layout import RunLayout
 from tests.unit.aws.requests import REQUEST
 
-Told = list[dict[str, Any]]
+pytestmark = pytest.mark.usefixtures("aws")
+
 MOSAIC = MosaicRequest.model_validate(REQUEST)
-RUN = run_id(MOSAIC)
+RUN = RunLayout.in_bucket(MOSAIC, "s3://store")
+COVERED = Assessment(
+    area_km2=1,
+    coverage=(),
+    never_observed_fraction=0,
+    never_clear_fraction=0,
+    backstop_fraction=0,
+    hole_fraction=0,
+    scenes_selected=5,
+    scenes_gathered=4,
+    covered=True,
+)
 
 
-def event(name: str = RUN, state: str = "ABORTED", **detail: Any) -> dict[str, Any]:
-    """As https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html."""
-    machine = "arn:aws:states:us-west-2:123456789012:stateMachine:CloudBuster"
-    execution = f"{machine.replace('stateMachine', 'execution')}:{name}"
-    content = json.dumps(REQUEST)
-    return {
-        "version": "0",
-        "id": "315c1398-40ff-a850-213b-158f73e60175",
-        "detail-type": "Step Functions Execution Status Change",
-        "source": "aws.states",
-        "account": "123456789012",
-        "time": "2026-01-01T00:00:00Z",
-        "region": "us-west-2",
-        "resources": [execution],
-        "detail": {
-            "executionArn": execution,
-            "stateMachineArn": machine,
-            "name": name,
-            "status": state,
-            "startDate": 1551225014968,
-            "stopDate": 1551225017576,
-            "input": content,
-            "output": None,
-            "inputDetails": {"included": True},
-            "outputDetails": None,
-            "error": None,
-            "cause": None,
-            **detail,
-        },
-    }
+def payload(**state: Any) -> dict[str, Any]:
+    """Payload of the last state."""
+    times = {"started": "2026-01-01T00:00:00Z", "ended": "2026-01-01T00:01:00Z"}
+    return {"state": state, "execution": RUN.id, **times}
 
 
-class Stack:
-    """A stack with a folder for its bucket, and what it has told."""
+def status() -> RunStatus:
+    found = read_earlier(RUN.document("status.json"), RunStatus)
+    assert found is not None
+    return found
 
-    def __init__(self, folder: Path) -> None:
-        self.settings = StackSettings(root=str(folder))
-        self.run = RunLayout.in_bucket(MOSAIC, str(folder))
-        self.told: Told = []
 
-    def write(self, execution: str = RUN, **values: Any) -> None:
-        begun = {"state": "running", "stage": "gather", **values}
-        uri = self.run.document("status.json")
-        write_document(uri, status(MOSAIC, execution=execution, **begun))
+class Outbox(list[dict[str, Any]]):
+    """Published outcomes."""
 
-    def read(self) -> RunStatus:
-        return read_document(self.run.document("status.json"), RunStatus)
-
-    def handle(self, told: dict[str, Any]) -> dict[str, Any] | None:
-        def tell(_subject: str, message: str) -> None:
-            self.told.append(json.loads(message))
-
-        return finish(told, self.settings, tell)
+    def __call__(self, subject: str, message: str) -> None:
+        self.append(json.loads(message))
+        assert self[-1]["run_id"] in subject
 
 
 @pytest.fixture
-def stack(tmp_path: Path) -> Stack:
-    return Stack(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("state", "detail", "code", "error"),
-    [
-        ("ABORTED", {}, 143, "Aborted: somebody stopped it; submit it again"),
-        (
-            "ABORTED",
-            {"error": "Operator", "cause": "changed my mind"},
-            143,
-            "Aborted: somebody stopped it (Operator: changed my mind); submit it again",
-        ),
-        ("TIMED_OUT", {}, 75, "TimedOut: it took over two days; see its history"),
-        (
-            "FAILED",
-            {"error": "States.Runtime", "cause": "no such path"},
-            1,
-            "WorkflowRuntime: no such path",
-        ),
-    ],
-)
-def test_a_run_that_could_not_tell_its_end_is_failed_and_told(
-    stack: Stack, state: str, detail: dict[str, str], code: int, error: str
-) -> None:
-    stack.write()
-    outcome = stack.handle(event(state=state, **detail))
-    assert outcome is not None
-    (told,) = stack.told
-    assert told == outcome
-    assert (told["run_id"], told["execution"], told["state"]) == (RUN, RUN, "failed")
-    assert (told["exit_code"], told["stage"], told["duration_s"]) == (code, "gather", 2.6)
-    assert f"{told['error']}: {told['cause']}" == error
-    written = stack.read()
-    assert (written.state, written.stage, written.exit_code) == ("failed", "gather", code)
-    assert written.error == error
-    assert stack.handle(event(state=state, **detail)) is None
-    assert len(stack.told) == 1
-
-
-@pytest.mark.parametrize("state", ["succeeded", "failed"])
-def test_what_the_last_state_has_told_is_left_alone(stack: Stack, state: str) -> None:
-    stack.write(state=state, exit_code=0, stage="merge")
-    before = stack.read()
-    assert stack.handle(event(state="FAILED", error="KeyError", cause="'x'")) is None
-    assert stack.told == []
-    assert stack.read() == before
-
-
-def test_a_late_event_leaves_the_next_attempt_alone(stack: Stack) -> None:
-    stack.write(execution=f"{RUN}-a2")
-    outcome = stack.handle(event(RUN))
-    assert outcome is not None
-    assert outcome["status_uri"] is None
-    assert stack.read().state == "running"
-    assert len(stack.told) == 1
-
-
-@pytest.mark.parametrize("content", [None, "{}", "not JSON", json.dumps({**REQUEST, "nme": 1})])
-def test_a_run_is_found_by_its_execution_where_the_request_is_not_told(
-    stack: Stack, content: str | None
-) -> None:
-    stack.write(execution=f"{RUN}-a2")
-    outcome = stack.handle(event(f"{RUN}-a2", input=content))
-    assert outcome is not None
-    assert outcome["run_id"] == RUN
-    assert stack.read().state == "failed"
-
-
-def test_an_execution_that_somebody_named_is_found_by_its_request(stack: Stack) -> None:
-    stack.write(execution="by-hand")
-    assert stack.handle(event("by-hand")) is not None
-    assert stack.read().exit_code == 143
-
-
-def test_a_run_that_was_refused_before_its_documents_is_told_once(stack: Stack) -> None:
-    refused = event("by-hand", "FAILED", input="{}", error="RequestError", cause="query: missing")
-    assert stack.handle(refused) is None
-    unheard = event("by-hand", "FAILED", input="{}", error=UNHEARD, cause="see the history")
-    outcome = stack.handle(unheard)
-    assert outcome is not None
-    assert (outcome["run_id"], outcome["stage"], outcome["exit_code"]) == ("by-hand", None, 1)
-    assert len(stack.told) == 1
-    assert not list(Path(stack.settings.root).rglob("*.json"))
-
-
-def test_telling_that_fails_is_done_again(stack: Stack) -> None:
-    stack.write()
-
-    def tell(_subject: str, _message: str) -> None:
-        raise ConnectionError
-
-    with pytest.raises(ConnectionError):
-        finish(event(), stack.settings, tell)
-    assert stack.read().state == "running"
-    assert stack.handle(event()) is not None
-
-
-def last_state(**state: Any) -> dict[str, Any]:
-    """Payload of the last state."""
-    times = {"started": "2026-01-01T00:00:00Z", "ended": "2026-01-01T00:01:00Z"}
-    return {"state": state, "execution": RUN, **times}
+def outbox() -> Outbox:
+    return Outbox()
 
 
 def unreachable(_subject: str, _message: str) -> None:
-    msg = "sns publish: out of reach; try again"
+    msg = "cannot publish to arn:topic; try again"
     raise TryAgainError(msg)
 
 
-def test_a_failure_that_the_last_state_could_not_tell_is_told_as_it_is(
-    stack: Stack, caplog: pytest.LogCaptureFixture
-) -> None:
-    write_document(stack.run.document("request.json"), MOSAIC)
+def test_a_run_that_failed_says_in_which_stage_and_why(outbox: Outbox) -> None:
+    write_document(RUN.document("request.json"), MOSAIC)
     cause = json.dumps({"errorMessage": "no scene: widen"})
-    failed = last_state(
-        run=first_round(stack.run), error={"Error": "NothingUsableError", "Cause": cause}
-    )
-    with pytest.raises(TryAgainError, match="sns publish"):
-        finish(failed, stack.settings, unreachable)
-    assert (stack.read().state, stack.read().exit_code) == ("failed", 3)
-    unheard = event(state="FAILED", error=UNHEARD, cause="see the history")
-    with pytest.raises(TryAgainError, match="sns publish"):
-        finish(unheard, stack.settings, unreachable)
-    caplog.clear()
-    outcome = stack.handle(unheard)
-    assert outcome is not None
-    assert stack.told == [outcome]
+    error = {"Error": "NothingUsableError", "Cause": cause}
+    outcome = finish(payload(run=first_round(RUN), error=error), outbox)
+    assert outbox == [outcome]
     assert (outcome["error"], outcome["cause"]) == ("NothingUsableError", "no scene: widen")
-    assert (outcome["exit_code"], outcome["stage"]) == (3, "filter")
-    assert stack.read().error == "NothingUsableError: no scene: widen"
-    assert [record.__dict__["infrastructure"] for record in caplog.records] == [False]
+    assert (outcome["state"], outcome["exit_code"], outcome["stage"]) == ("failed", 3, "filter")
+    assert (outcome["run_id"], outcome["duration_s"]) == (RUN.id, 60)
+    assert outcome["status_uri"] == RUN.document("status.json")
+    assert (status().state, status().exit_code) == ("failed", 3)
+    assert status().error == "NothingUsableError: no scene: widen"
 
 
-def test_a_mosaic_that_nobody_could_be_told_of_is_no_failure(
-    stack: Stack, caplog: pytest.LogCaptureFixture
+def test_a_run_whose_request_was_refused_has_no_status(outbox: Outbox) -> None:
+    error = {"Error": "RequestError", "Cause": "query: missing"}
+    outcome = finish(payload(request={}, error=error), outbox)
+    assert (outcome["run_id"], outcome["stage"], outcome["status_uri"]) == (RUN.id, "query", None)
+    assert read_earlier(RUN.document("status.json"), RunStatus) is None
+
+
+@pytest.mark.parametrize(("covered", "code"), [(True, 0), (False, 4)])
+def test_a_finished_mosaic_says_whether_the_area_is_covered(
+    outbox: Outbox, *, covered: bool, code: int
 ) -> None:
-    write_document(stack.run.document("request.json"), MOSAIC)
-    done = last_state(run=first_round(stack.run), plan={}, gathered=[], assess={})
-    # The function fails, which raises its alarm, and is tried again.
-    with pytest.raises(TryAgainError, match="sns publish"):
-        finish(done, stack.settings, unreachable)
-    assert stack.read().state == "succeeded"
-    # Then the machine asks for what the execution answers.
-    done["state"]["untold"] = {"Error": "TryAgainError", "Cause": "{}"}
-    outcome = finish(done, stack.settings, unreachable)
-    assert outcome is not None
+    write_document(RUN.document("request.json"), MOSAIC)
+    assessment = COVERED.model_copy(update={"covered": covered})
+    write_document(RUN.document("assessment.json"), assessment)
+    scenes = {"selected": 5, "gathered": 4, "failed": 1}
+    done = payload(
+        run=first_round(RUN), plan={"estimate_usd": 0.3}, gathered=[], assess={"scenes": scenes}
+    )
+    outcome = finish(done, outbox)
+    assert (outcome["state"], outcome["covered"], outcome["exit_code"]) == (
+        *("succeeded", covered, code),
+    )
+    assert (outcome["scenes"], outcome["estimate_usd"]) == (scenes, 0.3)
+    assert (status().state, status().stage, status().exit_code) == ("succeeded", "merge", code)
+
+
+def test_a_failed_notification_fails_the_function_after_the_status_is_written() -> None:
+    write_document(RUN.document("request.json"), MOSAIC)
+    error = {"Error": "NothingUsableError", "Cause": "no scene"}
+    with pytest.raises(TryAgainError, match="cannot publish"):
+        finish(payload(run=first_round(RUN), error=error), unreachable)
+    assert (status().state, status().exit_code) == ("failed", 3)
+
+
+def test_a_finished_mosaic_is_no_failure_if_nobody_can_be_notified(
+    outbox: Outbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_document(RUN.document("request.json"), MOSAIC)
+    done = payload(run=first_round(RUN), plan={}, gathered=[], assess={})
+    # The function fails, which raises its alarm, and the state machine tries again.
+    with pytest.raises(TryAgainError, match="cannot publish"):
+        finish(done, unreachable)
+    assert status().state == "succeeded"
+    # At last the state machine only wants the output of the execution.
+    done["state"]["not_notified"] = {"Error": "TryAgainError", "Cause": "{}"}
+    outcome = finish(done, unreachable)
     assert outcome["state"] == "succeeded"
-    assert [record.message for record in caplog.records] == 2 * ["outcome_untold"]
-    assert stack.handle(done) == outcome
-    assert stack.told == [outcome]
+    assert [record.message for record in caplog.records] == 2 * ["outcome_not_published"]
+    assert finish(done, outbox) == outcome
+    assert outbox == [outcome]
 
 
-def test_a_mosaic_of_which_every_telling_died_ends_as_its_execution(stack: Stack) -> None:
-    stack.write(state="succeeded", exit_code=0, stage="merge")
-    unheard = event(state="FAILED", error=UNHEARD, cause="see the history")
-    assert stack.handle(unheard) is not None
-    assert (stack.read().state, stack.read().exit_code) == ("failed", 1)
-    assert stack.handle(unheard) is None
-
-
-def test_an_execution_that_step_functions_ended_before_its_first_document_is_told(
-    stack: Stack,
+def test_a_status_without_a_readable_request_is_not_written(
+    outbox: Outbox, caplog: pytest.LogCaptureFixture
 ) -> None:
-    large = event("by-hand", "FAILED", input=None, error="States.DataLimitExceeded", cause="size")
-    outcome = stack.handle(large)
-    assert outcome is not None
-    assert (outcome["error"], outcome["run_id"]) == ("WorkflowDataLimitExceeded", "by-hand")
+    outcome = finish(payload(run=first_round(RUN), error={"Error": "KeyError"}), outbox)
+    assert outcome["exit_code"] == 1
+    assert read_earlier(RUN.document("status.json"), RunStatus) is None
+    assert "request_unreadable" in caplog.text
 
 
-def test_the_topic_is_told_and_what_it_answers_is_worth_another_try(stack: Stack) -> None:
-    published: list[dict[str, str]] = []
-
-    class Topic:
-        def publish(self, **message: str) -> None:
-            published.append(message)
-            if len(published) > 1:
-                raise EndpointConnectionError(endpoint_url="https://sns")
-
-    def client(_service: str, *, config: Any) -> Topic:
-        # Three tries of 15 s are over before the function's two minutes.
-        assert config.retries["total_max_attempts"] * (config.connect_timeout + 10) < 60
-        return Topic()
-
-    settings = stack.settings.model_copy(update={"topic_arn": "arn:topic"})
-    tell = teller(settings, client)
-    tell("a", "b")
-    assert published == [{"TopicArn": "arn:topic", "Subject": "a", "Message": "b"}]
-    with pytest.raises(TryAgainError, match=r"sns publish: .*https://sns.*; try again"):
-        tell("a", "b")
-
-
-def test_an_alarm_is_raised_for_a_failure_and_not_for_who_stops_a_run(
-    stack: Stack, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("error", "infrastructure"), [("KeyError", True), ("NothingUsableError", False)]
+)
+def test_a_failure_of_the_stack_is_logged_for_its_alarm(
+    outbox: Outbox, caplog: pytest.LogCaptureFixture, error: str, *, infrastructure: bool
 ) -> None:
-    stack.write()
-    stack.handle(event())
-    stack.write()
-    stack.handle(event(state="FAILED", error="States.Runtime", cause="x"))
-    stopped, failed = caplog.records
-    assert (stopped.message, stopped.levelname) == ("run_stopped", "WARNING")
-    assert (failed.message, failed.__dict__["infrastructure"]) == ("run_failed", True)
+    finish(payload(error={"Error": error, "Cause": "x"}), outbox)
+    (record,) = (record for record in caplog.records if record.message == "run_failed")
+    assert record.__dict__["infrastructure"] is infrastructure
 
 
-def test_an_event_without_an_error_is_one_of_which_nothing_is_known() -> None:
-    told = event(state="FAILED")
-    del told["detail"]["error"], told["detail"]["cause"], told["detail"]["input"]
-    stopped = Stopped.of_event(told)
-    assert (stopped.failure.error, stopped.request) == ("Unknown", None)
+def test_an_outcome_is_published_to_the_topic_of_the_stack() -> None:
+    sqs, sns = aws_client("sqs"), aws_client("sns")
+    url = sqs.create_queue(QueueName="mail")["QueueUrl"]
+    asked = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+    topic = sns.create_topic(Name="outcomes")["TopicArn"]
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=asked["Attributes"]["QueueArn"])
+    topic_publisher(StackSettings(root="s3://store", topic_arn=topic))("a", "b")
+    (message,) = sqs.receive_message(QueueUrl=url)["Messages"]
+    body = json.loads(message["Body"])
+    assert (body["Subject"], body["Message"]) == ("a", "b")
 
 
-def test_entering_a_stage_never_revives_a_run(stack: Stack) -> None:
-    enter(stack.run, "filter")
-    assert not Path(stack.run.document("status.json")).exists()
-    stack.write(stage="query")
-    enter(stack.run, "filter")
-    assert (stack.read().stage, stack.read().execution) == ("filter", RUN)
-    stack.handle(event())
-    enter(stack.run, "gather")
-    assert (stack.read().state, stack.read().stage) == ("failed", "filter")
-    Path(stack.run.document("status.json")).write_text("{")
-    enter(stack.run, "gather")
+def test_a_topic_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = "arn:aws:sns:us-west-2:123456789012:gone"
+    with pytest.raises((NotFoundError, AccessError), match=f"cannot publish to {gone}: NotFound"):
+        topic_publisher(StackSettings(root="s3://store", topic_arn=gone))("a", "b")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SNS", "http://127.0.0.1:9")
+    monkeypatch.setattr("cloudbuster.aws.stack.outcomes.TRIES", 1)
+    with pytest.raises(TryAgainError, match=f"cannot publish to {gone}: .*127.0.0.1:9"):
+        topic_publisher(StackSettings(root="s3://store", topic_arn=gone))("a", "b")
+
+
+def test_all_attempts_to_publish_end_before_the_timeout_of_the_function() -> None:
+    assert TRIES * (CONNECT_S + READ_S) < 60
 
 
 def test_subjects_fit_sns() -> None:

@@ -1,6 +1,7 @@
-"""Documents between the states."""
+"""Documents between the states: plans of rounds, and results of their jobs."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,20 +9,38 @@ import pytest
 
 from cloudbuster.aws.settings import StackSettings
 from cloudbuster.aws.stack import plans
-from cloudbuster.aws.stack.plans import assess_round, gather_results, made_once, write_plan
+from cloudbuster.aws.stack.plans import assess_round, gather_results, write_plan
 from cloudbuster.errors import JobsFailedError, JobsTryAgainError, NothingUsableError, RequestError
-from cloudbuster.models import DetectorOptions, Dropped, GatherTask, GridDocument, MosaicRequest
+from cloudbuster.gather import gather_scene
+from cloudbuster.models import (
+    DetectorOptions,
+    GatherTask,
+    GridDocument,
+    MosaicRequest,
+    Radiometry,
+)
+from cloudbuster.storage import s3
 from cloudbuster.storage.run_layout import RunLayout
+from tests.factories import SceneSpec
+from tests.gathering import task_of
 from tests.unit.aws.requests import REQUEST
 
+pytestmark = pytest.mark.usefixtures("aws")
+
 GRID = GridDocument(crs="EPSG:32613", west=0, north=0, x_size=10, y_size=10, width=10, height=10)
+ROOT = "s3://store"
+REMOVED = Radiometry(verdict="removed", offset_dn=0, confidence="high", evidence=())
+PRESENT = Radiometry(verdict="present", offset_dn=-1000, confidence="high", evidence=())
 
 
 def request(**limits: Any) -> MosaicRequest:
     return MosaicRequest.model_validate({**REQUEST, "limits": limits})
 
 
-def tasks(run: RunLayout, count: int) -> list[GatherTask]:
+RUN = RunLayout.in_bucket(request(), ROOT)
+
+
+def tasks(count: int) -> list[GatherTask]:
     return [
         GatherTask(
             name="denver",
@@ -34,57 +53,67 @@ def tasks(run: RunLayout, count: int) -> list[GatherTask]:
             grid=GRID,
             detector=DetectorOptions(),
             dilate_m=0,
-            output=run.scenes,
+            output=RUN.scenes,
         )
         for number in range(1, count + 1)
     ]
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> RunLayout:
-    return RunLayout.in_bucket(request(), str(tmp_path))
+def plan_of(
+    planned: Sequence[GatherTask],
+    *,
+    anew: bool = False,
+    budget_usd: float | None = None,
+    **stack: Any,
+) -> dict[str, Any]:
+    settings = StackSettings(root=ROOT, gather_usd_per_hour=0.1, **stack)
+    return write_plan(RUN, planned, request(budget_usd=budget_usd), settings, anew=anew)
 
 
-def stack(root: Path, **values: Any) -> StackSettings:
-    return StackSettings(root=str(root), gather_usd_per_hour=0.1, **values)
-
-
-def test_a_document_is_made_once(tmp_path: Path) -> None:
-    uri = str(tmp_path / "a.json")
-    first = made_once(uri, Dropped, lambda: Dropped(item_id="a", reason=""))
-    assert made_once(uri, Dropped, lambda: Dropped(item_id="b", reason="")) == first
-    anew = made_once(uri, Dropped, lambda: Dropped(item_id="c", reason=""), anew=True)
-    assert anew.item_id == "c"
-
-
-def test_a_document_that_cannot_be_read_is_made_again(tmp_path: Path) -> None:
-    path = tmp_path / "a.json"
-    path.write_text("{")
-    made = made_once(str(path), Dropped, lambda: Dropped(item_id="a", reason=""))
-    assert json.loads(path.read_text())["item_id"] == made.item_id == "a"
-
-
-def test_a_plan_holds_numbers_and_not_scenes(tmp_path: Path, run: RunLayout) -> None:
-    plan = write_plan(run, tasks(run, 3), request(budget_usd=5), stack(tmp_path), anew=False)
+def test_a_plan_has_numbers_and_no_scenes() -> None:
+    plan = plan_of(tasks(3), budget_usd=5)
     assert plan["indices"] == [1, 2, 3]
-    assert plan["indices_key"] == f"scratch/{run.id}/tasks/indices.json"
-    assert json.loads((tmp_path / plan["indices_key"]).read_text()) == [1, 2, 3]
+    assert plan["indices_key"] == f"scratch/{RUN.id}/tasks/indices.json"
+    assert json.loads(s3.read_object(f"{ROOT}/{plan['indices_key']}")) == [1, 2, 3]
     assert plan["within_budget"] is True
-    written = GatherTask.model_validate_json(Path(run.tasks, "2.json").read_bytes())
+    written = GatherTask.model_validate_json(s3.read_object(f"{RUN.tasks}/2.json"))
     assert written.item == {"id": "S2_2"}
     assert len(json.dumps(plan)) < 300
 
 
-def test_a_distributed_map_finds_its_indices_in_s3_alone(tmp_path: Path, run: RunLayout) -> None:
-    settings = stack(tmp_path, max_inline_indices=0)
-    plan = write_plan(run, tasks(run, 3), request(), settings, anew=False)
+def test_a_distributed_map_finds_its_indices_in_s3_alone() -> None:
+    plan = plan_of(tasks(3), max_inline_indices=0)
     assert plan["indices"] == []
-    assert json.loads((tmp_path / plan["indices_key"]).read_text()) == [1, 2, 3]
+    assert json.loads(s3.read_object(f"{ROOT}/{plan['indices_key']}")) == [1, 2, 3]
 
 
-def test_more_scenes_than_a_round_takes_are_refused(tmp_path: Path, run: RunLayout) -> None:
+def test_more_scenes_than_the_stack_allows_are_refused() -> None:
     with pytest.raises(RequestError, match="3 scenes are selected, this stack takes 2"):
-        write_plan(run, tasks(run, 3), request(), stack(tmp_path, max_tasks=2), anew=False)
+        plan_of(tasks(3), max_tasks=2)
+
+
+def test_a_scene_is_done_only_for_the_very_task_that_gathered_it(tmp_path: Path) -> None:
+    task = task_of(tmp_path, SceneSpec(dn=2000), radiometry=REMOVED, output=RUN.scenes)
+    assert plan_of([task])["indices"] == [1]
+    gather_scene(task)
+    plan = plan_of([task])
+    assert (plan["task_count"], plan["todo_count"], plan["indices"]) == (1, 0, [])
+    assert plan_of([task], anew=True)["indices"] == [1]
+    # The words of a verdict may quote other scenes; they decide no pixel.
+    reworded = REMOVED.model_copy(update={"confidence": "low", "evidence": ("as another scene",)})
+    assert plan_of([task.model_copy(update={"radiometry": reworded})])["indices"] == []
+    changes: dict[str, Any] = {
+        "radiometry": PRESENT,
+        "dilate_m": 50,
+        "bands": ("B02",),
+        "detector": DetectorOptions(type="stock", preset="strict"),
+        "donate_mask": True,
+    }
+    todo = {
+        name: plan_of([task.model_copy(update={name: value})])["indices"]
+        for name, value in changes.items()
+    }
+    assert todo == {name: [1] for name in changes}
 
 
 def child(result: dict[str, Any]) -> dict[str, Any]:
@@ -108,48 +137,50 @@ def child(result: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def test_results_are_read_where_a_distributed_map_wrote_them(tmp_path: Path) -> None:
+def test_results_are_read_from_the_files_of_a_distributed_map() -> None:
     results = [{"index": number, "status": "SUCCEEDED"} for number in (1, 2, 3)]
     results[1]["status"] = "EXIT_3"
     prefix = "scratch/run/results/ad9b5f27-090b-3ac6-9beb-243cd77144a7"
-    folder = tmp_path / prefix
-    folder.mkdir(parents=True)
-    # Children end in any order, and their files are many when they are large.
+    # Children end in any order, and many results fill several files.
     parts = {"SUCCEEDED_0.json": [results[2], results[0]], "SUCCEEDED_1.json": [results[1]]}
     listed = []
-    for name, held in parts.items():
-        (folder / name).write_text(json.dumps([child(result) for result in held]))
-        listed.append({"Key": f"{prefix}/{name}", "Size": (folder / name).stat().st_size})
-    run = "arn:aws:states:us-west-2:123456789012:mapRun:CloudBuster/Gather:ad9b5f27"
+    for name, part in parts.items():
+        content = json.dumps([child(result) for result in part]).encode()
+        s3.write_object(f"{ROOT}/{prefix}/{name}", content)
+        listed.append({"Key": f"{prefix}/{name}", "Size": len(content)})
+    map_run = "arn:aws:states:us-west-2:123456789012:mapRun:CloudBuster/Gather:ad9b5f27"
     manifest = {
-        "DestinationBucket": "bucket",
-        "MapRunArn": run,
+        "DestinationBucket": "store",
+        "MapRunArn": map_run,
         "ResultFiles": {"FAILED": [], "PENDING": [], "SUCCEEDED": listed},
     }
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    details = {"Bucket": "bucket", "Key": f"{prefix}/manifest.json"}
-    answered = {"MapRunArn": run, "ResultWriterDetails": details}
-    assert gather_results(answered, root=str(tmp_path)) == results
-    assert gather_results(results[:1], root="") == results[:1]
-    with pytest.raises(RequestError, match="str"):
+    s3.write_object(f"{ROOT}/{prefix}/manifest.json", json.dumps(manifest).encode())
+    details = {"Bucket": "store", "Key": f"{prefix}/manifest.json"}
+    answer = {"MapRunArn": map_run, "ResultWriterDetails": details}
+    assert gather_results(answer, root=ROOT) == results
+
+
+def test_results_are_those_in_the_state_of_an_inline_map() -> None:
+    results = [{"index": 1, "status": "SUCCEEDED"}]
+    assert gather_results(results, root="") == results
+    with pytest.raises(RequestError, match="the map answered str"):
         gather_results("?", root="")
 
 
-def test_scenes_that_failed_are_named(tmp_path: Path, run: RunLayout) -> None:
-    plan = write_plan(run, tasks(run, 5), request(), stack(tmp_path), anew=False)
+def test_failed_scenes_are_named_with_the_command_that_prints_their_log() -> None:
+    plan = plan_of(tasks(5))
     results = [{"index": number, "status": "SUCCEEDED"} for number in (1, 2, 3, 4)]
     results.append({"index": 5, "status": "EXIT_5"})
-    counts, failures = assess_round(run, plan, results, request())
+    counts, failures = assess_round(RUN, plan, results, request())
     assert counts == {"selected": 5, "gathered": 4, "failed": 1}
     (failure,) = failures
     assert (failure.item_id, failure.error) == ("S2_5", "BAD_INPUT")
-    assert f"task 5 of {run.id} ended as EXIT_5" in failure.message
-    assert f"cloudbuster logs {run.id} --scene 5" in failure.message
+    assert f"task 5 of {RUN.id} ended as EXIT_5" in failure.message
+    assert f"cloudbuster logs {RUN.id} --scene 5" in failure.message
 
 
-def test_scenes_that_an_earlier_attempt_gathered_count(tmp_path: Path, run: RunLayout) -> None:
-    plan = write_plan(run, tasks(run, 5), request(), stack(tmp_path), anew=False)
-    counts, _ = assess_round(run, plan, [], request())
+def test_scenes_that_an_earlier_attempt_gathered_count_as_gathered() -> None:
+    counts, _ = assess_round(RUN, plan_of(tasks(5)), [], request())
     assert counts["gathered"] == 5
 
 
@@ -162,22 +193,22 @@ def test_scenes_that_an_earlier_attempt_gathered_count(tmp_path: Path, run: RunL
         ("FAILED", JobsFailedError),
     ],
 )
-def test_too_few_scenes_end_the_round_by_what_kept_them_back(
-    tmp_path: Path, run: RunLayout, end: str, error: type[Exception]
+def test_the_error_of_too_few_scenes_depends_on_why_they_failed(
+    end: str, error: type[Exception]
 ) -> None:
-    plan = write_plan(run, tasks(run, 5), request(), stack(tmp_path), anew=False)
+    plan = plan_of(tasks(5))
     lost = [{"index": number, "status": end} for number in (1, 2)]
-    with pytest.raises(error, match=f"3 of 5 .* 2 {end}; .*cloudbuster logs {run.id} --scene 1 "):
-        assess_round(run, plan, lost, request())
+    with pytest.raises(error, match=f"3 of 5 .* 2 {end}; .*cloudbuster logs {RUN.id} --scene 1 "):
+        assess_round(RUN, plan, lost, request())
 
 
-def test_a_stage_parameter_that_infra_has_never_heard_of_reaches_the_task(
-    tmp_path: Path, run: RunLayout, monkeypatch: pytest.MonkeyPatch
+def test_a_new_field_of_a_task_is_written_without_a_change_of_the_stack(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     class Wider(GatherTask):
         sharpen: float
 
-    wide = [Wider(**task.model_dump(), sharpen=0.5) for task in tasks(run, 1)]
+    wide = [Wider(**task.model_dump(), sharpen=0.5) for task in tasks(1)]
     monkeypatch.setattr(plans, "GatherTask", Wider)
-    write_plan(run, wide, request(), stack(tmp_path), anew=False)
-    assert json.loads(Path(run.tasks, "1.json").read_text())["sharpen"] == 0.5
+    plan_of(wide)
+    assert json.loads(s3.read_object(f"{RUN.tasks}/1.json"))["sharpen"] == 0.5

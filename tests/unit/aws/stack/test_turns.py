@@ -1,48 +1,34 @@
-"""Whose turn it is, by an object in S3 as moto keeps it."""
+"""Turns by an object in S3, as moto keeps it."""
 
-import functools
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-import boto3
 import pytest
-from botocore.exceptions import ClientError
-from moto import mock_aws
 
 from cloudbuster.aws.stack import turns
-from cloudbuster.aws.stack.calls import Call, call
-from cloudbuster.aws.stack.turns import LEASE_S, turn
-from cloudbuster.errors import TryAgainError
+from cloudbuster.aws.stack.turns import LEASE_S, turn, write_if
+from cloudbuster.errors import NotFoundError, TryAgainError
+from cloudbuster.storage import s3
+from cloudbuster.storage.boto import aws_client
+from tests.unit.aws.conftest import Break
 
 TURN = "s3://store/turns/start-run"
+NAME = "start-run"
+
+pytestmark = pytest.mark.usefixtures("aws")
 
 
-@pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """An empty bucket, its client, and no pauses."""
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.sleep", lambda _seconds: None)
-    with mock_aws():
-        client = boto3.client("s3", "us-east-1")
-        client.create_bucket(Bucket="store")
-        yield client
 
 
-@pytest.fixture
-def ask(s3: Any) -> Call:
-    """Call an operation."""
-    return functools.partial(call, lambda _service: s3)
+def taken() -> list[str]:
+    return s3.object_names("s3://store/turns")
 
 
-def keys(s3: Any) -> list[str]:
-    return [entry["Key"] for entry in s3.list_objects_v2(Bucket="store").get("Contents", [])]
-
-
-def later(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    """Move the clock."""
-
+def move_the_clock(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     class Later(datetime):
         @classmethod
         def now(cls, tz: Any = None) -> Any:
@@ -51,62 +37,78 @@ def later(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     monkeypatch.setattr(turns, "datetime", Later)
 
 
-def test_one_has_the_turn_and_gives_it_back(s3: Any, ask: Call) -> None:
-    with turn(ask, TURN) as first:
+def test_one_function_has_the_turn_and_gives_it_back() -> None:
+    with turn(TURN) as first:
         assert first
-        assert keys(s3) == ["turns/start-run"]
-        with turn(ask, TURN) as second:
+        assert taken() == [NAME]
+        with turn(TURN) as second:
             assert not second
-        # Who did not have it has not given it back either.
-        assert keys(s3) == ["turns/start-run"]
-    assert keys(s3) == []
-    with turn(ask, TURN) as third:
+        # A function that did not have the turn does not give it back either.
+        assert taken() == [NAME]
+    assert taken() == []
+    with turn(TURN) as third:
         assert third
 
 
-def test_the_turn_is_given_back_by_who_fails(s3: Any, ask: Call) -> None:
-    with pytest.raises(KeyError), turn(ask, TURN):
+def test_a_function_that_fails_gives_the_turn_back() -> None:
+    with pytest.raises(KeyError), turn(TURN):
         raise KeyError
-    assert keys(s3) == []
+    assert taken() == []
 
 
-def test_the_turn_of_who_was_killed_is_taken_over_by_one(
-    s3: Any, ask: Call, monkeypatch: pytest.MonkeyPatch
+def test_the_turn_of_a_killed_function_is_taken_over_by_one(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    s3.put_object(Bucket="store", Key="turns/start-run", Body=b"killed")
-    with turn(ask, TURN) as early:
+    s3.write_object(TURN, b"killed")
+    with turn(TURN) as early:
         assert not early
-    later(monkeypatch, LEASE_S + 1)
-    seen = s3.head_object(Bucket="store", Key="turns/start-run")["ETag"]
-    with turn(ask, TURN) as is_ours:
+    move_the_clock(monkeypatch, LEASE_S + 1)
+    seen = aws_client("s3").head_object(Bucket="store", Key=f"turns/{NAME}")["ETag"]
+    with turn(TURN) as is_ours:
         assert is_ours
-        # Another one that has seen the same object finds it changed.
-        assert not turns._written(ask, "store", "turns/start-run", IfMatch=seen)
+        # Another function that has seen the same object finds it changed.
+        assert not write_if(TURN, IfMatch=seen)
 
 
-def test_a_turn_that_was_given_back_while_it_was_taken_over_is_not_ours(
-    s3: Any, ask: Call, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """S3 answers a write under If-Match with NoSuchKey where the object is gone."""
-    s3.put_object(Bucket="store", Key="turns/start-run", Body=b"killed")
-    later(monkeypatch, LEASE_S + 1)
+@pytest.fixture
+def given_back_meanwhile() -> Iterator[list[str]]:
+    """Remove the object when it is about to be taken over; ETags of the attempts to do so."""
+    client, event = aws_client("s3"), "before-parameter-build.s3.PutObject"
     tried: list[str] = []
-    put = s3.put_object
 
-    def gone(**asked: Any) -> Any:
-        if "IfMatch" not in asked or tried:
-            return put(**asked)
-        tried.append(asked["IfMatch"])
-        s3.delete_object(Bucket="store", Key="turns/start-run")
-        raise ClientError({"Error": {"Code": "NoSuchKey", "Message": "gone"}}, "PutObject")
+    def remove(params: dict[str, Any], **_call: Any) -> None:
+        if "IfMatch" in params and not tried:
+            tried.append(params["IfMatch"])
+            client.delete_object(Bucket="store", Key=f"turns/{NAME}")
 
-    monkeypatch.setattr(s3, "put_object", gone)
-    with turn(ask, TURN) as is_ours:
+    client.meta.events.register(event, remove)
+    yield tried
+    client.meta.events.unregister(event, remove)
+
+
+def test_a_turn_that_is_given_back_while_it_is_taken_over_is_taken_anew(
+    monkeypatch: pytest.MonkeyPatch, given_back_meanwhile: list[str]
+) -> None:
+    s3.write_object(TURN, b"killed")
+    move_the_clock(monkeypatch, LEASE_S + 1)
+    with turn(TURN) as is_ours:
         assert is_ours
-    assert len(tried) == 1
-    assert keys(s3) == []
+    assert len(given_back_meanwhile) == 1
+    assert taken() == []
 
 
-def test_s3_that_does_not_answer_is_worth_another_try(ask: Call) -> None:
-    with pytest.raises(TryAgainError, match="put_object"), turn(ask, "s3://nowhere/turn"):
+@pytest.mark.parametrize(
+    ("uri", "code", "error"),
+    [
+        ("s3://nowhere/turn", "", NotFoundError),
+        (TURN, "SlowDown", TryAgainError),
+        (TURN, None, TryAgainError),
+    ],
+)
+def test_a_failure_of_s3_is_raised(
+    break_service: Break, uri: str, code: str | None, error: type[Exception]
+) -> None:
+    if code != "":
+        break_service("s3", "PutObject", code)
+    with pytest.raises(error, match=f"cannot write {uri}"), turn(uri):
         pass

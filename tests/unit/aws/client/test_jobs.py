@@ -1,64 +1,58 @@
 """Jobs that are submitted by hand: meta-gather and meta-merge."""
 
-import functools
+import contextlib
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import (
-    EndpointConnectionError,
-    NoCredentialsError,
-    NoRegionError,
-    ParamValidationError,
-)
 
-from cloudbuster.aws.client import jobs
-from cloudbuster.aws.client import session as aws_client
-from cloudbuster.aws.client.session import service_error
-from cloudbuster.aws.stack.calls import call
-from cloudbuster.cli.main import meta_gather_py, meta_merge_py
-from cloudbuster.errors import AccessError, BadInputError, CredentialsError, ExitCode, TryAgainError
+from cloudbuster.cli.main import main, meta_gather_py, meta_merge_py
+from cloudbuster.errors import ExitCode
 from cloudbuster.models import GatherTask, MergeTask
 from cloudbuster.storage import s3
 from cloudbuster.storage.documents import read_document
 from tests.factories import SceneSpec, area_of, write_scene
-from tests.unit.aws.account import (
-    QUEUE,
-    REGION,
-    Invoke,
-    forget,
-)
+from tests.unit.aws.account import QUEUE, Invoke
+from tests.unit.aws.conftest import Break
 
 
-@pytest.fixture
-def world(tmp_path: Path, invoke: Invoke) -> Path:
-    """A selection of two clear looks and a backstop."""
-    days = ("10", "15", "20")
+def run_command(*arguments: object) -> None:
+    """Run a command that must succeed."""
+    with contextlib.redirect_stdout(io.StringIO()), pytest.raises(SystemExit) as stop:
+        main([str(argument) for argument in arguments])
+    assert stop.value.code == 0
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with a response of query, and a selection of two clear scenes and a backstop."""
+    folder = tmp_path_factory.mktemp("world")
     specs = [
         SceneSpec(
             id=f"S2A_33TWL_202305{day}_0_L2A",
             datetime=f"2023-05-{day}T10:00:00Z",
             cloud_cover=int(day),
         )
-        for day in days
+        for day in ("10", "15", "20")
     ]
     for spec in specs:
-        write_scene(tmp_path / "catalog", spec)
-    (tmp_path / "area.geojson").write_text(json.dumps(area_of(specs[0])))
-    query = ["--geojson", tmp_path / "area.geojson", "--catalog", tmp_path / "catalog"]
-    response, selection = tmp_path / "response.json", tmp_path / "selection.json"
-    period = ["--mindate", "2023-05-01", "--maxdate", "2023-05-31", "--maxclouds", "100"]
-    assert invoke("query", *query, *period, "--response", response)[0] == 0
-    filtered = ["--input", response, "--output", selection, "--coverage-count", "2"]
-    assert invoke("filter", *filtered)[0] == 0
-    return tmp_path
+        write_scene(folder / "catalog", spec)
+    area, response, selection = (folder / f"{name}.json" for name in ("aoi", "response", "s"))
+    area.write_text(json.dumps(area_of(specs[0])))
+    run_command(
+        *("query", "--geojson", area, "--catalog", folder / "catalog", "--response", response),
+        *("--mindate", "2023-05-01", "--maxdate", "2023-05-31", "--maxclouds", "100"),
+    )
+    run_command("filter", "--input", response, "--output", selection, "--coverage-count", "2")
+    return folder
 
 
 def gather_flags(world: Path, output: str, *more: object) -> list[object]:
     return [
         *("meta-gather", "--jobqueue", QUEUE, "--jobdef", "my-gather:1", "--name", "small"),
-        *("--response", world / "selection.json", "--output-path", output),
+        *("--response", world / "s.json", "--output-path", output),
         *("--bands", "B04,B03,B02", *more),
     ]
 
@@ -68,6 +62,10 @@ def merge_flags(output: str, *more: object) -> list[object]:
         *("meta-merge", "--jobqueue", QUEUE, "--jobdef", "my-merge", "--name", "small"),
         *("--input-path", "s3://store/in/", "--output-path", output, *more),
     ]
+
+
+def environment_of(job: dict[str, Any]) -> dict[str, str]:
+    return {entry["name"]: entry["value"] for entry in job["container"]["environment"]}
 
 
 def test_meta_gather_submits_one_job_for_each_scene(
@@ -106,8 +104,7 @@ def test_the_flags_of_meta_gather_reach_the_task(invoke: Invoke, batch: Any, wor
     assert (task.detector.architecture, task.detector.weights) == (
         *("s3://m/arch.py", "s3://m/w.pth"),
     )
-    job = batch.describe_jobs(jobs=json.loads(out)[:1])["jobs"][0]
-    environment = {entry["name"]: entry["value"] for entry in job["container"]["environment"]}
+    environment = environment_of(batch.describe_jobs(jobs=json.loads(out)[:1])["jobs"][0])
     assert (environment["TMPDIR"], environment["CPL_TMPDIR"]) == ("/scratch/a", "/scratch/a")
     donor = ["--donor-mask", "s3://m/masks/", "--donor-mask-name", "mask-a"]
     assert invoke(*gather_flags(world, "s3://store/b", *donor))[0] == 0
@@ -143,7 +140,7 @@ def test_a_dry_run_prints_the_submissions_and_writes_nothing(
         }
     ]
     assert (code, out) == (0, json.dumps(expected, indent=2) + "\n")
-    assert s3.list_names("s3://store/out/tasks") == []
+    assert s3.object_names("s3://store/out/tasks") == []
 
 
 def test_bug_2_meta_merge_keeps_output_path_and_tmp_apart(invoke: Invoke, batch: Any) -> None:
@@ -155,13 +152,13 @@ def test_bug_2_meta_merge_keeps_output_path_and_tmp_apart(invoke: Invoke, batch:
     (job,) = batch.describe_jobs(jobs=json.loads(out))["jobs"]
     task = read_document(job["parameters"]["task_uri"], MergeTask)
     assert (task.scenes, task.output, task.name) == ("s3://store/in", "s3://store/out", "small")
-    environment = {entry["name"]: entry["value"] for entry in job["container"]["environment"]}
+    environment = environment_of(job)
     assert (environment["TMPDIR"], environment["CPL_TMPDIR"]) == ("/scratch", "/scratch")
 
 
 @pytest.mark.usefixtures("batch")
-def test_what_is_submitted_by_hand_makes_the_mosaic(invoke: Invoke, world: Path) -> None:
-    """The jobs' own commands, run here as their containers would."""
+def test_the_jobs_submitted_by_hand_make_the_mosaic(invoke: Invoke, world: Path) -> None:
+    """Run the commands of the jobs here, as their containers would."""
     assert invoke(*gather_flags(world, "s3://store/in"))[0] == 0
     for number in (1, 2, 3):
         uri = f"s3://store/in/tasks/small-{number:02d}.json"
@@ -170,29 +167,27 @@ def test_what_is_submitted_by_hand_makes_the_mosaic(invoke: Invoke, world: Path)
     code, out, _ = invoke("merge", "--task", "s3://store/out/tasks/small-merge.json")
     assert code == 0
     assert json.loads(out)["cloudless"] == "s3://store/out/small-cloudless.tif"
-    made = set(s3.list_names("s3://store/out"))
+    made = set(s3.object_names("s3://store/out"))
     assert {"small-cloudless.tif", "small-cloudy.tif", "small-quality.tif"} <= made
-    assert s3.exists("s3://store/out/tasks/small-products.json")
+    assert s3.object_exists("s3://store/out/tasks/small-products.json")
 
 
-def test_a_merge_task_is_of_a_run_or_of_a_name() -> None:
-    places = {"scenes": "in", "output": "out", "result": "out/products.json"}
+def test_a_merge_task_is_that_of_a_run_or_of_a_name() -> None:
+    paths = {"scenes": "in", "output": "out", "result": "out/products.json"}
     for wrong in ({}, {"request": "r.json"}, {"name": "m", "selection": "s.json"}):
         with pytest.raises(ValueError, match="request, selection and assessment"):
-            MergeTask.model_validate({**places, **wrong})
+            MergeTask.model_validate({**paths, **wrong})
 
 
 @pytest.mark.usefixtures("aws")
-def test_another_level_than_asked_for_is_refused(invoke: Invoke, world: Path) -> None:
+def test_another_level_than_that_of_the_response_is_refused(invoke: Invoke, world: Path) -> None:
     code, _, err = invoke(*gather_flags(world, "s3://store/a", "--kind", "L1C", "--dryrun"))
     assert code == ExitCode.BAD_INPUT
     assert "selects L2A scenes, not L1C" in err.splitlines()[-1]
 
 
 @pytest.mark.usefixtures("aws")
-def test_a_response_that_does_not_tell_its_level_is_l1c(
-    invoke: Invoke, world: Path, tmp_path: Path
-) -> None:
+def test_a_response_without_its_level_is_l1c(invoke: Invoke, world: Path, tmp_path: Path) -> None:
     original = tmp_path / "original.json"
     filtered = ["--input", world / "response.json", "--output", original, "--format", "original"]
     assert invoke("filter", *filtered)[0] == 0
@@ -203,10 +198,8 @@ def test_a_response_that_does_not_tell_its_level_is_l1c(
     assert invoke(*flags, "--kind", "L2A")[::2] == (0, "")
 
 
-@pytest.mark.usefixtures("batch")
-def test_jobs_cannot_read_tasks_on_this_machine(
-    invoke: Invoke, world: Path, tmp_path: Path
-) -> None:
+@pytest.mark.usefixtures("aws")
+def test_an_output_on_this_machine_is_refused(invoke: Invoke, world: Path, tmp_path: Path) -> None:
     code, _, err = invoke(*gather_flags(world, str(tmp_path / "scenes")))
     assert code == ExitCode.BAD_INPUT
     assert "lies on this machine; give an s3:// prefix" in err.splitlines()[-1]
@@ -221,7 +214,6 @@ def test_an_unknown_queue_or_definition_is_bad_input(invoke: Invoke, flag: str) 
     assert "check --jobqueue and --jobdef" in err.splitlines()[-1]
 
 
-@pytest.mark.usefixtures("aws")
 @pytest.mark.parametrize("missing", ["--jobqueue", "--jobdef", "--name", "--output-path"])
 def test_a_missing_flag_is_a_malformed_command_line(
     invoke: Invoke, world: Path, missing: str
@@ -232,7 +224,6 @@ def test_a_missing_flag_is_a_malformed_command_line(
         assert (code, missing in err) == (ExitCode.USAGE, True)
 
 
-@pytest.mark.usefixtures("aws")
 @pytest.mark.parametrize("name", ["backstop-x", "a b", "../x"])
 def test_a_name_that_no_file_may_have_is_refused(invoke: Invoke, name: str) -> None:
     flags = merge_flags("s3://store/a")
@@ -242,91 +233,15 @@ def test_a_name_that_no_file_may_have_is_refused(invoke: Invoke, name: str) -> N
     assert err.startswith("RequestError: --name")
 
 
-def test_jobs_that_were_submitted_before_a_failure_are_told(
-    batch: Any, world: Path, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.usefixtures("batch")
+def test_jobs_that_were_submitted_before_a_failure_are_named(
+    world: Path, invoke: Invoke, break_service: Break
 ) -> None:
-    class Throttled:
-        """Batch that takes one job."""
-
-        taken = 0
-
-        def submit_job(self, **_arguments: Any) -> dict[str, str]:
-            self.taken += 1
-            if self.taken > 1:
-                raise batch.exceptions.ClientException(
-                    {"Error": {"Code": "TooManyRequestsException", "Message": "slow down"}},
-                    "Submit",
-                )
-            return {"jobId": "first-id"}
-
-    throttled = Throttled()
-    monkeypatch.setattr(jobs, "client", lambda _service: throttled)
+    break_service("batch", "SubmitJob", "TooManyRequestsException", after=1)
     code, _, err = invoke(*gather_flags(world, "s3://store/a"))
     assert code == ExitCode.TRY_AGAIN
-    assert "slow down; try again; 1 of 3 were submitted: first-id" in err.splitlines()[-1]
-
-
-@pytest.mark.parametrize(
-    ("code", "status", "kind"),
-    [
-        ("AccessDeniedException", 400, AccessError),
-        ("UnrecognizedClientException", 400, CredentialsError),
-        ("ExpiredTokenException", 403, CredentialsError),
-        ("ThrottlingException", 400, TryAgainError),
-        ("Throttling", 400, TryAgainError),
-        ("TooManyRequestsException", 429, TryAgainError),
-        ("ServerException", 500, TryAgainError),
-        ("ClientException", 400, BadInputError),
-    ],
-)
-def test_what_aws_answers_has_an_error_of_ours(code: str, status: int, kind: type) -> None:
-    answer = {
-        "Error": {"Code": code, "Message": "told."},
-        "ResponseMetadata": {"HTTPStatusCode": status},
-    }
-    error = service_error(answer, "do it", "mend it")
-    assert type(error) is kind
-    assert str(error).startswith(f"cannot do it: {code}: told")
-
-
-@pytest.mark.parametrize(
-    ("cause", "kind", "words"),
-    [
-        (NoCredentialsError(), CredentialsError, "set AWS credentials"),
-        (NoRegionError(), BadInputError, "no region; set AWS_REGION"),
-        (ParamValidationError(report="name"), BadInputError, "mend it"),
-        (EndpointConnectionError(endpoint_url="https://states"), TryAgainError, "https://states"),
-    ],
-)
-@pytest.mark.parametrize("in_a_function", [False, True])
-def test_a_call_that_got_no_answer_has_an_error_of_ours(
-    cause: Exception, kind: type[Exception], words: str, *, in_a_function: bool
-) -> None:
-    def ask(*_words: str) -> Any:
-        raise cause
-
-    asked = functools.partial(call, ask) if in_a_function else ask
-    with pytest.raises(kind) as caught, aws_client.told("do it", hint="mend it"):
-        asked("states", "start")
-    assert type(caught.value) is kind
-    assert str(caught.value).startswith("cannot do it: ")
-    assert words in str(caught.value)
-
-
-def test_without_credentials_the_error_says_so(
-    invoke: Invoke, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.delenv(name, raising=False)
-    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
-        monkeypatch.setenv(name, str(tmp_path / "none"))
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_REGION", REGION)
-    forget()
-    code, _, err = invoke("submit", "request.json")
-    forget()
-    assert code == ExitCode.BAD_INPUT
-    assert err.startswith("CredentialsError: cannot find stack CloudBuster")
+    last = err.splitlines()[-1]
+    assert "TooManyRequestsException of a test; try again; 1 of 3 were submitted: " in last
 
 
 def test_the_original_names_are_aliases(
