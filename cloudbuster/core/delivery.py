@@ -135,7 +135,8 @@ def _units(area: BoolRaster, number: int, scene: SceneUnits) -> Iterator[_Unit]:
     cells = (rows + scene.window.row) * area.shape[1] + cols + scene.window.col
     numbers, starts = np.unique(unit, return_index=True)
     sizes = dict(zip(*np.unique(scene.unit, return_counts=True), strict=True))
-    for name, start, stop in zip(numbers, starts, [*starts[1:], len(unit)], strict=True):
+    stops = [*starts, len(unit)][1:]
+    for name, start, stop in zip(numbers, starts, stops, strict=True):
         part = (rows[start:stop], cols[start:stop])
         yield _Unit(
             scene=number,
