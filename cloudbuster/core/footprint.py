@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyproj
 import shapely
 from shapely.errors import ShapelyError
 from shapely.geometry import Polygon, shape
@@ -15,6 +14,7 @@ from shapely.geometry.base import BaseGeometry
 
 from cloudbuster.core.antimeridian import box_area, split, unwrapped
 from cloudbuster.core.aoi import polygonal
+from cloudbuster.core.transformers import LONLAT, transformer
 from cloudbuster.core.utm import utm_epsg
 
 # A tile of Sentinel-2 is 109.8 km wide (Sentinel-2 tiling grid, ESA): 9.4 degrees at 84 degrees of
@@ -92,10 +92,10 @@ def tile_square(tile: str) -> BaseGeometry | None:
     west_m = SQUARE_M * (1 + COLUMNS[zone % 3].index(parts[3]))
     row = (ROWS.index(parts[4]) - (EVEN_ZONE_ROWS if zone % 2 == 0 else 0)) % len(ROWS)
     crs = f"EPSG:{utm_epsg(zone, north=north)}"
-    transformer = pyproj.Transformer.from_crs("OGC:CRS84", crs, always_xy=True)
+    from_lonlat = transformer(LONLAT, crs)
     # The rows repeat every 2000 km; a band is under 1400 km high, so its middle tells which.
     middle = -80.0 + 8.0 * LATITUDE_BANDS.index(band) + (6.0 if band == "X" else 4.0)
-    _, band_m = transformer.transform(6.0 * zone - 183.0, middle)
+    _, band_m = from_lonlat.transform(6.0 * zone - 183.0, middle)
     period = SQUARE_M * len(ROWS)
     south_m = row * SQUARE_M
     south_m += period * round((band_m - SQUARE_M / 2 - south_m) / period)
@@ -105,7 +105,7 @@ def tile_square(tile: str) -> BaseGeometry | None:
         TILE_SIDE_M / POINTS_PER_SIDE,
     )
     x, y = shapely.get_coordinates(outline).T
-    longitude, latitude = transformer.transform(x, y, direction="INVERSE")
+    longitude, latitude = from_lonlat.transform(x, y, direction="INVERSE")
     return unwrapped(Polygon(np.column_stack([longitude, latitude])))
 
 

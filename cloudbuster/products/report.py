@@ -6,6 +6,7 @@ same mosaic gives the same bytes.
 
 import base64
 import colorsys
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,16 +81,7 @@ def write_report(
     OutputError, TryAgainError
         Where the file cannot be written, or the disk is full.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("cloudbuster.products", "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters["percent"] = percent
-    environment.filters["area"] = area
-    page = environment.get_template("report.html").render(
+    page = _template().render(
         mosaic=mosaic,
         assessment=assessment,
         pictures=_pictures(files),
@@ -99,6 +91,21 @@ def write_report(
         request=_request(mosaic),
     )
     write_bytes(uri, page.encode())
+
+
+@functools.cache
+def _template() -> jinja2.Template:
+    """Compile the page's template once: most of the time that a page takes went into that."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("cloudbuster.products", "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["percent"] = percent
+    environment.filters["area"] = area
+    return environment.get_template("report.html")
 
 
 def scene_colour(index: int) -> Colour:

@@ -22,6 +22,7 @@ from shapely.geometry.polygon import orient
 
 from cloudbuster.core.bands import BANDS
 from cloudbuster.core.grid import Grid
+from cloudbuster.core.transformers import LONLAT, transformer
 from cloudbuster.errors import redacted
 from cloudbuster.gathered.scene_raster import CLOUD_DISTANCE_BAND, SCENE_INDEX_BAND
 from cloudbuster.models import MosaicRequest, SceneRecord
@@ -182,7 +183,7 @@ def lonlat_footprint(grid: Grid) -> tuple[dict[str, Any], list[float]]:
     outline = shapely.box(*grid.bounds)
     step = max(grid.x_size * grid.width, grid.y_size * grid.height) / SEGMENTS_PER_EDGE
     x, y = shapely.get_coordinates(shapely.segmentize(outline, step)).T
-    lon, lat = pyproj.Transformer.from_crs(grid.crs, "OGC:CRS84", always_xy=True).transform(x, y)
+    lon, lat = transformer(grid.crs, LONLAT).transform(x, y)
     # Neighbours on the outline are close: a jump of 360 degrees is the antimeridian.
     lon = np.unwrap(lon, period=360)
     if abs(lon[-1] - lon[0]) > 180:

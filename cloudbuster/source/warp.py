@@ -13,6 +13,7 @@ from cloudbuster.core.digital_numbers import NODATA, SATURATED
 from cloudbuster.core.grid import ALIGNMENT_TOLERANCE, Bounds, Grid
 from cloudbuster.core.masks import PixelClass
 from cloudbuster.core.regrid import Method, any_in_boxes
+from cloudbuster.core.transformers import transformer
 
 # Points on each edge of a rectangle that is projected: its edges bend (S2Mosaic's lesson, kept in
 # the tests: four corners alone lose scenes at the corner of an area).
@@ -161,8 +162,7 @@ def _corners(target: Grid, crs: str) -> tuple[npt.NDArray[np.float64], npt.NDArr
     )
     x, y = np.meshgrid(target.west + col * target.x_size, target.north - row * target.y_size)
     if crs != target.crs:
-        transformer = pyproj.Transformer.from_crs(target.crs, crs, always_xy=True)
-        x, y = transformer.transform(x, y)
+        x, y = transformer(target.crs, crs).transform(x, y)
     return _between(x, target.shape), _between(y, target.shape)
 
 

@@ -18,6 +18,10 @@ from cloudbuster.storage.uri import is_remote, local_path
 NODATA = 0
 # Cells in x and y of a tile, the smallest unit that is read, written or left out where empty.
 TILE_SIZE = 512
+# The side of a tile is a multiple of 16 (TIFF 6.0, section 15, TileWidth), and GDAL's COG driver
+# takes none under 128.
+TILE_STEP = 16
+MIN_TILE_SIZE = 128
 
 
 def raster_crs(text: str) -> CRS:
@@ -36,11 +40,22 @@ def raster_crs(text: str) -> CRS:
     return CRS.from_wkt(crs.to_wkt())
 
 
+def tile_size(shape: tuple[int, int]) -> int:
+    """Side of the square tiles of a raster of so many rows and columns, in cells.
+
+    It is `TILE_SIZE`, or less if one smaller tile holds the whole raster: GDAL compresses, writes
+    and reads whole tiles, so a raster of a few cells would cost as much as one of 512 x 512.
+    """
+    needed = math.ceil(max(shape) / TILE_STEP) * TILE_STEP
+    return min(TILE_SIZE, max(MIN_TILE_SIZE, needed))
+
+
 def raster_profile(grid: Grid, band_count: int) -> dict[str, Any]:
     """Profile of every uint16 raster that this package writes in blocks.
 
     Tiled and sparse; photometric ``MINISBLACK``, so that a fourth band is not taken for alpha.
     """
+    side = tile_size(grid.shape)
     return {
         "driver": "GTiff",
         "width": grid.width,
@@ -51,8 +66,8 @@ def raster_profile(grid: Grid, band_count: int) -> dict[str, Any]:
         "transform": grid.transform,
         "nodata": NODATA,
         "tiled": True,
-        "blockxsize": TILE_SIZE,
-        "blockysize": TILE_SIZE,
+        "blockxsize": side,
+        "blockysize": side,
         "interleave": "band",
         "photometric": "MINISBLACK",
         "predictor": 2,
