@@ -1,4 +1,4 @@
-"""What every test shares: where the real imagery lies, and the proof that it was used.
+"""What all tests share: the sample world, and the real imagery with the proof that it was used.
 
 The real imagery lies outside of the repository. Without it the tests that need it are skipped and
 say so; under ``CLOUDBUSTER_REQUIRE_REAL_DATA=1`` (as ``.ci/run`` sets it) they fail instead, and so
@@ -8,8 +8,12 @@ does a session in which one of them was skipped or too few of them ran.
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from cloudbuster.sample import SampleWorld
 
 DATA_VARIABLE = "CLOUDBUSTER_TEST_DATA"
 REQUIRE_VARIABLE = "CLOUDBUSTER_REQUIRE_REAL_DATA"
@@ -35,6 +39,17 @@ def test_data() -> Path:
             pytest.fail(reason, pytrace=False)
         pytest.skip(reason)
     return folder
+
+
+@pytest.fixture(scope="session")
+def sample_world(tmp_path_factory: pytest.TempPathFactory) -> "SampleWorld":
+    """Small sample world, written once; tests read it and write nothing into it."""
+    from cloudbuster.sample import write_sample
+    from tests.sample_world import cut_tiles_down
+
+    with pytest.MonkeyPatch.context() as patch:
+        cut_tiles_down(patch)
+        return write_sample(tmp_path_factory.mktemp("sample") / "world")
 
 
 class RealDataCensus:

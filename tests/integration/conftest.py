@@ -1,4 +1,4 @@
-"""The sample world, written and run once for all the tests that look at it."""
+"""The sample world's own request, run once for all tests that look at the result."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,22 +6,22 @@ from pathlib import Path
 import pytest
 
 from cloudbuster.adapters import load_request
-from cloudbuster.models import RunResult
+from cloudbuster.models import MosaicRequest, RunResult
 from cloudbuster.pipeline import run
-from cloudbuster.sample import write_sample
+from cloudbuster.sample import SampleWorld
 
 
 @dataclass(frozen=True)
 class SampleRun:
-    """The sample world, and the result of its own request."""
+    """The sample world, the request that was run, and its result."""
 
     world: Path
+    request: MosaicRequest
     result: RunResult
 
 
 @pytest.fixture(scope="session")
-def sample_run(tmp_path_factory: pytest.TempPathFactory) -> SampleRun:
-    world = tmp_path_factory.mktemp("sample") / "world"
-    write_sample(world, workers=2)
-    result = run(load_request(str(world / "request.json")), workers=2)
-    return SampleRun(world, result)
+def sample_run(sample_world: SampleWorld, tmp_path_factory: pytest.TempPathFactory) -> SampleRun:
+    output = str(tmp_path_factory.mktemp("sample-run") / "output")
+    request = load_request(str(sample_world.request)).model_copy(update={"output": output})
+    return SampleRun(sample_world.folder, request, run(request))

@@ -14,7 +14,6 @@ import lambdas.assess
 import lambdas.filter
 import lambdas.finish
 import lambdas.query
-from cloudbuster.adapters import load_request
 from cloudbuster.aws.settings import StackSettings
 from cloudbuster.aws.stack.state import ASSESS, PLAN
 from cloudbuster.errors import GridError, NothingUsableError, RequestError
@@ -94,10 +93,10 @@ def machine(
         root=str(tmp_path), topic_arn="arn:topic", gather_usd_per_hour=0.1, merge_usd_per_hour=0.2
     )
     monkeypatch.setenv("CLOUDBUSTER_STACK", settings.model_dump_json())
-    request = load_request(str(sample_run.world / "request.json"))
 
     def make(**changes: object) -> Machine:
-        return Machine(tmp_path, request.model_copy(update={"output": None, **changes}))
+        request = sample_run.request.model_copy(update={"output": None, **changes})
+        return Machine(tmp_path, request)
 
     return make
 
