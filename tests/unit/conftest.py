@@ -1,10 +1,16 @@
-"""What makes a mocked account of AWS quick: most of its time went into what no test looks at."""
+"""What unit tests share: S3 on the loopback, and what makes a mocked account of AWS quick."""
 
 import functools
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import botocore.session
 import pytest
+
+from cloudbuster.storage import s3
+
+if TYPE_CHECKING:
+    from tests.s3_server import S3Server
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -18,3 +24,24 @@ def _quick_accounts() -> Iterator[None]:
         patch.setattr(botocore.session, "create_loader", shared)
         patch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
         yield
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> "Iterator[S3Server]":
+    """S3 on the loopback; each module has buckets of its own."""
+    from tests.s3_server import serving_s3
+
+    with serving_s3() as server:
+        yield server
+
+
+@pytest.fixture
+def s3_account(s3_server: "S3Server", monkeypatch: pytest.MonkeyPatch) -> "Iterator[S3Server]":
+    """Let this process use `s3_server`, past its manners, with credentials that it takes."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3_server.behind)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    s3.client.cache_clear()
+    yield s3_server
+    s3.client.cache_clear()

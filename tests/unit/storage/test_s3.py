@@ -1,36 +1,21 @@
 """Documents and folders in S3, against a loopback S3."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from moto.server import ThreadedMotoServer
 
 from cloudbuster.errors import BadInputError, TryAgainError
 from cloudbuster.storage import s3
 from cloudbuster.storage.folders import input_folder, output_folder
 from cloudbuster.storage.uri import exists, read_bytes, write_bytes
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    _, port = server.get_host_and_port()
-    yield f"http://127.0.0.1:{port}"
-    server.stop()
+from tests.s3_server import S3Server
 
 
 @pytest.fixture
-def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    s3.client.cache_clear()
-    s3.client().create_bucket(Bucket="store")
-    yield "s3://store"
-    s3.client.cache_clear()
+def bucket(s3_account: S3Server) -> str:
+    del s3_account
+    s3.client().create_bucket(Bucket="documents")
+    return "s3://documents"
 
 
 def test_a_document_comes_back_as_it_went(bucket: str) -> None:
@@ -42,7 +27,7 @@ def test_a_document_comes_back_as_it_went(bucket: str) -> None:
 
 
 def test_what_is_missing_is_named(bucket: str) -> None:
-    with pytest.raises(BadInputError, match=r"s3://store/none.json: no such object"):
+    with pytest.raises(BadInputError, match=r"s3://documents/none.json: no such object"):
         read_bytes(f"{bucket}/none.json")
     with pytest.raises(BadInputError, match="no such object"):
         read_bytes("s3://no-such-bucket/key")
