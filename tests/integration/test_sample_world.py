@@ -102,8 +102,17 @@ def test_a_second_run_does_no_work_and_changes_no_byte(sample_run: SampleRun) ->
     }
 
 
-def test_the_same_request_gives_the_same_bytes(sample_run: SampleRun, tmp_path: Path) -> None:
-    again = run(sample_run.request.model_copy(update={"output": str(tmp_path / "again")}))
+def test_the_same_request_gives_the_same_bytes_with_any_number_of_workers(
+    sample_run: SampleRun, tmp_path: Path
+) -> None:
+    request = sample_run.request.model_copy(update={"output": str(tmp_path / "again")})
+    again = run(request, workers=2)
     for name in ("cloudless", "cloudy", "quality", "preview"):
         first = Path(getattr(sample_run.result.products, name)).read_bytes()
         assert Path(getattr(again.products, name)).read_bytes() == first, name
+    one, other = (
+        {path.name: path.read_bytes() for path in Path(output, "scenes").glob("*.tif")}
+        for output in (sample_run.result.output, again.output)
+    )
+    assert one == other
+    assert {name.partition("-")[0] for name in one} == {"sample", "backstop"}

@@ -26,8 +26,8 @@ from cloudbuster.storage.documents import write_document
 from tests.factories import SceneSpec
 from tests.gathering import grid_of, task_of
 
-# A scene that takes a worker about a second: time enough to stop it in its middle.
-SLOW_SIZE = 2000
+# A scene that takes a worker some tenths of a second: time enough to stop it in its middle.
+SLOW_SIZE = 1200
 PATIENCE_S = 60.0
 
 
@@ -35,11 +35,20 @@ def names(folder: Path, pattern: str = "*") -> list[str]:
     return sorted(path.name for path in (folder / "scenes").glob(pattern))
 
 
-def slow_tasks(folder: Path, count: int = 4) -> list[GatherTask]:
+@pytest.fixture(scope="module")
+def slow_scene(tmp_path_factory: pytest.TempPathFactory) -> GatherTask:
     noise = np.random.default_rng(2).integers(300, 3000, (SLOW_SIZE, SLOW_SIZE), dtype=np.uint16)
     spec = SceneSpec(size=SLOW_SIZE, pixels=noise)
-    task = task_of(folder, spec, backstop_index=None)
-    return [task.model_copy(update={"index": index}) for index in range(1, count + 1)]
+    return task_of(tmp_path_factory.mktemp("slow"), spec, backstop_index=None)
+
+
+@pytest.fixture
+def slow_tasks(slow_scene: GatherTask, tmp_path: Path) -> list[GatherTask]:
+    """Six tasks that gather the same scene into this test's folder."""
+    output = str(tmp_path / "scenes")
+    return [
+        slow_scene.model_copy(update={"index": index, "output": output}) for index in range(1, 7)
+    ]
 
 
 def wait_for(condition: object) -> None:
@@ -125,22 +134,9 @@ def test_a_scene_that_fails_leaves_the_one_that_was_there(tmp_path: Path) -> Non
     assert names(tmp_path) == before
 
 
-def test_workers_and_this_process_write_the_same_bytes(tmp_path: Path) -> None:
-    specs = [SceneSpec(), SceneSpec(id="S2B_33TWL_20230515_0_L2A", dn=900)]
-    tasks = [
-        task_of(tmp_path, spec, index=number, backstop_index=number + 2)
-        for number, spec in enumerate(specs, start=1)
-    ]
-    gather_scenes(tasks)
-    here = {path.name: path.read_bytes() for path in (tmp_path / "scenes").iterdir()}
-    assert len(here) == 8
-    gather_scenes(tasks, workers=2, force=True)
-    assert {path.name: path.read_bytes() for path in (tmp_path / "scenes").iterdir()} == here
-
-
-def test_a_worker_that_is_killed_is_one_clear_error_and_leaves_nothing(tmp_path: Path) -> None:
-    tasks = slow_tasks(tmp_path)
-
+def test_a_worker_that_is_killed_is_one_clear_error_and_leaves_nothing(
+    tmp_path: Path, slow_tasks: list[GatherTask]
+) -> None:
     def kill_one() -> None:
         wait_for(lambda: names(tmp_path, ".*.partial"))
         os.kill(multiprocessing.active_children()[0].pid or 0, signal.SIGKILL)
@@ -148,29 +144,31 @@ def test_a_worker_that_is_killed_is_one_clear_error_and_leaves_nothing(tmp_path:
     killer = threading.Thread(target=kill_one)
     killer.start()
     with pytest.raises(TryAgainError, match="fewer --workers"):
-        gather_scenes(tasks, workers=2)
+        gather_scenes(slow_tasks, workers=2)
     killer.join()
     assert multiprocessing.active_children() == []
     # One file may be left of the worker that had no time to clean up.
     assert len(names(tmp_path, ".*")) <= 1
 
 
-def test_an_interrupt_stops_the_workers_in_the_middle_of_their_scenes(tmp_path: Path) -> None:
-    tasks = slow_tasks(tmp_path, count=6)
-
+def test_an_interrupt_stops_the_workers_in_the_middle_of_their_scenes(
+    tmp_path: Path, slow_tasks: list[GatherTask]
+) -> None:
     def interrupt(event: Event) -> None:
         if event.done == 1:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        gather_scenes(tasks, workers=2, on_event=interrupt)
+        gather_scenes(slow_tasks, workers=2, on_event=interrupt)
     assert multiprocessing.active_children() == []
     assert names(tmp_path, ".*") == []
-    assert len(names(tmp_path, "*.tif")) < 4
+    assert len(names(tmp_path, "*.tif")) < len(slow_tasks)
 
 
-def test_workers_do_not_outlive_the_process_that_started_them(tmp_path: Path) -> None:
-    for number, task in enumerate(slow_tasks(tmp_path, count=6)):
+def test_workers_do_not_outlive_the_process_that_started_them(
+    tmp_path: Path, slow_tasks: list[GatherTask]
+) -> None:
+    for number, task in enumerate(slow_tasks):
         write_document(str(tmp_path / "tasks" / f"{number}.json"), task)
     code = (
         "import sys; from pathlib import Path\n"

@@ -11,7 +11,7 @@ from cloudbuster.source import placing
 from tests.factories import CRS, SceneSpec, write_raster
 from tests.gathering import gathered, grid_of, task_of
 
-SIZE = 360
+SIZE = 216
 
 
 def busy_scene() -> SceneSpec:
@@ -40,7 +40,7 @@ def test_blocks_do_not_show(
     grid = Grid(CRS, whole.west - 120 + shift, whole.north + 120 - shift, gsd, gsd, *whole.shape)
     task = task_of(tmp_path, busy_scene(), grid, dilate_m=50)
     by_large = gathered(task)
-    monkeypatch.setattr(placing, "BLOCK_PIXELS", 128)
+    monkeypatch.setattr(placing, "BLOCK_PIXELS", 64)
     by_small = gathered(task)
     for role, large in by_large.items():
         for name, values in vars(large).items():
