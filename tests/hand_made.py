@@ -10,7 +10,8 @@ import rasterio
 from cloudbuster.core.grid import Grid, GridWindow
 from cloudbuster.gathered.scene_raster import scene_stem
 from cloudbuster.gathered.scene_writer import open_scene_writer
-from cloudbuster.models import GridDocument, Radiometry, SceneRecord
+from cloudbuster.merge import merge_scenes
+from cloudbuster.models import GridDocument, MergeResult, Radiometry, SceneRecord
 from cloudbuster.storage.tiled_raster import raster_profile
 
 GRID = Grid("EPSG:32633", 500_000, 5_100_000, 10, 10, 4, 2)
@@ -101,6 +102,11 @@ def write_original(folder: Path, stem: str, pixels: np.ndarray, grid: Grid = GRI
     with rasterio.open(path, "w", **raster_profile(grid, len(pixels))) as dataset:
         dataset.write(pixels.astype(np.uint16))
     return path
+
+
+def merged(folder: Path, **options: object) -> MergeResult:
+    """Merge the scenes in ``folder/scenes`` into ``folder``."""
+    return merge_scenes(str(folder / "scenes"), str(folder), name="m", **options)  # type: ignore[arg-type]
 
 
 def read(path: str) -> np.ndarray:

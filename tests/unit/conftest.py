@@ -6,11 +6,16 @@ from typing import TYPE_CHECKING
 
 import botocore.session
 import pytest
+from hypothesis import settings
 
 from cloudbuster.storage import s3
 
 if TYPE_CHECKING:
     from tests.s3_server import S3Server
+
+# The same few examples in every session, however slow the machine is.
+settings.register_profile("unit", max_examples=40, deadline=None, derandomize=True)
+settings.load_profile("unit")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,12 +1,12 @@
 """Gather: what is finished stays finished, what is not leaves nothing behind."""
 
 import multiprocessing
-import os
-import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +49,17 @@ def slow_tasks(slow_scene: GatherTask, tmp_path: Path) -> list[GatherTask]:
     return [
         slow_scene.model_copy(update={"index": index, "output": output}) for index in range(1, 7)
     ]
+
+
+@pytest.fixture
+def workers() -> Callable[[], list[BaseProcess]]:
+    """Processes that this one has started since the test began."""
+    before = {process.pid for process in multiprocessing.active_children()}
+
+    def started() -> list[BaseProcess]:
+        return [p for p in multiprocessing.active_children() if p.pid not in before]
+
+    return started
 
 
 def wait_for(condition: object) -> None:
@@ -135,24 +146,24 @@ def test_a_scene_that_fails_leaves_the_one_that_was_there(tmp_path: Path) -> Non
 
 
 def test_a_worker_that_is_killed_is_one_clear_error_and_leaves_nothing(
-    tmp_path: Path, slow_tasks: list[GatherTask]
+    tmp_path: Path, slow_tasks: list[GatherTask], workers: Callable[[], list[BaseProcess]]
 ) -> None:
     def kill_one() -> None:
         wait_for(lambda: names(tmp_path, ".*.partial"))
-        os.kill(multiprocessing.active_children()[0].pid or 0, signal.SIGKILL)
+        workers()[0].kill()
 
     killer = threading.Thread(target=kill_one)
     killer.start()
     with pytest.raises(TryAgainError, match="fewer --workers"):
         gather_scenes(slow_tasks, workers=2)
     killer.join()
-    assert multiprocessing.active_children() == []
+    assert workers() == []
     # One file may be left of the worker that had no time to clean up.
     assert len(names(tmp_path, ".*")) <= 1
 
 
 def test_an_interrupt_stops_the_workers_in_the_middle_of_their_scenes(
-    tmp_path: Path, slow_tasks: list[GatherTask]
+    tmp_path: Path, slow_tasks: list[GatherTask], workers: Callable[[], list[BaseProcess]]
 ) -> None:
     def interrupt(event: Event) -> None:
         if event.done == 1:
@@ -160,7 +171,7 @@ def test_an_interrupt_stops_the_workers_in_the_middle_of_their_scenes(
 
     with pytest.raises(KeyboardInterrupt):
         gather_scenes(slow_tasks, workers=2, on_event=interrupt)
-    assert multiprocessing.active_children() == []
+    assert workers() == []
     assert names(tmp_path, ".*") == []
     assert len(names(tmp_path, "*.tif")) < len(slow_tasks)
 

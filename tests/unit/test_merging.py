@@ -106,9 +106,7 @@ def check_repaired(task: MergeTask, result: MergeResult, wanted: RunResult) -> N
     assert [entry.reused for entry in entries] == [False, False, True]
 
 
-def test_the_job_repairs_the_backstop_as_a_run_does(
-    gathered: MergeTask, wanted: RunResult
-) -> None:
+def test_the_job_repairs_the_backstop_as_a_run_does(gathered: MergeTask, wanted: RunResult) -> None:
     result = merge_task(gathered)
     assert result is not None
     check_repaired(gathered, result, wanted)

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 import shapely
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from shapely.geometry import box
 
@@ -168,7 +168,6 @@ def test_bug_6_the_limit_does_not_depend_on_the_size_of_the_area():
     assert len(picked([small, small], [0, 0], aoi=small, coverage_count=2, backstop=False)) == 2
 
 
-@settings(max_examples=60, deadline=None)
 @given(scenes, some_rules)
 def test_picks_are_those_of_the_definition(candidates, rules):
     footprints = [footprint for footprint, _ in candidates]
@@ -179,7 +178,6 @@ def test_picks_are_those_of_the_definition(candidates, rules):
     assert own(picks) == slow_original(AOI, footprints, cloud_cover, rules)
 
 
-@settings(max_examples=60, deadline=None)
 @given(scenes, some_rules)
 def test_every_pick_gains_is_made_once_and_keeps_the_limits(candidates, rules):
     footprints = [footprint for footprint, _ in candidates]
@@ -200,7 +198,6 @@ def test_every_pick_gains_is_made_once_and_keeps_the_limits(candidates, rules):
     assert rules.backstop or not any(pick.backstop for pick in picks)
 
 
-@settings(max_examples=60, deadline=None)
 @given(scenes, some_rules)
 def test_a_backstop_lies_wherever_a_clear_look_lies(candidates, rules):
     footprints = [footprint for footprint, _ in candidates]
@@ -212,7 +209,6 @@ def test_a_backstop_lies_wherever_a_clear_look_lies(candidates, rules):
     assert not rules.backstop or seen.difference(below).area < len(picks) * LEAST_REUSE_DEG2 + 1e-12
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.permutations(range(6)))
 def test_order_does_not_matter_where_no_two_gains_are_equal(order):
     footprints = [box(10 + n * 0.31, 45, 10.5 + n * 0.37, 46 - n * 0.01) for n in range(6)]
@@ -228,7 +224,6 @@ def test_order_does_not_matter_where_no_two_gains_are_equal(order):
     ]
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(squares, max_size=8), st.integers(1, 4))
 def test_uncovered_by_look_counts_footprints(footprints, layers):
     # Every edge lies on the lattice, so a lattice cell is seen wholly or not at all.
