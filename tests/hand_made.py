@@ -1,8 +1,9 @@
-"""Gathered scenes made by hand: a look for each cell, and values that tell where they come from."""
+"""Gathered scenes made by hand: a class for each cell, and values that name scene and band."""
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -46,30 +47,43 @@ def spec(index: int, classes: list[list[int]] | np.ndarray, **options: object) -
     return replace(GatheredSpec(index, np.array(classes)), **options)  # type: ignore[arg-type]
 
 
-def make_record(scene: GatheredSpec, name: str, grid: Grid) -> SceneRecord:
-    item_id = scene.item_id or f"ITEM_{scene.index}"
-    return SceneRecord(
-        name=name,
-        index=scene.index,
-        backstop=scene.backstop,
+def make_record(index: int, item_id: str, **changes: Any) -> SceneRecord:
+    """Record of a gathered scene of `GRID`; ``changes`` are fields of the record."""
+    record = SceneRecord(
+        name="m",
+        index=index,
+        backstop=False,
         item_id=item_id,
         catalog="https://example.com/v1",
-        collection="l2a",
+        collection="sentinel-2-l2a",
         acquired=datetime(2020, 6, 1, 10, tzinfo=UTC),
-        platform="sentinel-2a",
-        mgrs_tile="33TWL",
+        platform="sentinel-2b",
+        mgrs_tile="33TWM",
         baseline="05.09",
-        cloud_cover=12.5,
-        detector="stock",
-        radiometry=Radiometry(verdict="none", offset_dn=0, confidence="high", evidence=()),
+        cloud_cover=3.25,
+        detector="stock(standard)",
+        radiometry=Radiometry(verdict="removed", offset_dn=0, confidence="high", evidence=()),
         bands=BANDS,
-        grid=GridDocument.of(grid),
-        observed_fraction=1.0,
+        grid=GridDocument.of(GRID),
+        observed_fraction=1,
         clear_fraction=0.5,
-        raster=f"{stem_of(scene, name)}.tif",
+        raster=f"m-{index:02d}.tif",
         task_fingerprint="f",
         version="1",
         item={"id": item_id, "links": []},
+    )
+    return record.model_copy(update=changes)
+
+
+def record_of(scene: GatheredSpec, name: str = "m", grid: Grid = GRID) -> SceneRecord:
+    """Record of a scene on the grid of a mosaic."""
+    return make_record(
+        scene.index,
+        scene.item_id or f"ITEM_{scene.index}",
+        name=name,
+        backstop=scene.backstop,
+        grid=GridDocument.of(grid),
+        raster=f"{stem_of(scene, name)}.tif",
     )
 
 
@@ -91,7 +105,7 @@ def write_gathered(
         distance = np.full(scene.classes.shape, scene.distance)
         writer.write(own.window, scene.reflectance, scene.classes, distance)
     if record:
-        path.with_suffix(".json").write_bytes(make_record(scene, name, grid).to_json())
+        path.with_suffix(".json").write_bytes(record_of(scene, name, grid).to_json())
     return path
 
 

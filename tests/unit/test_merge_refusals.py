@@ -22,8 +22,8 @@ from tests.hand_made import (
     BANDS,
     GRID,
     THREE,
-    make_record,
     merged,
+    record_of,
     spec,
     write_gathered,
     write_original,
@@ -78,7 +78,7 @@ def test_merge_names_a_truncated_scene(tmp_path: Path) -> None:
 def test_merge_names_a_scene_off_the_grid(tmp_path: Path) -> None:
     write_gathered(tmp_path / "scenes", THREE[0])
     path = write_gathered(tmp_path / "scenes", THREE[1], grid=replace(GRID, west=500_005))
-    path.with_suffix(".json").write_bytes(make_record(THREE[1], "m", GRID).to_json())
+    path.with_suffix(".json").write_bytes(record_of(THREE[1]).to_json())
     with pytest.raises(RasterError, match=r"m-02\.tif.*not aligned"):
         merged(tmp_path)
 
@@ -86,7 +86,7 @@ def test_merge_names_a_scene_off_the_grid(tmp_path: Path) -> None:
 def test_merge_names_a_scene_in_another_crs(tmp_path: Path) -> None:
     write_gathered(tmp_path / "scenes", THREE[0])
     path = write_gathered(tmp_path / "scenes", THREE[1], grid=replace(GRID, crs="EPSG:32634"))
-    path.with_suffix(".json").write_bytes(make_record(THREE[1], "m", GRID).to_json())
+    path.with_suffix(".json").write_bytes(record_of(THREE[1]).to_json())
     with pytest.raises(RasterError, match=r"m-02\.tif.*EPSG:32634"):
         merged(tmp_path)
 
@@ -133,7 +133,7 @@ def test_merge_refuses_records_of_two_grids(tmp_path: Path) -> None:
 def test_merge_refuses_a_record_of_another_scene_or_without_sense(tmp_path: Path) -> None:
     path = write_gathered(tmp_path / "scenes", THREE[0])
     document = path.with_suffix(".json")
-    document.write_bytes(make_record(THREE[1], "m", GRID).to_json())
+    document.write_bytes(record_of(THREE[1]).to_json())
     with pytest.raises(RequestError, match="is of scene 2 of m"):
         merged(tmp_path)
     document.write_bytes(b'{"schema": "cloudbuster.scene/1"')

@@ -11,10 +11,9 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
 
 from cloudbuster.core.composite import State
-from cloudbuster.merge import merge_scenes
 from cloudbuster.models import Assessment, LayerCoverage, MosaicRequest, SceneFailure
 from cloudbuster.products.report import STATES, area, percent, scene_colour
-from tests.hand_made import GRID, spec, write_gathered, write_original, write_three
+from tests.hand_made import GRID, merged, spec, write_gathered, write_original, write_three
 
 ASSESSMENT = Assessment(
     area_km2=12.3456,
@@ -64,7 +63,7 @@ class Page(HTMLParser):
 
 
 def page_of(folder: Path, **options: object) -> tuple[Page, str]:
-    result = merge_scenes(str(folder / "scenes"), str(folder), name="m", **options)  # type: ignore[arg-type]
+    result = merged(folder, **options)
     assert result.report is not None
     content = Path(result.report).read_text()
     page = Page(content)
