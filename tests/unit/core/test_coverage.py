@@ -45,6 +45,14 @@ def picked(footprints, cloud_cover, *, aoi=AOI, **rules):
     return pick_original(aoi, footprints, cloud_cover, CoverRules(**rules))
 
 
+def steradian(boxes):
+    """Area on the unit sphere of a shape whose edges are meridians and parallels."""
+    equal_area = shapely.transform(
+        boxes, lambda places: np.radians(places) * [1, 0] + np.sin(np.radians(places)) * [0, 1]
+    )
+    return equal_area.area
+
+
 def slow_original(aoi, footprints, cloud_cover, rules):
     """The rule as its definition reads: every gain computed anew in every step."""
     copies = [aoi] * rules.coverage_count
@@ -53,8 +61,8 @@ def slow_original(aoi, footprints, cloud_cover, rules):
     picks: list[tuple[int, bool]] = []
 
     def cover(parts, *, backstop):
-        allowed = rules.max_uncovered * surface(aoi) * len(parts)
-        while sum(map(surface, parts)) > allowed and len(picks) < room and left:
+        allowed = rules.max_uncovered * steradian(aoi) * len(parts)
+        while sum(map(steradian, parts)) > allowed and len(picks) < room and left:
             gains = {
                 (i, j): footprints[i].intersection(part).area * (1.0 - cloud_cover[i] / 100.0)
                 for i in left
@@ -233,12 +241,12 @@ def test_uncovered_by_look_counts_footprints(footprints, layers):
         for y in range(4)
     ]
     counts = [sum(f.covers(cell) for f in footprints) for cell in cells]
-    weights = [surface(cell) for cell in cells]
+    weights = [steradian(cell) for cell in cells]
 
     shares = uncovered_by_layer(AOI, footprints, layers)
 
     expected = [
-        sum(w for w, count in zip(weights, counts, strict=True) if count < layer) / surface(AOI)
+        sum(w for w, count in zip(weights, counts, strict=True) if count < layer) / steradian(AOI)
         for layer in range(1, layers + 1)
     ]
     assert shares == pytest.approx(expected, abs=1e-12)

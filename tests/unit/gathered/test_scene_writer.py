@@ -7,7 +7,7 @@ import pytest
 import rasterio
 
 from cloudbuster.core.grid import GridWindow
-from cloudbuster.gathered.scene_raster import SceneRaster, scene_bands
+from cloudbuster.gathered.scene_raster import SceneRaster
 from cloudbuster.gathered.scene_writer import open_scene_writer
 from tests.hand_made import (
     BANDS,
@@ -21,7 +21,7 @@ def test_scene_writer_keeps_the_layout(tmp_path: Path) -> None:
     scene = spec(7, [[3, 1, 2, 0], [3, 3, 3, 3]], distance=4000)
     path = write_gathered(tmp_path, scene)
     with rasterio.open(path) as dataset:
-        assert dataset.descriptions == scene_bands(BANDS)
+        assert dataset.descriptions == (*BANDS, "pixel_class", "cloud_distance_m", "scene_index")
         assert dataset.nodata == 0
         assert dataset.profile["compress"] == "deflate"
         np.testing.assert_array_equal(

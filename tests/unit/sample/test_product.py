@@ -10,7 +10,7 @@ from scipy import ndimage
 from cloudbuster.core.bands import BANDS
 from cloudbuster.sample import plan, spectra
 from cloudbuster.sample.ground import make_ground
-from cloudbuster.sample.product import Block, SceneBlock, pool, pool_any, shift_dn
+from cloudbuster.sample.product import Block, SceneBlock, shift_dn
 from cloudbuster.sample.sky import make_sky
 
 BOUNDS = plan.world_bounds("small")
@@ -128,6 +128,13 @@ def test_scene_classes_are_imperfect_without_growth_and_good_with_50_m(season):
     assert left[1] < 0.005
 
 
+def cells(field, factor):
+    """Pixels of each cell of ``factor`` by ``factor``, along the last axis."""
+    high, wide = field.shape
+    cut = field.reshape(high // factor, factor, wide // factor, factor)
+    return cut.swapaxes(1, 2).reshape(high // factor, wide // factor, factor**2)
+
+
 def toa(scene, gsd_m):
     """Harmonised L1C reflectance, all bands on one grid, (1, y, x, band) as s2cloudless wants."""
     bands = []
@@ -135,7 +142,7 @@ def toa(scene, gsd_m):
         fine = scene.reflectance(band, "L1C")
         copies = BANDS[band].gsd_m // 10
         fine = np.repeat(np.repeat(fine, copies, axis=0), copies, axis=1)
-        bands.append(pool(fine, gsd_m // 10))
+        bands.append(cells(fine, gsd_m // 10).mean(axis=-1))
     return np.stack(bands, axis=-1)[np.newaxis]
 
 
@@ -146,20 +153,20 @@ def test_s2cloudless_tells_clouds_from_every_clear_surface(gsd_m):
     sky, factor = scene.sky_at(10), gsd_m // 10
     probability = detector.get_cloud_probability_maps(toa(scene, gsd_m))
     mask = detector.get_mask_from_prob(probability)[0].astype(bool)
-    cloud, opaque = pool(sky.cloud, factor), np.maximum(sky.cloud, sky.cirrus)
-    thick = cloud > 0.7
-    clear = ~pool_any(opaque > 0.01, factor)
+    opaque = cells(np.maximum(sky.cloud, sky.cirrus), factor).max(axis=-1)
+    thick = cells(sky.cloud, factor).mean(axis=-1) > 0.7
+    clear = opaque <= 0.01
     # The mask may reach as far as its averaging and its growth: 4 + 2 pixels.
-    far = clear & (ndimage.distance_transform_edt(~pool_any(opaque > 0.1, factor)) > 7)
+    far = clear & (ndimage.distance_transform_edt(opaque <= 0.1) > 7)
     assert thick.mean() > 0.1
     assert far.mean() > 0.05
     assert mask[thick].mean() > 0.99
     assert mask[far].mean() < 0.01
     flagged = probability[0] > 0.4
     surface = scene.ground.surface[1:-1, 1:-1]
-    lit = pool(sky.shadow, factor) < 0.02
+    lit = cells(sky.shadow, factor).mean(axis=-1) < 0.02
     for kind in (*range(spectra.BROADLEAF + 1), spectra.CONIFER):
-        pure = clear & lit & (pool((surface == kind).astype(np.float32), factor) > 0.95)
+        pure = clear & lit & (cells(surface == kind, factor).mean(axis=-1) > 0.95)
         assert not pure.any() or flagged[pure].mean() < 0.02, kind
 
 
