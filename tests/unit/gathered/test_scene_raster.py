@@ -15,7 +15,7 @@ from cloudbuster.gathered.scene_writer import open_scene_writer
 from cloudbuster.products.cog import CogBand, open_cog_writer
 from cloudbuster.storage.tiled_raster import check_written
 
-GRID = Grid("EPSG:32633", 500_000.0, 5_000_000.0, 10.0, 10.0, 1500, 1100)
+GRID = Grid("EPSG:32633", 500_000.0, 5_000_000.0, 10.0, 10.0, 700, 600)
 NOISE = np.random.default_rng(5).integers(1, 9000, (1, *GRID.shape), dtype=np.uint16)
 
 
@@ -80,8 +80,8 @@ def test_open_scenes_are_checked_and_few_are_open(tmp_path: Path) -> None:
         for position in (0, 1, 2, 0):
             assert (scenes.use(position).read_classes(GRID.window) == 3).all()
             assert len(scenes._open) == 2
-        assert scenes.meeting(GRID.window.shifted(0, 1400)) == [0, 1, 2]
-        assert scenes.meeting(GRID.window.shifted(0, 1500)) == []
+        assert scenes.meeting(GRID.window.shifted(0, 600)) == [0, 1, 2]
+        assert scenes.meeting(GRID.window.shifted(0, 700)) == []
     paths[1].write_bytes(b"")
     with pytest.raises(RasterError, match=r"m-02\.tif"):
         OpenScenes(paths, GRID)
