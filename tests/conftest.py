@@ -1,4 +1,4 @@
-"""What all tests share: the sample world, the real imagery and proof of its use, and CPU times.
+"""What all tests share: the real imagery, the proof that it was used, and CPU times.
 
 The real imagery lies outside of the repository. Without it the tests that need it are skipped and
 say so; under ``CLOUDBUSTER_REQUIRE_REAL_DATA=1`` (as ``.ci/run`` sets it) they fail instead, and so
@@ -10,12 +10,8 @@ import os
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
-
-if TYPE_CHECKING:
-    from cloudbuster.sample import SampleWorld
 
 DATA_VARIABLE = "CLOUDBUSTER_TEST_DATA"
 REQUIRE_VARIABLE = "CLOUDBUSTER_REQUIRE_REAL_DATA"
@@ -50,17 +46,6 @@ def test_data() -> Path:
             pytest.fail(reason, pytrace=False)
         pytest.skip(reason)
     return folder
-
-
-@pytest.fixture(scope="session")
-def sample_world(tmp_path_factory: pytest.TempPathFactory) -> "SampleWorld":
-    """Small sample world, written once; tests read it and write nothing into it."""
-    from cloudbuster.sample import write_sample
-    from tests.sample_world import cut_tiles_down
-
-    with pytest.MonkeyPatch.context() as patch:
-        cut_tiles_down(patch)
-        return write_sample(tmp_path_factory.mktemp("sample") / "world")
 
 
 class RealDataCensus:

@@ -1,4 +1,4 @@
-"""The sample world's own request, run once for all tests that look at the result."""
+"""The sample world and its own request, each made once for all tests that look at it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,8 @@ import pytest
 from cloudbuster.adapters import load_request
 from cloudbuster.models import MosaicRequest, RunResult
 from cloudbuster.pipeline import run
-from cloudbuster.sample import SampleWorld
+from cloudbuster.sample import SampleWorld, write_sample
+from tests.sample_world import cut_tiles_down
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,14 @@ class SampleRun:
     world: Path
     request: MosaicRequest
     result: RunResult
+
+
+@pytest.fixture(scope="session")
+def sample_world(tmp_path_factory: pytest.TempPathFactory) -> SampleWorld:
+    """Small sample world; tests read it and write nothing into it."""
+    with pytest.MonkeyPatch.context() as patch:
+        cut_tiles_down(patch)
+        return write_sample(tmp_path_factory.mktemp("sample") / "world")
 
 
 @pytest.fixture(scope="session")
