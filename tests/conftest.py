@@ -148,3 +148,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(CpuClock(), "cpu-clock")
     if real_data_is_required():
         config.pluginmanager.register(RealDataCensus(), "real-data-census")
+
+
+def pytest_sessionfinish() -> None:
+    """Collect the garbage once, and leave what remains out of the collections on the way out."""
+    gc.collect()
+    gc.freeze()
