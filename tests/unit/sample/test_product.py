@@ -16,7 +16,7 @@ from cloudbuster.sample.sky import make_sky
 BOUNDS = plan.world_bounds("small")
 TILE = plan.tiles_of("small")[1]
 # A world of its own for what is seen in the mean: a cover that is planned for it comes true in it.
-SIDE = 480
+SIDE = 336
 # A stock mask: nodata, defective, shadow, unclassified, cloud, cirrus.
 MASKED = (0, 1, 3, 7, 8, 9, 10)
 
