@@ -5,6 +5,7 @@ from datetime import date
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from pystac_client import Client, ConformanceClasses
@@ -33,7 +34,7 @@ SEARCHES = {
 }
 AOI = geometry_document(Point(15.2, 46.2).buffer(1, quad_segs=4))
 DATES = {"mindate": [date(2019, 1, 1)], "maxdate": [date(2020, 12, 31)], "maxclouds": 100}
-CHANGES = {
+CHANGES: dict[str, dict[str, Any]] = {
     "nothing": {},
     "limit": {"limit": 7},
     "little cloud": {"maxclouds": 20},
