@@ -24,6 +24,12 @@ MAX_INLINE_AOI_BYTES = 64_000
 # Where a search without dates ends: Sentinel-2A was launched on 2015-06-23, and some servers refuse
 # years far from now. Not today's date: the same request must stay the same tomorrow.
 FIRST_DAY, LAST_DAY = date(2015, 6, 23), date(2100, 1, 1)
+# A hundredth of the area: masks grown by 50 m call about that much of clear ground cloud around
+# bright roofs and sand on each date, so that a smaller limit would be missed in cloudless summers.
+MAX_NEVER_CLEAR = 0.01
+
+ScoreFactor = Literal["date", "sun", "orbit", "nodata"]
+SCORE_FACTORS: tuple[ScoreFactor, ...] = ("date", "sun", "orbit", "nodata")
 
 
 class QueryOptions(Document):
@@ -105,9 +111,28 @@ class QueryOptions(Document):
 class FilterOptions(Document):
     """Options of the filter: which of the candidates to pick."""
 
-    strategy: Literal["original"] = Field("original", description="Strategy that picks scenes.")
+    strategy: Literal["clear", "original"] = Field(
+        "original",
+        description="Strategy that picks scenes: `clear` by what their thumbnails show clear, "
+        "`original` by footprints and cloud cover, as the 2020 project did.",
+    )
     coverage_count: int = Field(
         3, ge=1, le=100, description="Number of layers: how many times to cover each place."
+    )
+    max_never_clear: float = Field(
+        MAX_NEVER_CLEAR,
+        ge=0,
+        le=1,
+        description="Greatest share of the area that may never be seen clear, 0 to 1; a mosaic "
+        "with more of it, or with a hole, is not covered.",
+    )
+    score: tuple[ScoreFactor, ...] = Field(
+        SCORE_FACTORS,
+        description="What strategy `clear` prefers among scenes that show as much: `date` near "
+        "`target_date`, a high `sun`, the `orbit` that shows most of the area, little `nodata`.",
+    )
+    target_date: date | None = Field(
+        None, description="Day that scenes should be close to; null for no preference."
     )
     max_uncovered: float = Field(
         0.0005,
@@ -298,6 +323,10 @@ class MosaicRequest(Document):
     )
     force: bool = Field(
         default=False, description="Whether to do again what an earlier run finished."
+    )
+    refresh: bool = Field(
+        default=False,
+        description="Whether to search the catalog again and bring an earlier run up to date.",
     )
 
     @property

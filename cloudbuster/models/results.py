@@ -8,6 +8,9 @@ from cloudbuster.models.base import SCHEMA_DESCRIPTION, Document, MosaicName
 from cloudbuster.models.scene import SceneFailure
 
 
+RunEnd = Literal["covered", "no-more-candidates", "rounds-spent", "over-budget"]
+
+
 class LayerCoverage(Document):
     """Share of the area that was seen clear a number of times."""
 
@@ -44,7 +47,22 @@ class Assessment(Document):
     )
     scenes_gathered: int = Field(ge=0, description="Number of rasters that were gathered.")
     failures: tuple[SceneFailure, ...] = Field((), description="Scenes that were not gathered.")
-    covered: bool = Field(description="Whether the area is covered as asked.")
+    covered: bool = Field(
+        description="Whether at most `filter.max_never_clear` of the area was never seen clear, "
+        "and no place is without a value."
+    )
+    end: RunEnd | None = Field(
+        None, description="Why no further round was made; null if one may follow."
+    )
+    rounds: int = Field(1, ge=1, description="Number of rounds of filter and gather.")
+    decoded_pixels: int = Field(
+        0, ge=0, description="Pixels of the scenes' bands that were decoded."
+    )
+    hole_file: str | None = Field(
+        None,
+        description="Path or URI of the GeoJSON of the places that were never seen clear; null "
+        "if there are none.",
+    )
     reasons: tuple[str, ...] = Field((), description="What is missing, in words.")
 
 
@@ -79,7 +97,7 @@ class RunStatus(Document):
     state: Literal["running", "succeeded", "failed"] = Field(description="State of the run.")
     stage: str = Field(description="Stage that the run is in, or ended in.")
     request_fingerprint: str = Field(
-        description="SHA-256 of the request without `output` and `force`."
+        description="SHA-256 of the request without `output`, `force` and `refresh`."
     )
     merge_fingerprint: str | None = Field(
         None, description="SHA-256 of what the products were merged from; null without products."

@@ -3,8 +3,10 @@
 from datetime import UTC, datetime
 from typing import Literal, Self
 
+import numpy as np
 from pydantic import Field, field_validator, model_validator
 
+from cloudbuster.core.arrays import BoolRaster
 from cloudbuster.core.bands import Kind
 from cloudbuster.core.grid import Grid
 from cloudbuster.core.radiometry import OffsetDecision
@@ -48,6 +50,36 @@ class GridDocument(Document):
         return Grid(
             self.crs, self.west, self.north, self.x_size, self.y_size, self.width, self.height
         )
+
+
+class Delivery(Document):
+    """Parts of a scene that a mosaic needs."""
+
+    grid: GridDocument = Field(description="Grid of the parts, in the CRS of the scene.")
+    rows: tuple[str, ...] = Field(
+        description="One text for each row of `grid`, with `1` for each part that is needed and "
+        "`0` for the others."
+    )
+
+    @classmethod
+    def of(cls, grid: Grid, needed: BoolRaster) -> "Delivery":
+        """Make the document of the parts of ``grid`` that are ``needed``."""
+        rows = tuple("".join("1" if part else "0" for part in row) for row in needed)
+        return cls(grid=GridDocument.of(grid), rows=rows)
+
+    def needed(self) -> BoolRaster:
+        """Return which parts are needed, shape (y, x) of the grid."""
+        return np.array([[part == "1" for part in row] for row in self.rows], dtype=np.bool_)
+
+    @model_validator(mode="after")
+    def _check_rows(self) -> Self:
+        """Refuse rows that do not fit the grid."""
+        if len(self.rows) != self.grid.height or any(
+            len(row) != self.grid.width or row.strip("01") for row in self.rows
+        ):
+            msg = f"rows must be {self.grid.height} texts of {self.grid.width} digits 0 and 1"
+            raise ValueError(msg)
+        return self
 
 
 class Radiometry(Document):
@@ -112,6 +144,14 @@ class GatherTask(Document):
         description="Decision about the radiometric offset, made together with the other scenes; "
         "null to decide it from this scene alone.",
     )
+    delivery: Delivery | None = Field(
+        None, description="Parts of the scene to read and write; null for the whole scene."
+    )
+    backstop_pixels: Literal["all", "masked"] = Field(
+        "all",
+        description="Pixels of the backstop raster: `all` that the scene observes, or those that "
+        "are `masked` in the cloud-free raster.",
+    )
     on_radiometry_conflict: OnRadiometryConflict = Field(
         "trust-pixels", description="What to do if the decision about the offset is in conflict."
     )
@@ -159,6 +199,12 @@ class SceneRecord(Document):
     )
     clear_fraction: float = Field(
         ge=0, le=1, description="Share of the mosaic's cells that the scene sees clear, 0 to 1."
+    )
+    decoded_pixels: int = Field(
+        0,
+        ge=0,
+        description="Pixels of the scene's bands that were decoded for its rasters, counted in "
+        "whole tiles of the files.",
     )
     raster: str = Field(description="File name of the raster.")
     mask: str | None = Field(None, description="File name of the donated mask; null for none.")

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from cloudbuster.core.bands import Kind
 from cloudbuster.models.base import SCHEMA_DESCRIPTION, Document, Geometry, Item
+from cloudbuster.models.scene import Delivery
 
 
 class Dropped(Document):
@@ -50,8 +51,13 @@ class SelectionEntry(Document):
         None,
         ge=0,
         description="Gain of the pick: area that it adds, in units of the strategy, times the "
-        "scene's clear share.",
+        "scene's clear share; with `clear`, the share of the area that it adds to what is seen "
+        "clear.",
     )
+    delivery: Delivery | None = Field(
+        None, description="Parts of the scene that are needed; null for the whole scene."
+    )
+    round: int = Field(1, ge=1, description="Round in which the scene was picked.")
 
 
 class SelectionInfo(Document):
@@ -76,6 +82,16 @@ class SelectionInfo(Document):
         description="Share of the area without backstop, 0 to 1; null if no backstop was wanted.",
     )
     covered: bool = Field(description="Whether every requested limit was reached.")
+    optimum_bound: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Share of the area that no selection of as many scenes would see clear more "
+        "of, as far as thumbnails say; null for strategy `original`.",
+    )
+    without_thumbnail: tuple[Dropped, ...] = Field(
+        (), description="Candidates that were judged by their metadata alone, and why."
+    )
     dropped: tuple[Dropped, ...] = Field((), description="Candidates that were dropped.")
 
 

@@ -75,13 +75,14 @@ class RunLayout:
 
 
 def request_fingerprint(request: MosaicRequest) -> str:
-    """Identity of the mosaic that is asked for: the request without ``output`` and ``force``."""
-    return request.model_copy(update={"output": None, "force": False}).fingerprint()
+    """Identity of the mosaic that is asked for: the request without where and how to run."""
+    how = {"output": None, "force": False, "refresh": False}
+    return request.model_copy(update=how).fingerprint()
 
 
 def run_id(request: MosaicRequest) -> str:
-    """Identity of a run: the request without ``force``; another ``output`` is another run."""
-    canonical = request.model_copy(update={"force": False}).fingerprint()
+    """Identity of a run: the request without how to run; another ``output`` is another run."""
+    canonical = request.model_copy(update={"force": False, "refresh": False}).fingerprint()
     return f"{slug(request.name)}-{canonical[:HASH_LENGTH]}"
 
 
