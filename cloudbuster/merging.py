@@ -211,10 +211,13 @@ def _survey_folder(
 ) -> Assessment:
     """Complete the backstop and assess the coverage.
 
-    ``folder`` holds the scenes: it is ``task.scenes`` or a local copy of it.
+    With strategy `clear`, the rounds have done both. ``folder`` holds the scenes: it is
+    ``task.scenes`` or a local copy of it.
     """
     uri = _given(task.selection)
     selection = read_document(uri, Selection)
+    if selection.cloudbuster.strategy == "clear":
+        return read_document(_given(task.assessment), Assessment)
     records = find_records(folder, request.name, wanted=_wanted(task))
     item_ids = backstop_repairs(folder, records) if request.filter.backstop else ()
     if item_ids:
@@ -224,7 +227,7 @@ def _survey_folder(
         # Last, so that a second attempt of the job repeats what is missing.
         write_document(uri, selection)
         records = find_records(folder, request.name, wanted=_wanted(task))
-    assessment = assess_scenes(
+    assessment, _ = assess_scenes(
         folder,
         records,
         selection,
