@@ -134,7 +134,9 @@ class _Stages:
             ),
         )
         report, assessment = self._rounds(candidates, selection, workers)
-        _check_success(report, assessment, request.limits.min_success_fraction)
+        report.raise_for_area(
+            1 - assessment.never_observed_fraction, request.limits.min_success_fraction
+        )
         products = self._merge(report.records, assessment)
         return RunResult(
             output=self.layout.products,
@@ -283,15 +285,6 @@ class _Stages:
         reasons = None if assessment.covered else assessment.reasons
         self.status.succeed(products, fingerprint, reasons=reasons)
         return products
-
-
-def _check_success(
-    report: GatherReport, assessment: Assessment, min_success_fraction: float
-) -> None:
-    """Raise an error if scenes failed and too little of the area was observed without them."""
-    observed = 1 - assessment.never_observed_fraction
-    if report.failures and observed < min_success_fraction:
-        report.raise_for_failures(1.0)
 
 
 def _folder_of(request: MosaicRequest) -> str:

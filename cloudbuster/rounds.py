@@ -1,6 +1,6 @@
 """Rounds: decide, after the scenes of a round were assessed, whether another one follows."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from cloudbuster.clear_selection import item_time
 from cloudbuster.core.bands import requested_bands
@@ -19,6 +19,7 @@ def next_round(
     *,
     failed: Collection[str],
     look: LookOptions,
+    is_affordable: Callable[[Selection], bool] | None = None,
     on_event: OnEvent | None = None,
 ) -> tuple[Assessment, Selection | None]:
     """Decide whether to gather further scenes, and pick them.
@@ -35,6 +36,8 @@ def next_round(
         Ids of the items that could not be gathered.
     look : LookOptions
         How thumbnails are read.
+    is_affordable : callable, optional
+        Whether a run of a selection stays within the budget.
     on_event : callable, optional
         Progress callback.
 
@@ -62,6 +65,10 @@ def next_round(
     )
     if extended is None:
         return _ended(assessment, "no-more-candidates", _exhausted(candidates, selection)), None
+    if is_affordable is not None and not is_affordable(extended):
+        added = len(extended.cloudbuster.entries) - len(selection.cloudbuster.entries)
+        reason = f"{added} more scenes would exceed limits.budget_usd"
+        return _ended(assessment, "over-budget", reason), None
     return assessment, extended
 
 
