@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ from cloudbuster.storage.tiled_raster import TILE_SIZE
 KERNEL_MARGIN = 3
 
 Indices = npt.NDArray[np.intp]
-Places = npt.NDArray[np.float64]
+Places = npt.NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True, eq=False)

@@ -112,7 +112,7 @@ def _interleave(dataset: Any) -> str | None:  # noqa: ANN401 -- rasterio has no 
 
 
 def _overview(factors: list[int], wanted: float, *, nearest: bool) -> int:
-    """Number of the overview that GDAL reads from, from 1; 0 for the raster itself.
+    """Return the number of the overview that GDAL reads from, from 1; 0 for the raster itself.
 
     It is the coarsest one that is hardly coarser than what is asked for
     (`GDALBandGetBestOverviewLevel2` of GDAL 3.10).
