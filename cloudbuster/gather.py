@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cloudbuster.catalogs.schema import parse_scene
-from cloudbuster.core.grid import Bounds, GridWindow
+from cloudbuster.core.arrays import UInt8Raster, UInt16Raster
+from cloudbuster.core.grid import Grid, GridWindow
 from cloudbuster.core.masks import (
     DISTANCE_LIMIT_M,
     DetectedMask,
@@ -23,6 +24,7 @@ from cloudbuster.core.masks import (
 from cloudbuster.detectors import make_detector
 from cloudbuster.errors import (
     CloudBusterError,
+    GridError,
     MissingExtraError,
     NothingUsableError,
     OutputError,
@@ -47,7 +49,8 @@ from cloudbuster.models import (
     SceneRecord,
 )
 from cloudbuster.source.donor_mask import write_donor_mask
-from cloudbuster.source.placing import KERNEL_MARGIN, ClassMap, PlacedBlock, placed_blocks
+from cloudbuster.source.needed_units import KERNEL_MARGIN, NeededUnits
+from cloudbuster.source.placing import ClassMap, PlacedBlock, needed_pixels, placed_blocks
 from cloudbuster.source.scene_source import RasterSceneSource
 from cloudbuster.source.warp import bounds_in
 from cloudbuster.storage.documents import write_document
@@ -163,18 +166,13 @@ def gather_scene(task: GatherTask, *, on_event: OnEvent | None = None) -> tuple[
     """
     started = time.monotonic()
     scene = parse_scene(task.item, catalog=task.catalog)
-    grid = task.grid.grid()
     decided = task.radiometry.decision() if task.radiometry else None
     with gdal_env(), RasterSceneSource(scene, task.bands, radiometry=decided) as source:
-        extent = bounds_in(source.grid.bounds, source.grid.crs, grid.crs, near=grid.bounds)
-        window = grid.window_of(extent).intersection(grid.window)
-        if window.is_empty:
-            msg = f"{scene.id} is outside of the mosaic; drop it"
-            raise NothingUsableError(msg)
+        place = _place_of(task, source)
         refuse_conflict(scene.id, Radiometry.of(source.radiometry), task.on_radiometry_conflict)
-        mask = _detect(task, source, grid.window_bounds(window), grid.crs)
+        mask = _detect(task, source, place)
         with output_folder(task.output) as folder:
-            records = _write_scene(task, source, mask, window, folder, on_event)
+            records = _write_scene(task, source, mask, place, folder, on_event)
             if task.donate_mask:
                 write_donor_mask(folder / mask_name(task), mask, scene)
             for record in records:
@@ -184,6 +182,8 @@ def gather_scene(task: GatherTask, *, on_event: OnEvent | None = None) -> tuple[
         extra={
             "scene": scene.id,
             "clear_fraction": records[0].clear_fraction,
+            "decoded_pixels": source.decoded_pixels,
+            "decoded_mask_pixels": source.decoded_mask_pixels,
             "duration_s": round(time.monotonic() - started, 3),
         },
     )
@@ -347,10 +347,64 @@ def _gather_or_fail(task: GatherTask, report: Report) -> tuple[SceneRecord, ...]
         )
 
 
-def _detect(task: GatherTask, source: RasterSceneSource, bounds: Bounds, crs: str) -> DetectedMask:
+@dataclass(frozen=True)
+class _Place:
+    """Place of a scene on the mosaic.
+
+    Attributes
+    ----------
+    target : Grid
+        Part of the mosaic's grid that the scene may fill.
+    extent : GridWindow
+        Window of ``target`` that is written.
+    units : NeededUnits or None
+        Units of the scene that are needed; None for all of it.
+    """
+
+    target: Grid
+    extent: GridWindow
+    units: NeededUnits | None
+
+
+def _place_of(task: GatherTask, source: RasterSceneSource) -> _Place:
+    """Find the place of a scene on the mosaic.
+
+    Raises
+    ------
+    NothingUsableError
+        If the scene, or all that is needed of it, is outside of the mosaic.
+    GridError
+        If the units of the delivery are in another CRS than the scene.
+    """
+    grid, name = task.grid.grid(), source.scene.id
+    bounds = bounds_in(source.grid.bounds, source.grid.crs, grid.crs, near=grid.bounds)
+    window = grid.window_of(bounds).intersection(grid.window)
+    if window.is_empty:
+        msg = f"{name} is outside of the mosaic; drop it"
+        raise NothingUsableError(msg)
+    target = grid.crop(window)
+    if task.delivery is None:
+        return _Place(target, target.window, None)
+    units = NeededUnits(task.delivery.grid.grid(), task.delivery.needed())
+    if units.grid.crs != source.grid.crs:
+        msg = (
+            f"{name} is in {source.grid.crs}, but the parts to deliver are in {units.grid.crs}; "
+            "plan its task again"
+        )
+        raise GridError(msg)
+    extent = units.target_window(target)
+    if extent.is_empty or needed_pixels(source.grid, target, units).is_empty:
+        msg = f"no part of {name} that is needed lies on the mosaic; drop it"
+        raise NothingUsableError(msg)
+    return _Place(target, extent, units)
+
+
+def _detect(task: GatherTask, source: RasterSceneSource, place: _Place) -> DetectedMask:
     """Detect cloud in the part of the scene that the mosaic needs, with a margin for growth."""
+    # A donated mask serves other gathers of the scene, so that it is made for all of it.
+    units = None if task.donate_mask else place.units
+    area = needed_pixels(source.grid, place.target, units)
     margin_m = task.dilate_m + DISTANCE_LIMIT_M
-    area = source.grid.window_of(bounds_in(bounds, crs, source.grid.crs))
     area = area.grown(int(np.ceil(margin_m / source.grid.x_size)) + KERNEL_MARGIN)
     wanted = source.grid.crop(area.intersection(source.grid.window))
     return make_detector(task.detector, task.kind).detect(source, wanted)
@@ -360,28 +414,27 @@ def _write_scene(
     task: GatherTask,
     source: RasterSceneSource,
     mask: DetectedMask,
-    window: GridWindow,
+    place: _Place,
     folder: Path,
     on_event: OnEvent | None,
 ) -> tuple[SceneRecord, ...]:
     """Write the rasters of a scene block by block, and return their records."""
     outputs = task_outputs(task)
     counts = np.zeros(len(PixelClass), dtype=np.int64)
-    target = task.grid.grid().crop(window)
+    extent, written = place.extent, place.target.crop(place.extent)
     emit(on_event, Event("gather", 0, 1, source.scene.id))
     with ExitStack() as stack:
         writers = []
         for output in outputs:
             path = folder / f"{output.stem}.tif"
-            writer = open_scene_writer(path, target, task.bands, index=output.index)
+            writer = open_scene_writer(path, written, task.bands, index=output.index)
             writers.append((stack.enter_context(writer), output))
-        for block in _blocks(task, source, mask, window):
+        for block in _blocks(task, source, mask, place):
             counts += np.bincount(block.classes.ravel(), minlength=len(PixelClass))
+            window = block.window.shifted(-extent.row, -extent.col)
             for opened, output in writers:
-                pixels = block.observed if output.backstop else block.clear
-                if pixels is not None:
-                    opened.write(block.window, pixels, block.classes, block.distance_m)
-            share = float(counts.sum()) / (target.width * target.height)
+                opened.write(window, *_layers(block, output, task))
+            share = float(counts.sum()) / (extent.width * extent.height)
             emit(on_event, Event("gather", share, 1, source.scene.id))
         if counts[PixelClass.UNOBSERVED] == counts.sum():
             msg = f"{source.scene.id} has no valid pixel on the mosaic; drop it"
@@ -390,17 +443,40 @@ def _write_scene(
         # later call would take the new rasters with the old records for finished.
         for output in outputs:
             _remove(folder / f"{output.stem}.json")
-    return tuple(_record(task, source, output, mask.detector, counts) for output in outputs)
+    records = [_record(task, source, output, mask.detector, counts) for output in outputs]
+    # What was decoded for both rasters counts once: the sum over all records is the total.
+    return tuple(
+        record.model_copy(update={"decoded_pixels": 0 if position else source.decoded_pixels})
+        for position, record in enumerate(records)
+    )
 
 
 def _blocks(
-    task: GatherTask, source: RasterSceneSource, mask: DetectedMask, window: GridWindow
+    task: GatherTask, source: RasterSceneSource, mask: DetectedMask, place: _Place
 ) -> Iterator[PlacedBlock]:
     """Yield the blocks of a scene on the mosaic's grid, with classes and distances to cloud."""
     classes = pixel_classes(mask, task.dilate_m)
     class_map = ClassMap(mask.grid, classes, distance_to(mask.cloud, mask.grid))
-    target, keep_observed = task.grid.grid().crop(window), task.backstop_index is not None
-    return placed_blocks(source, class_map, target, task.bands, keep_observed=keep_observed)
+    return placed_blocks(
+        source,
+        class_map,
+        place.target,
+        task.bands,
+        keep_observed=task.backstop_index is not None,
+        units=place.units,
+    )
+
+
+def _layers(
+    block: PlacedBlock, output: TaskOutput, task: GatherTask
+) -> tuple[UInt16Raster, UInt8Raster, UInt16Raster]:
+    """Reflectance, classes and distances to cloud of a block in one raster of a scene."""
+    if not output.backstop or block.observed is None:
+        return block.clear, block.classes, block.distance_m
+    if task.backstop_pixels == "all":
+        return block.observed, block.classes, block.distance_m
+    masked = block.classes == PixelClass.MASKED
+    return block.observed * masked, block.classes * masked, block.distance_m * masked
 
 
 def _remove(path: Path) -> None:

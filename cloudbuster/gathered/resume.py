@@ -90,6 +90,7 @@ def raster_fingerprint(task: GatherTask, output: TaskOutput) -> str:
             "donate_mask": False,
             "index": None if output.backstop else output.index,
             "backstop_index": output.index if output.backstop else None,
+            "backstop_pixels": task.backstop_pixels if output.backstop else "all",
             # Its evidence may name other scenes, which have no influence on this raster.
             "radiometry": task.radiometry
             and task.radiometry.model_copy(update=_NEUTRAL_RADIOMETRY),

@@ -43,6 +43,8 @@ class SceneWriter:
     ) -> None:
         """Write one block; ``scene_index`` is written where every band has a value.
 
+        A block without a value is not written, so that it takes no space in the file.
+
         Parameters
         ----------
         window : GridWindow
@@ -65,6 +67,8 @@ class SceneWriter:
         if reflectance.shape != (self._band_count, *shape) or classes.shape != shape:
             msg = f"reflectance {reflectance.shape} and classes {classes.shape} do not fit {window}"
             raise ValueError(msg)
+        if not (reflectance.any() or classes.any()):
+            return
         present = (reflectance != NODATA).all(axis=0)
         capped = np.minimum(cloud_distance_m, DISTANCE_LIMIT_M)
         layers = (classes, capped, np.where(present, self._index, NODATA))

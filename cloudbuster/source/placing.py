@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,6 +11,12 @@ from cloudbuster.core.grid import ALIGNMENT_TOLERANCE, Grid, GridWindow
 from cloudbuster.core.masks import PixelClass, valid_pixels
 from cloudbuster.core.regrid import Method, resampling_method, sample_nearest
 from cloudbuster.core.windows import any_in_cells
+from cloudbuster.source.needed_units import (
+    KERNEL_MARGIN,
+    NeededUnits,
+    rectangles,
+    resampling_reach,
+)
 from cloudbuster.source.scene_source import RasterSceneSource
 from cloudbuster.source.warp import bounds_in, place_classes, place_distance, place_reflectance
 
@@ -19,8 +25,6 @@ from cloudbuster.source.warp import bounds_in, place_classes, place_distance, pl
 BLOCK_PIXELS = 1024
 # Largest side of a target block: a power of two, so that blocks are whole tiles (512) or nest.
 MAX_TARGET_BLOCK = 1024
-# Pixels read around a block for cubic resampling: two for the kernel, one for misalignment.
-KERNEL_MARGIN = 3
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,7 @@ def placed_blocks(
     bands: tuple[str, ...],
     *,
     keep_observed: bool,
+    units: NeededUnits | None = None,
 ) -> Iterator[PlacedBlock]:
     """Read a scene and place it on a grid, block by block.
 
@@ -89,28 +94,138 @@ def placed_blocks(
         Bands to read.
     keep_observed : bool
         Whether to return the unmasked pixels as well.
+    units : NeededUnits or None
+        Units of the scene to read; None reads all of it. Their cells are the same in both cases,
+        and all other cells are unobserved.
 
     Yields
     ------
     PlacedBlock
-        Blocks in row order, which tile ``target``.
+        Blocks in row order, which tile ``target``, or with ``units`` their window of it.
     """
     scale = _scale(source.grid, target)
     method = resampling_method(source.grid, target, scale=scale)
+    reach = resampling_reach(source.grid, target, method)
+    extent = target.window if units is None else units.target_window(target)
     for window in target.blocks(_block_size(scale)):
+        kept = window.intersection(extent)
+        if kept.is_empty:
+            continue
+        # Whole blocks are placed even where a part of them is needed, because the warp of a cell
+        # between two CRS depends slightly on the block.
         part = target.crop(window)
         grid = _source_grid(source.grid, part, method)
-        if grid is None:
-            yield _empty_block(window, len(bands), keep_observed=keep_observed)
+        cells, wanted = _wanted(source.grid, grid, target, window, units, reach)
+        if grid is None or not wanted:
+            yield _empty_block(kept, len(bands), keep_observed=keep_observed)
             continue
-        pixels = source.read(bands, grid)
-        valid = valid_pixels(pixels)
-        clear, classes, distance_m = _place_clear(pixels, valid, class_map, grid, part, method)
-        observed = None
-        if keep_observed:
-            observed = np.where(valid, pixels, np.uint16(0))
-            observed = place_reflectance(observed, grid, part, method=method)
-        yield PlacedBlock(window, clear, observed, classes, distance_m)
+        pixels = _read(source, bands, grid, wanted)
+        block = _placed(pixels, class_map, grid, part, method, keep_observed=keep_observed)
+        yield _cut(block, cells, window, kept)
+
+
+def needed_pixels(source: Grid, target: Grid, units: NeededUnits | None) -> GridWindow:
+    """Return the pixels of a scene that a part of the mosaic is resampled from.
+
+    Parameters
+    ----------
+    source : Grid
+        Grid of the scene.
+    target : Grid
+        Part of the mosaic's grid.
+    units : NeededUnits or None
+        Units of the scene that are needed; None for all of it.
+
+    Returns
+    -------
+    GridWindow
+        Window of ``source``, without the margin of resampling where it ends with ``target``.
+    """
+    window = source.window_of(bounds_in(target.bounds, target.crs, source.crs))
+    if units is None:
+        return window
+    method = resampling_method(source, target, scale=_scale(source, target))
+    reach = resampling_reach(source, target, method)
+    return window.intersection(units.source_window(source, units.extent, reach))
+
+
+def _wanted(
+    source: Grid,
+    grid: Grid | None,
+    target: Grid,
+    window: GridWindow,
+    units: NeededUnits | None,
+    reach: int,
+) -> tuple[BoolRaster | None, list[GridWindow]]:
+    """Find what is needed of one block.
+
+    Returns
+    -------
+    ndarray of bool or None
+        Cells of ``window`` that are needed; None if all are.
+    list of GridWindow
+        Windows of ``grid``, the source of the block, that must be read.
+    """
+    if grid is None:
+        return None, []
+    if units is None:
+        return None, [grid.window]
+    cells, holding = units.cells(target, window)
+    row, col = source.offset_of(grid)
+    found = (
+        units.source_window(source, rectangle, reach).shifted(-row, -col).intersection(grid.window)
+        for rectangle in rectangles(holding)
+    )
+    return cells, [each for each in found if not each.is_empty]
+
+
+def _read(
+    source: RasterSceneSource, bands: tuple[str, ...], grid: Grid, windows: list[GridWindow]
+) -> UInt16Raster:
+    """Read some windows of ``grid``; the pixels between them are 0. Shape (band, y, x)."""
+    if windows == [grid.window]:
+        return source.read(bands, grid)
+    pixels = np.zeros((len(bands), *grid.shape), dtype=np.uint16)
+    for window in windows:
+        pixels[:, *window.slices] = source.read(bands, grid.crop(window))
+    return pixels
+
+
+def _placed(
+    pixels: UInt16Raster,
+    class_map: ClassMap,
+    grid: Grid,
+    part: Grid,
+    method: Method,
+    *,
+    keep_observed: bool,
+) -> PlacedBlock:
+    """Place pixels on ``grid`` on ``part``; the window of the result is that of ``part`` alone."""
+    valid = valid_pixels(pixels)
+    clear, classes, distance_m = _place_clear(pixels, valid, class_map, grid, part, method)
+    observed = None
+    if keep_observed:
+        observed = np.where(valid, pixels, np.uint16(0))
+        observed = place_reflectance(observed, grid, part, method=method)
+    return PlacedBlock(part.window, clear, observed, classes, distance_m)
+
+
+def _cut(
+    block: PlacedBlock, cells: BoolRaster | None, window: GridWindow, kept: GridWindow
+) -> PlacedBlock:
+    """Cut a block at ``window`` to the window ``kept``; only ``cells`` keep their values."""
+    if cells is None:
+        return replace(block, window=kept)
+    rows, cols = kept.shifted(-window.row, -window.col).slices
+    needed = cells[rows, cols]
+    observed = None if block.observed is None else block.observed[:, rows, cols] * needed
+    return PlacedBlock(
+        kept,
+        block.clear[:, rows, cols] * needed,
+        observed,
+        block.classes[rows, cols] * needed,
+        block.distance_m[rows, cols] * needed,
+    )
 
 
 def _place_clear(

@@ -22,6 +22,7 @@ from cloudbuster.errors import (
     RasterError,
 )
 from cloudbuster.source.band_raster import BandRaster
+from cloudbuster.storage.decoded_tiles import DecodedTiles
 from cloudbuster.storage.raster_file import RasterFile
 
 # Longest side of the thumbnail that the radiometric decision is based on, pixels.
@@ -62,6 +63,7 @@ class RasterSceneSource:
         self._scene = scene
         self._given_radiometry = radiometry
         self._stack = ExitStack()
+        self._tiles = DecodedTiles()
         self._open: dict[str, RasterFile] = {}
         self._rasters: dict[BandAsset, BandRaster] = {}
         missing = [name for name in bands if name not in scene.bands]
@@ -98,6 +100,22 @@ class RasterSceneSource:
     def grid(self) -> Grid:
         """Grid of the finest requested band: the whole raster, in the CRS of the scene."""
         return self._grid
+
+    @property
+    def decoded_pixels(self) -> int:
+        """Pixels of the scene's bands decoded so far, each in pixels of its own file.
+
+        Whole tiles count, as `DecodedTiles.pixels_of` describes. Thumbnails and what a detector
+        reads of the bands are included; masks and the files of a twin are not.
+        """
+        return sum(map(self._tiles.pixels_of, {each.href for each in self._scene.bands.values()}))
+
+    @property
+    def decoded_mask_pixels(self) -> int:
+        """Pixels of the scene's masks decoded so far, counted as `decoded_pixels`."""
+        bands = {each.href for each in self._scene.bands.values()}
+        masks = {each.href for each in self._scene.masks.values()} - bands
+        return sum(map(self._tiles.pixels_of, masks))
 
     @property
     def metadata(self) -> OffsetMetadata:
@@ -226,7 +244,8 @@ class RasterSceneSource:
     def _dataset(self, asset: BandAsset) -> RasterFile:
         """Open file of an asset, cached; raise RasterError if it lacks the band of the asset."""
         if asset.href not in self._open:
-            self._open[asset.href] = self._stack.enter_context(RasterFile(asset.href))
+            file = RasterFile(asset.href, tiles=self._tiles)
+            self._open[asset.href] = self._stack.enter_context(file)
         dataset = self._open[asset.href]
         if asset.band_index > dataset.count:
             msg = f"{asset.href} has {dataset.count} bands, and band {asset.band_index} is needed"

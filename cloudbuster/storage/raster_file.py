@@ -10,6 +10,7 @@ import rasterio
 
 from cloudbuster.errors import CloudBusterError, RasterError, TryAgainError
 from cloudbuster.storage.access import Access, access_of, reason_of, refusal_error
+from cloudbuster.storage.decoded_tiles import DecodedTiles
 from cloudbuster.storage.gdal_env import RASTER_ERRORS
 from cloudbuster.storage.sas import SIGNED_HOSTS
 from cloudbuster.storage.uri import MISSING_STATUSES, is_remote
@@ -33,6 +34,8 @@ class RasterFile:
     ----------
     href : str
         Address as `access_of` takes it.
+    tiles : DecodedTiles, optional
+        Counts what is decoded of the file.
 
     Attributes
     ----------
@@ -49,8 +52,9 @@ class RasterFile:
         If its place fails in a way that may pass.
     """
 
-    def __init__(self, href: str) -> None:
+    def __init__(self, href: str, *, tiles: DecodedTiles | None = None) -> None:
         self.href = href
+        self._tiles = tiles
         self._access = access_of(href)
         self.dataset: Any = self._opened()
 
@@ -130,7 +134,10 @@ class RasterFile:
 
     def _read(self, band: int | list[int], how: Mapping[str, Any]) -> Any:  # noqa: ANN401 -- rasterio has no types
         with self._access.settings():
-            return self.dataset.read(band, **how)
+            pixels = self.dataset.read(band, **how)
+        if self._tiles is not None:
+            self._tiles.add(self.href, self.dataset, band, how)
+        return pixels
 
 
 def open_error(access: Access, error: Exception) -> CloudBusterError:
