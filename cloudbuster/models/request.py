@@ -112,7 +112,7 @@ class FilterOptions(Document):
     """Options of the filter: which of the candidates to pick."""
 
     strategy: Literal["clear", "original"] = Field(
-        "original",
+        "clear",
         description="Strategy that picks scenes: `clear` by what their thumbnails show clear, "
         "`original` by footprints and cloud cover, as the 2020 project did.",
     )
