@@ -33,6 +33,7 @@ from cloudbuster.models import (
 )
 from cloudbuster.products.hole_file import write_holes
 from cloudbuster.query import query_request
+from cloudbuster.refresh import adopt_scenes
 from cloudbuster.rounds import next_round
 from cloudbuster.run_status import StatusFile
 from cloudbuster.storage.documents import write_document
@@ -112,7 +113,7 @@ class _Stages:
         self.look = LookOptions.of(request.gather, layout.document("thumbnails"))
         self.grid: Grid | None = None
         self._is_first_gather = True
-        self._force_documents = request.force
+        self._force_documents = request.force or request.refresh
         self._force_scenes = request.force
 
     def run(self, workers: int) -> RunResult:
@@ -222,7 +223,9 @@ class _Stages:
     ) -> tuple[GatherReport, list[GatherTask]]:
         """Plan and write the tasks of a selection, and gather those that are not done."""
         planned = [] if self._force_scenes else read_tasks(self.layout.tasks)
-        known, stamps = earlier_decisions(planned)
+        is_refresh = self.request.refresh and self._is_first_gather
+        # A run from scratch would compare the scenes with the new ones.
+        known, stamps = earlier_decisions([] if is_refresh else planned)
         tasks = plan_tasks(
             selection,
             name=self.request.name,
@@ -231,6 +234,8 @@ class _Stages:
             known=known,
             stamps=stamps,
         )
+        if is_refresh:
+            adopt_scenes(tasks, planned)
         for number, task in enumerate(tasks, start=1):
             write_document(join(self.layout.tasks, f"{number:04d}.json"), task)
         self.grid = tasks[0].grid.grid()
@@ -315,7 +320,7 @@ def _claim(request: MosaicRequest, layout: RunLayout) -> None:
                 "choose another output, or --force to replace it"
             )
             raise OutputError(msg)
-    write_document(str(document), request)
+    write_document(str(document), request.model_copy(update={"refresh": False}))
 
 
 def _remove_stale(
