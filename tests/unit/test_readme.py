@@ -9,6 +9,7 @@ import pytest
 
 from cloudbuster.cli.main import cli
 from cloudbuster.errors import ExitCode
+from cloudbuster.models import MosaicRequest
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -69,3 +70,10 @@ def test_files_that_are_linked_exist() -> None:
     linked = re.findall(r"\]\(([^)#:]+)\)", README)
     assert len(linked) > 5
     assert [path for path in linked if not (ROOT / path).exists()] == []
+
+
+def test_requests_in_the_examples_are_valid() -> None:
+    requests = re.findall(r"```json\n(.*?)```", README, re.DOTALL)
+    assert requests
+    for text in requests:
+        assert MosaicRequest.model_validate_json(text).name
