@@ -231,11 +231,8 @@ def _read_decimated(
     # The reduced resolutions of JPEG 2000 are wavelets, whose values stand at whole multiples.
     is_wavelet = dataset.driver in JP2_DRIVERS
     if not is_wavelet:
-        rows, cols = (
-            (_centres(length, factor) + 0.5) * cells / length
-            for length, cells in ((native.height, grid.height), (native.width, grid.width))
-        )
-        values = values[:, rows.astype(np.intp)[:, None], cols.astype(np.intp)[None, :]]
+        values = values.take(_overview_indices(native.height, factor), axis=1)
+        values = values.take(_overview_indices(native.width, factor), axis=2)
     return _Decimated(native, grid, values, is_blended=is_wavelet)
 
 
@@ -268,14 +265,24 @@ def _coarse(native: Grid, factor: int) -> Grid:
     )
 
 
-def _centres(length: int, factor: int) -> npt.NDArray[np.intp]:
-    """Return the pixel in the middle of each cell of an axis of ``length`` pixels.
+def _middles(length: int, factor: int) -> npt.NDArray[np.float64]:
+    """Return the middle of each cell of an axis of ``length`` pixels, in pixels.
 
     A last cell that reaches over the edge has its middle in the part that lies inside.
     """
     first = np.arange(0, length, factor)
     last = np.minimum(first + factor, length)
-    return (first + last) // 2
+    return (first + last) / 2
+
+
+def _overview_indices(length: int, factor: int) -> npt.NDArray[np.intp]:
+    """Return the overview's pixel at the middle of each cell of an axis of ``length`` pixels.
+
+    GDAL stretches an overview over the whole raster: the 344 pixels of an overview of 5490 are
+    15.96 pixels wide, so that the 300th cell of 16 is the 301st pixel of the overview.
+    """
+    cells = -(-length // factor)
+    return (_middles(length, factor) * cells / length).astype(np.intp)
 
 
 def _is_averaged(name: str, decimated: _Decimated) -> bool:
@@ -290,9 +297,8 @@ def _is_averaged(name: str, decimated: _Decimated) -> bool:
 
 def _is_mixed(classes: Raster) -> bool:
     """Whether most cells between two far classes have a class between them, as averages do."""
-    signed = classes.astype(np.int16)
     borders = between = 0
-    for axis in (signed, signed.T):
+    for axis in (classes, classes.T):
         lower = np.minimum(axis[:-2], axis[2:])
         upper = np.maximum(axis[:-2], axis[2:])
         far = upper - lower >= FAR_CLASSES
@@ -305,7 +311,7 @@ def _read_strips(dataset: RasterFile, asset: BandAsset, decimated: _Decimated) -
     """Read the pixel in the middle of each cell from full resolution, strip by strip."""
     native = decimated.native
     factor = round(decimated.grid.x_size / native.x_size)
-    rows, cols = _centres(native.height, factor), _centres(native.width, factor)
+    rows, cols = (_middles(length, factor).astype(np.intp) for length in native.shape)
     strips = []
     for first in range(0, native.height, STRIP_ROWS):
         wanted = rows[(rows >= first) & (rows < first + STRIP_ROWS)]
