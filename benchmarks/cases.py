@@ -26,10 +26,11 @@ LATENCY_S = 0.030
 
 def prepare(cache: Path) -> dict[str, float]:
     """Make the input. This is no benchmark."""
-    from benchmarks.inputs import make_geoparquet, make_inputs
+    from benchmarks.inputs import make_classification, make_geoparquet, make_inputs
 
     make_inputs(cache)
     make_geoparquet(cache)
+    make_classification(cache)
     return {}
 
 
@@ -165,12 +166,12 @@ def search_parquet(cache: Path) -> dict[str, float]:
 
 def thumbnails(cache: Path) -> dict[str, float]:
     """Read thumbnails of 100 scenes over HTTP with 30 ms of latency; requests, MB and wall time."""
-    from benchmarks.inputs import TILE, make_inputs, stac_item
+    from benchmarks.inputs import TILE, make_classification, stac_item
     from cloudbuster.models import DetectorOptions
     from cloudbuster.thumbnails import THREADS, read_thumbnails
     from tests.range_server import serving_ranges
 
-    folder = make_inputs(cache).tile_item.parent
+    folder = make_classification(cache).parent
     with serving_ranges(folder, latency_s=LATENCY_S) as server:
         items = [stac_item(TILE, number) for number in range(LOOKED_AT)]
         for number, item in enumerate(items):

@@ -179,25 +179,23 @@ def _thumbnail_or_error(job: _Job, item: Item) -> SkyThumbnail | CloudBusterErro
     """Return the thumbnail of a scene, or the error that kept it from being read."""
     if job.end_s is not None and time.monotonic() >= job.end_s:
         return _time_is_up(job.seconds)
-    try:
-        scene = parse_scene(item, catalog=job.catalog)
-        if job.needs_product_mask:
-            mask_name(scene, job.kind, job.detector.preset)
-        fingerprint = _fingerprint(job, item, scene)
-    except CloudBusterError as error:
-        return error
-    uri = None if job.folder is None else join(job.folder, thumbnail_file_name(scene.id))
-    kept = None if uri is None else read_thumbnail_file(uri, fingerprint)
-    if kept is not None:
-        return kept
-    try:
-        with gdal_env(**GDAL_OPTIONS):
+    # Options of GDAL hold in one thread, so that each of them sets its own.
+    with gdal_env(**GDAL_OPTIONS):
+        try:
+            scene = parse_scene(item, catalog=job.catalog)
+            if job.needs_product_mask:
+                mask_name(scene, job.kind, job.detector.preset)
+            fingerprint = _fingerprint(job, item, scene)
+            uri = None if job.folder is None else join(job.folder, thumbnail_file_name(scene.id))
+            kept = None if uri is None else read_thumbnail_file(uri, fingerprint)
+            if kept is not None:
+                return kept
             made = read_sky_thumbnail(scene, job.bands, job.detector, job.dilate_m)
-    except CloudBusterError as error:
-        return error
-    if uri is not None:
-        _keep(uri, made, fingerprint)
-    return made
+        except CloudBusterError as error:
+            return error
+        if uri is not None:
+            _keep(uri, made, fingerprint)
+        return made
 
 
 def _keep(uri: str, thumbnail: SkyThumbnail, fingerprint: str) -> None:

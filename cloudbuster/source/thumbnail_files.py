@@ -90,6 +90,9 @@ def read_thumbnail_file(uri: str, fingerprint: str) -> SkyThumbnail | None:
         content = read_bytes(uri)
     except (BadInputError, TryAgainError):
         return None
+    if not content:
+        # `MemoryFile` would open an empty file for writing.
+        return None
     try:
         with MemoryFile(content) as memory, memory.open(driver="GTiff") as dataset:
             tags = dataset.tags()
