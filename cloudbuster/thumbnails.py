@@ -3,9 +3,10 @@
 import hashlib
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from concurrent.futures import TimeoutError as PoolTimeoutError
+from contextlib import closing
 from dataclasses import dataclass
 
 import orjson
@@ -50,7 +51,7 @@ THREADS = 8
 GDAL_OPTIONS: dict[str, str | int] = {
     "GDAL_INGESTED_BYTES_AT_OPEN": 48 * 2**10,
     "GDAL_HTTP_CONNECTTIMEOUT": 10,
-    "GDAL_HTTP_TIMEOUT": 30,
+    "GDAL_HTTP_TIMEOUT": 60,
 }
 # Part of the fingerprint of a cached thumbnail; raise it when thumbnails change.
 VERSION = 1
@@ -147,9 +148,11 @@ def read_thumbnails(
     by_item = {str(item.get("id")): item for item in reversed(items)}
     order = list(dict.fromkeys(str(item.get("id")) for item in items))
     outcomes: dict[str, SkyThumbnail | CloudBusterError] = {}
-    for item_id, outcome in _outcomes(job, {name: by_item[name] for name in order}):
-        outcomes[item_id] = outcome
-        emit(on_event, Event("filter", len(outcomes), len(order), f"thumbnail of {item_id}"))
+    # Closed whatever happens here, so that no scene is begun after an interruption.
+    with closing(_outcomes(job, {name: by_item[name] for name in order})) as found:
+        for item_id, outcome in found:
+            outcomes[item_id] = outcome
+            emit(on_event, Event("filter", len(outcomes), len(order), f"thumbnail of {item_id}"))
     for item_id in order:
         outcomes.setdefault(item_id, _time_is_up(seconds))
     _raise_refusal(job, list(outcomes.values()))
@@ -158,7 +161,7 @@ def read_thumbnails(
 
 def _outcomes(
     job: _Job, items: Mapping[str, Item]
-) -> Iterator[tuple[str, SkyThumbnail | CloudBusterError]]:
+) -> Generator[tuple[str, SkyThumbnail | CloudBusterError], None, None]:
     """Yield the thumbnail or the error of each scene as they come, until the time is up."""
     pool = ThreadPoolExecutor(THREADS, thread_name_prefix="thumbnails")
     try:

@@ -200,7 +200,11 @@ def _empty_cells(scene: Scene, name: str) -> tuple[Grid, BoolRaster]:
     asset = scene.bands[name]
     with RasterFile(asset.href) as dataset:
         pixels = _read_decimated(dataset, asset, scene.epsg, count=1)
-    return pixels.grid, pixels.values[0] == 0
+    empty = pixels.values[0] == 0
+    if pixels.is_blended:
+        # Wavelets spread the data by about a cell over the edge of the swath.
+        empty = ndimage.binary_dilation(empty, structure=EIGHT_NEIGHBOURS)
+    return pixels.grid, empty
 
 
 def _data_bands(scene: Scene, bands: tuple[str, ...]) -> tuple[str, ...]:

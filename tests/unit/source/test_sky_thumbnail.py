@@ -182,6 +182,20 @@ def test_jpeg_2000_hides_no_cloud_at_the_borders_that_its_wavelets_mix(tmp_path:
     np.testing.assert_array_equal(found[:, 276:], NOTHING)
 
 
+def test_missing_data_of_jpeg_2000_is_not_hidden_by_its_wavelets(tmp_path: Path) -> None:
+    dn = np.full((1, 1301, 1301), 200, np.uint8)
+    dn[0, :, 1100:] = 0
+    rows, cols = np.mgrid[:1301, :1301]
+    dn[0, rows * 0.3 + cols > 1300] = 0
+    band = jp2(tmp_path / "B01.jp2", dn, 60)
+    cld = written(tmp_path / "cld.tif", np.zeros((1301, 1301), np.uint8), 60)
+    found = classes_of(scene_of("L1C", bands={"B01": band}, cld=cld))
+    middles = np.minimum(4 * np.arange(326) + 2, 1300)
+    empty = dn[0][middles[:, None], middles[None, :]] == 0
+    assert (found[empty] == NOTHING).all()
+    assert (found[~empty] == CLEAR).mean() > 0.98
+
+
 def l1c(tmp_path: Path, **masks: str) -> Scene:
     """L1C scene of 10 x 10 cells of 60 m, whose B01 has no data in the first two columns."""
     dn = np.full((10, 10), 900, np.uint16)
