@@ -83,7 +83,7 @@ class Thumbnails:
 
 @dataclass(frozen=True)
 class _Job:
-    """What is the same for every scene of a call; see `read_thumbnails`."""
+    """What is the same for every scene of a call; the type of the detector is not ``auto``."""
 
     kind: Kind
     catalog: str
@@ -97,7 +97,7 @@ class _Job:
     @property
     def needs_product_mask(self) -> bool:
         """Whether gather cannot do without a mask of the product."""
-        return self.detector.also_stock or resolve_type(self.detector, self.kind) == "stock"
+        return self.detector.also_stock or self.detector.type == "stock"
 
 
 def read_thumbnails(
@@ -144,7 +144,8 @@ def read_thumbnails(
         If the folder cannot be written.
     """
     end_s = None if seconds is None else time.monotonic() + seconds
-    job = _Job(kind, catalog, bands, detector, dilate_m, folder, seconds, end_s)
+    resolved = detector.model_copy(update={"type": resolve_type(detector, kind)})
+    job = _Job(kind, catalog, bands, resolved, dilate_m, folder, seconds, end_s)
     by_item = {str(item.get("id")): item for item in reversed(items)}
     order = list(dict.fromkeys(str(item.get("id")) for item in items))
     outcomes: dict[str, SkyThumbnail | CloudBusterError] = {}
@@ -218,6 +219,7 @@ def _fingerprint(job: _Job, item: Item, scene: Scene) -> str:
         "stamps": stamps,
         "bands": job.bands,
         "preset": job.detector.preset,
+        "needs_product_mask": job.needs_product_mask,
         "dilate_m": job.dilate_m,
     }
     return hashlib.sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()

@@ -16,14 +16,13 @@ from cloudbuster.core.masks import (
     DetectedMask,
     MaskLayers,
     PixelClass,
-    Preset,
     pixel_classes,
 )
 from cloudbuster.core.regrid import sample_nearest
 from cloudbuster.core.scene import BandAsset, Scene
 from cloudbuster.core.sky_thumbnail import SkyThumbnail
 from cloudbuster.core.windows import CELL_SIZE_TOLERANCE, cells_of_size
-from cloudbuster.errors import MaskError, RasterError
+from cloudbuster.errors import AccessError, MaskError, RasterError
 from cloudbuster.models import DetectorOptions
 from cloudbuster.source.product_masks import (
     GML_GSD_M,
@@ -81,8 +80,9 @@ def read_sky_thumbnail(
     """Read where a scene has data and where it is clear, at low resolution.
 
     The mask is the one that detector ``stock`` reads. Without it another mask of the product is
-    used, or the scene classification of the L2A twin of an L1C scene. Values are those of the
-    pixels nearest to the cells' centres, from an overview if there is one.
+    used, or the scene classification of the L2A twin of an L1C scene; other detectors than
+    ``stock`` do so if it cannot be read, too. Values are those of the pixels nearest to the cells'
+    centres, from an overview if there is one.
 
     Parameters
     ----------
@@ -91,7 +91,8 @@ def read_sky_thumbnail(
     bands : tuple of str
         Bands of the mosaic. A mask that does not mark missing data takes it from a band.
     detector : DetectorOptions
-        Its preset selects the mask, and the classes that count as cloud.
+        Its preset selects the mask, and the classes that count as cloud. Type ``auto`` counts as
+        another detector than ``stock``.
     dilate_m : float
         Growth of cloud and shadow, metres. Less than a cell has no effect.
 
@@ -112,11 +113,30 @@ def read_sky_thumbnail(
     TryAgainError
         If the place of a file fails in a way that may pass.
     """
-    holder, name = _chosen_mask(scene, detector.preset)
+    *others, last = _masks(scene, detector)
+    for holder, name in others:
+        try:
+            return _from_mask(scene, holder, name, bands, detector, dilate_m)
+        except (MaskError, AccessError):
+            # Some catalogs' items list no masks, so that their addresses are guesses; a bucket that
+            # may not be listed refuses an address that does not exist.
+            continue
+    return _from_mask(scene, *last, bands, detector, dilate_m)
+
+
+def _from_mask(
+    scene: Scene,
+    holder: Scene,
+    name: str,
+    bands: tuple[str, ...],
+    detector: DetectorOptions,
+    dilate_m: float,
+) -> SkyThumbnail:
+    """Make a thumbnail from the mask ``name`` of ``holder``, the scene or its twin."""
     if name == "gml":
         grid, empty = _missing_data(scene, bands)
         cells = cells_of_size(grid, grid, GML_GSD_M)
-        layers = polygon_layers(scene.masks[name].href, cells)
+        layers = polygon_layers(holder.masks[name].href, cells)
         layers = MaskLayers(*(sample_nearest(each, cells, grid, fill=0) for each in layers))
     else:
         mask = _read_mask(holder, name)
@@ -142,23 +162,31 @@ def thumbnail_hrefs(
     MaskError
         If the scene has no mask.
     """
-    holder, name = _chosen_mask(scene, detector.preset)
-    data = () if name == "scl" else _data_bands(scene, bands)
-    return (holder.masks[name].href, *(scene.bands[band].href for band in data))
+    masks = _masks(scene, detector)
+    needs_bands = any(name != "scl" for _, name in masks)
+    data = _data_bands(scene, bands) if needs_bands else ()
+    return (
+        *(holder.masks[name].href for holder, name in masks),
+        *(scene.bands[band].href for band in data),
+    )
 
 
-def _chosen_mask(scene: Scene, preset: Preset) -> tuple[Scene, str]:
-    """Return the scene that holds the mask, itself or its twin, and the name of the mask."""
-    names = dict.fromkeys((*mask_names(scene.kind, preset), "cld"))
-    for name in names:
-        if name in scene.masks:
-            return scene, name
+def _masks(scene: Scene, detector: DetectorOptions) -> list[tuple[Scene, str]]:
+    """Return the masks that may be read, each with the scene that holds it, in order.
+
+    There is one for detector ``stock``, which does not read another if it fails.
+    """
+    names = tuple(dict.fromkeys((*mask_names(scene.kind, detector.preset), "cld")))
+    found = [(scene, name) for name in names if name in scene.masks]
     twin = scene.twin
     if scene.kind == "L1C" and twin is not None and twin.kind == "L2A" and "scl" in twin.masks:
-        return twin, "scl"
-    available = ", ".join(sorted(scene.masks)) or "none"
-    msg = f"{scene.id} has no mask {' or '.join(names)} (it has {available})"
-    raise MaskError(msg)
+        found.append((twin, "scl"))
+    if not found:
+        available = ", ".join(sorted(scene.masks)) or "none"
+        msg = f"{scene.id} has no mask {' or '.join(names)} (it has {available})"
+        raise MaskError(msg)
+    needs_first = detector.type == "stock" or detector.also_stock
+    return found[:1] if needs_first else found
 
 
 def _read_mask(scene: Scene, name: str) -> _Decimated:

@@ -305,6 +305,25 @@ def test_l1c_without_masks_is_seen_through_the_classification_of_its_twin(tmp_pa
     assert thumbnail_hrefs(scene, ("B04",), STOCK) == (str(tmp_path / "scl.tif"),)
 
 
+@pytest.mark.parametrize("type_", ["s2cloudless", "stock"])
+def test_another_detector_looks_through_the_next_mask_if_the_first_cannot_be_read(
+    tmp_path: Path, type_: Any
+) -> None:
+    # The public bucket's items list no masks: this address is a guess.
+    twin = scene_of(scl=written(tmp_path / "scl.tif", EVERY_CLASS))
+    masks = {"classi": BandAsset(str(tmp_path / "none.jp2"))}
+    scene = Scene("S2A_33TWL_20230510_0_L1C", "L1C", masks=masks, twin=twin)
+    detector = DetectorOptions(type=type_)
+    if type_ == "stock":
+        with pytest.raises(MaskError, match=r"none\.jp2"):
+            classes_of(scene, detector)
+    else:
+        found = classes_of(scene, detector, dilate_m=0)
+        np.testing.assert_array_equal(found, [MEANING["standard"]])
+        expected = (str(tmp_path / "none.jp2"), str(tmp_path / "scl.tif"))
+        assert thumbnail_hrefs(scene, (), detector) == expected
+
+
 def test_a_scene_without_any_mask_is_an_error() -> None:
     with pytest.raises(MaskError, match=r"no mask scl or cld \(it has none\)"):
         classes_of(scene_of())
