@@ -16,14 +16,13 @@ from cloudbuster.core.masks import (
     DetectedMask,
     MaskLayers,
     PixelClass,
-    Preset,
     pixel_classes,
 )
 from cloudbuster.core.regrid import sample_nearest
 from cloudbuster.core.scene import BandAsset, Scene
 from cloudbuster.core.sky_thumbnail import SkyThumbnail
 from cloudbuster.core.windows import CELL_SIZE_TOLERANCE, cells_of_size
-from cloudbuster.errors import MaskError, RasterError
+from cloudbuster.errors import AccessError, MaskError, RasterError
 from cloudbuster.models import DetectorOptions
 from cloudbuster.source.product_masks import (
     GML_GSD_M,
@@ -81,8 +80,9 @@ def read_sky_thumbnail(
     """Read where a scene has data and where it is clear, at low resolution.
 
     The mask is the one that detector ``stock`` reads. Without it another mask of the product is
-    used, or the scene classification of the L2A twin of an L1C scene. Values are those of the
-    pixels nearest to the cells' centres, from an overview if there is one.
+    used, or the scene classification of the L2A twin of an L1C scene; other detectors than
+    ``stock`` do so if it cannot be read, too. Values are those of the pixels nearest to the cells'
+    centres, from an overview if there is one.
 
     Parameters
     ----------
@@ -91,7 +91,8 @@ def read_sky_thumbnail(
     bands : tuple of str
         Bands of the mosaic. A mask that does not mark missing data takes it from a band.
     detector : DetectorOptions
-        Its preset selects the mask, and the classes that count as cloud.
+        Its preset selects the mask, and the classes that count as cloud. Type ``auto`` counts as
+        another detector than ``stock``.
     dilate_m : float
         Growth of cloud and shadow, metres. Less than a cell has no effect.
 
@@ -112,11 +113,30 @@ def read_sky_thumbnail(
     TryAgainError
         If the place of a file fails in a way that may pass.
     """
-    holder, name = _chosen_mask(scene, detector.preset)
+    *others, last = _masks(scene, detector)
+    for holder, name in others:
+        try:
+            return _from_mask(scene, holder, name, bands, detector, dilate_m)
+        except (MaskError, AccessError):
+            # Some catalogs' items list no masks, so that their addresses are guesses; a bucket that
+            # may not be listed refuses an address that does not exist.
+            continue
+    return _from_mask(scene, *last, bands, detector, dilate_m)
+
+
+def _from_mask(
+    scene: Scene,
+    holder: Scene,
+    name: str,
+    bands: tuple[str, ...],
+    detector: DetectorOptions,
+    dilate_m: float,
+) -> SkyThumbnail:
+    """Make a thumbnail from the mask ``name`` of ``holder``, the scene or its twin."""
     if name == "gml":
         grid, empty = _missing_data(scene, bands)
         cells = cells_of_size(grid, grid, GML_GSD_M)
-        layers = polygon_layers(scene.masks[name].href, cells)
+        layers = polygon_layers(holder.masks[name].href, cells)
         layers = MaskLayers(*(sample_nearest(each, cells, grid, fill=0) for each in layers))
     else:
         mask = _read_mask(holder, name)
@@ -142,23 +162,31 @@ def thumbnail_hrefs(
     MaskError
         If the scene has no mask.
     """
-    holder, name = _chosen_mask(scene, detector.preset)
-    data = () if name == "scl" else _data_bands(scene, bands)
-    return (holder.masks[name].href, *(scene.bands[band].href for band in data))
+    masks = _masks(scene, detector)
+    needs_bands = any(name != "scl" for _, name in masks)
+    data = _data_bands(scene, bands) if needs_bands else ()
+    return (
+        *(holder.masks[name].href for holder, name in masks),
+        *(scene.bands[band].href for band in data),
+    )
 
 
-def _chosen_mask(scene: Scene, preset: Preset) -> tuple[Scene, str]:
-    """Return the scene that holds the mask, itself or its twin, and the name of the mask."""
-    names = dict.fromkeys((*mask_names(scene.kind, preset), "cld"))
-    for name in names:
-        if name in scene.masks:
-            return scene, name
+def _masks(scene: Scene, detector: DetectorOptions) -> list[tuple[Scene, str]]:
+    """Return the masks that may be read, each with the scene that holds it, in order.
+
+    There is one for detector ``stock``, which does not read another if it fails.
+    """
+    names = tuple(dict.fromkeys((*mask_names(scene.kind, detector.preset), "cld")))
+    found = [(scene, name) for name in names if name in scene.masks]
     twin = scene.twin
     if scene.kind == "L1C" and twin is not None and twin.kind == "L2A" and "scl" in twin.masks:
-        return twin, "scl"
-    available = ", ".join(sorted(scene.masks)) or "none"
-    msg = f"{scene.id} has no mask {' or '.join(names)} (it has {available})"
-    raise MaskError(msg)
+        found.append((twin, "scl"))
+    if not found:
+        available = ", ".join(sorted(scene.masks)) or "none"
+        msg = f"{scene.id} has no mask {' or '.join(names)} (it has {available})"
+        raise MaskError(msg)
+    needs_first = detector.type == "stock" or detector.also_stock
+    return found[:1] if needs_first else found
 
 
 def _read_mask(scene: Scene, name: str) -> _Decimated:
@@ -200,7 +228,11 @@ def _empty_cells(scene: Scene, name: str) -> tuple[Grid, BoolRaster]:
     asset = scene.bands[name]
     with RasterFile(asset.href) as dataset:
         pixels = _read_decimated(dataset, asset, scene.epsg, count=1)
-    return pixels.grid, pixels.values[0] == 0
+    empty = pixels.values[0] == 0
+    if pixels.is_blended:
+        # Wavelets spread the data by about a cell over the edge of the swath.
+        empty = ndimage.binary_dilation(empty, structure=EIGHT_NEIGHBOURS)
+    return pixels.grid, empty
 
 
 def _data_bands(scene: Scene, bands: tuple[str, ...]) -> tuple[str, ...]:
@@ -231,11 +263,8 @@ def _read_decimated(
     # The reduced resolutions of JPEG 2000 are wavelets, whose values stand at whole multiples.
     is_wavelet = dataset.driver in JP2_DRIVERS
     if not is_wavelet:
-        rows, cols = (
-            (_centres(length, factor) + 0.5) * cells / length
-            for length, cells in ((native.height, grid.height), (native.width, grid.width))
-        )
-        values = values[:, rows.astype(np.intp)[:, None], cols.astype(np.intp)[None, :]]
+        values = values.take(_overview_indices(native.height, factor), axis=1)
+        values = values.take(_overview_indices(native.width, factor), axis=2)
     return _Decimated(native, grid, values, is_blended=is_wavelet)
 
 
@@ -268,14 +297,24 @@ def _coarse(native: Grid, factor: int) -> Grid:
     )
 
 
-def _centres(length: int, factor: int) -> npt.NDArray[np.intp]:
-    """Return the pixel in the middle of each cell of an axis of ``length`` pixels.
+def _middles(length: int, factor: int) -> npt.NDArray[np.float64]:
+    """Return the middle of each cell of an axis of ``length`` pixels, in pixels.
 
     A last cell that reaches over the edge has its middle in the part that lies inside.
     """
     first = np.arange(0, length, factor)
     last = np.minimum(first + factor, length)
-    return (first + last) // 2
+    return (first + last) / 2
+
+
+def _overview_indices(length: int, factor: int) -> npt.NDArray[np.intp]:
+    """Return the overview's pixel at the middle of each cell of an axis of ``length`` pixels.
+
+    GDAL stretches an overview over the whole raster: the 344 pixels of an overview of 5490 are
+    15.96 pixels wide, so that the 300th cell of 16 is the 301st pixel of the overview.
+    """
+    cells = -(-length // factor)
+    return (_middles(length, factor) * cells / length).astype(np.intp)
 
 
 def _is_averaged(name: str, decimated: _Decimated) -> bool:
@@ -290,9 +329,8 @@ def _is_averaged(name: str, decimated: _Decimated) -> bool:
 
 def _is_mixed(classes: Raster) -> bool:
     """Whether most cells between two far classes have a class between them, as averages do."""
-    signed = classes.astype(np.int16)
     borders = between = 0
-    for axis in (signed, signed.T):
+    for axis in (classes, classes.T):
         lower = np.minimum(axis[:-2], axis[2:])
         upper = np.maximum(axis[:-2], axis[2:])
         far = upper - lower >= FAR_CLASSES
@@ -305,7 +343,7 @@ def _read_strips(dataset: RasterFile, asset: BandAsset, decimated: _Decimated) -
     """Read the pixel in the middle of each cell from full resolution, strip by strip."""
     native = decimated.native
     factor = round(decimated.grid.x_size / native.x_size)
-    rows, cols = _centres(native.height, factor), _centres(native.width, factor)
+    rows, cols = (_middles(length, factor).astype(np.intp) for length in native.shape)
     strips = []
     for first in range(0, native.height, STRIP_ROWS):
         wanted = rows[(rows >= first) & (rows < first + STRIP_ROWS)]

@@ -18,6 +18,8 @@ CONTENT_TAG = "CLOUDBUSTER_CONTENT"
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
 NAME_LENGTH = 100
 HASH_LENGTH = 16
+# Errors of a file that is no GeoTIFF, or whose grid is not north-up.
+_UNREADABLE: tuple[type[Exception], ...] = (*RASTER_ERRORS, ValueError)
 
 
 def thumbnail_file_name(item_id: str) -> str:
@@ -59,6 +61,7 @@ def write_thumbnail_file(uri: str, thumbnail: SkyThumbnail, fingerprint: str) ->
             crs=grid.crs,
             transform=grid.transform,
             compress="deflate",
+            zlevel=1,
         ) as dataset:
             dataset.write(thumbnail.classes, 1)
             tags = {FINGERPRINT_TAG: fingerprint, CONTENT_TAG: _digest(thumbnail)}
@@ -87,6 +90,9 @@ def read_thumbnail_file(uri: str, fingerprint: str) -> SkyThumbnail | None:
         content = read_bytes(uri)
     except (BadInputError, TryAgainError):
         return None
+    if not content:
+        # `MemoryFile` would open an empty file for writing.
+        return None
     try:
         with MemoryFile(content) as memory, memory.open(driver="GTiff") as dataset:
             tags = dataset.tags()
@@ -97,7 +103,7 @@ def read_thumbnail_file(uri: str, fingerprint: str) -> SkyThumbnail | None:
                 f"EPSG:{epsg}", dataset.transform, width=dataset.width, height=dataset.height
             )
             thumbnail = SkyThumbnail(grid, dataset.read(1))
-    except (*RASTER_ERRORS, ValueError):
+    except _UNREADABLE:
         return None
     return thumbnail if tags.get(CONTENT_TAG) == _digest(thumbnail) else None
 
