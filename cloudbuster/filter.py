@@ -443,9 +443,7 @@ def item_cloud_cover(item: Item) -> float:
     return min(100.0, max(0.0, value))
 
 
-def _screen(
-    features: Sequence[Item], checks: Sequence[Check], aoi: BaseGeometry
-) -> _Screened:
+def _screen(features: Sequence[Item], checks: Sequence[Check], aoi: BaseGeometry) -> _Screened:
     """Return the candidates to pick from, their footprints, and those that are dropped."""
     seen: set[str] = set()
     items, footprints, dropped = [], [], []

@@ -179,9 +179,14 @@ def _convert(target: Target) -> None:
             "predictor": "STANDARD" if target.dtype == "uint16" else "NO",
             "blocksize": str(_tile_side(target)),
             "bigtiff": "IF_SAFER",
-            "overview_resampling": target.resampling,
-            "overview_count": str(min(MAX_OVERVIEWS, max(smaller.bit_length() - 1, 0))),
         }
+        overviews = min(MAX_OVERVIEWS, max(smaller.bit_length() - 1, 0))
+        # GDAL fails at a count of 0 if the raster has several tiles.
+        options |= (
+            {"overview_resampling": target.resampling, "overview_count": str(overviews)}
+            if overviews
+            else {"overviews": "NONE"}
+        )
     rasterio.shutil.copy(_scratch_path(target), target.path, **options)
 
 
