@@ -1,4 +1,4 @@
-"""Strategy ``clear`` of the filter: pick scenes, and parts of them, by what thumbnails show clear."""
+"""Strategy ``clear`` of the filter: pick scenes and parts of them by their thumbnails."""
 
 import hashlib
 import logging

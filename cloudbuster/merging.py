@@ -211,8 +211,8 @@ def _survey_folder(
 ) -> Assessment:
     """Complete the backstop and assess the coverage.
 
-    With strategy `clear`, the rounds have done both unless the mosaic was too large. ``folder`` holds the scenes: it is
-    ``task.scenes`` or a local copy of it.
+    With strategy `clear`, the rounds have done both unless the mosaic was too large. ``folder``
+    holds the scenes: it is ``task.scenes`` or a local copy of it.
     """
     uri = _given(task.selection)
     selection = read_document(uri, Selection)

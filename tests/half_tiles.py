@@ -19,8 +19,7 @@ def half(number: int, part: tuple[slice, slice], **changes: Any) -> SceneSpec:
     """A scene whose footprint is the whole tile, and whose data are half of it."""
     pixels = np.zeros((SIZE, SIZE), np.uint16)
     pixels[part] = 500 + number
-    rows, cols = part
-    empty = np.s_[:, SIZE // 4 :] if cols == WEST_HALF[1] else np.s_[:, : SIZE // 4]
+    empty = np.s_[:, SIZE // 4 :] if part == WEST_HALF else np.s_[:, : SIZE // 4]
     return replace(
         WHOLE,
         id=f"S2A_33TWL_202305{number:02d}_0_L2A",

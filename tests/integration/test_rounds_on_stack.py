@@ -1,4 +1,4 @@
-"""Rounds by the functions of the stack, with folders for S3, compared with the run on one machine."""
+"""Rounds by the functions of the stack, compared with the run on one machine."""
 
 from collections.abc import Iterator
 from pathlib import Path
