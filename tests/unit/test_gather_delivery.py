@@ -100,8 +100,10 @@ GRIDS: dict[str, Callable[[], Grid]] = {
 }
 
 
-@pytest.mark.parametrize("block_pixels", [1024, 64])
-@pytest.mark.parametrize("grid", GRIDS)
+@pytest.mark.parametrize(
+    ("grid", "block_pixels"),
+    [*((grid, 1024) for grid in GRIDS), ("copy", 64), ("mean", 64), ("other zone", 128)],
+)
 def test_needed_cells_are_those_of_a_whole_gather_and_the_others_unobserved(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
