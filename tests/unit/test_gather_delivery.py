@@ -19,7 +19,7 @@ from cloudbuster.gathered.resume import raster_fingerprint, task_outputs
 from cloudbuster.gathered.scene_raster import SceneRaster
 from cloudbuster.models import Delivery, GatherTask, GridDocument
 from cloudbuster.source import placing
-from tests.factories import BANDS, CRS, NORTH, WEST, SceneSpec
+from tests.factories import BANDS, CRS, NORTH, WEST, SceneSpec, write_raster
 from tests.gathering import Gathered, gathered, grid_of, scene_files, task_of
 
 SIZE = 256
@@ -75,6 +75,12 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> GatherTask:
     made = task_of(folder, spec, dilate_m=50)
     for band in BANDS:
         tiled(folder / spec.id / f"{band}.tif")
+    # A band of 20 m with small groups of zeros, which are repaired wherever a window cuts them.
+    coarse = folder / spec.id / "B12.tif"
+    dn = rng.integers(300, 3000, (SIZE // 2, SIZE // 2)).astype(np.uint16)
+    dn[rng.random(dn.shape) < 0.01] = 0
+    write_raster(coarse, dn, west=WEST, north=NORTH, gsd=20)
+    made.item["assets"]["B12"] = {"href": str(coarse), "roles": ["data"]}
     # Known, so that no gather reads thumbnails to decide it.
     return made.model_copy(update={"radiometry": gather_scene(made)[0].radiometry})
 
@@ -114,8 +120,9 @@ def test_needed_cells_are_those_of_a_whole_gather_and_the_others_unobserved(
 ) -> None:
     monkeypatch.setattr(placing, "BLOCK_PIXELS", block_pixels)
     mosaic = GRIDS[grid]()
-    whole = gather_on(task, tmp_path / "whole", mosaic)
-    part = gather_on(task, tmp_path / "part", mosaic, delivery=delivery(*ROWS))
+    bands = (*BANDS, "B12")
+    whole = gather_on(task, tmp_path / "whole", mosaic, bands=bands)
+    part = gather_on(task, tmp_path / "part", mosaic, bands=bands, delivery=delivery(*ROWS))
     needed = needed_cells(mosaic, ROWS)
     assert set(np.unique(whole["clear"].classes[needed])) >= {1, 2, 3}
     for role, raster in part.items():
