@@ -1,4 +1,4 @@
-"""Mosaics of scenes that were delivered in units: pairs of one index, several rasters of an item."""
+"""Mosaics of delivered units: pairs of one index, and several rasters of an item."""
 
 import json
 from pathlib import Path
