@@ -66,6 +66,11 @@ BENCHMARKS = (
         max_peak_bytes=4e8,
         max_values={"growth_mb": 300.0},
     ),
+    Benchmark(
+        "thumbnails",
+        "thumbnails of 100 scenes over HTTP, 30 ms of latency",
+        max_values={"missing": 1, "requests": 251, "megabytes": 6.0, "wall_per_optimum": 2.0},
+    ),
     Benchmark("synth", "synthesize the stack of the defaults"),
 )
 

@@ -5,6 +5,7 @@ and imports nothing of this package.
 """
 
 import json
+import math
 import os
 import shutil
 import statistics
@@ -18,14 +19,18 @@ from pathlib import Path
 SEARCHES = 200
 # Rows and columns of a part in the case `merge-parts`, cells: the mosaic of 3840 has four parts.
 PART_CELLS = 2048
+# Scenes of the case `thumbnails`, and how late every answer comes, seconds.
+LOOKED_AT = 100
+LATENCY_S = 0.030
 
 
 def prepare(cache: Path) -> dict[str, float]:
     """Make the input. This is no benchmark."""
-    from benchmarks.inputs import make_geoparquet, make_inputs
+    from benchmarks.inputs import make_classification, make_geoparquet, make_inputs
 
     make_inputs(cache)
     make_geoparquet(cache)
+    make_classification(cache)
     return {}
 
 
@@ -159,6 +164,41 @@ def search_parquet(cache: Path) -> dict[str, float]:
     }
 
 
+def thumbnails(cache: Path) -> dict[str, float]:
+    """Read thumbnails of 100 scenes over HTTP with 30 ms of latency; requests, MB and wall time."""
+    from benchmarks.inputs import TILE, make_classification, stac_item
+    from cloudbuster.models import DetectorOptions
+    from cloudbuster.thumbnails import THREADS, read_thumbnails
+    from tests.range_server import serving_ranges
+
+    folder = make_classification(cache).parent
+    with serving_ranges(folder, latency_s=LATENCY_S) as server:
+        items = [stac_item(TILE, number) for number in range(LOOKED_AT)]
+        for number, item in enumerate(items):
+            item["assets"]["scl"]["href"] = f"{server.url}/{number}/scl.tif"
+        started = time.perf_counter()
+        found = read_thumbnails(
+            items,
+            kind="L2A",
+            catalog="bench",
+            bands=("B04",),
+            detector=DetectorOptions(),
+            dilate_m=50,
+            folder=str(_empty_folder(cache / "thumbnails")),
+        )
+        wall_s = time.perf_counter() - started
+        asked = server.asked
+    # Each thread reads its share of the scenes with two requests each, one after the other.
+    optimum_s = math.ceil(LOOKED_AT / THREADS) * 2 * LATENCY_S
+    return {
+        "missing": LOOKED_AT - len(found.by_id),
+        "requests": len(asked),
+        "megabytes": sum(size for *_, size in asked) / 1e6,
+        "wall_s": wall_s,
+        "wall_per_optimum": wall_s / optimum_s,
+    }
+
+
 def synth(cache: Path) -> dict[str, float]:
     """Synthesize the default stack as ``cdk synth`` runs the app, with Python and node."""
     output = _empty_folder(cache / "synth")
@@ -185,6 +225,7 @@ CASES: dict[str, Callable[[Path], dict[str, float]]] = {
     "merge-rasterio": merge_rasterio,
     "search": search,
     "search-parquet": search_parquet,
+    "thumbnails": thumbnails,
     "synth": synth,
 }
 

@@ -38,6 +38,9 @@ CLOUD_DN = 6500.0
 NOISE_DN = 25.0
 CLOUD_SHARE = 0.4
 SCL_VEGETATION, SCL_CLOUD = 4, 9
+# Classes of `make_classification`, and the shares of the tile below each but the first.
+SCL_CLASSES = (4, 5, 6, 3, 7, 8, 9)
+SCL_QUANTILES = (0.25, 0.5, 0.55, 0.6, 0.7, 0.85)
 
 TILE = Grid("EPSG:32633", 499_980.0, 5_100_000.0, 10.0, 10.0, 10_980, 10_980)
 """A full Sentinel-2 tile (33TWL) at 10 m."""
@@ -232,6 +235,51 @@ def make_geoparquet(cache: Path) -> Path:
         ]
         partial = path.with_suffix(".partial")
         parquet.write_table(pa.concat_tables(parts), partial, row_group_size=GEOPARQUET_ITEMS)
+        partial.rename(path)
+    return path
+
+
+def make_classification(cache: Path) -> Path:
+    """Find the scene classification of a full tile in a folder, or make it there.
+
+    Fields, water and clouds of every size, so that its overviews compress as badly as real ones:
+    the smallest, of 344 pixels, takes 30 kB.
+
+    Parameters
+    ----------
+    cache : Path
+        Folder of the file.
+
+    Returns
+    -------
+    Path
+        COG with the overviews 2 to 16, as those of Earth Search.
+    """
+    path = cache / f"classification-{INPUT_VERSION}" / "scl.tif"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        side = TILE.width // 2
+        height = np.zeros((side, side), dtype=np.float32)
+        rng = np.random.default_rng(3)
+        for cells, amplitude in ((12, 1.0), (40, 0.6), (160, 0.4), (600, 0.25), (2000, 0.12)):
+            noise = rng.random((cells + 4, cells + 4), dtype=np.float32)
+            height += amplitude * ndimage.zoom(noise, side / (cells + 1), order=1)[:side, :side]
+        limits = np.quantile(height[::16, ::16], SCL_QUANTILES)
+        classes = np.array(SCL_CLASSES, dtype=np.uint8)[np.digitize(height, limits)]
+        grid = Grid(TILE.crs, TILE.west, TILE.north, 20.0, 20.0, side, side)
+        with rasterio.open(path.with_name("work.tif"), "w", **_profile(grid, "uint8")) as work:
+            work.write(classes, 1)
+        partial = path.with_name("partial.tif")
+        rasterio.shutil.copy(
+            path.with_name("work.tif"),
+            partial,
+            driver="COG",
+            compress="DEFLATE",
+            predictor="YES",
+            overview_count=4,
+            overview_resampling="nearest",
+        )
+        path.with_name("work.tif").unlink()
         partial.rename(path)
     return path
 

@@ -9,6 +9,7 @@ from rasterio.features import rasterize
 from shapely.geometry.base import BaseGeometry
 
 from cloudbuster.areas import document_area
+from cloudbuster.core.holes import Holes
 from cloudbuster.core.arrays import BoolRaster, UInt8Raster
 from cloudbuster.core.grid import Grid, GridWindow
 from cloudbuster.core.masks import PixelClass
@@ -31,6 +32,11 @@ from cloudbuster.storage.uri import join
 
 # Rows and columns of the blocks in which cells are counted; the result does not depend on it.
 BLOCK_CELLS = 1024
+# Greatest number of coarse cells along a side, in which holes are looked for, and the share of such
+# a cell that must be missing for a scene to be picked for it: specks are no larger than what a
+# thumbnail resolves.
+HOLE_CELLS = 1024
+HOLE_SHARE = 0.1
 
 
 def assess_scenes(
@@ -40,8 +46,9 @@ def assess_scenes(
     options: FilterOptions,
     *,
     failures: tuple[SceneFailure, ...] = (),
+    grid: Grid | None = None,
     on_event: OnEvent | None = None,
-) -> Assessment:
+) -> tuple[Assessment, Holes]:
     """Measure, in cells of the mosaic inside the area, what the gathered scenes cover.
 
     Parameters
@@ -53,43 +60,49 @@ def assess_scenes(
     selection : Selection
         Selection of the scenes, with the area.
     options : FilterOptions
-        ``coverage_count`` and ``max_uncovered`` are used.
+        ``coverage_count``, ``max_never_clear`` and ``backstop`` are used.
     failures : tuple of SceneFailure
         Scenes that could not be gathered.
+    grid : Grid, optional
+        Grid of the mosaic, for a round of which no scene could be gathered.
     on_event : callable, optional
         Progress callback.
 
     Returns
     -------
-    Assessment
-        ``covered`` is False if the selection is not covered, or more than ``max_uncovered`` of the
-        area has no value.
+    Assessment, Holes
+        ``covered`` is False if more than ``max_never_clear`` of the area was never seen clear, or
+        a cell of it has no value: without backstop, if a cell was never observed. The places that
+        are left to fill, for a further round.
 
     Raises
     ------
     NothingUsableError
-        If there is no record.
+        If there is neither a record nor a grid.
     AoiError
         If the area cannot be used.
     """
-    if not records:
+    grid = records[0].grid.grid() if records else grid
+    if grid is None:
         msg = "no scene was gathered; see the failures of each scene"
         raise NothingUsableError(msg)
     aoi = document_area(selection.cloudbuster.aoi)
-    grid = records[0].grid.grid()
     inside = project_area(aoi, grid.crs)
     blocks = list(grid.blocks(BLOCK_CELLS))
     # An area of less than a cell may contain no centre of a cell: then the touched cells count.
     touched = not any(_burn(inside, grid.crop(window)).any() for window in blocks)
     tally = np.zeros(options.coverage_count + 5, dtype=np.int64)
+    left = _HoleShares(grid)
     with gdal_env(), OpenScenes(_rasters(folder, records), grid) as scenes:
         for done, window in enumerate(blocks, start=1):
             within = _burn(inside, grid.crop(window), all_touched=touched)
             if within.any():
-                tally += _count(_seen(records, scenes, window), within, options.coverage_count)
+                seen = _seen(records, scenes, window)
+                tally += _count(seen, within, options.coverage_count)
+                left.add(window, seen, within)
             emit(on_event, Event("assess", done, len(blocks)))
     area_km2 = geodesic_area_m2(aoi) / 1e6
-    return _assessment(tally, selection, options, failures, len(records), area_km2)
+    return _assessment(tally, selection, options, failures, records, area_km2), left.holes()
 
 
 def backstop_repairs(folder: Path | str, records: tuple[SceneRecord, ...]) -> tuple[str, ...]:
@@ -115,7 +128,7 @@ def backstop_repairs(folder: Path | str, records: tuple[SceneRecord, ...]) -> tu
     with gdal_env(), OpenScenes(_rasters(folder, records), grid) as scenes:
         for window in grid.blocks(BLOCK_CELLS):
             seen = _seen(records, scenes, window)
-            hole = ~_filled(seen)
+            hole = ~_filled(seen, (window.height, window.width))
             for record, (_, classes) in zip(records, seen, strict=True):
                 sees = hole & (classes != PixelClass.UNOBSERVED)
                 if record.item_id not in backstops and sees.any():
@@ -138,6 +151,55 @@ def with_backstop(selection: Selection, item_ids: tuple[str, ...]) -> Selection:
     )
 
 
+class _HoleShares:
+    """Counts, in coarse cells, of the cells that are never clear and of those without a value."""
+
+    def __init__(self, grid: Grid) -> None:
+        """Lay the coarse grid over that of the mosaic."""
+        self.step = 1
+        while max(grid.shape) > self.step * HOLE_CELLS and self.step < BLOCK_CELLS:
+            self.step *= 2
+        width, height = -(-grid.width // self.step), -(-grid.height // self.step)
+        size = (grid.x_size * self.step, grid.y_size * self.step)
+        self.grid = Grid(grid.crs, grid.west, grid.north, *size, width, height)
+        self.inside, self.never_clear, self.empty = np.zeros((3, height, width), dtype=np.int64)
+
+    def add(
+        self, window: GridWindow, seen: list[tuple[bool, UInt8Raster]], within: BoolRaster
+    ) -> None:
+        """Count the cells of one block."""
+        clear = np.zeros(within.shape, dtype=np.bool_)
+        for backstop, classes in seen:
+            if not backstop:
+                clear |= classes >= PixelClass.LOW_RANK
+        row, col = window.row // self.step, window.col // self.step
+        for counts, cells in (
+            (self.inside, within),
+            (self.never_clear, within & ~clear),
+            (self.empty, within & ~_filled(seen, within.shape)),
+        ):
+            coarse = self._coarse(cells)
+            counts[row : row + coarse.shape[0], col : col + coarse.shape[1]] += coarse
+
+    def _coarse(self, cells: BoolRaster) -> npt.NDArray[np.int64]:
+        """Count the cells that are set in each coarse cell of a block."""
+        rows, cols = (-(-side // self.step) * self.step for side in cells.shape)
+        padded = np.zeros((rows, cols), dtype=np.bool_)
+        padded[: cells.shape[0], : cells.shape[1]] = cells
+        parts = padded.reshape(rows // self.step, self.step, cols // self.step, self.step)
+        return np.asarray(parts.sum(axis=(1, 3)), dtype=np.int64)
+
+    def holes(self) -> Holes:
+        """Return the coarse cells that are left to fill."""
+        wanted = self.never_clear >= np.maximum(1, HOLE_SHARE * self.inside)
+        return Holes(
+            grid=self.grid,
+            never_clear=wanted & (self.inside > 0),
+            empty=self.empty > 0,
+            total=int(np.count_nonzero(self.inside)),
+        )
+
+
 def _rasters(folder: Path | str, records: tuple[SceneRecord, ...]) -> list[str]:
     """Return the paths or URIs of the rasters of some records."""
     return [join(str(folder), record.raster) for record in records]
@@ -153,14 +215,11 @@ def _seen(
     ]
 
 
-def _filled(seen: list[tuple[bool, UInt8Raster]]) -> BoolRaster:
+def _filled(seen: list[tuple[bool, UInt8Raster]], shape: tuple[int, int]) -> BoolRaster:
     """Return which cells a clear pixel or a backstop fills."""
-    filled: BoolRaster = np.logical_or.reduce(
-        [
-            classes >= (PixelClass.MASKED if backstop else PixelClass.LOW_RANK)
-            for backstop, classes in seen
-        ]
-    )
+    filled = np.zeros(shape, dtype=np.bool_)
+    for backstop, classes in seen:
+        filled |= classes >= (PixelClass.MASKED if backstop else PixelClass.LOW_RANK)
     return filled
 
 
@@ -200,17 +259,25 @@ def _assessment(
     selection: Selection,
     options: FilterOptions,
     failures: tuple[SceneFailure, ...],
-    gathered: int,
+    records: tuple[SceneRecord, ...],
     area_km2: float,
 ) -> Assessment:
     """Make the assessment of the counts of `_count` over all blocks."""
     share = tally / max(1, tally[0])
     layers, rest = share[1 : options.coverage_count + 1], share[options.coverage_count + 1 :]
     never_observed, never_clear, backstop, holes = (float(value) for value in rest)
-    reasons = _plan_reasons(selection, options)
-    if holes > options.max_uncovered:
-        size = f"{holes:.4f} of the area ({holes * area_km2:.2f} km²)"
-        reasons.append(f"{size} has no value: {never_observed:.4f} was never observed")
+    # Without a backstop, what was observed under cloud has no value by the user's wish.
+    empty = holes if options.backstop else never_observed
+    reasons = []
+    if never_clear + never_observed > options.max_never_clear:
+        reasons.append(
+            f"{_size(never_clear + never_observed, area_km2)} was never seen clear, "
+            f"{options.max_never_clear:.4f} is allowed"
+        )
+    if empty > 0:
+        reasons.append(
+            f"{_size(empty, area_km2)} has no value: {never_observed:.4f} was never observed"
+        )
     return Assessment(
         area_km2=area_km2,
         coverage=_layers(layers),
@@ -219,22 +286,18 @@ def _assessment(
         backstop_fraction=backstop,
         hole_fraction=holes,
         scenes_selected=len(selection.cloudbuster.entries),
-        scenes_gathered=gathered,
+        scenes_gathered=len(records),
         failures=failures,
-        covered=selection.cloudbuster.covered and holes <= options.max_uncovered,
+        covered=not reasons,
         reasons=(*reasons, *map(_failure_reason, failures)),
+        rounds=max((entry.round for entry in selection.cloudbuster.entries), default=1),
+        decoded_pixels=sum(record.decoded_pixels for record in records),
     )
 
 
-def _plan_reasons(selection: Selection, options: FilterOptions) -> list[str]:
-    """Return why the selection does not cover the area; empty if it does."""
-    info = selection.cloudbuster
-    if info.covered:
-        return []
-    return [
-        f"the selected footprints leave {info.uncovered:.4f} of the area uncovered over "
-        f"{options.coverage_count} layers, {options.max_uncovered:g} is allowed"
-    ]
+def _size(share: float, area_km2: float) -> str:
+    """Format a share of the area, with its size."""
+    return f"{share:.4f} of the area ({share * area_km2:.2f} km²)"
 
 
 def _failure_reason(failure: SceneFailure) -> str:

@@ -4,7 +4,9 @@ import logging
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import shapely
@@ -16,26 +18,38 @@ from cloudbuster.catalogs.schema import missing_bands, parse_scene
 from cloudbuster.catalogs.search import footprint_geometry
 from cloudbuster.core.antimeridian import middle_longitude, placed_near
 from cloudbuster.core.aoi import simplified
+from cloudbuster.clear_selection import (
+    ClearCandidates,
+    area_cells,
+    choose_clear,
+    extend_choice,
+    item_time,
+)
 from cloudbuster.core.coverage import (
-    STRATEGIES,
     UNKNOWN_CLOUD_COVER,
     CoverRules,
     Pick,
+    pick_original,
     uncovered_by_layer,
 )
+from cloudbuster.core.grid import Grid
+from cloudbuster.core.holes import Holes
 from cloudbuster.core.polygons import geodesic_area_m2
 from cloudbuster.errors import CatalogError, NotCoveredError, NothingUsableError
 from cloudbuster.events import Event, OnEvent, emit
 from cloudbuster.models import (
     Candidates,
+    DetectorOptions,
     Dropped,
     FilterOptions,
+    GatherOptions,
     Item,
     Selection,
     SelectionEntry,
     SelectionInfo,
 )
 from cloudbuster.original.documents import ORIGINAL_PROPERTY
+from cloudbuster.thumbnails import Thumbnails, read_thumbnails
 
 logger = logging.getLogger(__name__)
 
@@ -44,9 +58,69 @@ logger = logging.getLogger(__name__)
 # simplified, with the same picks. The original's test cases have 10 vertices at most, real
 # footprints 32.
 MAX_VERTICES = 2000
+# Stands for the time of an item that gives none: before every acquisition.
+FIRST_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 
 Check = Callable[[Item], str | None]
 """Function of an item that returns the reason to drop it, or None."""
+
+
+@dataclass(frozen=True)
+class LookOptions:
+    """How the thumbnails of candidates are read.
+
+    Attributes
+    ----------
+    detector : DetectorOptions
+        Detector of gather: its preset decides which classes of the product's masks are clear.
+    dilate_m : float
+        Growth of cloud and shadow, metres.
+    folder : str or None
+        Folder or prefix in which thumbnails are kept for later calls; None keeps none.
+    seconds : float or None
+        Time after which the other candidates are judged by their metadata; None for no limit.
+    """
+
+    detector: DetectorOptions = field(default_factory=DetectorOptions)
+    dilate_m: float = 50.0
+    folder: str | None = None
+    seconds: float | None = None
+
+    @classmethod
+    def of(
+        cls, options: GatherOptions, folder: str | None = None, seconds: float | None = None
+    ) -> "LookOptions":
+        """Take what the options of gather say."""
+        return cls(options.detector, options.dilate_m, folder, seconds)
+
+
+@dataclass(frozen=True)
+class _Screened:
+    """Candidates to pick from, their footprints (longitude, latitude), and what was dropped."""
+
+    items: tuple[Item, ...]
+    footprints: tuple[BaseGeometry, ...]
+    dropped: tuple[Dropped, ...]
+
+    def without(self, item_ids: Collection[str]) -> "_Screened":
+        """Return the candidates whose id is not among ``item_ids``."""
+        return self._only(
+            [place for place, item in enumerate(self.items) if str(item["id"]) not in item_ids]
+        )
+
+    def newest_first(self) -> "_Screened":
+        """Return the candidates from the latest to the earliest; of equals the lower id first."""
+        places = sorted(range(len(self.items)), key=lambda place: str(self.items[place]["id"]))
+        times = [item_time(item) or FIRST_TIME for item in self.items]
+        return self._only(sorted(places, key=lambda place: times[place], reverse=True))
+
+    def _only(self, places: Sequence[int]) -> "_Screened":
+        """Return the candidates of some places, in their order."""
+        return replace(
+            self,
+            items=tuple(self.items[place] for place in places),
+            footprints=tuple(self.footprints[place] for place in places),
+        )
 
 
 def filter_scenes(
@@ -54,14 +128,15 @@ def filter_scenes(
     options: FilterOptions,
     *,
     bands: tuple[str, ...] = (),
+    look: LookOptions | None = None,
     on_event: OnEvent | None = None,
 ) -> Selection:
     """Pick the scenes that cover the area as often as asked.
 
-    Coverage is planned with footprints; `cloudbuster.assess` counts pixels. A candidate without a
-    usable footprint is represented by its bounding box, else by the square of its tile; without any
-    of these it is dropped. A candidate without `eo:cloud_cover` is taken to have
-    ``UNKNOWN_CLOUD_COVER`` percent.
+    Strategy ``clear`` plans with thumbnails, ``original`` with footprints; `cloudbuster.assess`
+    counts pixels. A candidate without a usable footprint is represented by its bounding box, else
+    by the square of its tile; without any of these it is dropped. A candidate without
+    `eo:cloud_cover` is taken to have ``UNKNOWN_CLOUD_COVER`` percent.
 
     Parameters
     ----------
@@ -71,6 +146,8 @@ def filter_scenes(
         What to drop, what to reach, and the strategy.
     bands : tuple of str
         Bands of the mosaic: a candidate without an asset for one of them is dropped.
+    look : LookOptions, optional
+        How thumbnails are read; by default with the default detector, and not kept.
     on_event : callable, optional
         Progress callback.
 
@@ -89,22 +166,159 @@ def filter_scenes(
     """
     aoi = document_area(candidates.cloudbuster.aoi)
     checks = _checks(options, bands, candidates.cloudbuster.catalog)
-    items, footprints, dropped = _screen(candidates.features, checks, aoi)
-    emit(on_event, Event("filter", 1, 2, f"{len(items)} of {len(candidates.features)} candidates"))
-    if not items:
-        raise NothingUsableError(_nothing_left(dropped))
-    rules = _rules(options)
-    cloud_cover = [item_cloud_cover(item) for item in items]
-    ground = simplified(aoi, max_vertices=MAX_VERTICES)
-    picks = STRATEGIES[options.strategy](ground, footprints, cloud_cover, rules)
-    if not picks:
-        raise NothingUsableError(_nothing_gains(aoi, footprints, options))
-    selection = Selection(
-        features=tuple(items[index] for index in dict.fromkeys(pick.index for pick in picks)),
-        cloudbuster=_describe(candidates, options, aoi, items, footprints, picks, dropped),
-    )
+    screened = _screen(candidates.features, checks, aoi)
+    count = f"{len(screened.items)} of {len(candidates.features)} candidates"
+    emit(on_event, Event("filter", 1, 2, count))
+    if not screened.items:
+        raise NothingUsableError(_nothing_left(screened.dropped))
+    if options.strategy == "original":
+        selection = _select_original(candidates, options, aoi, screened)
+    else:
+        seen = look or LookOptions()
+        selection = _select_clear(candidates, options, aoi, screened, bands, seen, on_event)
     _report(selection, on_event)
     return selection
+
+
+def extend_selection(
+    selection: Selection,
+    candidates: Candidates,
+    options: FilterOptions,
+    holes: Holes,
+    *,
+    failed: Collection[str] = (),
+    bands: tuple[str, ...] = (),
+    look: LookOptions | None = None,
+    on_event: OnEvent | None = None,
+) -> Selection | None:
+    """Pick further scenes for the places that a round has left.
+
+    Parameters
+    ----------
+    selection : Selection
+        Picks of the rounds so far.
+    candidates, options, bands, look, on_event
+        As for `filter_scenes`.
+    holes : Holes
+        Places to fill.
+    failed : collection of str
+        Ids of the items that could not be gathered; they are not picked again.
+
+    Returns
+    -------
+    Selection or None
+        The selection with new entries at its end; None if no candidate adds enough.
+    """
+    info = selection.cloudbuster
+    aoi = document_area(info.aoi)
+    checks = _checks(options, bands, info.catalog)
+    screened = _screen(candidates.features, checks, aoi).without(failed)
+    if not screened.items:
+        return None
+    clear, _ = _look(candidates, screened, bands, look or LookOptions(), holes.grid, on_event)
+    gathered = [entry for entry in info.entries if entry.item_id not in failed]
+    number = max(entry.round for entry in info.entries) + 1
+    added = extend_choice(clear, gathered, holes, options, number)
+    if not added:
+        return None
+    items = {str(item.get("id")): item for item in (*selection.features, *screened.items)}
+    entries = (*info.entries, *added)
+    return Selection(
+        features=tuple(items[name] for name in dict.fromkeys(entry.item_id for entry in entries)),
+        cloudbuster=info.model_copy(update={"entries": entries}),
+    )
+
+
+def _select_original(
+    candidates: Candidates, options: FilterOptions, aoi: BaseGeometry, screened: _Screened
+) -> Selection:
+    """Pick scenes by their footprints and cloud cover."""
+    items, footprints = screened.items, screened.footprints
+    cloud_cover = [item_cloud_cover(item) for item in items]
+    ground = simplified(aoi, max_vertices=MAX_VERTICES)
+    picks = pick_original(ground, footprints, cloud_cover, _rules(options))
+    if not picks:
+        raise NothingUsableError(_nothing_gains(aoi, footprints, options))
+    return Selection(
+        features=tuple(items[index] for index in dict.fromkeys(pick.index for pick in picks)),
+        cloudbuster=_describe(candidates, options, aoi, screened, picks),
+    )
+
+
+def _select_clear(
+    candidates: Candidates,
+    options: FilterOptions,
+    aoi: BaseGeometry,
+    screened: _Screened,
+    bands: tuple[str, ...],
+    look: LookOptions,
+    on_event: OnEvent | None,
+) -> Selection:
+    """Pick scenes by what their thumbnails show clear."""
+    cells, area = area_cells(aoi)
+    clear, thumbnails = _look(candidates, screened, bands, look, cells, on_event)
+    dropped = (*screened.dropped, *_dropped(thumbnails.unusable))
+    if not clear.items:
+        raise NothingUsableError(_nothing_left(dropped))
+    choice = choose_clear(simplified(aoi, max_vertices=MAX_VERTICES), clear, area, options)
+    if not choice.entries:
+        raise NothingUsableError(_nothing_gains(aoi, clear.footprints, options))
+    items = {str(item.get("id")): item for item in clear.items}
+    by_layer = tuple(min(1.0, max(0.0, 1 - share)) for share in choice.layers)
+    never_clear, unseen = by_layer[0], choice.unseen
+    return Selection(
+        features=tuple(items[entry.item_id] for entry in choice.entries),
+        cloudbuster=SelectionInfo(
+            aoi=candidates.cloudbuster.aoi,
+            kind=candidates.cloudbuster.kind,
+            catalog=candidates.cloudbuster.catalog,
+            strategy=options.strategy,
+            entries=choice.entries,
+            uncovered_by_layer=by_layer,
+            uncovered=math.fsum(by_layer) / len(by_layer),
+            backstop_uncovered=unseen if options.backstop else None,
+            covered=never_clear <= options.max_never_clear and unseen == 0,
+            dropped=dropped,
+            optimum_bound=choice.optimum_bound,
+            without_thumbnail=_dropped(thumbnails.missing),
+        ),
+    )
+
+
+def _look(
+    candidates: Candidates,
+    screened: _Screened,
+    bands: tuple[str, ...],
+    look: LookOptions,
+    cells: Grid,
+    on_event: OnEvent | None,
+) -> tuple[ClearCandidates, Thumbnails]:
+    """Read the thumbnails of the candidates, and sample them on a grid of cells."""
+    thumbnails = read_thumbnails(
+        screened.items,
+        kind=candidates.cloudbuster.kind,
+        catalog=candidates.cloudbuster.catalog,
+        bands=bands,
+        detector=look.detector,
+        dilate_m=look.dilate_m,
+        folder=look.folder,
+        seconds=look.seconds,
+        on_event=on_event,
+    )
+    usable = screened.without(thumbnails.unusable).newest_first()
+    clear = ClearCandidates(
+        usable.items,
+        usable.footprints,
+        [item_cloud_cover(item) for item in usable.items],
+        thumbnails.by_id,
+        cells,
+    )
+    return clear, thumbnails
+
+
+def _dropped(reasons: Mapping[str, str]) -> tuple[Dropped, ...]:
+    """Make the records of items that are left out, from their reasons."""
+    return tuple(Dropped(item_id=name, reason=reason) for name, reason in reasons.items())
 
 
 def _rules(options: FilterOptions) -> CoverRules:
@@ -132,6 +346,8 @@ def not_covered_error(selection: Selection, options: FilterOptions) -> NotCovere
     """
     info = selection.cloudbuster
     area_km2 = geodesic_area_m2(document_area(info.aoi)) / 1e6
+    if info.strategy == "clear":
+        return _not_clear_error(info, options, area_km2)
     layers = [
         f"fewer than {times} on {_amount(share, area_km2)}"
         for times, share in enumerate(info.uncovered_by_layer, start=1)
@@ -148,6 +364,23 @@ def not_covered_error(selection: Selection, options: FilterOptions) -> NotCovere
     return NotCoveredError(f"{'; '.join(problems)}: {_advice(info, options)}")
 
 
+def _not_clear_error(
+    info: SelectionInfo, options: FilterOptions, area_km2: float
+) -> NotCoveredError:
+    """Make the error about what thumbnails show of no picked scene clear, or at all."""
+    never_clear = info.uncovered_by_layer[0]
+    problems = [
+        f"{_amount(never_clear, area_km2)} of the area is clear in no picked scene, "
+        f"{_percent(options.max_never_clear)} may be"
+    ]
+    if info.backstop_uncovered:
+        problems.append(f"{_amount(info.backstop_uncovered, area_km2)} is in none of them")
+    advice = "widen the dates, raise --maxclouds or --max-never-clear"
+    if options.max_selections is not None and len(info.entries) >= options.max_selections:
+        advice = f"raise --max-selections (all {len(info.entries)} are taken), or {advice}"
+    return NotCoveredError(f"{'; '.join(problems)}: {advice}")
+
+
 def _advice(info: SelectionInfo, options: FilterOptions) -> str:
     """Return what to change so that the area can be covered."""
     advice = "raise --maxclouds, widen the dates, lower --coverage-count or raise --max-uncovered"
@@ -155,6 +388,51 @@ def _advice(info: SelectionInfo, options: FilterOptions) -> str:
     if options.max_selections is not None and picked >= options.max_selections:
         advice = f"raise --max-selections (all {picked} are taken), or {advice}"
     return advice
+
+
+def frontier_lines(selection: Selection) -> list[str]:
+    """Describe what each pick adds to what is seen clear, for people.
+
+    Parameters
+    ----------
+    selection : Selection
+        Selection of strategy `clear`.
+
+    Returns
+    -------
+    list of str
+        A heading, and one line for each pick: number of scenes, share of the area that they see
+        clear, what the last one adds, the size of its files as the catalog gives it, and its id.
+        With strategy `original` one line that says that there is no such table.
+    """
+    info = selection.cloudbuster
+    if info.strategy != "clear":
+        return ["strategy original does not measure what scenes show clear: --strategy clear does"]
+    sizes = {str(item.get("id")): _file_bytes(item) for item in selection.features}
+    lines = ["scenes   clear    adds  megabytes  scene"]
+    total, known = 0, True
+    for number, entry in enumerate(info.entries, start=1):
+        size = sizes[entry.item_id]
+        known = known and size > 0
+        total += size
+        amount = f"{total / 1e6:9.1f}" if known else f"{'unknown':>9}"
+        clear, adds = 100 * (entry.clear_fraction or 0), 100 * (entry.weight or 0)
+        lines.append(f"{number:6}  {clear:5.2f} %  {adds:5.2f} %  {amount}  {entry.item_id}")
+    bound = info.optimum_bound
+    if bound is not None:
+        lines.append(f"no {len(info.entries)} scenes show more than {100 * bound:.2f} % clear")
+    return lines
+
+
+def _file_bytes(item: Item) -> int:
+    """Return the size of an item's files as the catalog gives it (``file:size``); 0 if unknown."""
+    assets = item.get("assets")
+    sizes = [
+        asset.get("file:size")
+        for asset in (assets.values() if isinstance(assets, dict) else ())
+        if isinstance(asset, dict)
+    ]
+    return sum(size for size in sizes if isinstance(size, int) and size > 0)
 
 
 def item_cloud_cover(item: Item) -> float:
@@ -167,7 +445,7 @@ def item_cloud_cover(item: Item) -> float:
 
 def _screen(
     features: Sequence[Item], checks: Sequence[Check], aoi: BaseGeometry
-) -> tuple[list[Item], list[BaseGeometry], list[Dropped]]:
+) -> _Screened:
     """Return the candidates to pick from, their footprints, and those that are dropped."""
     seen: set[str] = set()
     items, footprints, dropped = [], [], []
@@ -187,7 +465,7 @@ def _screen(
         items.append(item)
         near = placed_near(footprint, middle)
         footprints.append(simplified(near, max_vertices=MAX_VERTICES))
-    return items, footprints, dropped
+    return _Screened(tuple(items), tuple(footprints), tuple(dropped))
 
 
 def _checks(options: FilterOptions, bands: tuple[str, ...], catalog: str) -> list[Check]:
@@ -256,12 +534,11 @@ def _describe(
     candidates: Candidates,
     options: FilterOptions,
     aoi: BaseGeometry,
-    items: Sequence[Item],
-    footprints: Sequence[BaseGeometry],
+    screened: _Screened,
     picks: Sequence[Pick],
-    dropped: Sequence[Dropped],
 ) -> SelectionInfo:
     """Describe the picks, and what they leave uncovered of the area."""
+    items, footprints = screened.items, screened.footprints
     clear = [footprints[pick.index] for pick in picks if not pick.backstop]
     below = [footprints[pick.index] for pick in picks if pick.backstop]
     by_layer = uncovered_by_layer(aoi, clear, options.coverage_count)
@@ -277,7 +554,7 @@ def _describe(
         uncovered=uncovered,
         backstop_uncovered=backstop_uncovered,
         covered=max(uncovered, backstop_uncovered or 0.0) <= options.max_uncovered,
-        dropped=tuple(dropped),
+        dropped=screened.dropped,
     )
 
 

@@ -111,6 +111,33 @@ class GatherReport:
         raise TryAgainError(msg) if enough else NothingUsableError(msg)
 
 
+    def raise_for_area(self, observed: float, least: float) -> None:
+        """Raise an error if scenes failed, and too little of the area was observed without them.
+
+        Parameters
+        ----------
+        observed, least : float
+            Share of the area that the gathered scenes observe, and the least that they must.
+
+        Raises
+        ------
+        TryAgainError
+            If a scene may be gathered when the disk or the remote service works again.
+        NothingUsableError
+            Otherwise.
+        """
+        if not self.failures or observed >= least:
+            return
+        passing = [failure for failure in self.failures if failure.error == TryAgainError.__name__]
+        first = (passing or self.failures)[0]
+        msg = (
+            f"{len(self.failures)} scenes could not be gathered, first {first.item_id}: "
+            f"{first.error}: {first.message}; without them {observed:.0%} of the area is "
+            f"observed, at least {least:.0%} must be"
+        )
+        raise TryAgainError(msg) if passing else NothingUsableError(msg)
+
+
 def gather_scene(task: GatherTask, *, on_event: OnEvent | None = None) -> tuple[SceneRecord, ...]:
     """Gather one scene.
 

@@ -32,7 +32,7 @@ from cloudbuster.products.parts import part_windows
 from cloudbuster.storage.documents import read_document, write_document
 from cloudbuster.storage.folders import input_folder
 from cloudbuster.storage.run_layout import RunLayout
-from cloudbuster.storage.uri import join
+from cloudbuster.storage.uri import exists, join
 from cloudbuster.tasks import plan_tasks
 
 logger = logging.getLogger(__name__)
@@ -211,12 +211,17 @@ def _survey_folder(
 ) -> Assessment:
     """Complete the backstop and assess the coverage.
 
-    ``folder`` holds the scenes: it is ``task.scenes`` or a local copy of it.
+    With strategy `clear`, the rounds have done both unless the mosaic was too large. ``folder`` holds the scenes: it is
+    ``task.scenes`` or a local copy of it.
     """
     uri = _given(task.selection)
     selection = read_document(uri, Selection)
+    is_clear = selection.cloudbuster.strategy == "clear"
+    if is_clear and exists(_given(task.assessment)):
+        return read_document(_given(task.assessment), Assessment)
     records = find_records(folder, request.name, wanted=_wanted(task))
-    item_ids = backstop_repairs(folder, records) if request.filter.backstop else ()
+    repairs = request.filter.backstop and not is_clear
+    item_ids = backstop_repairs(folder, records) if repairs else ()
     if item_ids:
         logger.info("backstop_repaired", extra={"scenes": ", ".join(item_ids)})
         selection = with_backstop(selection, item_ids)
@@ -224,7 +229,7 @@ def _survey_folder(
         # Last, so that a second attempt of the job repeats what is missing.
         write_document(uri, selection)
         records = find_records(folder, request.name, wanted=_wanted(task))
-    assessment = assess_scenes(
+    assessment, _ = assess_scenes(
         folder,
         records,
         selection,

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -11,8 +11,10 @@ from typing import TypeVar
 from cloudbuster.assess import assess_scenes, backstop_repairs, with_backstop
 from cloudbuster.core.bands import requested_bands
 from cloudbuster.errors import NotCoveredError, OutputError
+from cloudbuster.core.grid import Grid
+from cloudbuster.core.holes import Holes
 from cloudbuster.events import Event, OnEvent, emit
-from cloudbuster.filter import filter_scenes
+from cloudbuster.filter import LookOptions, filter_scenes
 from cloudbuster.gather import GatherReport, gather_scenes
 from cloudbuster.gathered.resume import output_stems
 from cloudbuster.gathered.scene_raster import BACKSTOP_PREFIX, MASK_PREFIX
@@ -25,10 +27,14 @@ from cloudbuster.models import (
     MergeResult,
     MosaicRequest,
     RunResult,
+    SceneFailure,
     SceneRecord,
     Selection,
 )
+from cloudbuster.products.hole_file import write_holes
 from cloudbuster.query import query_request
+from cloudbuster.refresh import adopt_scenes
+from cloudbuster.rounds import next_round
 from cloudbuster.run_status import StatusFile
 from cloudbuster.storage.documents import write_document
 from cloudbuster.storage.reuse import made_once, read_earlier
@@ -103,7 +109,11 @@ class _Stages:
         self.status = status
         self.on_event = on_event
         self.reused: list[str] = []
-        self._force_documents = request.force
+        self.reused_scenes: tuple[str, ...] = ()
+        self.look = LookOptions.of(request.gather, layout.document("thumbnails"))
+        self.grid: Grid | None = None
+        self._is_first_gather = True
+        self._force_documents = request.force or request.refresh
         self._force_scenes = request.force
 
     def run(self, workers: int) -> RunResult:
@@ -120,17 +130,50 @@ class _Stages:
             "filter",
             "selection.json",
             Selection,
-            lambda: filter_scenes(candidates, request.filter, bands=bands, on_event=self.on_event),
+            lambda: filter_scenes(
+                candidates, request.filter, bands=bands, look=self.look, on_event=self.on_event
+            ),
         )
-        selection, report = self._gather(selection, workers)
-        assessment = self._assess(selection, report)
+        report, assessment = self._rounds(candidates, selection, workers)
+        report.raise_for_area(
+            1 - assessment.never_observed_fraction, request.limits.min_success_fraction
+        )
         products = self._merge(report.records, assessment)
         return RunResult(
             output=self.layout.products,
             products=products,
             assessment=assessment,
-            reused=(*self.reused, *report.reused),
+            reused=(*self.reused, *self.reused_scenes),
         )
+
+    def _rounds(
+        self, candidates: Candidates, selection: Selection, workers: int
+    ) -> tuple[GatherReport, Assessment]:
+        """Gather scenes and pick further ones, until nothing is left to do."""
+        failures: dict[str, SceneFailure] = {}
+        while True:
+            selection, report = self._gather(selection, workers, failures)
+            failures |= {failure.item_id: failure for failure in report.failures}
+            report = replace(report, failures=tuple(failures.values()))
+            assessment, holes = self._assess(selection, report)
+            assessment, extended = next_round(
+                self.request,
+                candidates,
+                selection,
+                assessment,
+                holes,
+                failed=failures,
+                look=self.look,
+                on_event=self.on_event,
+            )
+            if extended is None:
+                if not report.records:
+                    report.raise_for_failures(1.0)
+                return report, self._write_assessment(assessment, holes)
+            selection = extended
+            added = len(selection.cloudbuster.entries) - assessment.scenes_selected
+            logger.info("round_added", extra={"round": assessment.rounds + 1, "scenes": added})
+            write_document(self.layout.document("selection.json"), selection)
 
     def _document(self, stage: str, name: str, model: type[D], make: Callable[[], D]) -> D:
         """Read the document of a stage if an earlier run made it, else make it.
@@ -155,29 +198,34 @@ class _Stages:
             emit(self.on_event, Event(stage, 1, 1, "done before"))
         return document
 
-    def _gather(self, selection: Selection, workers: int) -> tuple[Selection, GatherReport]:
-        """Gather the selected scenes, and once more those that the backstop still needs."""
+    def _gather(
+        self, selection: Selection, workers: int, failed: Collection[str]
+    ) -> tuple[Selection, GatherReport]:
+        """Gather the selected scenes, except those that failed before in this run.
+
+        With strategy `original`, scenes that the backstop still needs are gathered once more.
+        """
         self.status.enter("gather")
-        report, tasks = self._gather_once(selection, workers)
+        report, tasks = self._gather_once(selection, workers, failed)
         repairs: tuple[str, ...] = ()
-        if self.request.filter.backstop:
+        if self.request.filter.backstop and selection.cloudbuster.strategy == "original":
             repairs = backstop_repairs(self.layout.scenes, report.records)
         if repairs:
             logger.info("backstop_repaired", extra={"scenes": ", ".join(repairs)})
             selection = with_backstop(selection, repairs)
             write_document(self.layout.document("selection.json"), selection)
-            reused = report.reused
-            report, tasks = self._gather_once(selection, workers)
-            report = replace(report, reused=reused)
+            report, tasks = self._gather_once(selection, workers, failed)
         _remove_stale(Path(self.layout.scenes), self.request.name, report.records, tasks)
         return selection, report
 
     def _gather_once(
-        self, selection: Selection, workers: int
+        self, selection: Selection, workers: int, failed: Collection[str]
     ) -> tuple[GatherReport, list[GatherTask]]:
         """Plan and write the tasks of a selection, and gather those that are not done."""
         planned = [] if self._force_scenes else read_tasks(self.layout.tasks)
-        known, stamps = earlier_decisions(planned)
+        is_refresh = self.request.refresh and self._is_first_gather
+        # A run from scratch would compare the scenes with the new ones.
+        known, stamps = earlier_decisions([] if is_refresh else planned)
         tasks = plan_tasks(
             selection,
             name=self.request.name,
@@ -186,27 +234,42 @@ class _Stages:
             known=known,
             stamps=stamps,
         )
+        if is_refresh:
+            adopt_scenes(tasks, planned)
         for number, task in enumerate(tasks, start=1):
             write_document(join(self.layout.tasks, f"{number:04d}.json"), task)
+        self.grid = tasks[0].grid.grid()
+        todo = [task for task in tasks if str(task.item.get("id")) not in failed]
         report = gather_scenes(
-            tasks, workers=workers, force=self._force_scenes, on_event=self.on_event
+            todo, workers=workers, force=self._force_scenes, on_event=self.on_event
         )
+        if self._is_first_gather:
+            self.reused_scenes = report.reused
         # A second round must not gather again what this one has gathered.
-        self._force_scenes = False
-        report.raise_for_failures(self.request.limits.min_success_fraction)
+        self._force_scenes = self._is_first_gather = False
         return report, tasks
 
-    def _assess(self, selection: Selection, report: GatherReport) -> Assessment:
+    def _assess(self, selection: Selection, report: GatherReport) -> tuple[Assessment, Holes]:
         """Assess what the gathered scenes cover; this is never reused."""
         self.status.enter("assess")
-        assessment = assess_scenes(
+        return assess_scenes(
             self.layout.scenes,
             report.records,
             selection,
             self.request.filter,
             failures=report.failures,
+            grid=self.grid,
             on_event=self.on_event,
         )
+
+    def _write_assessment(self, assessment: Assessment, holes: Holes) -> Assessment:
+        """Write the assessment, and where the holes are if the area is not covered."""
+        hole_file = join(self.layout.products, f"{self.request.name}-holes.geojson")
+        if assessment.covered:
+            Path(hole_file).unlink(missing_ok=True)
+        else:
+            write_holes(hole_file, holes)
+            assessment = assessment.model_copy(update={"hole_file": hole_file})
         write_document(self.layout.document("assessment.json"), assessment)
         return assessment
 
@@ -257,7 +320,7 @@ def _claim(request: MosaicRequest, layout: RunLayout) -> None:
                 "choose another output, or --force to replace it"
             )
             raise OutputError(msg)
-    write_document(str(document), request)
+    write_document(str(document), request.model_copy(update={"refresh": False}))
 
 
 def _remove_stale(

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
@@ -32,6 +33,7 @@ from cloudbuster.errors import (
 )
 from cloudbuster.models import (
     MAX_SCENE_INDEX,
+    Delivery,
     DetectorOptions,
     GatherOptions,
     GatherTask,
@@ -80,7 +82,10 @@ def plan_tasks(
     Returns
     -------
     list of GatherTask
-        One for each item. Indices count from ``index_start``: clear scenes, then backstop.
+        Indices count from ``index_start``. With strategy ``original`` there is one task for each
+        item, and clear scenes come before the backstop. With ``clear`` there is one for each entry
+        of which a part is needed; it has the number of the entry, as backstop too, so that the
+        entries of later rounds do not change the tasks of earlier ones.
 
     Raises
     ------
@@ -100,20 +105,23 @@ def plan_tasks(
     files = _files(scenes, options.detector, stamps or {})
     bands = _bands(info.kind, options)
     grid = selection_grid(document_area(info.aoi), scenes, bands, options)
-    numbers = _numbers(info.entries, options.index_start)
+    roles = _roles(info, options.index_start)
+    items = {str(item.get("id")): item for item in selection.features}
     radiometry = _radiometry(scenes, bands, known or {})
     common = {"name": name, "bands": bands, "grid": GridDocument.of(grid), "output": output}
     return [
         GatherTask(
-            item=item,
-            index=numbers.get((item["id"], False)),
-            backstop_index=numbers.get((item["id"], True)),
-            radiometry=radiometry.get(item["id"]),
-            file_stamps=files[item["id"]],
+            item=items[role.item_id],
+            index=role.index,
+            backstop_index=role.backstop_index,
+            delivery=role.delivery,
+            backstop_pixels="masked" if info.strategy == "clear" else "all",
+            radiometry=radiometry.get(role.item_id),
+            file_stamps=files[role.item_id],
             **common,
             **_common(info, options),
         )
-        for item in selection.features
+        for role in roles
     ]
 
 
@@ -251,16 +259,48 @@ def _radiometry(
     return {name: Radiometry.of(decision) for name, decision in decisions.items()}
 
 
-def _numbers(entries: tuple[SelectionEntry, ...], index_start: int) -> dict[tuple[str, bool], int]:
-    """Return the index of each (item id, backstop): clear scenes come first."""
-    ordered = sorted(entries, key=lambda entry: entry.backstop)
-    last = index_start + len(ordered) - 1
+@dataclass(frozen=True)
+class _Role:
+    """What one task is to write: the numbers of its rasters, and the parts of the scene."""
+
+    item_id: str
+    index: int | None
+    backstop_index: int | None
+    delivery: Delivery | None = None
+
+
+def _roles(info: SelectionInfo, index_start: int) -> list[_Role]:
+    """Return what each task of a selection is to write."""
+    if info.strategy != "clear":
+        numbers = _numbers(info.entries, index_start)
+        return [
+            _Role(item_id, numbers.get((item_id, False)), numbers.get((item_id, True)))
+            for item_id in dict.fromkeys(entry.item_id for entry in info.entries)
+        ]
+    _check_last(len(info.entries), index_start)
+    fills = info.backstop_uncovered is not None
+    return [
+        _Role(entry.item_id, index, index if fills else None, entry.delivery)
+        for index, entry in enumerate(info.entries, start=index_start)
+        if entry.delivery is None or entry.delivery.needed().any()
+    ]
+
+
+def _check_last(count: int, index_start: int) -> None:
+    """Raise RequestError if the indices of so many scenes leave their range."""
+    last = index_start + count - 1
     if last > MAX_SCENE_INDEX:
         msg = (
-            f"{len(ordered)} scenes from index {index_start} reach {last}, over "
+            f"{count} scenes from index {index_start} reach {last}, over "
             f"{MAX_SCENE_INDEX}; lower --index-start or --max-selections"
         )
         raise RequestError(msg)
+
+
+def _numbers(entries: tuple[SelectionEntry, ...], index_start: int) -> dict[tuple[str, bool], int]:
+    """Return the index of each (item id, backstop): clear scenes come first."""
+    ordered = sorted(entries, key=lambda entry: entry.backstop)
+    _check_last(len(ordered), index_start)
     return {
         (entry.item_id, entry.backstop): index
         for index, entry in enumerate(ordered, start=index_start)

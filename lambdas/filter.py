@@ -9,11 +9,12 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     from cloudbuster import log
     from cloudbuster.aws.settings import StackSettings
     from cloudbuster.aws.stack.catalog_secret import load_catalog_secret
-    from cloudbuster.aws.stack.plans import write_plan
+    from cloudbuster.aws.stack.plans import earlier_failures, write_plan
+    from cloudbuster.aws.stack.rounds import FILTER_SECONDS, THUMBNAILS
     from cloudbuster.aws.stack.run_status import enter_stage
     from cloudbuster.aws.stack.state import layout_of
     from cloudbuster.core.bands import requested_bands
-    from cloudbuster.filter import filter_scenes
+    from cloudbuster.filter import LookOptions, filter_scenes
     from cloudbuster.models import Candidates, MosaicRequest, Selection
     from cloudbuster.storage.documents import read_document
     from cloudbuster.storage.reuse import made_once
@@ -29,10 +30,11 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     # A later round takes the selection that assess has extended, and gathers the added scenes.
     anew = request.force and event["run"]["round"] == 1
     bands = requested_bands(request.query.kind, request.gather.bands)
+    look = LookOptions.of(request.gather, run.document(THUMBNAILS), FILTER_SECONDS)
     selection = made_once(
         run.document("selection.json"),
         Selection,
-        lambda: filter_scenes(candidates, request.filter, bands=bands),
+        lambda: filter_scenes(candidates, request.filter, bands=bands, look=look),
         anew=anew,
     )
     known, stamps = earlier_decisions([] if anew else read_tasks(run.tasks))
@@ -44,6 +46,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         known=known,
         stamps=stamps,
     )
-    plan = write_plan(run, tasks, request, settings, anew=anew)
+    failed = earlier_failures(run, event["run"]["round"])
+    plan = write_plan(run, tasks, request, settings, anew=anew, failed=failed)
     enter_stage(run, "gather")
     return plan

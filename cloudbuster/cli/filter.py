@@ -42,6 +42,17 @@ from cloudbuster.cli.terminal import show
     cls=BandList,
     help="Drop scenes that lack one of these, as B04,B03,B02.",
 )
+@click.option(
+    "--thumbnails",
+    metavar="FOLDER",
+    cls=ExpertOption,
+    help="Keep the thumbnails of candidates here, and take those that are there.",
+)
+@click.option(
+    "--frontier/--no-frontier",
+    default=False,
+    help="Print what each further scene adds to what is seen clear.",
+)
 @click.option("--kind", type=KINDS, cls=ExpertOption, help="Level of a document of the original's.")
 def filter_(
     *,
@@ -51,6 +62,8 @@ def filter_(
     filter_flags: FilterFlags,
     minclouds: float | None,
     bands: tuple[str, ...],
+    thumbnails: str | None,
+    frontier: bool,
     kind: Kind | None,
 ) -> None:
     """Pick the scenes that cover the area several times by clear sky, and a backstop.
@@ -63,9 +76,11 @@ def filter_(
     $ cloudbuster filter --input response.json --output selection.json
 
     $ cloudbuster filter --input response.json --output selection.json --no-backstop
+
+    $ cloudbuster filter --input response.json --output selection.json --frontier
     """
     from cloudbuster.cli.inputs import STDIN, read_input, write_output
-    from cloudbuster.filter import filter_scenes, not_covered_error
+    from cloudbuster.filter import LookOptions, filter_scenes, frontier_lines, not_covered_error
     from cloudbuster.models import FilterOptions, QueryOptions
     from cloudbuster.original.documents import original_selection
     from cloudbuster.request_files import make_options
@@ -74,8 +89,11 @@ def filter_(
     options = make_options(FilterOptions, filter_flags.fields() | given({"minclouds": minclouds}))
     level = kind or QueryOptions().kind
     candidates = parse_candidates(read_input(source), source=source, kind=level)
+    look = LookOptions(folder=thumbnails)
     with progress() as on_event:
-        selection = filter_scenes(candidates, options, bands=bands, on_event=on_event)
+        selection = filter_scenes(candidates, options, bands=bands, look=look, on_event=on_event)
+    if frontier:
+        click.echo("\n".join(frontier_lines(selection)), err=output == STDIN)
     content = original_selection(selection) if style == "original" else selection
     if not selection.cloudbuster.covered:
         if output != STDIN:

@@ -96,6 +96,12 @@ class BandList(ListOption):
         return [band.upper() for band in super().values_in(word)]
 
 
+class ScoreList(ListOption, ExpertFilterOption):
+    """Factors of the score: ``date sun`` or ``orbit,nodata``."""
+
+    further = re.compile(r"(date|sun|orbit|nodata|none)(,(date|sun|orbit|nodata))*,?")
+
+
 class BandsOption(BandList, GatherOption):
     """Bands of the mosaic."""
 
@@ -172,10 +178,14 @@ class FilterFlags:
     name_regexp: str | None
     date_regexp: str | None
     strategy: str | None
+    max_never_clear: float | None
+    target_date: str | None
+    score: tuple[str, ...] | None
 
     def fields(self) -> dict[str, object]:
         """Fields that were given."""
-        return given(vars(self))
+        fields = given(vars(self))
+        return fields | {"score": ()} if self.score == ("none",) else fields
 
 
 @dataclass(frozen=True)
@@ -346,9 +356,30 @@ filter_options = _as_one(
         ),
         click.option(
             "--strategy",
-            type=click.Choice(["original"]),
-            cls=ExpertFilterOption,
-            help="How scenes are picked.",
+            type=click.Choice(["clear", "original"]),
+            cls=FilterOption,
+            help="Pick scenes by what their thumbnails show clear, or as the 2020 project did by "
+            "footprints and cloud cover.",
+        ),
+        click.option(
+            "--max-never-clear",
+            type=float,
+            cls=FilterOption,
+            help="Share (0 to 1) of the area that may never be seen clear.",
+        ),
+        click.option(
+            "--target-date",
+            metavar="YYYY-MM-DD",
+            cls=FilterOption,
+            help="Prefer scenes near this day.",
+        ),
+        click.option(
+            "--score",
+            multiple=True,
+            metavar="FACTOR...",
+            cls=ScoreList,
+            help="What to prefer among scenes that show as much: date, sun, orbit, nodata; none "
+            "for nothing.",
         ),
     ],
 )

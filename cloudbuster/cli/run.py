@@ -39,6 +39,12 @@ if TYPE_CHECKING:
     cls=RequestOption,
     help="Do again what an earlier run finished.",
 )
+@click.option(
+    "--refresh/--no-refresh",
+    default=None,
+    cls=RequestOption,
+    help="Search the catalog again, and do what new scenes change.",
+)
 @workers_option
 @click.option("--dryrun/--no-dryrun", default=False, help="Print the request, and do nothing.")
 @click.option("--json/--no-json", "as_json", default=False, help="Print the result as JSON.")
@@ -51,7 +57,13 @@ if TYPE_CHECKING:
     "--min-success-fraction",
     type=float,
     cls=ExpertLimitOption,
-    help="Share of the selected scenes that must be gathered.",
+    help="Share of the area that must be observed if scenes fail.",
+)
+@click.option(
+    "--max-rounds",
+    type=int,
+    cls=ExpertLimitOption,
+    help="Greatest number of rounds of picking and gathering scenes.",
 )
 def run(
     *,
@@ -60,6 +72,7 @@ def run(
     name: str | None,
     output: str | None,
     force: bool | None,
+    refresh: bool | None,
     workers: int,
     dryrun: bool,
     as_json: bool,
@@ -69,6 +82,7 @@ def run(
     detector_flags: DetectorFlags,
     composite: str | None,
     min_success_fraction: float | None,
+    max_rounds: int | None,
 ) -> None:
     r"""Make a mosaic of a request file, of options, or of both: an option overrides the file.
 
@@ -97,9 +111,12 @@ def run(
             "filter": filter_flags.fields(),
             "gather": gather_flags.fields(detector_flags),
             "merge": given({"composite": composite}),
-            "limits": given({"min_success_fraction": min_success_fraction}),
+            "limits": given(
+                {"min_success_fraction": min_success_fraction, "max_rounds": max_rounds}
+            ),
             "output": output,
             "force": force,
+            "refresh": refresh,
         }
     )
     request = load_request(request_file, changes) if request_file else make_request(changes)

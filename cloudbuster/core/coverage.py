@@ -1,6 +1,6 @@
 """Scene selection: pick footprints that cover an area a given number of times."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,10 +68,6 @@ class Pick:
     backstop: bool
     reused: bool
     gain: float
-
-
-Strategy = Callable[[BaseGeometry, Sequence[BaseGeometry], Sequence[float], CoverRules], list[Pick]]
-"""Function of (area, footprints, cloud cover in percent, rules) that returns picks in order."""
 
 
 def surface(geometry: BaseGeometry) -> float:
@@ -240,10 +236,6 @@ class _Search:
             rows = np.flatnonzero(free & useful)
             gains[rows, layer] = self.gains(rows, rests[layer])
         return picks, rests[0]
-
-
-STRATEGIES: dict[str, Strategy] = {"original": pick_original}
-"""Strategies by the name that a request gives."""
 
 
 def uncovered_by_layer(

@@ -24,12 +24,8 @@ MAX_INLINE_AOI_BYTES = 64_000
 # Where a search without dates ends: Sentinel-2A was launched on 2015-06-23, and some servers refuse
 # years far from now. Not today's date: the same request must stay the same tomorrow.
 FIRST_DAY, LAST_DAY = date(2015, 6, 23), date(2100, 1, 1)
-# A hundredth of the area: masks grown by 50 m call about that much of clear ground cloud around
-# bright roofs and sand on each date, so that a smaller limit would be missed in cloudless summers.
-MAX_NEVER_CLEAR = 0.01
 
 ScoreFactor = Literal["date", "sun", "orbit", "nodata"]
-SCORE_FACTORS: tuple[ScoreFactor, ...] = ("date", "sun", "orbit", "nodata")
 
 
 class QueryOptions(Document):
@@ -112,7 +108,7 @@ class FilterOptions(Document):
     """Options of the filter: which of the candidates to pick."""
 
     strategy: Literal["clear", "original"] = Field(
-        "original",
+        "clear",
         description="Strategy that picks scenes: `clear` by what their thumbnails show clear, "
         "`original` by footprints and cloud cover, as the 2020 project did.",
     )
@@ -120,14 +116,16 @@ class FilterOptions(Document):
         3, ge=1, le=100, description="Number of layers: how many times to cover each place."
     )
     max_never_clear: float = Field(
-        MAX_NEVER_CLEAR,
+        0.01,
         ge=0,
         le=1,
+        # Masks grown by 50 m call about a hundredth of clear ground cloud on each date, around
+        # bright roofs and sand, so that a smaller limit would be missed in cloudless summers.
         description="Greatest share of the area that may never be seen clear, 0 to 1; a mosaic "
         "with more of it, or with a hole, is not covered.",
     )
     score: tuple[ScoreFactor, ...] = Field(
-        SCORE_FACTORS,
+        ("date", "sun", "orbit", "nodata"),
         description="What strategy `clear` prefers among scenes that show as much: `date` near "
         "`target_date`, a high `sun`, the `orbit` that shows most of the area, little `nodata`.",
     )

@@ -54,6 +54,13 @@ class SelectionEntry(Document):
         "scene's clear share; with `clear`, the share of the area that it adds to what is seen "
         "clear.",
     )
+    clear_fraction: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Share of the area that this pick and those before it see clear, 0 to 1, as "
+        "far as thumbnails say; null for strategy `original` and in later rounds.",
+    )
     delivery: Delivery | None = Field(
         None, description="Parts of the scene that are needed; null for the whole scene."
     )

@@ -256,7 +256,7 @@ class RasterSceneSource:
         """Band of an asset with its grid, cached; raise GridError if it is not georeferenced."""
         if asset not in self._rasters:
             dataset = self._dataset(asset)
-            grid = _raster_grid(asset.href, dataset, self._scene.epsg)
+            grid = raster_grid(asset.href, dataset, self._scene.epsg)
             self._rasters[asset] = BandRaster(dataset, asset.band_index, grid)
         return self._rasters[asset]
 
@@ -306,8 +306,23 @@ class RasterSceneSource:
         return np.isin(classes, STEADY_CLASSES)
 
 
-def _raster_grid(href: str, dataset: RasterFile, scene_epsg: int | None) -> Grid:
-    """Grid of a whole raster, in its own CRS, or that of the scene's item if it has none."""
+def raster_grid(href: str, dataset: RasterFile, scene_epsg: int | None) -> Grid:
+    """Make the grid of a whole raster.
+
+    Parameters
+    ----------
+    href : str
+        Address of the raster, for messages.
+    dataset : RasterFile
+        Open raster.
+    scene_epsg : int or None
+        EPSG code of the scene's item, for a raster without a CRS.
+
+    Raises
+    ------
+    GridError
+        If there is no CRS, or the raster is not north-up.
+    """
     epsg = dataset.crs.to_epsg() if dataset.crs else scene_epsg
     if epsg is None:
         msg = f"{href} has no coordinate reference system with an EPSG code; drop the scene"

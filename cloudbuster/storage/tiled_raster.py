@@ -144,13 +144,33 @@ def _tile_end(dataset: Any, tile: tuple[int, int], band: int, level: int | None)
     return int(offset or 0) + int(size or 0)
 
 
-def check_length(path: Path | str, dataset: Any) -> None:  # noqa: ANN401 -- rasterio is untyped
-    """Raise RasterError for a file that ends before the last tile of a band."""
+def check_length(
+    path: Path | str,
+    dataset: Any,  # noqa: ANN401 -- rasterio is untyped
+    *,
+    remedy: str = "gather this scene again",
+) -> None:
+    """Check that a local GeoTIFF does not end before the last tile of a band.
+
+    Parameters
+    ----------
+    path : Path or str
+        Path or URI of the file; nothing is checked on other machines.
+    dataset : rasterio dataset
+        The open file.
+    remedy : str
+        What to do about a truncated file, for the message.
+
+    Raises
+    ------
+    RasterError
+        If the file is truncated.
+    """
     if is_remote(str(path)):
         return  # S3 has either the complete object or none.
     length = local_path(str(path)).stat().st_size
     for band, (height, width) in enumerate(dataset.block_shapes, start=1):
         last = ((dataset.width - 1) // width, (dataset.height - 1) // height)
         if _tile_end(dataset, last, band, None) > length:
-            msg = f"{path}: truncated at {length} bytes; gather this scene again"
+            msg = f"{path}: truncated at {length} bytes; {remedy}"
             raise RasterError(msg)

@@ -40,7 +40,7 @@ def selection_of(records: tuple[SceneRecord, ...], aoi: dict[str, Any]) -> Selec
 
 def assess(folder: Path, records: tuple[SceneRecord, ...], aoi: dict[str, Any]) -> Assessment:
     options = FilterOptions(coverage_count=1)
-    return assess_scenes(folder / "scenes", records, selection_of(records, aoi), options)
+    return assess_scenes(folder / "scenes", records, selection_of(records, aoi), options)[0]
 
 
 def test_shares_are_of_the_area_alone(tmp_path: Path) -> None:

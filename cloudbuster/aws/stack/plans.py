@@ -1,6 +1,6 @@
 """Documents between the states: the plan of a round, and the results of its jobs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath
 from typing import Any
@@ -14,15 +14,17 @@ from cloudbuster.aws.stack.state import GATHERED
 from cloudbuster.errors import RequestError
 from cloudbuster.gathered.resume import is_done
 from cloudbuster.gathered.scene_lists import write_task_scenes
-from cloudbuster.models import GatherTask, MosaicRequest, SceneFailure
+from cloudbuster.models import GatherTask, MosaicRequest, SceneFailure, Selection
 from cloudbuster.products.parts import part_windows
 from cloudbuster.storage.documents import parse_json, read_document, write_document
 from cloudbuster.storage.run_layout import RunLayout
-from cloudbuster.storage.uri import join, read_bytes, write_bytes
+from cloudbuster.storage.uri import exists, join, read_bytes, write_bytes
 
 # Requests to S3 at a time, as many as boto3 keeps connections open for: one after the other they
 # would take minutes for thousands of scenes.
 THREADS = 10
+FAILURES = "failures.json"
+"""Document with the failed tasks of an attempt's rounds."""
 
 
 def write_plan(
@@ -32,6 +34,7 @@ def write_plan(
     settings: StackSettings,
     *,
     anew: bool,
+    failed: Collection[int] = (),
 ) -> dict[str, Any]:
     """Write the tasks of a round as ``tasks/N.json`` and find those that are left to do.
 
@@ -47,6 +50,8 @@ def write_plan(
         Prices, and the greatest number of tasks of a round.
     anew : bool
         Repeat tasks that an earlier attempt finished.
+    failed : collection of int
+        Numbers of tasks that failed in an earlier round of this attempt; they are not tried again.
 
     Returns
     -------
@@ -66,7 +71,7 @@ def write_plan(
             "coverage_count or max_selections, or deploy with distributed_map on"
         )
         raise RequestError(msg)
-    todo = _write_tasks(run, tasks, anew=anew)
+    todo = [number for number in _write_tasks(run, tasks, anew=anew) if number not in failed]
     write_task_scenes(run, tasks)
     indices_uri = join(run.tasks, "indices.json")
     write_bytes(indices_uri, orjson.dumps(todo))
@@ -157,6 +162,37 @@ def gather_results(gathered: object, *, root: str) -> list[dict[str, Any]]:
         # Each entry describes a child execution, with its output as JSON text.
         results.extend(orjson.loads(child["Output"]) for child in children)
     return sorted(results, key=lambda result: int(result["index"]))
+
+
+def is_affordable(
+    selection: Selection, request: MosaicRequest, settings: StackSettings
+) -> bool:
+    """Whether gathering all picks of a selection, and one merge, stay within the budget."""
+    entries = len(selection.cloudbuster.entries)
+    return bool(_budget(entries, 1, request, settings)["within_budget"])
+
+
+def earlier_failures(run: RunLayout, round_number: int) -> dict[int, SceneFailure]:
+    """Read which tasks failed in earlier rounds of an attempt, by their numbers."""
+    uri = run.document(FAILURES)
+    if round_number == 1 or not exists(uri):
+        return {}
+    document = parse_json(read_bytes(uri), source=uri)
+    return {int(number): SceneFailure(**failure) for number, failure in document.items()}
+
+
+def round_failures(
+    run: RunLayout, results: Sequence[Mapping[str, Any]], round_number: int
+) -> dict[int, SceneFailure]:
+    """Describe the tasks that failed up to this round, by their numbers, and keep that."""
+    failures = earlier_failures(run, round_number) | {
+        int(result["index"]): _failure(run, int(result["index"]), str(result["status"]))
+        for result in results
+        if result["status"] != GATHERED
+    }
+    content = {str(number): failure.model_dump() for number, failure in failures.items()}
+    write_bytes(run.document(FAILURES), orjson.dumps(content))
+    return failures
 
 
 def assess_round(

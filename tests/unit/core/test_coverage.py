@@ -9,7 +9,6 @@ from shapely.geometry import box
 
 from cloudbuster.core.coverage import (
     LEAST_REUSE_DEG2,
-    STRATEGIES,
     CoverRules,
     Pick,
     pick_original,
@@ -292,7 +291,3 @@ def test_an_empty_area_is_an_error():
 
 def test_no_candidates_give_no_picks():
     assert picked([], []) == []
-
-
-def test_the_strategy_is_found_by_name():
-    assert STRATEGIES["original"] is pick_original

@@ -1,0 +1,418 @@
+"""Strategy ``clear`` of the filter: pick scenes, and parts of them, by what thumbnails show clear."""
+
+import hashlib
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import numpy as np
+import shapely
+from scipy.ndimage import binary_dilation
+from shapely.geometry.base import BaseGeometry
+
+from cloudbuster.catalogs.item_properties import first_number
+from cloudbuster.core.arrays import BoolRaster
+from cloudbuster.core.clear_cover import (
+    LEAST_FIRST_GAIN,
+    ClearCover,
+    CoverGoal,
+    cover_clear,
+)
+from cloudbuster.core.coverage import CoverRules, pick_original
+from cloudbuster.core.delivery import SceneUnits, plan_delivery
+from cloudbuster.core.grid import Grid
+from cloudbuster.core.holes import Holes
+from cloudbuster.core.mosaic_grid import project_area
+from cloudbuster.core.sky_thumbnail import CellSampler, SkyThumbnail, scene_cells, window_shape
+from cloudbuster.models import Delivery, FilterOptions, Item, SelectionEntry
+
+logger = logging.getLogger(__name__)
+
+# Cells along the longer side of the area. A cell is at least as large as a pixel of the product's
+# masks, and at most a kilometre, over which clouds differ.
+CELLS_ACROSS = 512
+LEAST_CELL_M, MOST_CELL_M = 20.0, 1000.0
+# How much a factor may lower the gains of a scene: less than the next scene usually shows, so that
+# factors decide between scenes that show about as much. `target_date` is the user's wish and may
+# halve them: at 90 days for crops and forests, whose looks change within a season.
+SUN_WEIGHT, ORBIT_WEIGHT, NODATA_WEIGHT = 0.05, 0.02, 0.02
+DATE_SCALE_DAYS = 90.0
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Scenes that were picked, and what they show of the area.
+
+    Attributes
+    ----------
+    entries : tuple of SelectionEntry
+        Picks in order, with the parts that each is to deliver.
+    layers : tuple of float
+        Shares of the area that are seen clear at least 1, 2, ... times.
+    unseen : float
+        Share of the area that no pick shows at all, 0 to 1.
+    optimum_bound : float
+        Share of the area that no selection of as many scenes would see clear more of.
+    """
+
+    entries: tuple[SelectionEntry, ...]
+    layers: tuple[float, ...]
+    unseen: float
+    optimum_bound: float
+
+
+def area_cells(aoi: BaseGeometry) -> tuple[Grid, BoolRaster]:
+    """Lay the grid of cells over an area on which scenes are compared.
+
+    Parameters
+    ----------
+    aoi : shapely geometry
+        Area in longitude and latitude, unwrapped.
+
+    Returns
+    -------
+    Grid, ndarray of bool, shape (y, x)
+        Grid in an equal-area projection about the area's centre, and the cells that it touches.
+    """
+    centre = aoi.centroid
+    crs = f"+proj=laea +lat_0={centre.y:.4f} +lon_0={centre.x:.4f} +datum=WGS84 +units=m +no_defs"
+    area = project_area(aoi, crs)
+    west, south, east, north = area.bounds
+    side = max(east - west, north - south) / CELLS_ACROSS
+    size = min(MOST_CELL_M, max(LEAST_CELL_M, side))
+    width = max(1, math.ceil((east - west) / size))
+    height = max(1, math.ceil((north - south) / size))
+    grid = Grid(crs, west, north, size, size, width, height)
+    x = west + (np.arange(width) + 0.5) * size
+    y = north - (np.arange(height) + 0.5) * size
+    shapely.prepare(area)
+    inside = np.asarray(shapely.contains_xy(area, *np.meshgrid(x, y)), dtype=np.bool_)
+    rim = np.argwhere(binary_dilation(inside, np.ones((3, 3))) & ~inside) if inside.any() else None
+    rows, cols = np.indices(inside.shape).reshape(2, -1) if rim is None else rim.T
+    half = size / 2
+    boxes = shapely.box(x[cols] - half, y[rows] - half, x[cols] + half, y[rows] + half)
+    inside[rows, cols] = shapely.intersects(area, boxes)
+    return grid, inside
+
+
+class ClearCandidates:
+    """Candidates of strategy ``clear`` on a grid of cells.
+
+    Parameters
+    ----------
+    items : sequence of dict
+        STAC items, in order of preference among equals.
+    footprints : sequence of shapely geometry
+        Their footprints, longitude and latitude, unwrapped as the area.
+    cloud_cover : sequence of float
+        Cloud cover of each as the catalog gives it, percent.
+    thumbnails : mapping of str to SkyThumbnail
+        Thumbnails by item id; a candidate without one is judged by its metadata.
+    cells : Grid
+        Grid of the cells.
+    """
+
+    def __init__(
+        self,
+        items: Sequence[Item],
+        footprints: Sequence[BaseGeometry],
+        cloud_cover: Sequence[float],
+        thumbnails: Mapping[str, SkyThumbnail],
+        cells: Grid,
+    ) -> None:
+        """Sample what each candidate shows of each cell."""
+        self.items = items
+        self.footprints = footprints
+        self.cloud_cover = cloud_cover
+        self.ids = [str(item.get("id")) for item in items]
+        self.thumbnails = [thumbnails.get(item_id) for item_id in self.ids]
+        sampler = CellSampler(cells)
+        self.units = [
+            sampler.sample(thumbnail)
+            if thumbnail is not None
+            else sampler.sample_footprint(
+                project_area(footprint, cells.crs), 1 - clouds / 100, _seed(item_id)
+            )
+            for thumbnail, footprint, clouds, item_id in zip(
+                self.thumbnails, footprints, cloud_cover, self.ids, strict=True
+            )
+        ]
+
+    def delivery(self, scene: int, numbers: frozenset[int]) -> Delivery | None:
+        """Make the document of the units that a scene delivers; None for the whole scene."""
+        thumbnail = self.thumbnails[scene]
+        if thumbnail is None:
+            return None
+        units = thumbnail.units
+        needed = np.zeros(units.height * units.width, dtype=np.bool_)
+        needed[sorted(numbers)] = True
+        return Delivery.of(units, needed.reshape(units.shape))
+
+    def without_delivered(self, entries: Sequence[SelectionEntry]) -> list[SceneUnits]:
+        """Return what each candidate shows beyond what its picks deliver already."""
+        delivered: dict[str, list[SelectionEntry]] = {}
+        for entry in entries:
+            delivered.setdefault(entry.item_id, []).append(entry)
+        return [
+            _remaining(units, delivered.get(item_id, ()))
+            for units, item_id in zip(self.units, self.ids, strict=True)
+        ]
+
+
+def _remaining(units: SceneUnits, entries: Sequence[SelectionEntry]) -> SceneUnits:
+    """Return what a scene shows in the units that it does not deliver yet."""
+    left = np.ones(window_shape(units.window), dtype=np.bool_)
+    for entry in entries:
+        if entry.delivery is None:
+            left[:] = False
+            break
+        needed = np.append(entry.delivery.needed().ravel(), False)
+        left &= ~needed[units.unit]
+    return replace(
+        units, clear=units.clear & left, seen=units.seen & left, safe=units.safe & left
+    )
+
+
+def _seed(item_id: str) -> int:
+    """Return a number that depends on an item's id alone."""
+    return int.from_bytes(hashlib.sha256(item_id.encode()).digest()[:8])
+
+
+def choose_clear(
+    aoi: BaseGeometry, candidates: ClearCandidates, area: BoolRaster, options: FilterOptions
+) -> Choice:
+    """Pick scenes so that the area is seen clear, and again for further layers.
+
+    The picks of strategy `original` are measured by the same thumbnails, and what they reach is
+    the least that these must reach.
+
+    Parameters
+    ----------
+    aoi : shapely geometry
+        Area in longitude and latitude.
+    candidates : ClearCandidates
+        What there is to pick from.
+    area : ndarray of bool, shape (y, x)
+        Cells of the area, on the grid of the candidates.
+    options : FilterOptions
+        ``coverage_count``, ``max_selections``, ``backstop``, ``score`` and ``target_date`` are
+        used.
+    """
+    cover = cover_clear(
+        area,
+        [scene_cells(units) for units in candidates.units],
+        _goal(aoi, candidates, area, options),
+        scores=score_factors(candidates, area, options),
+    )
+    chosen = _with_backstop(cover, options)
+    numbers = plan_delivery(
+        area, [candidates.units[scene] for scene in chosen], fill=options.backstop
+    )
+    steps = {step.scene: step for step in cover.steps}
+    shares = np.maximum.accumulate([steps[scene].layers[0] if scene in steps else 0.0 for scene in chosen])
+    return Choice(
+        entries=tuple(
+            SelectionEntry(
+                item_id=candidates.ids[scene],
+                backstop=False,
+                weight=max(0.0, steps[scene].gain) if scene in steps else 0.0,
+                clear_fraction=min(1.0, max(0.0, float(share))),
+                delivery=candidates.delivery(scene, needed),
+            )
+            for scene, share, needed in zip(chosen, shares, numbers, strict=True)
+        ),
+        layers=cover.steps[-1].layers if cover.steps else (0.0,) * options.coverage_count,
+        unseen=cover.unseen,
+        optimum_bound=cover.optimum_bound,
+    )
+
+
+def extend_choice(
+    candidates: ClearCandidates,
+    entries: Sequence[SelectionEntry],
+    holes: Holes,
+    options: FilterOptions,
+    round_number: int,
+) -> tuple[SelectionEntry, ...]:
+    """Pick further scenes, or further parts of picked ones, for what is not yet clear.
+
+    Parameters
+    ----------
+    candidates : ClearCandidates
+        What there is to pick from, on the grid of the holes; without scenes that failed.
+    entries : sequence of SelectionEntry
+        Picks whose scenes were gathered.
+    holes : Holes
+        Places to fill.
+    options : FilterOptions
+        ``max_never_clear``, ``backstop``, ``score`` and ``target_date`` are used.
+    round_number : int
+        Number of the new round.
+
+    Returns
+    -------
+    tuple of SelectionEntry
+        New picks; empty if no candidate adds enough.
+    """
+    left = candidates.without_delivered(entries)
+    wanted = max(1, int(np.count_nonzero(holes.never_clear)))
+    allowed = options.max_never_clear * holes.total
+    goal = CoverGoal(
+        layers=1,
+        first_share=max(0.0, 1 - allowed / wanted),
+        least_first_gain=LEAST_FIRST_GAIN * holes.total / wanted,
+        least_depth_share=1.0,
+    )
+    factors = score_factors(candidates, holes.never_clear, options)
+    cells = [scene_cells(units) for units in left]
+    cover = cover_clear(holes.never_clear, cells, goal, scores=factors)
+    clear_scenes = list(cover.scenes)
+    numbers = plan_delivery(
+        holes.never_clear, [left[scene] for scene in clear_scenes], fill=False
+    )
+    needed = dict(zip(clear_scenes, numbers, strict=True))
+    if options.backstop and holes.empty.any():
+        _fill_empty(left, holes.empty, needed)
+    gains = {step.scene: step.gain * wanted / holes.total for step in cover.steps}
+    return tuple(
+        SelectionEntry(
+            item_id=candidates.ids[scene],
+            backstop=False,
+            weight=gains.get(scene, 0.0),
+            delivery=candidates.delivery(scene, units),
+            round=round_number,
+        )
+        for scene, units in needed.items()
+        if units
+    )
+
+
+def _fill_empty(
+    left: Sequence[SceneUnits], empty: BoolRaster, needed: dict[int, frozenset[int]]
+) -> None:
+    """Add the units to ``needed`` that fill cells without a value: of scenes in it first."""
+    rest = empty.copy()
+    for scene, numbers in needed.items():
+        units = left[scene]
+        rest[units.window.slices] &= ~(units.seen & np.isin(units.unit, sorted(numbers)))
+    order = [*needed, *(scene for scene in range(len(left)) if scene not in needed)]
+    fills = plan_delivery(rest, [left[scene] for scene in order], layers=1, fill=True)
+    for scene, more in zip(order, fills, strict=True):
+        if more:
+            needed[scene] = needed.get(scene, frozenset()) | more
+
+
+def _goal(
+    aoi: BaseGeometry, candidates: ClearCandidates, area: BoolRaster, options: FilterOptions
+) -> CoverGoal:
+    """Return what strategy `original` would reach, as the least that is to be reached."""
+    rules = CoverRules(
+        coverage_count=options.coverage_count,
+        max_uncovered=options.max_uncovered,
+        max_selections=options.max_selections,
+        backstop=False,
+    )
+    picks = pick_original(aoi, candidates.footprints, candidates.cloud_cover, rules)
+    times = np.zeros(area.shape, dtype=np.uint16)
+    for pick in picks:
+        units = candidates.units[pick.index]
+        times[units.window.slices] += units.clear
+    seen = times[area]
+    shares = [float(np.mean(seen >= layer)) for layer in range(1, options.coverage_count + 1)]
+    return CoverGoal(
+        layers=options.coverage_count,
+        first_share=shares[0],
+        mean_share=float(np.mean(shares)),
+        max_scenes=options.max_selections,
+    )
+
+
+def _with_backstop(cover: ClearCover, options: FilterOptions) -> list[int]:
+    """Return the scenes of a cover, and after them those that fill what none shows clear."""
+    chosen = list(cover.scenes)
+    if options.backstop:
+        chosen += [scene for scene in cover.backstop if scene not in cover.scenes]
+    return chosen if options.max_selections is None else chosen[: options.max_selections]
+
+
+def score_factors(
+    candidates: ClearCandidates, area: BoolRaster, options: FilterOptions
+) -> list[float]:
+    """Return the factor of each candidate's gains, above 0 and at most 1.
+
+    Parameters
+    ----------
+    candidates : ClearCandidates
+        Candidates.
+    area : ndarray of bool, shape (y, x)
+        Cells of the area.
+    options : FilterOptions
+        ``score`` names the factors that count:
+
+        - ``date``: scenes near ``target_date`` come first, because fields and forests look alike
+          on near dates; half weight at `DATE_SCALE_DAYS`.
+        - ``sun``: a high sun casts short shadows.
+        - ``orbit``: the relative orbit that shows most of the area gives fewest seams of viewing
+          angle.
+        - ``nodata``: a whole tile gives fewer seams than a part of one.
+
+    Returns
+    -------
+    list of float
+    """
+    factors = np.ones(len(candidates.items))
+    if "date" in options.score and options.target_date is not None:
+        target = datetime(
+            options.target_date.year, options.target_date.month, options.target_date.day, tzinfo=UTC
+        )
+        days = np.array([_days_from(item, target) for item in candidates.items])
+        factors /= 1 + days / DATE_SCALE_DAYS
+    if "sun" in options.score:
+        elevation = [_number(item, "view:sun_elevation", 90.0) for item in candidates.items]
+        factors *= 1 - SUN_WEIGHT * (1 - np.sin(np.radians(np.clip(elevation, 0, 90))))
+    if "orbit" in options.score:
+        factors *= _orbit_factors(candidates, area)
+    if "nodata" in options.score:
+        shown = np.array([np.mean(units.seen) if units.seen.size else 0.0 for units in candidates.units])
+        factors *= 1 - NODATA_WEIGHT * (1 - shown)
+    return [float(factor) for factor in factors]
+
+
+def _orbit_factors(candidates: ClearCandidates, area: BoolRaster) -> np.ndarray:
+    """Return 1 for scenes of the orbit that shows most of the area, less for the others."""
+    shown: dict[float, BoolRaster] = {}
+    orbits = [_number(item, "sat:relative_orbit", math.nan) for item in candidates.items]
+    for orbit, units in zip(orbits, candidates.units, strict=True):
+        if not math.isnan(orbit):
+            cells = shown.setdefault(orbit, np.zeros_like(area))
+            cells[units.window.slices] |= units.seen
+    if len(shown) < 2:
+        return np.ones(len(orbits))
+    best = max(shown, key=lambda orbit: (np.count_nonzero(shown[orbit] & area), -orbit))
+    return np.array([1.0 if orbit == best else 1 - ORBIT_WEIGHT for orbit in orbits])
+
+
+def _number(item: Item, name: str, default: float) -> float:
+    """Return a number of an item's properties; ``default`` if it has none."""
+    properties = item.get("properties")
+    value = first_number(properties, (name,)) if isinstance(properties, dict) else None
+    return default if value is None or not math.isfinite(value) else value
+
+
+def _days_from(item: Item, target: datetime) -> float:
+    """Return how many days an item was acquired from a time; a year if that is unknown."""
+    acquired = item_time(item)
+    return 365.0 if acquired is None else abs((acquired - target).total_seconds()) / 86400
+
+
+def item_time(item: Item) -> datetime | None:
+    """Return the acquisition time of an item, UTC; None if it has none that can be read."""
+    properties = item.get("properties")
+    text = properties.get("datetime") if isinstance(properties, dict) else None
+    try:
+        moment = datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+    return moment.replace(tzinfo=UTC) if moment and moment.tzinfo is None else moment

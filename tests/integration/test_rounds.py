@@ -1,0 +1,172 @@
+"""Runs by strategy `clear` whose candidates are not what they seem."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+import rasterio
+
+from cloudbuster.models import MosaicRequest, RunResult
+from cloudbuster.pipeline import run
+from tests.factories import SceneSpec, area_of, write_scene
+
+SIZE = 120
+WHOLE = SceneSpec(size=SIZE)
+WEST_HALF = np.s_[:, : SIZE // 2]
+EAST_HALF = np.s_[:, SIZE // 2 :]
+
+
+def half(number: int, part: tuple[slice, slice], **changes: Any) -> SceneSpec:
+    """A scene whose footprint is the whole tile, and whose data are half of it."""
+    pixels = np.zeros((SIZE, SIZE), np.uint16)
+    pixels[part] = 500 + number
+    rows, cols = part
+    empty = np.s_[:, SIZE // 4 :] if cols == WEST_HALF[1] else np.s_[:, : SIZE // 4]
+    return replace(
+        WHOLE,
+        id=f"S2A_33TWL_202305{number:02d}_0_L2A",
+        datetime=f"2023-05-{number:02d}T10:00:00Z",
+        pixels=pixels,
+        scl=[(*empty, 0), *changes.pop("scl", [])],
+        **changes,
+    )
+
+
+def cloudy(columns: slice) -> list[tuple[slice, slice, int]]:
+    """Cloud of high probability (class 9) in columns of 20 m."""
+    return [(slice(None), columns, 9)]
+
+
+# Four scenes of the west, each with clouds over a half of its data, then two clear ones of the
+# east. By their metadata the first four are as good as the last two.
+CANDIDATES = (
+    half(10, WEST_HALF, cloud_cover=1.0, scl=cloudy(slice(0, 15))),
+    half(11, WEST_HALF, cloud_cover=1.0, scl=cloudy(slice(15, 30))),
+    half(12, WEST_HALF, cloud_cover=1.0, scl=cloudy(slice(0, 15))),
+    half(13, WEST_HALF, cloud_cover=1.0, scl=cloudy(slice(15, 30))),
+    half(14, EAST_HALF, cloud_cover=1.0),
+    half(15, EAST_HALF, cloud_cover=1.0),
+)
+
+
+def request_of(folder: Path, **changes: Any) -> MosaicRequest:
+    document = {
+        "name": "halves",
+        "aoi": area_of(WHOLE),
+        "query": {"catalog": str(folder / "catalog"), "maxclouds": 100},
+        "gather": {"bands": ["B02", "B04"], "dilate_m": 0},
+        "output": str(folder / "run"),
+    }
+    return MosaicRequest.model_validate(document | changes)
+
+
+def write_candidates(folder: Path, specs: tuple[SceneSpec, ...] = CANDIDATES) -> None:
+    for spec in specs:
+        write_scene(folder / "catalog", spec)
+
+
+def made(folder: Path, **changes: Any) -> RunResult:
+    return run(request_of(folder, **changes))
+
+
+def assert_covered(result: RunResult) -> None:
+    assessment = result.assessment
+    assert assessment.covered
+    assert assessment.never_clear_fraction + assessment.never_observed_fraction == 0
+    assert (assessment.end, assessment.reasons, assessment.hole_file) == ("covered", (), None)
+
+
+def test_half_tiles_are_combined_whatever_their_footprints_say(tmp_path: Path) -> None:
+    write_candidates(tmp_path)
+    result = made(tmp_path)
+    assert_covered(result)
+    assert result.assessment.rounds == 1
+    with rasterio.open(result.products.cloudless) as mosaic:
+        west, east = mosaic.read(1)[:, 10], mosaic.read(1)[:, -10]
+    assert set(west[west > 0]) <= {510, 511, 512, 513}
+    assert set(east[east > 0]) <= {514, 515}
+
+
+def test_a_scene_without_its_mask_is_left_out_before_it_costs_anything(tmp_path: Path) -> None:
+    write_candidates(tmp_path)
+    (tmp_path / "catalog" / CANDIDATES[-1].id / "SCL.tif").unlink()
+    result = made(tmp_path)
+    assert_covered(result)
+    assert result.assessment.failures == ()
+    selection = orjson.loads((tmp_path / "run" / "selection.json").read_bytes())["cloudbuster"]
+    assert [each["item_id"] for each in selection["dropped"]] == [CANDIDATES[-1].id]
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated"])
+def test_a_scene_that_fails_is_replaced_in_the_next_round(tmp_path: Path, damage: str) -> None:
+    write_candidates(tmp_path)
+    band = tmp_path / "catalog" / CANDIDATES[-1].id / "B04.tif"
+    content = band.read_bytes()
+    band.unlink()
+    if damage == "truncated":
+        band.write_bytes(content[: len(content) // 2])
+    result = made(tmp_path)
+    assessment = result.assessment
+    assert assessment.covered
+    assert assessment.rounds == 2
+    assert [failure.item_id for failure in assessment.failures] == [CANDIDATES[-1].id]
+    again = made(tmp_path)
+    assert again.assessment == assessment
+
+
+def test_what_no_candidate_shows_clear_is_said_with_its_place(tmp_path: Path) -> None:
+    write_candidates(tmp_path, CANDIDATES[:4])
+    result = made(tmp_path)
+    assessment = result.assessment
+    assert not assessment.covered
+    assert assessment.end == "no-more-candidates"
+    assert assessment.never_observed_fraction == pytest.approx(0.5, abs=0.01)
+    assert any("none of the 4 candidates (2023-05-10 to 2023-05-13)" in each for each in assessment.reasons)
+    assert assessment.hole_file is not None
+    holes = orjson.loads(Path(assessment.hole_file).read_bytes())["features"]
+    assert {hole["properties"]["state"] for hole in holes} == {"no-value"}
+    area = sum(hole["properties"]["area_km2"] for hole in holes)
+    assert area == pytest.approx(0.5 * assessment.area_km2, rel=0.05)
+
+
+def test_rounds_end_where_the_limit_is(tmp_path: Path) -> None:
+    write_candidates(tmp_path)
+    (tmp_path / "catalog" / CANDIDATES[-1].id / "B04.tif").unlink()
+    result = made(tmp_path, limits={"max_rounds": 1, "min_success_fraction": 0})
+    assert (result.assessment.covered, result.assessment.end) == (False, "rounds-spent")
+
+
+def test_a_clear_scene_covers_its_area_whatever_the_coverage_count(tmp_path: Path) -> None:
+    write_candidates(tmp_path, (replace(WHOLE, dn=700),))
+    assert_covered(made(tmp_path))
+
+
+def products_of(folder: Path) -> dict[str, bytes]:
+    return {
+        name: (folder / "run" / f"halves-{name}.tif").read_bytes()
+        for name in ("cloudless", "cloudy", "quality")
+    }
+
+
+def test_a_refresh_gathers_new_scenes_alone_and_has_the_bytes_of_a_new_run(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    write_candidates(old, CANDIDATES[:5])
+    made(old)
+    later = replace(WHOLE, id="S2A_33TWL_20230616_0_L2A", datetime="2023-06-16T10:00:00Z", dn=900)
+    half_cloudy = replace(later, scl=cloudy(slice(0, 20)))
+    write_candidates(old, (half_cloudy,))
+    assert made(old).reused
+    result = made(old, refresh=True)
+    gathered = {
+        record["item_id"]
+        for path in (old / "run" / "scenes").glob("*.json")
+        if (record := orjson.loads(path.read_bytes()))["decoded_pixels"]
+    }
+    assert gathered == {later.id}
+    assert_covered(result)
+    write_candidates(new, (*CANDIDATES[:5], half_cloudy))
+    made(new)
+    assert products_of(old) == products_of(new)
