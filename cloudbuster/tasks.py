@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import count
 from pathlib import PurePath
 from typing import Any
 
@@ -84,8 +85,8 @@ def plan_tasks(
     list of GatherTask
         Indices count from ``index_start``. With strategy ``original`` there is one task for each
         item, and clear scenes come before the backstop. With ``clear`` there is one for each entry
-        of which a part is needed; it has the number of the entry, as backstop too, so that the
-        entries of later rounds do not change the tasks of earlier ones.
+        of which a part is needed; its backstop has the index after that of the clear scene, so
+        that the entries of later rounds do not change the tasks of earlier ones.
 
     Raises
     ------
@@ -277,21 +278,21 @@ def _roles(info: SelectionInfo, index_start: int) -> list[_Role]:
             _Role(item_id, numbers.get((item_id, False)), numbers.get((item_id, True)))
             for item_id in dict.fromkeys(entry.item_id for entry in info.entries)
         ]
-    _check_last(len(info.entries), index_start)
-    fills = info.backstop_uncovered is not None
+    step = 1 if info.backstop_uncovered is None else 2
+    _check_last(step * len(info.entries), index_start)
     return [
-        _Role(entry.item_id, index, index if fills else None, entry.delivery)
-        for index, entry in enumerate(info.entries, start=index_start)
+        _Role(entry.item_id, index, index + 1 if step == 2 else None, entry.delivery)
+        for index, entry in zip(count(index_start, step), info.entries, strict=False)
         if entry.delivery is None or entry.delivery.needed().any()
     ]
 
 
-def _check_last(count: int, index_start: int) -> None:
+def _check_last(scenes: int, index_start: int) -> None:
     """Raise RequestError if the indices of so many scenes leave their range."""
-    last = index_start + count - 1
+    last = index_start + scenes - 1
     if last > MAX_SCENE_INDEX:
         msg = (
-            f"{count} scenes from index {index_start} reach {last}, over "
+            f"{scenes} scenes from index {index_start} reach {last}, over "
             f"{MAX_SCENE_INDEX}; lower --index-start or --max-selections"
         )
         raise RequestError(msg)

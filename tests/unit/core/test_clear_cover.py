@@ -1,6 +1,7 @@
 """Selection by clear sky: what it reaches, what it leaves out, and what it promises."""
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,7 +61,7 @@ def test_what_is_never_clear_is_filled_from_scenes_that_were_taken() -> None:
 
 def test_a_scene_that_adds_too_little_is_taken_only_to_reach_the_goal() -> None:
     scenes = [cells("####/###o"), cells("oooo/ooo#")]
-    little = {"layers": 1, "least_first_gain": 0.2, "least_depth_share": 0.2}
+    little: dict[str, Any] = {"layers": 1, "least_first_gain": 0.2, "least_depth_share": 0.2}
     assert cover(scenes, **little).scenes == (0,)
     assert cover(scenes, **little, first_share=1.0).scenes == (0, 1)
 
