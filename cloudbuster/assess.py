@@ -9,9 +9,9 @@ from rasterio.features import rasterize
 from shapely.geometry.base import BaseGeometry
 
 from cloudbuster.areas import document_area
-from cloudbuster.core.holes import Holes
 from cloudbuster.core.arrays import BoolRaster, UInt8Raster
 from cloudbuster.core.grid import Grid, GridWindow
+from cloudbuster.core.holes import Holes
 from cloudbuster.core.masks import PixelClass
 from cloudbuster.core.mosaic_grid import project_area
 from cloudbuster.core.polygons import geodesic_area_m2

@@ -1,4 +1,4 @@
-"""Strategy ``clear`` of the filter: pick scenes, and parts of them, by what thumbnails show clear."""
+"""Strategy ``clear`` of the filter: pick scenes and parts of them by their thumbnails."""
 
 import hashlib
 import logging
@@ -168,9 +168,7 @@ def _remaining(units: SceneUnits, entries: Sequence[SelectionEntry]) -> SceneUni
             break
         needed = np.append(entry.delivery.needed().ravel(), False)
         left &= ~needed[units.unit]
-    return replace(
-        units, clear=units.clear & left, seen=units.seen & left, safe=units.safe & left
-    )
+    return replace(units, clear=units.clear & left, seen=units.seen & left, safe=units.safe & left)
 
 
 def _seed(item_id: str) -> int:
@@ -209,7 +207,9 @@ def choose_clear(
         area, [candidates.units[scene] for scene in chosen], fill=options.backstop
     )
     steps = {step.scene: step for step in cover.steps}
-    shares = np.maximum.accumulate([steps[scene].layers[0] if scene in steps else 0.0 for scene in chosen])
+    shares = np.maximum.accumulate(
+        [steps[scene].layers[0] if scene in steps else 0.0 for scene in chosen]
+    )
     return Choice(
         entries=tuple(
             SelectionEntry(
@@ -267,9 +267,7 @@ def extend_choice(
     cells = [scene_cells(units) for units in left]
     cover = cover_clear(holes.never_clear, cells, goal, scores=factors)
     clear_scenes = list(cover.scenes)
-    numbers = plan_delivery(
-        holes.never_clear, [left[scene] for scene in clear_scenes], fill=False
-    )
+    numbers = plan_delivery(holes.never_clear, [left[scene] for scene in clear_scenes], fill=False)
     needed = dict(zip(clear_scenes, numbers, strict=True))
     if options.backstop and holes.empty.any():
         _fill_empty(left, holes.empty, needed)
@@ -373,7 +371,9 @@ def score_factors(
     if "orbit" in options.score:
         factors *= _orbit_factors(candidates, area)
     if "nodata" in options.score:
-        shown = np.array([np.mean(units.seen) if units.seen.size else 0.0 for units in candidates.units])
+        shown = np.array(
+            [np.mean(units.seen) if units.seen.size else 0.0 for units in candidates.units]
+        )
         factors *= 1 - NODATA_WEIGHT * (1 - shown)
     return [float(factor) for factor in factors]
 

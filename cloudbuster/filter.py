@@ -16,8 +16,6 @@ from cloudbuster.areas import document_area
 from cloudbuster.catalogs.item_properties import first_number
 from cloudbuster.catalogs.schema import missing_bands, parse_scene
 from cloudbuster.catalogs.search import footprint_geometry
-from cloudbuster.core.antimeridian import middle_longitude, placed_near
-from cloudbuster.core.aoi import simplified
 from cloudbuster.clear_selection import (
     ClearCandidates,
     area_cells,
@@ -25,6 +23,8 @@ from cloudbuster.clear_selection import (
     extend_choice,
     item_time,
 )
+from cloudbuster.core.antimeridian import middle_longitude, placed_near
+from cloudbuster.core.aoi import simplified
 from cloudbuster.core.coverage import (
     UNKNOWN_CLOUD_COVER,
     CoverRules,
@@ -443,9 +443,7 @@ def item_cloud_cover(item: Item) -> float:
     return min(100.0, max(0.0, value))
 
 
-def _screen(
-    features: Sequence[Item], checks: Sequence[Check], aoi: BaseGeometry
-) -> _Screened:
+def _screen(features: Sequence[Item], checks: Sequence[Check], aoi: BaseGeometry) -> _Screened:
     """Return the candidates to pick from, their footprints, and those that are dropped."""
     seen: set[str] = set()
     items, footprints, dropped = [], [], []

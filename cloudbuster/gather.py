@@ -110,7 +110,6 @@ class GatherReport:
         )
         raise TryAgainError(msg) if enough else NothingUsableError(msg)
 
-
     def raise_for_area(self, observed: float, least: float) -> None:
         """Raise an error if scenes failed, and too little of the area was observed without them.
 

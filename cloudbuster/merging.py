@@ -265,7 +265,10 @@ def _gather_backstop(
         known={record.item_id: record.radiometry for record in records},
     )
     added = [
-        each.model_copy(update={"index": None}) for each in tasks if each.item["id"] in item_ids
+        each.model_copy(update={"index": None})
+        for each in tasks
+        # An item may have several tasks, of which some write no backstop.
+        if each.item["id"] in item_ids and each.backstop_index is not None
     ]
     report = gather_scenes(added)
     report.raise_for_failures(request.limits.min_success_fraction)

@@ -10,9 +10,8 @@ from typing import TypeVar
 
 from cloudbuster.assess import assess_scenes, backstop_repairs, with_backstop
 from cloudbuster.core.bands import requested_bands
-from cloudbuster.errors import NotCoveredError, OutputError
-from cloudbuster.core.grid import Grid
 from cloudbuster.core.holes import Holes
+from cloudbuster.errors import NotCoveredError, OutputError
 from cloudbuster.events import Event, OnEvent, emit
 from cloudbuster.filter import LookOptions, filter_scenes
 from cloudbuster.gather import GatherReport, gather_scenes
@@ -111,7 +110,7 @@ class _Stages:
         self.reused: list[str] = []
         self.reused_scenes: tuple[str, ...] = ()
         self.look = LookOptions.of(request.gather, layout.document("thumbnails"))
-        self.grid: Grid | None = None
+        self.tasks: list[GatherTask] = []
         self._is_first_gather = True
         self._force_documents = request.force or request.refresh
         self._force_scenes = request.force
@@ -238,7 +237,7 @@ class _Stages:
             adopt_scenes(tasks, planned)
         for number, task in enumerate(tasks, start=1):
             write_document(join(self.layout.tasks, f"{number:04d}.json"), task)
-        self.grid = tasks[0].grid.grid()
+        self.tasks = tasks
         todo = [task for task in tasks if str(task.item.get("id")) not in failed]
         report = gather_scenes(
             todo, workers=workers, force=self._force_scenes, on_event=self.on_event
@@ -258,7 +257,7 @@ class _Stages:
             selection,
             self.request.filter,
             failures=report.failures,
-            grid=self.grid,
+            grid=self.tasks[0].grid.grid(),
             on_event=self.on_event,
         )
 

@@ -229,6 +229,32 @@ def repair_isolated_zeros(
     return np.where(small[groups], np.uint16(1), band)
 
 
+def may_cut_isolated_zeros(band: UInt16Raster, *, max_pixels: int = ISOLATED_ZERO_PIXELS) -> bool:
+    """Return whether `repair_isolated_zeros` needs the surroundings of a part of a scene.
+
+    Parameters
+    ----------
+    band : ndarray of uint16, shape (y, x)
+        DN of one band. Not modified.
+    max_pixels : int
+        As for `repair_isolated_zeros`.
+
+    Returns
+    -------
+    bool
+        True if a small group of zeros touches the array's border: it may be isolated, or a part of
+        a larger group. All other groups are the same in the whole scene.
+    """
+    zeros = band == NODATA
+    edges = (np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1])
+    if not any(zeros[edge].any() for edge in edges):
+        return False
+    groups, count = ndimage.label(zeros, structure=EIGHT_NEIGHBOURS)
+    small = np.bincount(groups.ravel(), minlength=count + 1) < max_pixels
+    small[0] = False
+    return any(bool(small[groups[edge]].any()) for edge in edges)
+
+
 def growth_cells(radius_m: float, grid: Grid) -> tuple[int, int]:
     """Return the (rows, columns) that a growth by ``radius_m`` reaches; (0, 0) for no growth."""
     reach = radius_m * (1 + ROUNDING)

@@ -94,14 +94,17 @@ def _mask_uri(folder: str, name: str) -> str:
 
 
 def _search(folder: str, identity: SceneIdentity) -> tuple[str, DonatedMask]:
-    """Find the one mask of a scene among the ``mask-*.tif`` of a folder."""
+    """Find the mask of a scene among the ``mask-*.tif`` of a folder.
+
+    A scene that was gathered in several rounds has several copies of one mask.
+    """
     if not local_path(folder).is_dir():
         msg = f"{folder} does not exist; give the donated mask, or the folder that holds it"
         raise DonorError(msg)
     paths = sorted(str(path) for path in local_path(folder).glob("mask-*.tif"))
     masks, unreadable = _read_masks(paths)
     found = [(path, donated) for path, donated in masks if donated.identity == identity]
-    if len(found) > 1:
+    if not all(_are_equal(donated.mask, found[0][1].mask) for _, donated in found[1:]):
         msg = (
             f"{folder} holds {len(found)} masks of {identity} "
             f"({', '.join(uri for uri, _ in found)}); name one with --donor-mask-name"
@@ -117,6 +120,13 @@ def _search(folder: str, identity: SceneIdentity) -> tuple[str, DonatedMask]:
         )
         raise DonorError(msg)
     return found[0]
+
+
+def _are_equal(first: DetectedMask, second: DetectedMask) -> bool:
+    """Whether two masks were made by one detector and say the same of the same cells."""
+    return (first.grid, first.detector) == (second.grid, second.detector) and all(
+        np.array_equal(*pair) for pair in zip(first.layers, second.layers, strict=True)
+    )
 
 
 def _read_masks(paths: list[str]) -> tuple[list[tuple[str, DonatedMask]], list[str]]:

@@ -7,7 +7,6 @@ from pydantic import Field
 from cloudbuster.models.base import SCHEMA_DESCRIPTION, Document, MosaicName
 from cloudbuster.models.scene import SceneFailure
 
-
 RunEnd = Literal["covered", "no-more-candidates", "rounds-spent", "over-budget"]
 
 

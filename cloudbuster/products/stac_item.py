@@ -407,12 +407,15 @@ def _index_band() -> dict[str, Any]:
 
 def _source_links(scenes: Sequence[MosaicScene]) -> list[pystac.Link]:
     """One ``derived_from`` link for each source item, ordered by its first index."""
-    records = {scene.record.item_id: scene.record for scene in reversed(scenes) if scene.record}
+    records: dict[str, SceneRecord] = {}
+    for scene in scenes:
+        if scene.record is not None:
+            records.setdefault(scene.record.item_id, scene.record)
     return [
         pystac.Link(
             "derived_from", _source_href(record), media_type="application/geo+json", title=item_id
         )
-        for item_id, record in reversed(records.items())
+        for item_id, record in records.items()
     ]
 
 

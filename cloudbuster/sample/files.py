@@ -132,7 +132,8 @@ def _scratch_path(target: Target) -> Path:
 def _tile_side(target: Target) -> int:
     """Side of the tiles of a raster: a sixteenth of it or more, as in the files of real products.
 
-    Small rasters have small tiles, so that a part of one is read as in a large raster.
+    Small COGs have small tiles, so that a part of one is read as in a large raster. JP2 files keep
+    GDAL's: their resolutions end at 32 pixels of a tile, and tiles of 64 have none.
     """
     part = -(-max(target.height, target.width) // TILES_ACROSS)
     return min(TILE_SIZE, -(-part // TILE_STEP) * TILE_STEP)
@@ -166,7 +167,6 @@ def _convert(target: Target) -> None:
     """Convert a scratch file to the format of the raster."""
     if target.path.suffix == ".jp2":
         options = {"driver": "JP2OpenJPEG", "quality": "100", "reversible": "YES", "ycc": "NO"}
-        options |= dict.fromkeys(("blockxsize", "blockysize"), str(_tile_side(target)))
         if target.dtype == "uint16":
             options["nbits"] = "15"
     else:
@@ -179,9 +179,14 @@ def _convert(target: Target) -> None:
             "predictor": "STANDARD" if target.dtype == "uint16" else "NO",
             "blocksize": str(_tile_side(target)),
             "bigtiff": "IF_SAFER",
-            "overview_resampling": target.resampling,
-            "overview_count": str(min(MAX_OVERVIEWS, max(smaller.bit_length() - 1, 0))),
         }
+        overviews = min(MAX_OVERVIEWS, max(smaller.bit_length() - 1, 0))
+        # GDAL fails at a count of 0 if the raster has several tiles.
+        options |= (
+            {"overview_resampling": target.resampling, "overview_count": str(overviews)}
+            if overviews
+            else {"overviews": "NONE"}
+        )
     rasterio.shutil.copy(_scratch_path(target), target.path, **options)
 
 

@@ -404,5 +404,7 @@ def make_request(aoi: Mapping[str, Any]) -> dict[str, Any]:
             "maxdate": ["2023-09-10"],
             "maxclouds": 95,
         },
+        # All the candidates together see 2 % of the area never clear.
+        "filter": {"max_never_clear": 0.03},
         "output": "output",
     }

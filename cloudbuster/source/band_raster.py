@@ -11,7 +11,7 @@ from rasterio.windows import Window
 from cloudbuster.core.arrays import BoolRaster, Raster, UInt16Raster
 from cloudbuster.core.digital_numbers import NODATA, harmonise
 from cloudbuster.core.grid import Grid, GridWindow
-from cloudbuster.core.masks import ISOLATED_ZERO_PIXELS, repair_isolated_zeros
+from cloudbuster.core.masks import may_cut_isolated_zeros, repair_isolated_zeros
 from cloudbuster.core.regrid import count_in_boxes, valid_means
 from cloudbuster.source.warp import warp
 from cloudbuster.storage.raster_file import RasterFile
@@ -108,13 +108,13 @@ class BandRaster:
     def _repaired(self, window: GridWindow, offset_dn: int) -> UInt16Raster:
         """Harmonised DN of a native window, with isolated zeros repaired."""
         pixels = self.read_native(window)
-        zeros = pixels == NODATA
-        # The surroundings of an empty block need not be read, unless it is so small that it may be
-        # an isolated group of zeros itself.
-        if zeros.any() and not (zeros.all() and zeros.size >= ISOLATED_ZERO_PIXELS):
+        # The surroundings may lie in tiles that are not needed otherwise.
+        if may_cut_isolated_zeros(pixels):
             wide = window.grown(ZERO_REPAIR_MARGIN)
             repaired = repair_isolated_zeros(self.read_native(wide))
             pixels = repaired[window.shifted(-wide.row, -wide.col).slices]
+        else:
+            pixels = repair_isolated_zeros(pixels)
         return harmonise(pixels, offset_dn)
 
     def _read_coarser(self, grid: Grid, offset_dn: int) -> UInt16Raster:

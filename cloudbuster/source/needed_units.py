@@ -59,8 +59,9 @@ class NeededUnits:
             return extent
         bounds = self.grid.window_bounds(extent)
         found = target.window_of(bounds_in(bounds, self.grid.crs, target.crs, near=target.bounds))
-        # One cell more, because the edges of the units are curved in another CRS.
-        found = found.grown(1)
+        if target.crs != self.grid.crs:
+            # One cell more, because the edges of the units are curved.
+            found = found.grown(1)
         row, col = (edge // TILE_SIZE * TILE_SIZE for edge in (found.row, found.col))
         tiles = GridWindow(
             row,

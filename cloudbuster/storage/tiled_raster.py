@@ -150,7 +150,7 @@ def check_length(
     *,
     remedy: str = "gather this scene again",
 ) -> None:
-    """Check that a local GeoTIFF does not end before the last tile of a band.
+    """Check that a local GeoTIFF does not end before the last tiles of a band.
 
     Parameters
     ----------
@@ -169,8 +169,18 @@ def check_length(
     if is_remote(str(path)):
         return  # S3 has either the complete object or none.
     length = local_path(str(path)).stat().st_size
-    for band, (height, width) in enumerate(dataset.block_shapes, start=1):
-        last = ((dataset.width - 1) // width, (dataset.height - 1) // height)
-        if _tile_end(dataset, last, band, None) > length:
+    for band in dataset.indexes:
+        if _last_tile_end(dataset, band) > length:
             msg = f"{path}: truncated at {length} bytes; {remedy}"
             raise RasterError(msg)
+
+
+def _last_tile_end(dataset: Any, band: int) -> int:  # noqa: ANN401 -- rasterio is untyped
+    """End in the file of the tiles in the last row of a band that has any; 0 if none has."""
+    height, width = dataset.block_shapes[band - 1]
+    columns = range(math.ceil(dataset.width / width))
+    for row in reversed(range(math.ceil(dataset.height / height))):
+        end = max(_tile_end(dataset, (column, row), band, None) for column in columns)
+        if end:
+            return end
+    return 0

@@ -164,9 +164,7 @@ def gather_results(gathered: object, *, root: str) -> list[dict[str, Any]]:
     return sorted(results, key=lambda result: int(result["index"]))
 
 
-def is_affordable(
-    selection: Selection, request: MosaicRequest, settings: StackSettings
-) -> bool:
+def is_affordable(selection: Selection, request: MosaicRequest, settings: StackSettings) -> bool:
     """Whether gathering all picks of a selection, and one merge, stay within the budget."""
     entries = len(selection.cloudbuster.entries)
     return bool(_budget(entries, 1, request, settings)["within_budget"])

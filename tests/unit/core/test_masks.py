@@ -15,6 +15,7 @@ from cloudbuster.core.masks import (
     distance_to,
     grow,
     growth_cells,
+    may_cut_isolated_zeros,
     pixel_classes,
     probability_to_mask,
     repair_isolated_zeros,
@@ -129,6 +130,38 @@ def test_repair_of_a_part_with_margin_is_that_of_the_whole(middle, row, col):
         repair_isolated_zeros(part)[16:-16, 16:-16],
         repair_isolated_zeros(whole)[row + 16 : row + 28, col + 16 : col + 28],
     )
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        (("....", "...."), False),
+        (("....", ".0..", "...."), False),
+        (("....", "...0", "...."), True),
+        ((".0..", "....", "...."), True),
+        (("0000", "0000", "0000", "0000"), False),
+        (("0000", "000.", "0000", "0000"), True),
+        (("0000.", "0000.", "0000.", "0000."), False),
+        (("0000.", "0000.", "0000.", "0000.", "....0"), False),
+        (("0000.0", "0000..", "0000..", "0000.."), True),
+        (("000", "000"), True),
+    ],
+)
+def test_only_small_groups_at_the_border_may_be_cut(rows, expected):
+    assert may_cut_isolated_zeros(band_of(*rows)) is expected
+
+
+@given(
+    hnp.arrays(np.uint16, (24, 24), elements=st.sampled_from([0, 7, 7])),
+    st.integers(0, 24),
+    st.integers(0, 24),
+)
+def test_a_part_that_cuts_no_small_group_is_repaired_like_the_whole(middle, row, col):
+    whole = np.pad(middle, 20, constant_values=7)
+    part = whole[row : row + 20, col : col + 20]
+    if not may_cut_isolated_zeros(part):
+        expected = repair_isolated_zeros(whole)[row : row + 20, col : col + 20]
+        np.testing.assert_array_equal(repair_isolated_zeros(part), expected)
 
 
 def test_growth_is_a_disk_of_cell_centres():

@@ -54,9 +54,16 @@ def test_a_folder_gives_the_one_mask_of_this_scene(tmp_path):
     np.testing.assert_array_equal(mask.cloud, CLOUD)
 
 
+def test_two_copies_of_the_mask_of_this_scene_are_one_mask(tmp_path):
+    donate(tmp_path / "mask-a-01.tif")
+    donate(tmp_path / "mask-a-05.tif")
+    mask = DonorDetector(str(tmp_path)).detect(source(), AREA)
+    np.testing.assert_array_equal(mask.cloud, CLOUD)
+
+
 def test_a_folder_with_two_masks_of_this_scene_asks_for_a_name(tmp_path):
     donate(tmp_path / "mask-a-01.tif")
-    donate(tmp_path / "mask-b-01.tif")
+    donate(tmp_path / "mask-b-01.tif", ~CLOUD)
     with pytest.raises(DonorError, match=r"holds 2 masks.*--donor-mask-name"):
         DonorDetector(str(tmp_path)).detect(source(), AREA)
 

@@ -7,7 +7,7 @@ import pytest
 import rasterio.shutil
 from rasterio.errors import RasterioIOError
 
-from cloudbuster.core.grid import Grid
+from cloudbuster.core.grid import Grid, GridWindow
 from cloudbuster.errors import OutputError, RasterError
 from cloudbuster.gathered.scene_raster import OpenScenes, SceneRaster
 from cloudbuster.gathered.scene_writer import open_scene_writer
@@ -78,6 +78,21 @@ def test_a_scene_that_was_cut_anywhere_is_refused(tmp_path: Path) -> None:
         path.write_bytes(whole[:length])
         with pytest.raises(RasterError, match=r"m-01\.tif: .*gather this scene again"):
             SceneRaster(path)
+
+
+@pytest.mark.parametrize("col", [0, 512])
+def test_a_scene_whose_last_tiles_are_empty_is_refused_if_it_was_cut(
+    tmp_path: Path, col: int
+) -> None:
+    path = tmp_path / "m-01.tif"
+    window = GridWindow(0, col, 512, 188)
+    noise = NOISE[:, window.slices[0], window.slices[1]]
+    with open_scene_writer(path, GRID, ("B02",), index=1) as writer:
+        writer.write(window, noise, np.full(noise.shape[1:], 3), noise[0])
+    SceneRaster(path).close()
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(RasterError, match=r"m-01\.tif: truncated at .* gather this scene again"):
+        SceneRaster(path)
 
 
 def test_open_scenes_are_checked_and_few_are_open(tmp_path: Path) -> None:
