@@ -46,7 +46,10 @@ def candidates(
 ) -> ClearCandidates:
     """Candidates by id; one of None has no thumbnail, and a cloud cover of zero."""
     items = [
-        {"id": name, "properties": {"datetime": "2023-06-01T10:00:00Z", **(properties or {}).get(name, {})}}
+        {
+            "id": name,
+            "properties": {"datetime": "2023-06-01T10:00:00Z", **(properties or {}).get(name, {})},
+        }
         for name in drawings
     ]
     thumbnails = {name: thumbnail(text) for name, text in drawings.items() if text is not None}

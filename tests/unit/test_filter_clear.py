@@ -135,7 +135,9 @@ def test_unusable_scenes_are_dropped_and_those_without_thumbnail_are_named(shown
 
 def test_candidates_that_are_all_unusable_are_nothing_usable(shown: Shown) -> None:
     shown({}, {"a": "its mask is torn"})
-    with pytest.raises(NothingUsableError, match="all 1 candidates are dropped: 1 because its mask"):
+    with pytest.raises(
+        NothingUsableError, match="all 1 candidates are dropped: 1 because its mask"
+    ):
         select(item("a"))
 
 

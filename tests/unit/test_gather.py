@@ -132,3 +132,38 @@ def test_a_scene_without_a_pixel_on_the_mosaic_fails_alone_and_writes_nothing(
         report = gather_scenes([task_of(tmp_path, spec, grid)])
         assert [found.error for found in report.failures] == ["NothingUsableError"]
         assert scene_files(tmp_path) == []
+
+
+def failure(error: str) -> SceneFailure:
+    return SceneFailure(item_id=f"S2-{error}", index=1, error=error, message="torn")
+
+
+BROKEN, BUSY = failure("RasterError"), failure("TryAgainError")
+
+
+@pytest.mark.parametrize(
+    ("failures", "observed"), [((), 0.0), ((BROKEN,), 0.8), ((BROKEN, BUSY), 1.0)]
+)
+def test_failures_are_no_error_if_enough_of_the_area_was_observed(
+    failures: tuple[SceneFailure, ...], observed: float
+) -> None:
+    GatherReport((), failures, ()).raise_for_area(observed, 0.8)
+
+
+@pytest.mark.parametrize(
+    ("failures", "error", "first"),
+    [
+        ((BROKEN,), NothingUsableError, "S2-RasterError: RasterError: torn"),
+        # What may work later is named, and is worth another try.
+        ((BROKEN, BUSY), TryAgainError, "S2-TryAgainError: TryAgainError: torn"),
+    ],
+)
+def test_failures_are_an_error_if_too_little_of_the_area_was_observed(
+    failures: tuple[SceneFailure, ...], error: type[Exception], first: str
+) -> None:
+    with pytest.raises(error) as caught:
+        GatherReport((), failures, ()).raise_for_area(0.75, 0.8)
+    assert str(caught.value) == (
+        f"{len(failures)} scenes could not be gathered, first {first}; without them 75% of the "
+        "area is observed, at least 80% must be"
+    )

@@ -70,18 +70,26 @@ def plan(tasks: tuple[GatherTask, GatherTask], tmp_path: Path) -> Plan:
 def assert_alike(folder: Path, fresh: Path, number: int) -> None:
     """Check that the rasters of a number are those of a new gather, pixel by pixel."""
     for stem in (f"m-{number:02d}", f"backstop-m-{number:02d}"):
-        with rasterio.open(folder / f"{stem}.tif") as one, rasterio.open(fresh / f"{stem}.tif") as two:
+        with (
+            rasterio.open(folder / f"{stem}.tif") as one,
+            rasterio.open(fresh / f"{stem}.tif") as two,
+        ):
             left, right = one, two
             assert left.descriptions == right.descriptions
             pixels = []
             for each in (left, right):
                 # Scratch files may be larger than what is delivered: compared on the mosaic.
-                row, col = round((NORTH - each.transform.f) / 10), round((each.transform.c - WEST) / 10)
+                row, col = (
+                    round((NORTH - each.transform.f) / 10),
+                    round((each.transform.c - WEST) / 10),
+                )
                 mosaic = np.zeros((each.count, SIZE, SIZE), dtype=np.uint16)
                 mosaic[:, row : row + each.height, col : col + each.width] = each.read()
                 pixels.append(mosaic)
             np.testing.assert_array_equal(*pixels)
-        old, new = (read_document(str(each / f"{stem}.json"), SceneRecord) for each in (folder, fresh))
+        old, new = (
+            read_document(str(each / f"{stem}.json"), SceneRecord) for each in (folder, fresh)
+        )
         assert old.decoded_pixels == 0
         assert old.model_copy(update={"decoded_pixels": new.decoded_pixels}) == new
 

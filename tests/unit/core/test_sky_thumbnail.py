@@ -84,7 +84,9 @@ def test_cells_of_another_crs_are_looked_up_one_by_one() -> None:
     clear[found.window.slices], unit[found.window.slices] = found.clear, found.unit
     for row in range(40):
         for col in range(60):
-            east, north = back.transform(cells.west + (col + 0.5) * 500, cells.north - (row + 0.5) * 500)
+            east, north = back.transform(
+                cells.west + (col + 0.5) * 500, cells.north - (row + 0.5) * 500
+            )
             i, j = int((NORTH - north) // 320), int((east - WEST) // 320)
             inside = 0 <= i < 40 and 0 <= j < 70
             assert clear[row, col] == (inside and classes[i, j] >= 2)
