@@ -9,6 +9,7 @@ from cloudbuster import gather
 from cloudbuster.errors import (
     NothingUsableError,
     OutputError,
+    RasterError,
     TryAgainError,
     UntrustedCodeError,
 )
@@ -134,11 +135,7 @@ def test_a_scene_without_a_pixel_on_the_mosaic_fails_alone_and_writes_nothing(
         assert scene_files(tmp_path) == []
 
 
-def failure(error: str) -> SceneFailure:
-    return SceneFailure(item_id=f"S2-{error}", index=1, error=error, message="torn")
-
-
-BROKEN, BUSY = failure("RasterError"), failure("TryAgainError")
+BROKEN, BUSY = failure(RasterError, 1), failure(TryAgainError, 2)
 
 
 @pytest.mark.parametrize(
@@ -153,9 +150,9 @@ def test_failures_are_no_error_if_enough_of_the_area_was_observed(
 @pytest.mark.parametrize(
     ("failures", "error", "first"),
     [
-        ((BROKEN,), NothingUsableError, "S2-RasterError: RasterError: torn"),
+        ((BROKEN,), NothingUsableError, "item-1: RasterError: why"),
         # What may work later is named, and is worth another try.
-        ((BROKEN, BUSY), TryAgainError, "S2-TryAgainError: TryAgainError: torn"),
+        ((BROKEN, BUSY), TryAgainError, "item-2: TryAgainError: why"),
     ],
 )
 def test_failures_are_an_error_if_too_little_of_the_area_was_observed(

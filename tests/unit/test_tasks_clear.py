@@ -1,6 +1,5 @@
 """Tasks of strategy `clear`: one for each entry, with its number, of what the entry delivers."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
