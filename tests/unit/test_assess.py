@@ -130,9 +130,7 @@ def test_without_a_backstop_what_is_cloudy_has_no_value(tmp_path: Path) -> None:
 SPECKS = ((12, 1, 9), (20, 2, 9), (28, 4, 0))
 
 
-def test_specks_are_no_places_to_fill(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_specks_are_no_places_to_fill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Coarse cells of 8 x 8: one of four cloudy cells, one of sixteen, and one without data.
     monkeypatch.setattr(assess_stage, "HOLE_CELLS", 8)
     pixels = np.full((64, 64), 500, np.uint16)
