@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import numpy as np
-import shapely
-from scipy.ndimage import binary_dilation
+from rasterio.features import rasterize
 from shapely.geometry.base import BaseGeometry
 
 from cloudbuster.catalogs.item_properties import first_number
@@ -85,16 +84,15 @@ def area_cells(aoi: BaseGeometry) -> tuple[Grid, BoolRaster]:
     width = max(1, math.ceil((east - west) / size))
     height = max(1, math.ceil((north - south) / size))
     grid = Grid(crs, west, north, size, size, width, height)
-    x = west + (np.arange(width) + 0.5) * size
-    y = north - (np.arange(height) + 0.5) * size
-    shapely.prepare(area)
-    inside = np.asarray(shapely.contains_xy(area, *np.meshgrid(x, y)), dtype=np.bool_)
-    rim = np.argwhere(binary_dilation(inside, np.ones((3, 3))) & ~inside) if inside.any() else None
-    rows, cols = np.indices(inside.shape).reshape(2, -1) if rim is None else rim.T
-    half = size / 2
-    boxes = shapely.box(x[cols] - half, y[rows] - half, x[cols] + half, y[rows] + half)
-    inside[rows, cols] = shapely.intersects(area, boxes)
-    return grid, inside
+    # A strip that is narrower than a cell may hold the centre of none.
+    inside = rasterize(
+        [(area, 1)],
+        out_shape=grid.shape,
+        transform=grid.transform,
+        dtype="uint8",
+        all_touched=True,
+    )
+    return grid, np.asarray(inside, dtype=np.bool_)
 
 
 class ClearCandidates:

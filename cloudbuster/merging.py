@@ -28,7 +28,9 @@ from cloudbuster.models import (
     Selection,
     WantedScenes,
 )
+from cloudbuster.products.hole_file import write_holes
 from cloudbuster.products.parts import part_windows
+from cloudbuster.rounds import ended_without_rounds
 from cloudbuster.storage.documents import read_document, write_document
 from cloudbuster.storage.folders import input_folder
 from cloudbuster.storage.run_layout import RunLayout
@@ -229,7 +231,7 @@ def _survey_folder(
         # Last, so that a second attempt of the job repeats what is missing.
         write_document(uri, selection)
         records = find_records(folder, request.name, wanted=_wanted(task))
-    assessment, _ = assess_scenes(
+    assessment, holes = assess_scenes(
         folder,
         records,
         selection,
@@ -237,6 +239,11 @@ def _survey_folder(
         failures=task.failures,
         on_event=on_event,
     )
+    assessment = ended_without_rounds(assessment)
+    if not assessment.covered:
+        hole_file = join(task.output, f"{request.name}-holes.geojson")
+        write_holes(hole_file, holes)
+        assessment = assessment.model_copy(update={"hole_file": hole_file})
     write_document(_given(task.assessment), assessment)
     return assessment
 

@@ -326,6 +326,9 @@ def _remove_stale(
     scenes: Path, name: str, records: tuple[SceneRecord, ...], tasks: list[GatherTask]
 ) -> None:
     """Remove the scenes of this name that an earlier request left and this one does not need."""
+    if not scenes.is_dir():
+        # No scene was gathered yet.
+        return
     wanted = {Path(record.raster).stem for record in records}
     wanted |= {
         stem for task in tasks for stem in output_stems(task) if stem.startswith(MASK_PREFIX)

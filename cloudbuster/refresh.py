@@ -7,7 +7,7 @@ them instead. Such scenes are copied without the parts, and are not gathered aga
 import logging
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -110,10 +110,18 @@ def _holds(old: GatherTask, new: GatherTask) -> bool:
 
 def _copied(old: GatherTask, new: GatherTask) -> list[_Copy]:
     """Write the rasters of a task beside their places, from those of an earlier task."""
-    return [
+    copies = [
         _copy(Path(new.output), new, before, output)
         for before, output in zip(task_outputs(old), task_outputs(new), strict=True)
     ]
+    # The shares are of the scene, and the cloud-free raster comes first: the backstop may hold the
+    # masked pixels alone.
+    first = copies[0].record
+    shares = {
+        "observed_fraction": first.observed_fraction,
+        "clear_fraction": first.clear_fraction,
+    }
+    return [replace(copy, record=copy.record.model_copy(update=shares)) for copy in copies]
 
 
 def _copy(folder: Path, task: GatherTask, before: TaskOutput, output: TaskOutput) -> _Copy:
@@ -142,7 +150,7 @@ def _copy(folder: Path, task: GatherTask, before: TaskOutput, output: TaskOutput
         "task_fingerprint": raster_fingerprint(task, output),
         "decoded_pixels": 0,
     }
-    if not output.backstop:
+    if not output.backstop or task.backstop_pixels == "all":
         cells = mosaic.width * mosaic.height
         changes["observed_fraction"] = float(counts[PixelClass.MASKED :].sum() / cells)
         changes["clear_fraction"] = float(counts[PixelClass.LOW_RANK :].sum() / cells)

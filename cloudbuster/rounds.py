@@ -47,10 +47,8 @@ def next_round(
         The assessment with its end and why it ended, and None; or the assessment without an end,
         and the selection extended by the picks of the next round.
     """
-    if assessment.covered:
-        return _ended(assessment, "covered"), None
-    if selection.cloudbuster.strategy != "clear":
-        return _ended(assessment, "rounds-spent"), None
+    if assessment.covered or selection.cloudbuster.strategy != "clear":
+        return ended_without_rounds(assessment), None
     if assessment.rounds >= request.limits.max_rounds:
         return _ended(assessment, "rounds-spent", _spent(request)), None
     extended = extend_selection(
@@ -70,6 +68,11 @@ def next_round(
         reason = f"{added} more scenes would exceed limits.budget_usd"
         return _ended(assessment, "over-budget", reason), None
     return assessment, extended
+
+
+def ended_without_rounds(assessment: Assessment) -> Assessment:
+    """Return the assessment of a run that makes one round, with its end."""
+    return _ended(assessment, "covered" if assessment.covered else "rounds-spent")
 
 
 def _ended(assessment: Assessment, end: RunEnd, reason: str | None = None) -> Assessment:

@@ -42,6 +42,8 @@ def run(world: Path, *more: str) -> int:
         *("run", "--geojson", world / "area.geojson", "--name", "small", "--workers", "1"),
         *("--catalog", world / "catalog", "--mindate", "2023-05-01", "--maxdate", "2023-05-31"),
         *("--maxclouds", "100", "--coverage-count", "6", "--backstop", "False"),
+        # Which gathers each of the scenes, though one would do.
+        *("--strategy", "original"),
         *("--bands", "B04,B03,B02", "--output", world / "out", *more),
     ]
     with pytest.raises(SystemExit) as stop:

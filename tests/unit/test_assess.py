@@ -4,9 +4,14 @@ import resource
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from cloudbuster import assess as assess_stage
 from cloudbuster.assess import assess_scenes, backstop_repairs
+from cloudbuster.core.grid import Grid
+from cloudbuster.core.holes import Holes
+from cloudbuster.errors import NothingUsableError
 from cloudbuster.gather import gather_scene
 from cloudbuster.models import (
     Assessment,
@@ -16,8 +21,8 @@ from cloudbuster.models import (
     SelectionEntry,
     SelectionInfo,
 )
-from tests.factories import SceneSpec, area_of
-from tests.gathering import task_of
+from tests.factories import CRS, NORTH, WEST, SceneSpec, area_of
+from tests.gathering import grid_of, task_of
 
 
 def selection_of(records: tuple[SceneRecord, ...], aoi: dict[str, Any]) -> Selection:
@@ -86,3 +91,91 @@ def test_more_scenes_than_a_process_may_open_are_assessed(tmp_path: Path) -> Non
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
     assert (found.scenes_gathered, found.coverage[0].covered_fraction) == (count, 1.0)
+
+
+def holes_of(folder: Path, spec: SceneSpec, aoi: dict[str, Any], **task: Any) -> Holes:
+    records = gather_scene(task_of(folder, spec, **task))
+    options = FilterOptions(coverage_count=1)
+    return assess_scenes(folder / "scenes", records, selection_of(records, aoi), options)[1]
+
+
+def test_holes_are_the_cells_that_are_never_clear_and_those_without_a_value(
+    tmp_path: Path,
+) -> None:
+    # Cloud in the corner of 20 x 10 cells; no data in 4 x 6 cells at the other end.
+    pixels = np.full((60, 60), 500, np.uint16)
+    pixels[50:54, 40:46] = 0
+    scl = [(slice(0, 10), slice(0, 5), 9), (slice(25, 27), slice(20, 23), 0)]
+    spec = SceneSpec(scl=scl, pixels=pixels)
+    holes = holes_of(tmp_path, spec, area_of(spec, inset_m=20))
+    never_clear, empty = np.zeros((2, 60, 60), dtype=bool)
+    never_clear[0:20, 0:10] = True
+    never_clear[50:54, 40:46] = empty[50:54, 40:46] = True
+    # The area begins two cells from the edges.
+    never_clear[:2] = never_clear[:, :2] = False
+    assert holes.grid == grid_of(spec)
+    np.testing.assert_array_equal(holes.never_clear, never_clear)
+    np.testing.assert_array_equal(holes.empty, empty)
+    assert holes.total == 56 * 56
+
+
+def test_without_a_backstop_what_is_cloudy_has_no_value(tmp_path: Path) -> None:
+    spec = SceneSpec(scl=[(slice(0, 10), slice(0, 5), 9)])
+    holes = holes_of(tmp_path, spec, area_of(spec, inset_m=20), backstop_index=None)
+    np.testing.assert_array_equal(holes.empty, holes.never_clear)
+    assert np.count_nonzero(holes.empty) == 18 * 8
+
+
+# Row and column, side, and class, in cells of 20 m.
+SPECKS = ((12, 1, 9), (20, 2, 9), (28, 4, 0))
+
+
+def test_specks_are_no_places_to_fill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Coarse cells of 8 x 8: one of four cloudy cells, one of sixteen, and one without data.
+    monkeypatch.setattr(assess_stage, "HOLE_CELLS", 8)
+    pixels = np.full((64, 64), 500, np.uint16)
+    pixels[56:64, 56:64] = 0
+    scl = [(slice(row, row + side), slice(row, row + side), code) for row, side, code in SPECKS]
+    spec = SceneSpec(size=64, scl=scl, pixels=pixels)
+    holes = holes_of(tmp_path, spec, area_of(spec, inset_m=0))
+    assert holes.grid == Grid(CRS, WEST, NORTH, 80, 80, 8, 8)
+    assert np.argwhere(holes.never_clear).tolist() == [[5, 5], [7, 7]]
+    assert np.argwhere(holes.empty).tolist() == [[7, 7]]
+    assert holes.total == 64
+
+
+@pytest.mark.parametrize(("limit", "covered"), [(0.05, False), (0.06, True)])
+def test_a_mosaic_is_covered_if_no_more_than_the_limit_is_never_clear(
+    tmp_path: Path, limit: float, covered: bool
+) -> None:
+    # 18 x 10 of 56 x 56 cells inside the area: 5.7 %, which the backstop fills.
+    spec = SceneSpec(scl=[(slice(0, 10), slice(0, 6), 9)])
+    records = gather_scene(task_of(tmp_path, spec))
+    options = FilterOptions(coverage_count=3, max_never_clear=limit)
+    chosen = selection_of(records, area_of(spec, inset_m=20))
+    found, _ = assess_scenes(tmp_path / "scenes", records, chosen, options)
+    assert found.never_clear_fraction == pytest.approx(180 / 56**2)
+    assert (found.covered, found.hole_fraction) == (covered, 0)
+    assert len(found.reasons) == (not covered)
+
+
+def test_a_hole_is_never_covered_whatever_the_limit(tmp_path: Path) -> None:
+    pixels = np.full((60, 60), 500, np.uint16)
+    pixels[30:36, 30:36] = 0
+    spec = SceneSpec(pixels=pixels, scl=[(slice(15, 18), slice(15, 18), 0)])
+    records = gather_scene(task_of(tmp_path, spec))
+    options = FilterOptions(coverage_count=1, max_never_clear=1)
+    chosen = selection_of(records, area_of(spec, inset_m=20))
+    found, _ = assess_scenes(tmp_path / "scenes", records, chosen, options)
+    assert not found.covered
+    assert "has no value" in found.reasons[0]
+
+
+def test_a_round_of_which_nothing_was_gathered_leaves_all_of_the_area(tmp_path: Path) -> None:
+    spec, options = SceneSpec(), FilterOptions(coverage_count=1)
+    chosen = selection_of((), area_of(spec, inset_m=20))
+    found, holes = assess_scenes(tmp_path, (), chosen, options, grid=grid_of(spec))
+    assert (found.never_observed_fraction, found.covered) == (1.0, False)
+    assert np.count_nonzero(holes.empty) == holes.total == 56 * 56
+    with pytest.raises(NothingUsableError, match="no scene was gathered"):
+        assess_scenes(tmp_path, (), chosen, options)

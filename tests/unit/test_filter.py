@@ -48,10 +48,14 @@ def make_candidates(*items, aoi=AOI):
     return Candidates(features=items, cloudbuster=info)
 
 
+def original(**options):
+    """Options of strategy `original`, which needs nothing but footprints and cloud cover."""
+    return FilterOptions(strategy="original", **options)
+
+
 def select(*items, aoi=AOI, on_event=None, **options):
-    return filter_scenes(
-        make_candidates(*items, aoi=aoi), FilterOptions(**options), on_event=on_event
-    )
+    """Select by strategy `original`."""
+    return filter_scenes(make_candidates(*items, aoi=aoi), original(**options), on_event=on_event)
 
 
 def ids(selection):
@@ -263,7 +267,7 @@ def test_an_area_of_interest_that_cannot_be_used_is_refused(aoi, message):
 
 
 def test_the_error_says_what_how_much_and_what_to_do():
-    options = FilterOptions(coverage_count=2, max_selections=2)
+    options = original(coverage_count=2, max_selections=2)
     selection = filter_scenes(
         make_candidates(make_item("a", WEST, 0), make_item("b", AOI, 50)), options
     )
@@ -281,7 +285,7 @@ def test_the_error_says_what_how_much_and_what_to_do():
 
 
 def test_the_error_reports_a_missing_backstop():
-    options = FilterOptions(coverage_count=1)
+    options = original(coverage_count=1)
     selection = filter_scenes(make_candidates(make_item("a", WEST, 0)), options)
 
     message = str(not_covered_error(selection, options))
@@ -312,7 +316,7 @@ def test_filtering_a_selection_again_picks_the_same(spans, coverage_count):
         make_item(f"s{n}", box(10 + west / 4, 45, 10 + (west + width) / 4, 46), cloud)
         for n, (west, width, cloud) in enumerate(spans)
     ]
-    options = FilterOptions(coverage_count=coverage_count)
+    options = original(coverage_count=coverage_count)
 
     first = filter_scenes(make_candidates(*items), options)
     in_order = [item for item in items if item in first.features]

@@ -9,6 +9,7 @@ from cloudbuster import gather
 from cloudbuster.errors import (
     NothingUsableError,
     OutputError,
+    RasterError,
     TryAgainError,
     UntrustedCodeError,
 )
@@ -132,3 +133,34 @@ def test_a_scene_without_a_pixel_on_the_mosaic_fails_alone_and_writes_nothing(
         report = gather_scenes([task_of(tmp_path, spec, grid)])
         assert [found.error for found in report.failures] == ["NothingUsableError"]
         assert scene_files(tmp_path) == []
+
+
+BROKEN, BUSY = failure(RasterError, 1), failure(TryAgainError, 2)
+
+
+@pytest.mark.parametrize(
+    ("failures", "observed"), [((), 0.0), ((BROKEN,), 0.8), ((BROKEN, BUSY), 1.0)]
+)
+def test_failures_are_no_error_if_enough_of_the_area_was_observed(
+    failures: tuple[SceneFailure, ...], observed: float
+) -> None:
+    GatherReport((), failures, ()).raise_for_area(observed, 0.8)
+
+
+@pytest.mark.parametrize(
+    ("failures", "error", "first"),
+    [
+        ((BROKEN,), NothingUsableError, "item-1: RasterError: why"),
+        # What may work later is named, and is worth another try.
+        ((BROKEN, BUSY), TryAgainError, "item-2: TryAgainError: why"),
+    ],
+)
+def test_failures_are_an_error_if_too_little_of_the_area_was_observed(
+    failures: tuple[SceneFailure, ...], error: type[Exception], first: str
+) -> None:
+    with pytest.raises(error) as caught:
+        GatherReport((), failures, ()).raise_for_area(0.75, 0.8)
+    assert str(caught.value) == (
+        f"{len(failures)} scenes could not be gathered, first {first}; without them 75% of the "
+        "area is observed, at least 80% must be"
+    )

@@ -37,7 +37,10 @@ from tests.factories import SceneSpec, area_of, write_scene
 
 @pytest.fixture(scope="module")
 def request_with_a_hole(tmp_path_factory: pytest.TempPathFactory) -> MosaicRequest:
-    """Return a request of two scenes: one with a cloud, and a backstop without data under it."""
+    """Return a request of strategy `original` whose backstop leaves a hole.
+
+    One scene has a cloud, and the other, which is the backstop, has no data under it.
+    """
     folder = tmp_path_factory.mktemp("hole")
     pixels = np.full((60, 60), 800, np.uint16)
     pixels[:20, :20] = 0
@@ -60,7 +63,7 @@ def request_with_a_hole(tmp_path_factory: pytest.TempPathFactory) -> MosaicReque
                 "maxdate": ["2023-05-31"],
                 "maxclouds": 100,
             },
-            "filter": {"coverage_count": 1},
+            "filter": {"strategy": "original", "coverage_count": 1},
             "gather": {"bands": ["B02"], "dilate_m": 0},
             "output": str(folder / "run"),
         }
@@ -102,7 +105,10 @@ def check_repaired(task: MergeTask, result: MergeResult, wanted: RunResult) -> N
         assert mosaic.read(1).min() > 0
     assert task.assessment is not None
     assert task.selection is not None
-    assert read_document(task.assessment, Assessment) == wanted.assessment
+    assessment = read_document(task.assessment, Assessment)
+    places = [each.hole_file or "" for each in (assessment, wanted.assessment)]
+    assert Path(places[0]).read_bytes() == Path(places[1]).read_bytes()
+    assert assessment.model_copy(update={"hole_file": places[1]}) == wanted.assessment
     assert read_document(task.result, MergeResult) == result
     entries = read_document(task.selection, Selection).cloudbuster.entries
     assert [entry.reused for entry in entries] == [False, False, True]

@@ -131,10 +131,16 @@ def test_defaults_are_those_of_the_contract() -> None:
         "limits": {"budget_usd": None, "max_rounds": 3, "min_success_fraction": 0.8},
         "output": None,
         "force": False,
+        "refresh": False,
     }
     assert (request.query.catalog, request.query.kind) == ("earth-search", "L2A")
     assert (request.query.maxclouds, request.query.limit) == (20, 1024)
     assert (request.filter.coverage_count, request.filter.max_uncovered) == (3, 0.0005)
+    assert (request.filter.strategy, request.filter.max_never_clear) == ("clear", 0.01)
+    assert (request.filter.score, request.filter.target_date) == (
+        ("date", "sun", "orbit", "nodata"),
+        None,
+    )
     assert (request.gather.dilate_m, request.gather.gsd_m, request.gather.crs) == (50, 10, "utm")
 
 

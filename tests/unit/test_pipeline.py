@@ -11,22 +11,25 @@ import pytest
 import rasterio
 
 from cloudbuster import pipeline
-from cloudbuster.errors import OutputError, RasterError, TryAgainError
+from cloudbuster.errors import NothingUsableError, OutputError, RasterError, TryAgainError
 from cloudbuster.models import MosaicRequest, RunResult
 from tests.factories import BANDS, SceneSpec, area_of, write_scene
 
 DOCUMENTS = ("candidates.json", "selection.json")
-RASTERS = ("backstop-m-03.tif", "m-01.tif", "m-02.tif")
+RASTERS = ("backstop-m-01.tif", "backstop-m-02.tif", "m-01.tif", "m-02.tif")
+# Columns of 20 m that are cloudy on each day. Masks grown by 50 m leave some between the first two
+# that no scene shows clear, and nothing of the third scene is needed.
+CLOUDS = {10: slice(12, 30), 11: slice(0, 12), 12: slice(0, 30)}
 
 
 def make_request(folder: Path) -> MosaicRequest:
-    """Return a request for two clear layers and a backstop, from scenes of three dates."""
-    for day in (10, 11, 12):
+    """Return a request that needs two of three scenes, and has places that none shows clear."""
+    for day, columns in CLOUDS.items():
         spec = SceneSpec(
             id=f"S2A_33TWL_202305{day}_0_L2A",
             datetime=f"2023-05-{day}T10:00:00Z",
             cloud_cover=day,
-            scl=[(slice(0, 10), slice(0, 10), 9)],
+            scl=[(slice(None), columns, 9)],
         )
         write_scene(folder / "catalog", spec)
     return MosaicRequest.model_validate(
@@ -116,7 +119,7 @@ def test_a_scene_whose_file_was_changed_is_judged_and_gathered_again(
     with rasterio.open(band, "r+") as dataset:
         dataset.write(dataset.read() - 300)
     again = run(request_of)
-    assert set(again.reused) == everything - {first["raster"]}
+    assert set(again.reused) == everything - {first["raster"], f"backstop-{first['raster']}"}
     pixels = tmp_path / "run" / "scenes" / first["raster"]
     with rasterio.open(pixels) as dataset:
         assert set(np.unique(dataset.read(1 + BANDS.index("B04")))) == {0, 202}
@@ -146,6 +149,25 @@ def test_files_that_are_gone_leave_what_was_made_of_them(
     for _ in range(2):
         assert set(run(request_of).reused) == {*DOCUMENTS, *RASTERS, "m-cloudless.tif"}
     assert {path: path.read_bytes() for path in before} == before
+
+
+def test_strategy_original_has_its_own_scenes_and_backstop(tmp_path: Path) -> None:
+    request = make_request(tmp_path)
+    options = request.filter.model_copy(update={"strategy": "original"})
+    wanted = {"backstop-m-03.tif", "m-01.tif", "m-02.tif"}
+    for reused in (set(), {*DOCUMENTS, *wanted, "m-cloudless.tif"}):
+        assert set(run(request, filter=options).reused) == reused
+        assert {path.name for path in (tmp_path / "run" / "scenes").glob("*.tif")} == wanted
+    assessment = json.loads((tmp_path / "run" / "assessment.json").read_text())
+    assert (assessment["covered"], assessment["end"]) == (False, "rounds-spent")
+    assert assessment["rounds"] == 1
+
+
+def test_a_run_whose_every_scene_fails_says_so(request_of: MosaicRequest, tmp_path: Path) -> None:
+    for band in (tmp_path / "catalog").rglob("B04.tif"):
+        band.write_bytes(b"no raster")
+    with pytest.raises(NothingUsableError, match=r"scenes could not be gathered, first S2A_33TWL"):
+        run(request_of)
 
 
 def test_two_runs_do_not_work_in_one_folder(request_of: MosaicRequest, tmp_path: Path) -> None:
@@ -236,4 +258,4 @@ def test_another_first_index_is_another_request_and_leaves_no_old_scene(
         run(done, gather=moved)
     run(done, gather=moved, force=True)
     rasters = sorted(path.name for path in (tmp_path / "run" / "scenes").glob("*.tif"))
-    assert rasters == ["backstop-m-07.tif", "m-05.tif", "m-06.tif"]
+    assert rasters == ["backstop-m-05.tif", "backstop-m-06.tif", "m-05.tif", "m-06.tif"]

@@ -48,7 +48,7 @@ WITHOUT_OPTION = {
     "filter": {"minclouds"},
     "gather": {"detector"},
     "gather.detector": {"type"},
-    "limits": {"budget_usd", "max_rounds"},
+    "limits": {"budget_usd"},
 }
 MODEL_OPTIONS = [
     pytest.param(command, option, id=f"{name} {option.opts[0]}")

@@ -27,7 +27,10 @@ def run_command(*arguments: object) -> None:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with a response of query, and a selection of two clear scenes and a backstop."""
+    """Folder with a response of query, and a selection of strategy `original`.
+
+    Two clear scenes and a backstop.
+    """
     folder = tmp_path_factory.mktemp("world")
     specs = [
         SceneSpec(
@@ -45,7 +48,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
         *("query", "--geojson", area, "--catalog", folder / "catalog", "--response", response),
         *("--mindate", "2023-05-01", "--maxdate", "2023-05-31", "--maxclouds", "100"),
     )
-    run_command("filter", "--input", response, "--output", selection, "--coverage-count", "2")
+    run_command(
+        *("filter", "--input", response, "--output", selection, "--coverage-count", "2"),
+        *("--strategy", "original"),
+    )
     return folder
 
 
