@@ -73,9 +73,7 @@ def make_world(count: int, seed: int, greatest_cloud_cover: float) -> World:
                 if rng.random() >= FALSE_FOOTPRINTS:
                     shape = shapely.intersection(whole, _swath_polygon(centre, row))
                 world.footprints.append(
-                    shapely.transform(
-                        shape, lambda xy: np.column_stack(to_lonlat.transform(*xy.T))
-                    )
+                    shapely.transform(shape, lambda xy: np.column_stack(to_lonlat.transform(*xy.T)))
                 )
                 world.cloud_cover.append(float(cover))
                 day = np.datetime64("2023-01-01") + date
@@ -141,11 +139,11 @@ def compare(count: int, seed: int, greatest_cloud_cover: float) -> dict[str, flo
     original = list(dict.fromkeys(pick.index for pick in picks))
     first = [names[pick.index] for pick in picks if not pick.backstop]
     started = time.process_time()
-    cells, area = area_cells(aoi)
+    cells = area_cells(aoi, CRS)
     candidates = ClearCandidates(
-        world.items, world.footprints, world.cloud_cover, world.thumbnails, cells
+        world.items, world.footprints, world.cloud_cover, world.thumbnails, cells.grid
     )
-    choice = choose_clear(aoi, candidates, area, FilterOptions())
+    choice = choose_clear(aoi, candidates, cells, FilterOptions())
     seconds = time.process_time() - started
     clear = [entry.item_id for entry in choice.entries]
     ours, theirs = shown(world, clear), shown(world, first)
@@ -153,8 +151,10 @@ def compare(count: int, seed: int, greatest_cloud_cover: float) -> dict[str, flo
         int(entry.delivery.needed().sum()) for entry in choice.entries if entry.delivery
     )
     decoded = sum(
-        shapely.intersection(shapely.box(*world.thumbnails[names[pick.index]].grid.bounds),
-                             shapely.box(WEST, south, WEST + SIDE * CELL_M, NORTH)).area
+        shapely.intersection(
+            shapely.box(*world.thumbnails[names[pick.index]].grid.bounds),
+            shapely.box(WEST, south, WEST + SIDE * CELL_M, NORTH),
+        ).area
         for pick in picks
     )
     return {

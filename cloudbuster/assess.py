@@ -197,6 +197,7 @@ class _HoleShares:
             never_clear=wanted & (self.inside > 0),
             empty=self.empty > 0,
             total=int(np.count_nonzero(self.inside)),
+            never_clear_share=float(self.never_clear.sum() / max(1, self.inside.sum())),
         )
 
 

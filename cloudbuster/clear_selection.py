@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import numpy as np
+import shapely
 from rasterio.features import rasterize
 from shapely.geometry.base import BaseGeometry
 
@@ -23,8 +24,9 @@ from cloudbuster.core.coverage import CoverRules, pick_original
 from cloudbuster.core.delivery import SceneUnits, plan_delivery
 from cloudbuster.core.grid import Grid
 from cloudbuster.core.holes import Holes
-from cloudbuster.core.mosaic_grid import project_area
+from cloudbuster.core.mosaic_grid import project_area, projected_bounds, resolve_crs
 from cloudbuster.core.sky_thumbnail import CellSampler, SkyThumbnail, scene_cells, window_shape
+from cloudbuster.core.transformers import transformer
 from cloudbuster.models import Delivery, FilterOptions, Item, SelectionEntry
 
 logger = logging.getLogger(__name__)
@@ -33,11 +35,17 @@ logger = logging.getLogger(__name__)
 # masks, and at most a kilometre, over which clouds differ.
 CELLS_ACROSS = 512
 LEAST_CELL_M, MOST_CELL_M = 20.0, 1000.0
+# Points along the longer side of the mosaic's box, whose edges are curved in another CRS.
+EDGE_POINTS = 21
 # How much a factor may lower the gains of a scene: less than the next scene usually shows, so that
 # factors decide between scenes that show about as much. `target_date` is the user's wish and may
 # halve them: at 90 days for crops and forests, whose looks change within a season.
 SUN_WEIGHT, ORBIT_WEIGHT, NODATA_WEIGHT = 0.05, 0.02, 0.02
 DATE_SCALE_DAYS = 90.0
+# Further layers are taken up to three quarters of the scenes that strategy `original` takes, its
+# backstop, which is one layer more, included: each scene costs, and a composite of the first clear
+# scene gains nothing from them.
+ENOUGH_OF_ORIGINAL = 0.75
 
 
 @dataclass(frozen=True)
@@ -62,37 +70,73 @@ class Choice:
     optimum_bound: float
 
 
-def area_cells(aoi: BaseGeometry) -> tuple[Grid, BoolRaster]:
-    """Lay the grid of cells over an area on which scenes are compared.
+@dataclass(frozen=True, eq=False)
+class AreaCells:
+    """Cells of an area on which scenes are compared.
+
+    Attributes
+    ----------
+    grid : Grid
+        Grid of the cells, in an equal-area projection about the area's centre.
+    area : ndarray of bool, shape (y, x)
+        Cells that the area touches.
+    frame : ndarray of bool, shape (y, x)
+        Cells that the mosaic touches: its bounding box in its CRS holds more than the area.
+    """
+
+    grid: Grid
+    area: BoolRaster
+    frame: BoolRaster
+
+
+def area_cells(aoi: BaseGeometry, crs: str = "utm") -> AreaCells:
+    """Lay the grid of cells over an area and the mosaic of it.
 
     Parameters
     ----------
     aoi : shapely geometry
         Area in longitude and latitude, unwrapped.
-
-    Returns
-    -------
-    Grid, ndarray of bool, shape (y, x)
-        Grid in an equal-area projection about the area's centre, and the cells that it touches.
+    crs : str
+        CRS of the mosaic, as in a request.
     """
     centre = aoi.centroid
-    crs = f"+proj=laea +lat_0={centre.y:.4f} +lon_0={centre.x:.4f} +datum=WGS84 +units=m +no_defs"
-    area = project_area(aoi, crs)
-    west, south, east, north = area.bounds
-    side = max(east - west, north - south) / CELLS_ACROSS
-    size = min(MOST_CELL_M, max(LEAST_CELL_M, side))
+    equal = f"+proj=laea +lat_0={centre.y:.4f} +lon_0={centre.x:.4f} +datum=WGS84 +units=m +no_defs"
+    area = project_area(aoi, equal)
+    frame = area.union(_mosaic_box(aoi, crs, equal))
+    west, south, east, north = frame.bounds
+    size = min(MOST_CELL_M, max(LEAST_CELL_M, max(east - west, north - south) / CELLS_ACROSS))
     width = max(1, math.ceil((east - west) / size))
     height = max(1, math.ceil((north - south) / size))
-    grid = Grid(crs, west, north, size, size, width, height)
-    # A strip that is narrower than a cell may hold the centre of none.
-    inside = rasterize(
-        [(area, 1)],
+    grid = Grid(equal, west, north, size, size, width, height)
+    return AreaCells(grid, _touched(area, grid), _touched(frame, grid))
+
+
+def _mosaic_box(aoi: BaseGeometry, crs: str, target_crs: str) -> BaseGeometry:
+    """Return the bounding box of an area in the CRS of its mosaic, in another CRS.
+
+    For an area that the CRS cannot hold it is the box in ``target_crs``: gather refuses the area.
+    """
+    try:
+        resolved = resolve_crs(crs, aoi)
+        box = shapely.box(*projected_bounds(aoi, resolved))
+    except ValueError:
+        return shapely.box(*project_area(aoi, target_crs).bounds)
+    west, south, east, north = box.bounds
+    dense = shapely.segmentize(box, max(east - west, north - south) / EDGE_POINTS)
+    to_target = transformer(resolved, target_crs)
+    return shapely.transform(dense, lambda xy: np.column_stack(to_target.transform(*xy.T)))
+
+
+def _touched(geometry: BaseGeometry, grid: Grid) -> BoolRaster:
+    """Return the cells that a geometry touches, however narrow it is."""
+    burnt = rasterize(
+        [(geometry, 1)],
         out_shape=grid.shape,
         transform=grid.transform,
         dtype="uint8",
         all_touched=True,
     )
-    return grid, np.asarray(inside, dtype=np.bool_)
+    return np.asarray(burnt, dtype=np.bool_)
 
 
 class ClearCandidates:
@@ -177,7 +221,7 @@ def _seed(item_id: str) -> int:
 
 
 def choose_clear(
-    aoi: BaseGeometry, candidates: ClearCandidates, area: BoolRaster, options: FilterOptions
+    aoi: BaseGeometry, candidates: ClearCandidates, cells: AreaCells, options: FilterOptions
 ) -> Choice:
     """Pick scenes so that the area is seen clear, and again for further layers.
 
@@ -190,12 +234,13 @@ def choose_clear(
         Area in longitude and latitude.
     candidates : ClearCandidates
         What there is to pick from.
-    area : ndarray of bool, shape (y, x)
+    cells : AreaCells
         Cells of the area, on the grid of the candidates.
     options : FilterOptions
         ``coverage_count``, ``max_selections``, ``backstop``, ``score`` and ``target_date`` are
         used.
     """
+    area = cells.area
     cover = cover_clear(
         area,
         [scene_cells(units) for units in candidates.units],
@@ -204,7 +249,7 @@ def choose_clear(
     )
     chosen = _with_backstop(cover, options)
     numbers = plan_delivery(
-        area, [candidates.units[scene] for scene in chosen], fill=options.backstop
+        cells.frame, [candidates.units[scene] for scene in chosen], fill=options.backstop
     )
     steps = {step.scene: step for step in cover.steps}
     shares = np.maximum.accumulate(
@@ -256,12 +301,13 @@ def extend_choice(
     """
     left = candidates.without_delivered(entries)
     wanted = max(1, int(np.count_nonzero(holes.never_clear)))
-    allowed = options.max_never_clear * holes.total
+    missing = max(0.0, holes.never_clear_share - options.max_never_clear) * holes.total
     goal = CoverGoal(
         layers=1,
-        first_share=max(0.0, 1 - allowed / wanted),
+        first_share=min(1.0, missing / wanted),
         least_first_gain=LEAST_FIRST_GAIN * holes.total / wanted,
-        least_depth_share=1.0,
+        # There is one layer: nothing is worth it for another.
+        least_depth_share=math.inf,
     )
     factors = score_factors(candidates, holes.never_clear, options)
     cells = [scene_cells(units) for units in left]
@@ -321,6 +367,7 @@ def _goal(
         layers=options.coverage_count,
         first_share=shares[0],
         mean_share=float(np.mean(shares)),
+        enough_scenes=int(ENOUGH_OF_ORIGINAL * len(picks) * (1 + options.backstop / len(shares))),
         max_scenes=options.max_selections,
     )
 

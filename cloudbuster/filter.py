@@ -79,19 +79,22 @@ class LookOptions:
         Folder or prefix in which thumbnails are kept for later calls; None keeps none.
     seconds : float or None
         Time after which the other candidates are judged by their metadata; None for no limit.
+    crs : str
+        CRS of the mosaic, as in a request: its bounding box is filled, not the area alone.
     """
 
     detector: DetectorOptions = field(default_factory=DetectorOptions)
     dilate_m: float = 50.0
     folder: str | None = None
     seconds: float | None = None
+    crs: str = "utm"
 
     @classmethod
     def of(
         cls, options: GatherOptions, folder: str | None = None, seconds: float | None = None
     ) -> "LookOptions":
         """Take what the options of gather say."""
-        return cls(options.detector, options.dilate_m, folder, seconds)
+        return cls(options.detector, options.dilate_m, folder, seconds, options.crs)
 
 
 @dataclass(frozen=True)
@@ -255,12 +258,12 @@ def _select_clear(
     on_event: OnEvent | None,
 ) -> Selection:
     """Pick scenes by what their thumbnails show clear."""
-    cells, area = area_cells(aoi)
-    clear, thumbnails = _look(candidates, screened, bands, look, cells, on_event)
+    cells = area_cells(aoi, look.crs)
+    clear, thumbnails = _look(candidates, screened, bands, look, cells.grid, on_event)
     dropped = (*screened.dropped, *_dropped(thumbnails.unusable))
     if not clear.items:
         raise NothingUsableError(_nothing_left(dropped))
-    choice = choose_clear(simplified(aoi, max_vertices=MAX_VERTICES), clear, area, options)
+    choice = choose_clear(simplified(aoi, max_vertices=MAX_VERTICES), clear, cells, options)
     if not choice.entries:
         raise NothingUsableError(_nothing_gains(aoi, clear.footprints, options))
     items = {str(item.get("id")): item for item in clear.items}

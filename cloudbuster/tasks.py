@@ -115,7 +115,8 @@ def plan_tasks(
             item=items[role.item_id],
             index=role.index,
             backstop_index=role.backstop_index,
-            delivery=role.delivery,
+            # Without clipping, the mosaic holds the whole scenes.
+            delivery=role.delivery if options.bounds_clip else None,
             backstop_pixels="masked" if info.strategy == "clear" else "all",
             radiometry=radiometry.get(role.item_id),
             file_stamps=files[role.item_id],

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,6 +81,41 @@ def check_success(run: str, *, failed: Mapping[int, str], selected: int, least: 
     gathered = selected - len(failed)
     if gathered and gathered >= least * selected:
         return
+    what = f"{gathered} of {selected} scenes of {run} were gathered, at least {least:.0%} must be"
+    raise _jobs_error(run, what, failed, lambda more: gathered + more >= least * selected)
+
+
+def check_area(run: str, *, failed: Mapping[int, str], observed: float, least: float) -> None:
+    """Raise an error if jobs failed, and less than ``least`` of the area was observed.
+
+    Parameters
+    ----------
+    run, failed
+        As for `check_success`.
+    observed, least : float
+        Share of the area that the gathered scenes observe, and the least that they must, 0 to 1.
+
+    Raises
+    ------
+    JobsTryAgainError, JobsFailedError, NothingUsableError
+        By the reason of the failures, as `check_success`.
+    """
+    if not failed or observed >= least:
+        return
+    what = (
+        f"the gathered scenes of {run} observe {observed:.0%} of the area, at least {least:.0%} "
+        "must be"
+    )
+    raise _jobs_error(run, what, failed, bool)
+
+
+def _jobs_error(
+    run: str, what: str, failed: Mapping[int, str], is_enough: Callable[[int], bool]
+) -> CloudBusterError:
+    """Make the error of failed jobs.
+
+    ``is_enough`` says whether so many more scenes would have been enough.
+    """
     codes = {number: exit_code_of(status) for number, status in failed.items()}
     passing = [number for number, code in codes.items() if code is ExitCode.TRY_AGAIN]
     # An exit code that is not this package's is that of a killed job.
@@ -91,18 +126,17 @@ def check_success(run: str, *, failed: Mapping[int, str], selected: int, least: 
     ]
     error: type[CloudBusterError] = NothingUsableError
     first, remedy = next((number for number in failed if number not in passing + died), 1), ""
-    if passing and gathered + len(passing) >= least * selected:
+    if passing and is_enough(len(passing)):
         error, first, remedy = JobsTryAgainError, passing[0], "submit it again; "
-    elif died and gathered + len(passing + died) >= least * selected:
+    elif died and is_enough(len(passing + died)):
         error, first = JobsFailedError, died[0]
         remedy = "jobs died, or never started (FAILED): cloudbuster doctor examines the stack; "
     counts = Counter(failed.values()).most_common()
     ends = ", ".join(f"{count} {status}" for status, count in counts) or "none selected"
-    msg = (
-        f"{gathered} of {selected} scenes of {run} were gathered, at least {least:.0%} must be; "
-        f"others: {ends}; {remedy}cloudbuster logs {run} --scene {first} prints the log of one"
+    return error(
+        f"{what}; others: {ends}; {remedy}cloudbuster logs {run} --scene {first} prints the log "
+        "of one"
     )
-    raise error(msg)
 
 
 def failure_of(error: Mapping[str, Any]) -> Failure:

@@ -82,13 +82,16 @@ def filter_(
     from cloudbuster.cli.inputs import STDIN, read_input, write_output
     from cloudbuster.filter import LookOptions, filter_scenes, frontier_lines, not_covered_error
     from cloudbuster.models import FilterOptions, QueryOptions
-    from cloudbuster.original.documents import original_selection
+    from cloudbuster.original.documents import is_original, original_selection
     from cloudbuster.request_files import make_options
     from cloudbuster.storage.documents import parse_candidates
 
     options = make_options(FilterOptions, filter_flags.fields() | given({"minclouds": minclouds}))
     level = kind or QueryOptions().kind
     candidates = parse_candidates(read_input(source), source=source, kind=level)
+    if filter_flags.strategy is None and is_original(candidates):
+        # Such documents say nothing of masks, by which strategy clear would judge.
+        options = options.model_copy(update={"strategy": "original"})
     look = LookOptions(folder=thumbnails)
     with progress() as on_event:
         selection = filter_scenes(candidates, options, bands=bands, look=look, on_event=on_event)

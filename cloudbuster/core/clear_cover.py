@@ -67,6 +67,9 @@ class CoverGoal:
     least_depth_share : float
         Beyond `mean_share`, a scene is taken for the other layers if what it adds to them,
         weighted, is at least this share of what it shows of the area.
+    enough_scenes : int or None
+        Number of scenes from which no further one is taken for the other layers beyond
+        `mean_share`, whatever it adds.
     max_scenes : int or None
         Greatest number of scenes.
     """
@@ -76,6 +79,7 @@ class CoverGoal:
     mean_share: float = 0.0
     least_first_gain: float = LEAST_FIRST_GAIN
     least_depth_share: float = LEAST_DEPTH_SHARE
+    enough_scenes: int | None = None
     max_scenes: int | None = None
 
 
@@ -258,6 +262,8 @@ def _greedy(tally: _Tally, factors: list[float], goal: CoverGoal) -> list[int]:
         """Whether a scene that adds ``gain`` is no longer worth it for the other layers."""
         layers = tally.layers()
         little = gain < goal.least_depth_share * tally.shown[scene]
+        if goal.enough_scenes is not None and len(taken) >= goal.enough_scenes:
+            little = True
         return little and sum(layers) / len(layers) >= goal.mean_share
 
     _take_lazily(tally, factors, (1.0,), taken, first_is_enough, goal.max_scenes)

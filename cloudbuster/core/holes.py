@@ -20,9 +20,13 @@ class Holes:
         Cells with a place that has no value at all.
     total : int
         Number of cells that hold a part of the area.
+    never_clear_share : float
+        Share of the area that no gathered scene shows clear, 0 to 1; it includes specks in cells
+        that are not among ``never_clear``.
     """
 
     grid: Grid
     never_clear: BoolRaster
     empty: BoolRaster
     total: int
+    never_clear_share: float

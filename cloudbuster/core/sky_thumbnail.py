@@ -5,12 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import shapely
-from scipy.ndimage import binary_erosion
 from shapely.geometry.base import BaseGeometry
 
 from cloudbuster.core.arrays import BoolRaster, UInt8Raster
 from cloudbuster.core.clear_cover import SceneCells
-from cloudbuster.core.delivery import SceneUnits
+from cloudbuster.core.delivery import SceneUnits, UnitNumbers
 from cloudbuster.core.grid import Bounds, Grid, GridWindow
 from cloudbuster.core.masks import PixelClass
 from cloudbuster.core.transformers import transformer
@@ -58,13 +57,14 @@ class SkyThumbnail:
 class _CellMap:
     """Which cell of a thumbnail lies under the centre of each cell of a window.
 
-    ``rows`` and ``cols`` are of the window's shape; ``inside`` marks the cells for which they hold.
+    ``place`` is the position in the flattened thumbnail, 0 outside of it; ``inside`` marks the
+    cells for which it holds, and ``unit`` is the number of the unit of delivery, -1 outside.
     """
 
     window: GridWindow
-    rows: Indices
-    cols: Indices
+    place: Indices
     inside: BoolRaster
+    unit: UnitNumbers
 
 
 class CellSampler:
@@ -99,16 +99,13 @@ class CellSampler:
         """
         place = self._map(thumbnail.grid)
         clear = thumbnail.classes >= PixelClass.LOW_RANK
-        masked = thumbnail.classes == PixelClass.MASKED
-        safe = clear & binary_erosion(~masked, np.ones((3, 3)), border_value=1)
-        units = thumbnail.units
-        number = place.rows // UNIT_CELLS * units.width + place.cols // UNIT_CELLS
+        safe = clear & ~_with_neighbours(thumbnail.classes == PixelClass.MASKED)
         return SceneUnits(
             window=place.window,
             clear=self._at(clear, place),
             seen=self._at(thumbnail.classes != PixelClass.UNOBSERVED, place),
             safe=self._at(safe, place),
-            unit=np.where(place.inside, number, -1).astype(np.int32),
+            unit=place.unit,
         )
 
     def sample_footprint(
@@ -149,7 +146,8 @@ class CellSampler:
     @staticmethod
     def _at(values: BoolRaster, place: _CellMap) -> BoolRaster:
         """Values at the cells of a map; False outside of the thumbnail."""
-        sampled: BoolRaster = values[place.rows, place.cols] & place.inside
+        sampled: BoolRaster = values.ravel()[place.place]
+        sampled &= place.inside
         return sampled
 
     def _map(self, grid: Grid) -> _CellMap:
@@ -173,12 +171,21 @@ class CellSampler:
             rows = np.floor((grid.north - y) / grid.y_size)
             cols = np.floor((x - grid.west) / grid.x_size)
             inside = (rows >= 0) & (rows < grid.height) & (cols >= 0) & (cols < grid.width)
-        return _CellMap(
-            window,
-            np.where(inside, rows, 0).astype(np.intp),
-            np.where(inside, cols, 0).astype(np.intp),
-            inside,
-        )
+        row, col = (np.where(inside, values, 0).astype(np.intp) for values in (rows, cols))
+        number = row // UNIT_CELLS * -(-grid.width // UNIT_CELLS) + col // UNIT_CELLS
+        unit = np.where(inside, number, -1).astype(np.int32)
+        return _CellMap(window, row * grid.width + col, inside, unit)
+
+
+def _with_neighbours(mask: BoolRaster) -> BoolRaster:
+    """Mask with the eight neighbours of its cells."""
+    wide = mask.copy()
+    wide[1:] |= mask[:-1]
+    wide[:-1] |= mask[1:]
+    grown = wide.copy()
+    grown[:, 1:] |= wide[:, :-1]
+    grown[:, :-1] |= wide[:, 1:]
+    return grown
 
 
 def window_shape(window: GridWindow) -> tuple[int, int]:

@@ -55,6 +55,11 @@ def is_original_selection(document: object) -> bool:
     return isinstance(document, dict) and {"bounds", "selections"} <= document.keys()
 
 
+def is_original(candidates: Candidates) -> bool:
+    """Whether candidates come from a document of the original."""
+    return any(ORIGINAL_PROPERTY in (item.get("properties") or {}) for item in candidates.features)
+
+
 def candidates_from_original(document: Mapping[str, Any], *, kind: Kind) -> Candidates:
     """Convert a query response of the original.
 

@@ -201,9 +201,14 @@ def test_too_few_scenes_end_the_run_with_a_notification(
 ) -> None:
     by_hand = machine()
     by_hand.query()
-    indices = by_hand.filter()
-    by_hand.gather(indices, lost=tuple(indices))
-    with pytest.raises(NothingUsableError, match="at least 80% must be") as caught:
+    for number in (1, 2, 3):
+        by_hand.state["run"]["round"] = number
+        indices = by_hand.filter()
+        by_hand.gather(indices, lost=tuple(indices))
+        if number < 3:
+            by_hand.assess()
+            assert by_hand.state["assess"]["more_rounds"]
+    with pytest.raises(NothingUsableError, match="observe 0% of the area, at least 80%") as caught:
         by_hand.assess()
     cause = json.dumps({"errorMessage": str(caught.value), "errorType": "NothingUsableError"})
     outcome = by_hand.finish(error={"Error": "NothingUsableError", "Cause": cause})

@@ -11,6 +11,7 @@ from shapely.geometry import Polygon, box
 from shapely.geometry.base import BaseGeometry
 
 from cloudbuster.clear_selection import (
+    AreaCells,
     ClearCandidates,
     area_cells,
     choose_clear,
@@ -63,7 +64,7 @@ def chosen(
     **options: Any,
 ) -> Any:
     wanted = FilterOptions.model_validate({"coverage_count": 1} | options)
-    return choose_clear(AOI, candidates(drawings, properties), AREA, wanted)
+    return choose_clear(AOI, candidates(drawings, properties), AreaCells(CELLS, AREA, AREA), wanted)
 
 
 def parts(choice: Any) -> dict[str, tuple[str, ...] | None]:
@@ -164,7 +165,7 @@ def test_each_factor_alone_decides_between_equal_scenes_and_can_be_switched_off(
     factors: tuple[float, ...],
 ) -> None:
     options: dict[str, Any] = {"target_date": date(2023, 8, 30), "backstop": False}
-    wanted = FilterOptions(score=(factor,), **options)  # type: ignore[arg-type]  # a parameter
+    wanted = FilterOptions(score=(factor,), **options)
     found = score_factors(candidates(drawings, properties), AREA, wanted)
     assert found == pytest.approx(factors)
     assert list(parts(chosen(drawings, properties, score=(factor,), **options))) == ["b"]
@@ -195,7 +196,8 @@ def picked(name: str, rows: tuple[str, ...]) -> SelectionEntry:
 
 
 def holes(never_clear: BoolRaster, empty: BoolRaster | None = None) -> Holes:
-    return Holes(CELLS, never_clear, AREA & False if empty is None else empty, AREA.size)
+    nothing = AREA & False if empty is None else empty
+    return Holes(CELLS, never_clear, nothing, AREA.size, float(never_clear.sum() / AREA.size))
 
 
 def extended(
@@ -257,7 +259,8 @@ def square(side_m: float, lon: float = 15.0, lat: float = 45.0) -> BaseGeometry:
 )
 def test_cells_are_of_20_m_to_a_kilometre_and_cover_the_area(side_m: float, cell_m: float) -> None:
     aoi = square(side_m)
-    grid, inside = area_cells(aoi)
+    cells = area_cells(aoi)
+    grid, inside = cells.grid, cells.area
     assert grid.x_size == pytest.approx(cell_m, rel=0.06 if cell_m == 100 else 1e-9)
     assert inside.any()
     area_m2 = abs(Geod(ellps="WGS84").geometry_area_perimeter(aoi)[0])
@@ -269,7 +272,8 @@ def test_a_spit_that_is_narrower_than_a_cell_belongs_to_the_area() -> None:
     # A square of 2 km, and from it to the east a strip of 2 m by 4 km.
     land = square(2000)
     strip = box(15, 45.00103, 15.063, 45.00105)
-    grid, inside = area_cells(Polygon(land.union(strip).exterior))
+    cells = area_cells(Polygon(land.union(strip).exterior))
+    grid, inside = cells.grid, cells.area
     assert inside[:, -1].sum() in (1, 2)
     assert inside.any(axis=0).all()
     assert grid.x_size == 20

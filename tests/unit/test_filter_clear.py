@@ -77,13 +77,15 @@ def select(*items: Item, **options: Any) -> Selection:
 def rows(selection: Selection) -> list[tuple[str, int, tuple[str, ...] | None]]:
     """Id, round and delivery of each entry."""
     return [
-        (entry.item_id, entry.round, entry.delivery and entry.delivery.rows)
+        (entry.item_id, entry.round, entry.delivery.rows if entry.delivery else None)
         for entry in selection.cloudbuster.entries
     ]
 
 
 def holes(never_clear: np.ndarray) -> Holes:
-    return Holes(CELLS, never_clear, never_clear & False, never_clear.size)
+    return Holes(
+        CELLS, never_clear, never_clear & False, never_clear.size, float(never_clear.mean())
+    )
 
 
 def test_scenes_are_picked_by_what_their_thumbnails_show(shown: Shown) -> None:

@@ -16,7 +16,7 @@ from cloudbuster.models import MosaicRequest, RunResult
 from tests.factories import BANDS, SceneSpec, area_of, write_scene
 
 DOCUMENTS = ("candidates.json", "selection.json")
-RASTERS = ("backstop-m-01.tif", "backstop-m-02.tif", "m-01.tif", "m-02.tif")
+RASTERS = ("backstop-m-02.tif", "backstop-m-04.tif", "m-01.tif", "m-03.tif")
 # Columns of 20 m that are cloudy on each day. Masks grown by 50 m leave some between the first two
 # that no scene shows clear, and nothing of the third scene is needed.
 CLOUDS = {10: slice(12, 30), 11: slice(0, 12), 12: slice(0, 30)}
@@ -119,7 +119,10 @@ def test_a_scene_whose_file_was_changed_is_judged_and_gathered_again(
     with rasterio.open(band, "r+") as dataset:
         dataset.write(dataset.read() - 300)
     again = run(request_of)
-    assert set(again.reused) == everything - {first["raster"], f"backstop-{first['raster']}"}
+    assert set(again.reused) == everything - {
+        first["raster"],
+        f"backstop-m-{first['index'] + 1:02d}.tif",
+    }
     pixels = tmp_path / "run" / "scenes" / first["raster"]
     with rasterio.open(pixels) as dataset:
         assert set(np.unique(dataset.read(1 + BANDS.index("B04")))) == {0, 202}
@@ -258,4 +261,4 @@ def test_another_first_index_is_another_request_and_leaves_no_old_scene(
         run(done, gather=moved)
     run(done, gather=moved, force=True)
     rasters = sorted(path.name for path in (tmp_path / "run" / "scenes").glob("*.tif"))
-    assert rasters == ["backstop-m-05.tif", "backstop-m-06.tif", "m-05.tif", "m-06.tif"]
+    assert rasters == ["backstop-m-06.tif", "backstop-m-08.tif", "m-05.tif", "m-07.tif"]

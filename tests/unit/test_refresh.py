@@ -86,7 +86,7 @@ def assert_alike(folder: Path, fresh: Path, number: int) -> None:
                 mosaic = np.zeros((each.count, SIZE, SIZE), dtype=np.uint16)
                 mosaic[:, row : row + each.height, col : col + each.width] = each.read()
                 pixels.append(mosaic)
-            np.testing.assert_array_equal(*pixels)
+            np.testing.assert_array_equal(pixels[0], pixels[1])
         old, new = (
             read_document(str(each / f"{stem}.json"), SceneRecord) for each in (folder, fresh)
         )

@@ -29,6 +29,7 @@ FILLED = Holes(
     never_clear=np.ones((2, 2), dtype=bool),
     empty=np.zeros((2, 2), dtype=bool),
     total=4,
+    never_clear_share=1.0,
 )
 ITEMS = tuple(
     {"id": name, "properties": {"datetime": f"2023-05-{day}T10:00:00Z"}}
@@ -88,7 +89,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 def decide(
     made: Assessment, picks: Selection | None = None, **options: Any
 ) -> tuple[Assessment, Selection | None]:
-    given = {"failed": ("c",), "look": LookOptions()} | options
+    given: dict[str, Any] = {"failed": ("c",), "look": LookOptions()} | options
     picked = picks or selection("a")
     return next_round(REQUEST, CANDIDATES, picked, made, FILLED, **given)
 

@@ -1,4 +1,4 @@
-"""Tasks of strategy `clear`: one for each entry, with its number, of what the entry delivers."""
+"""Tasks of strategy `clear`: one for each entry, with numbers of its own."""
 
 from typing import Any
 
@@ -79,11 +79,11 @@ def numbers(tasks: list[GatherTask]) -> list[tuple[str, int | None, int | None]]
     return [(task.item["id"][16:18], task.index, task.backstop_index) for task in tasks]
 
 
-def test_a_clear_raster_and_its_backstop_have_the_number_of_the_entry(
+def test_a_clear_raster_and_its_backstop_have_numbers_that_follow_each_other(
     items: dict[str, Item],
 ) -> None:
     tasks = plan(selection(items, ("b", "10"), ("a", "01")))
-    assert numbers(tasks) == [("15", 1, 1), ("10", 2, 2)]
+    assert numbers(tasks) == [("15", 1, 2), ("10", 3, 4)]
     assert [task.delivery for task in tasks] == [delivery("10"), delivery("01")]
     # The backstop holds the pixels that are masked in the clear raster.
     assert {task.backstop_pixels for task in tasks} == {"masked"}
@@ -99,14 +99,14 @@ def test_entries_of_later_rounds_do_not_change_the_tasks_of_earlier_ones(
     first = plan(selection(items, ("b", "10"), ("a", "01")), index_start=5)
     both = plan(selection(items, ("b", "10"), ("a", "01"), ("b", "01")), index_start=5)
     assert both[:2] == first
-    assert numbers(both[2:]) == [("15", 7, 7)]
+    assert numbers(both[2:]) == [("15", 9, 10)]
 
 
 def test_an_entry_of_which_nothing_is_needed_has_a_number_and_no_task(
     items: dict[str, Item],
 ) -> None:
     tasks = plan(selection(items, ("a", "11"), ("b", "00"), ("b", "01")))
-    assert numbers(tasks) == [("10", 1, 1), ("15", 3, 3)]
+    assert numbers(tasks) == [("10", 1, 2), ("15", 5, 6)]
 
 
 def test_a_scene_without_thumbnail_is_delivered_whole(items: dict[str, Item]) -> None:
@@ -117,8 +117,8 @@ def test_a_scene_without_thumbnail_is_delivered_whole(items: dict[str, Item]) ->
 
 def test_more_entries_than_there_are_numbers_are_refused(items: dict[str, Item]) -> None:
     picks = (("a", "10"), ("b", "01"))
-    with pytest.raises(RequestError, match=r"2 scenes from index 65534 reach 65535, over 65534"):
-        plan(selection(items, *picks), index_start=65534)
+    with pytest.raises(RequestError, match=r"4 scenes from index 65532 reach 65535, over 65534"):
+        plan(selection(items, *picks), index_start=65532)
 
 
 def test_strategy_original_has_one_task_for_each_item(items: dict[str, Item]) -> None:

@@ -21,6 +21,7 @@ from cloudbuster.errors import BadInputError, CloudBusterError, ExitCode
 from cloudbuster.models import Assessment, Document, MergeResult, MosaicRequest
 from cloudbuster.storage.boto import make_aws_client, translate_boto_errors
 from cloudbuster.storage.documents import read_document, write_document
+from cloudbuster.storage.reuse import read_earlier
 from cloudbuster.storage.run_layout import RunLayout
 from cloudbuster.storage.uri import exists
 
@@ -86,6 +87,12 @@ class FinalState:
     @property
     def stage(self) -> str:
         """Stage in which the run ended."""
+        layout = self.layout
+        if layout is not None and self.state.get("assess", {}).get("more_rounds"):
+            # The entries are those of the round before: the functions noted where this one is.
+            status = read_earlier(layout.document("status.json"), RunStatus)
+            if status is not None:
+                return status.stage
         missing = (stage for stage, key in ADDED_BY.items() if key not in self.state)
         return next(missing, "merge")
 

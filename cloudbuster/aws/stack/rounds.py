@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cloudbuster.assess import assess_scenes
-from cloudbuster.aws.failures import check_success
+from cloudbuster.aws.failures import check_area
 from cloudbuster.aws.settings import StackSettings
 from cloudbuster.aws.stack.plans import assess_round, is_affordable, round_failures
+from cloudbuster.errors import ExitCode
 from cloudbuster.filter import LookOptions
 from cloudbuster.gathered.scene_files import find_records
 from cloudbuster.gathered.scene_lists import wanted_stems, write_wanted
@@ -133,9 +134,9 @@ def _assess_clear(
     )
     if extended is not None:
         return extended
-    _check_area(run, request, assessment, plan, results, failures)
+    _check_area(run, request, assessment, results, failures)
     if not assessment.covered:
-        hole_file = run.document(f"{request.name}-holes.geojson")
+        hole_file = join(run.products, f"{request.name}-holes.geojson")
         write_holes(hole_file, holes)
         assessment = assessment.model_copy(update={"hole_file": hole_file})
     write_document(run.document("assessment.json"), assessment)
@@ -156,17 +157,22 @@ def _check_area(
     run: RunLayout,
     request: MosaicRequest,
     assessment: Assessment,
-    plan: Mapping[str, Any],
     results: Sequence[Mapping[str, Any]],
     failures: Mapping[int, SceneFailure],
 ) -> None:
     """Raise the error of failed jobs if too little of the area was observed without them."""
     observed = 1 - assessment.never_observed_fraction
-    if failures and observed < request.limits.min_success_fraction:
-        failed = {number: failure.error for number, failure in failures.items()}
+    if failures:
+        names = ExitCode.__members__
+        failed = {
+            number: f"EXIT_{int(names[failure.error])}" if failure.error in names else failure.error
+            for number, failure in failures.items()
+        }
         failed |= {
             int(result["index"]): str(result["status"])
             for result in results
             if int(result["index"]) in failures
         }
-        check_success(run.id, failed=failed, selected=int(plan["task_count"]), least=1.0)
+        check_area(
+            run.id, failed=failed, observed=observed, least=request.limits.min_success_fraction
+        )

@@ -19,7 +19,9 @@ GRID = Grid("EPSG:32633", 500_000, 5_000_000, 100, 100, 8, 6)
 
 def written(folder: Path, never_clear: np.ndarray, empty: np.ndarray) -> list[dict[str, Any]]:
     path = folder / "holes.geojson"
-    write_holes(str(path), Holes(GRID, never_clear, empty, never_clear.size))
+    write_holes(
+        str(path), Holes(GRID, never_clear, empty, never_clear.size, float(never_clear.mean()))
+    )
     document = orjson.loads(path.read_bytes())
     assert document["type"] == "FeatureCollection"
     features: list[dict[str, Any]] = document["features"]
