@@ -59,7 +59,7 @@ def parse_scene(item: Item, *, catalog: str) -> Scene:
         If it is not a STAC item, not of Sentinel-2, or of unknown product level.
     """
     kind = _kind_of_scene(item, catalog)
-    assets = read_assets(mended_item(absolute_item(item))["assets"])
+    assets = read_assets(mended_item(absolute_item(item))["assets"], item["properties"])
     collection = item.get("collection")
     baseline = baseline_of(item)
     return Scene(
@@ -82,12 +82,18 @@ def parse_scene(item: Item, *, catalog: str) -> Scene:
         masks=bucket_masks(assets.bands, kind, baseline) | assets.masks,
         offset_removed_flag=None if assets.are_jp2 else offset_removed_flag_of(item),
         declared_offset=assets.declared_offset,
+        unnamed=assets.unnamed,
         twin=_twin(item, catalog),
     )
 
 
 def missing_bands(scene: Scene, bands: Iterable[str]) -> tuple[str, ...]:
-    """Bands that the scene lacks, in the order given."""
+    """Bands that the scene lacks, in the order given.
+
+    A scene with rasters whose bands only the files can tell lacks none until they are opened.
+    """
+    if scene.unnamed:
+        return ()
     return tuple(name for name in bands if name not in scene.bands)
 
 

@@ -22,7 +22,8 @@ from cloudbuster.errors import AccessError, CredentialsError, redacted
 from cloudbuster.storage.boto import make_aws_client, translate_boto_errors
 from cloudbuster.storage.s3 import parse_s3_uri
 from cloudbuster.storage.sas import SIGNED_HOSTS, SIGNED_QUERY, sas_tokens
-from cloudbuster.storage.uri import read_bytes, scheme_of
+from cloudbuster.storage.sidecars import sidecar_options
+from cloudbuster.storage.uri import local_path, read_bytes, scheme_of
 
 CDSE_KEY_VARIABLES = ("CDSE_S3_ACCESS_KEY", "CDSE_S3_SECRET_KEY")
 """Environment variables of the keys for the Copernicus Data Space."""
@@ -134,13 +135,15 @@ def access_of(href: str) -> Access:
     Returns
     -------
     Access
-        With the settings of its bucket in `BUCKETS`; with a signature for `SIGNED_HOSTS`;
-        otherwise the address unchanged.
+        With the settings of its bucket in `BUCKETS`; with a signature for `SIGNED_HOSTS`; for a
+        local file with those of the files beside it; otherwise the address unchanged.
 
     Raises
     ------
     CredentialsError
         If the keys that a store needs are not in the environment.
+    RasterError
+        If a file beside a local one cannot be used.
     AccessError, TryAgainError
         If a signature is refused, or the service that signs is out of reach.
     """
@@ -148,6 +151,8 @@ def access_of(href: str) -> Access:
     if located is not None:
         name, key = located
         return Access(href, f"/vsis3/{name}/{key}", _s3_options(name), name)
+    if scheme_of(href) == "file":
+        return Access(href, href, sidecar_options(local_path(href)))
     if scheme_of(href) not in ("http", "https"):
         return Access(href, href)
     parts = urlsplit(href)

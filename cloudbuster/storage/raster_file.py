@@ -1,12 +1,14 @@
 """A raster wherever it lies, open for reading with the settings of its place."""
 
 import re
+import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Self
 from urllib.parse import urlsplit
 
 import rasterio
+from rasterio.errors import NotGeoreferencedWarning
 
 from cloudbuster.errors import CloudBusterError, RasterError, TryAgainError
 from cloudbuster.storage.access import Access, access_of, reason_of, refusal_error
@@ -92,10 +94,21 @@ class RasterFile:
         TryAgainError
             If its place fails in a way that may pass.
         """
+        return self._repeated("read", band, how)
+
+    def read_mask(self, band: int, **how: Any) -> Any:  # noqa: ANN401 -- rasterio has no types
+        """Read the mask that GDAL finds for a band: uint8, shape (y, x), 0 where it has no value.
+
+        Arguments and errors are those of `read`.
+        """
+        return self._repeated("read_masks", band, how)
+
+    def _repeated(self, method: str, band: int | list[int], how: Mapping[str, Any]) -> Any:  # noqa: ANN401 -- rasterio has no types
+        """Call a method of the dataset; after a failure of the network, once more."""
         if self._renewed():
             self._reopen()
         try:
-            return self._read(band, how)
+            return self._read(method, band, how)
         except RASTER_ERRORS as error:
             if not is_remote(self.href):
                 raise RasterError(_broken(self._access, error)) from error
@@ -103,14 +116,16 @@ class RasterFile:
         # GDAL does not say why a read failed; opening the file again does.
         self._reopen()
         try:
-            return self._read(band, how)
+            return self._read(method, band, how)
         except RASTER_ERRORS as error:
             msg = f"{self.href}: {reason_of(self._access, error)}; try again"
             raise TryAgainError(msg) from error
 
     def _opened(self) -> Any:  # noqa: ANN401 -- rasterio has no types
         try:
-            with self._access.settings():
+            # A file without georeference is no fault here: its item may say where it lies.
+            with self._access.settings(), warnings.catch_warnings():
+                warnings.simplefilter("ignore", NotGeoreferencedWarning)
                 return rasterio.open(self._access.path)
         except RASTER_ERRORS as error:
             raise open_error(self._access, error) from error
@@ -128,9 +143,9 @@ class RasterFile:
             return False
         return access_of(self.href).path != self._access.path
 
-    def _read(self, band: int | list[int], how: Mapping[str, Any]) -> Any:  # noqa: ANN401 -- rasterio has no types
+    def _read(self, method: str, band: int | list[int], how: Mapping[str, Any]) -> Any:  # noqa: ANN401 -- rasterio has no types
         with self._access.settings():
-            return self.dataset.read(band, **how)
+            return getattr(self.dataset, method)(band, **how)
 
 
 def open_error(access: Access, error: Exception) -> CloudBusterError:
