@@ -12,14 +12,17 @@ import numpy as np
 import numpy.typing as npt
 
 from cloudbuster.catalogs.schema import parse_scene
-from cloudbuster.core.grid import Bounds, GridWindow
+from cloudbuster.core.grid import Bounds, Grid, GridWindow
+from cloudbuster.core.ground import cell_size_m, reach_in_cells
 from cloudbuster.core.masks import (
     DISTANCE_LIMIT_M,
     DetectedMask,
     PixelClass,
     distance_to,
+    grows,
     pixel_classes,
 )
+from cloudbuster.core.regrid import COARSER_RATIO
 from cloudbuster.detectors import make_detector
 from cloudbuster.errors import (
     CloudBusterError,
@@ -322,9 +325,9 @@ def _gather_or_fail(task: GatherTask, report: Report) -> tuple[SceneRecord, ...]
 
 def _detect(task: GatherTask, source: RasterSceneSource, bounds: Bounds, crs: str) -> DetectedMask:
     """Detect cloud in the part of the scene that the mosaic needs, with a margin for growth."""
-    margin_m = task.dilate_m + DISTANCE_LIMIT_M
+    margin = reach_in_cells(task.dilate_m + DISTANCE_LIMIT_M, source.grid)
     area = source.grid.window_of(bounds_in(bounds, crs, source.grid.crs))
-    area = area.grown(int(np.ceil(margin_m / source.grid.x_size)) + KERNEL_MARGIN)
+    area = area.grown(margin + KERNEL_MARGIN)
     wanted = source.grid.crop(area.intersection(source.grid.window))
     return make_detector(task.detector, task.kind).detect(source, wanted)
 
@@ -363,7 +366,7 @@ def _write_scene(
         # later call would take the new rasters with the old records for finished.
         for output in outputs:
             _remove(folder / f"{output.stem}.json")
-    return tuple(_record(task, source, output, mask.detector, counts) for output in outputs)
+    return tuple(_record(task, source, output, mask, counts) for output in outputs)
 
 
 def _blocks(
@@ -376,6 +379,20 @@ def _blocks(
     return placed_blocks(source, class_map, target, task.bands, keep_observed=keep_observed)
 
 
+def _size_notes(task: GatherTask, scene: Grid, mask: Grid) -> tuple[str, ...]:
+    """Return notes about cells that are too large for what the task asks."""
+    notes = []
+    scene_m, mosaic_m = max(cell_size_m(scene)), max(cell_size_m(task.grid.grid()))
+    if scene_m > mosaic_m * COARSER_RATIO:
+        notes.append(f"pixels of {scene_m:.4g} m on the mosaic's cells of {mosaic_m:.4g} m")
+    if task.dilate_m > 0 and not grows(task.dilate_m, mask):
+        size_m = min(cell_size_m(mask))
+        notes.append(
+            f"no growth: dilate_m {task.dilate_m:g} is below the mask's cell of {size_m:.4g} m"
+        )
+    return tuple(notes)
+
+
 def _remove(path: Path) -> None:
     """Remove a file if it is there; raise OutputError if that fails."""
     try:
@@ -385,7 +402,11 @@ def _remove(path: Path) -> None:
 
 
 def _record(
-    task: GatherTask, source: RasterSceneSource, output: TaskOutput, detector: str, counts: Counts
+    task: GatherTask,
+    source: RasterSceneSource,
+    output: TaskOutput,
+    mask: DetectedMask,
+    counts: Counts,
 ) -> SceneRecord:
     """Make the record of one raster."""
     scene = source.scene
@@ -402,7 +423,8 @@ def _record(
         mgrs_tile=scene.mgrs_tile,
         baseline=scene.baseline,
         cloud_cover=scene.cloud_cover,
-        detector=detector,
+        detector=mask.detector,
+        notes=(*source.notes, *_size_notes(task, source.grid, mask.grid)),
         radiometry=Radiometry.of(source.radiometry),
         bands=task.bands,
         grid=task.grid,

@@ -114,7 +114,7 @@ def _text(fields: Fields, keys: Iterable[str]) -> str:
 
 
 def _first(holders: Iterable[Fields], keys: tuple[str, ...]) -> float | None:
-    """Number in the first object that has one of the fields."""
+    """Return the number of the first object that has one of the fields."""
     for holder in holders:
         number = first_number(holder, keys)
         if number is not None:
@@ -123,7 +123,7 @@ def _first(holders: Iterable[Fields], keys: tuple[str, ...]) -> float | None:
 
 
 def _nodata(holders: Iterable[Fields]) -> tuple[float, ...]:
-    """The nodata value of the first object that has one; empty if none has."""
+    """Return the nodata value of the first object that has one; empty if none has."""
     for holder in holders:
         for key in ("nodata", "raster:nodata"):
             value = holder.get(key)

@@ -128,14 +128,12 @@ def _count_positions(texts: Sequence[str]) -> bool:
 
 
 def _position(text: str) -> int | None:
-    """Number in a text that may be a position; None for other texts."""
+    """Return the number in a text that may be a position; None for other texts."""
     match = _POSITION.fullmatch(text.strip())
     return int(match[1]) if match else None
 
 
-def _band_of(
-    name: str, common_name: str, description: str, wavelength: float | None
-) -> str | None:
+def _band_of(name: str, common_name: str, description: str, wavelength: float | None) -> str | None:
     """Band of the name, or else the one on which the other statements agree."""
     named = BAND_ALIASES.get(name.strip().lower())
     if named is not None:

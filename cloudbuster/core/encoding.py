@@ -122,15 +122,13 @@ class Encoding:
             The same object if there is nothing to convert.
         """
         if self.is_plain:
-            return (
-                values if masked is None else np.where(masked, np.uint16(SATURATED), values)
-            )
+            return values if masked is None else np.where(masked, np.uint16(SATURATED), values)
         with np.errstate(invalid="ignore", over="ignore"):
             dn = np.floor(values.astype(np.float64) * self.dn_per_value + 0.5)
             usable = (dn >= OFFSET_DN) & (dn <= MAX_DN)
         for nodata in self.nodata:
             if nodata != NODATA:
-                usable &= values != _as_stored(nodata, values.dtype)
+                usable &= values != as_stored(nodata, values.dtype)
         if masked is not None:
             usable &= ~masked
         result = np.clip(np.where(usable, dn, SATURATED), 1, SATURATED).astype(np.uint16)
@@ -145,7 +143,7 @@ class Encoding:
         return f"{self.dtype} {unit}{f', nodata {nodata}' if nodata else ''}"
 
 
-def _as_stored(value: float, dtype: np.dtype[Any]) -> Any:  # noqa: ANN401 -- a scalar of that type
+def as_stored(value: float, dtype: np.dtype[Any]) -> Any:  # noqa: ANN401 -- a scalar of that type
     """Return a nodata value as a file of a data type stores it; NaN if it cannot."""
     if dtype.kind != "f":
         whole = math.isfinite(value) and value == int(value)
@@ -313,7 +311,9 @@ def check_brightness(bands: Mapping[str, UInt16Raster], *, declared: bool) -> No
     ValueError
         If the brightest pixel fits into 8 bits and no scale is declared, or is hardly above 0.
     """
-    tops = {name: int(known.max()) for name, dn in bands.items() if (known := dn[has_value(dn)]).size}
+    tops = {
+        name: int(known.max()) for name, dn in bands.items() if (known := dn[has_value(dn)]).size
+    }
     if not tops:
         return
     name, top = max(tops.items(), key=lambda each: each[1])
@@ -346,7 +346,7 @@ def check_range(values: Raster, encoding: Encoding) -> None:
         return
     known = values[(values != NODATA) & np.isfinite(values)]
     for nodata in encoding.nodata:
-        known = known[known != _as_stored(nodata, values.dtype)]
+        known = known[known != as_stored(nodata, values.dtype)]
     if known.size:
         msg = (
             f"holds values from {known.min():g} to {known.max():g}, which as {encoding} are "

@@ -92,9 +92,7 @@ def _variation(grid: Grid, window: GridWindow, middle: CellSize) -> tuple[bool, 
 
 def _differs(size: CellSize, other: CellSize) -> bool:
     """Return whether two sizes differ by more than the tolerance."""
-    return any(
-        abs(one - two) > SIZE_TOLERANCE * two for one, two in zip(size, other, strict=True)
-    )
+    return any(abs(one - two) > SIZE_TOLERANCE * two for one, two in zip(size, other, strict=True))
 
 
 def _size_at(grid: Grid, row: float, col: float) -> CellSize:

@@ -1,6 +1,7 @@
 """Cloud masks: meaning of the product's classes, classes of a pixel, growth and distances."""
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Literal, NamedTuple
@@ -24,6 +25,12 @@ NO_VALUE = 255
 # Classes of SCL (no data; saturated or defective) that say that a pixel is no observation at all,
 # whatever its DN.
 UNOBSERVED_CLASSES = (0, 1)
+# Harmonised DN up to which a pixel beside nodata belongs to the rim of a swath: 0.01 of
+# reflectance. Such rims hold 1 in some products (deafrica-sandbox-notebooks#403), or negative
+# reflectance (earth-search#23).
+RIM_DN = 100
+# Greatest width of the rim, pixels.
+RIM_PIXELS = 16
 # Greatest distance to a cloud that is recorded, metres. The cloud weights of the composites FORCE
 # (parameter DREQ) and WASP are flat beyond it.
 DISTANCE_LIMIT_M = 3000
@@ -41,7 +48,7 @@ class PixelClass(IntEnum):
     """Class of a cell in one scene; codes of the band ``pixel_class`` of a gathered scene."""
 
     UNOBSERVED = 0
-    """No data."""
+    """No data, or a value that the product's own classification says is none."""
     MASKED = 1
     """Cloud, cloud shadow, their growth, or a defective pixel."""
     LOW_RANK = 2
@@ -51,11 +58,12 @@ class PixelClass(IntEnum):
 
 
 class MaskLayers(NamedTuple):
-    """The three layers of a `DetectedMask`: ndarrays of bool of the same shape (y, x)."""
+    """The layers of a `DetectedMask`: ndarrays of bool of the same shape (y, x)."""
 
     cloud: BoolRaster
     defective: BoolRaster
     low_rank: BoolRaster
+    unobserved: BoolRaster
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +82,8 @@ class DetectedMask:
         To be used only if no scene saw the cell clear.
     detector : str
         Name and parameters of the detector, for the scene's record.
+    unobserved : ndarray of bool, shape (y, x), or None
+        Cells whose pixels are no observation, whatever their DN; None for none.
     """
 
     grid: Grid
@@ -81,11 +91,13 @@ class DetectedMask:
     defective: BoolRaster
     low_rank: BoolRaster
     detector: str
+    unobserved: BoolRaster | None = None
 
     @property
     def layers(self) -> MaskLayers:
-        """The three arrays."""
-        return MaskLayers(self.cloud, self.defective, self.low_rank)
+        """The layers of the mask."""
+        nothing = np.zeros_like(self.cloud) if self.unobserved is None else self.unobserved
+        return MaskLayers(self.cloud, self.defective, self.low_rank, nothing)
 
 
 @dataclass(frozen=True)
@@ -142,11 +154,11 @@ def classes_to_mask(scl: UInt8Raster, preset: str = "standard") -> MaskLayers:
         msg = f"preset {preset} does not use classes; those that do: {', '.join(SCL_PRESETS)}"
         raise ValueError(msg)
     classes = SCL_PRESETS[preset]
-    groups = (classes.cloud, classes.defective, classes.low_rank)
+    groups = (classes.cloud, classes.defective, classes.low_rank, UNOBSERVED_CLASSES)
     return MaskLayers(*(_lookup(group)[scl] for group in groups))
 
 
-def _lookup(group: frozenset[int]) -> BoolRaster:
+def _lookup(group: Collection[int]) -> BoolRaster:
     """Make a table of 256 entries that is True for the classes of a group."""
     table = np.zeros(256, dtype=np.bool_)
     table[sorted(group)] = True
@@ -168,7 +180,7 @@ def classification_to_mask(classi: UInt8Raster) -> MaskLayers:
     """
     unknown: BoolRaster = (classi == NO_VALUE).any(axis=0)
     opaque, cirrus, snow = (classi != 0) & (classi != NO_VALUE)
-    return MaskLayers(opaque | cirrus, unknown, snow)
+    return MaskLayers(opaque | cirrus, unknown, snow, np.zeros_like(unknown))
 
 
 def probability_to_mask(cld: UInt8Raster) -> MaskLayers:
@@ -186,7 +198,8 @@ def probability_to_mask(cld: UInt8Raster) -> MaskLayers:
     """
     unknown: BoolRaster = cld == NO_VALUE
     cloud = (cld > CLD_THRESHOLD_PERCENT) & ~unknown
-    return MaskLayers(cloud, unknown, np.zeros_like(cloud))
+    nothing = np.zeros_like(cloud)
+    return MaskLayers(cloud, unknown, nothing, nothing.copy())
 
 
 def valid_pixels(bands: UInt16Raster) -> BoolRaster:
@@ -213,8 +226,9 @@ def repair_isolated_zeros(
     Parameters
     ----------
     band : ndarray of uint16, shape (y, x)
-        DN of one band; values over 32 767 are invalid. Not modified. If it is a part of a scene, pass ``max_pixels`` more rows and
-        columns on each side: the part itself is then repaired as in the whole scene.
+        DN of one band; values over 32 767 are invalid. Not modified. If it is a part of a scene,
+        pass ``max_pixels`` more rows and columns on each side: the part itself is then repaired as
+        in the whole scene.
     max_pixels : int
         Groups with fewer pixels than this are repaired.
 
@@ -236,6 +250,33 @@ def repair_isolated_zeros(
     if not small.any():
         return band
     return np.where(small[groups], np.uint16(1), band)
+
+
+def low_rim(band: UInt16Raster, invalid: BoolRaster) -> BoolRaster:
+    """Find the rim of low values at the edge of a swath.
+
+    Parameters
+    ----------
+    band : ndarray of uint16, shape (y, x)
+        Harmonised DN of one band. Not modified. If it is a part of a scene, pass `RIM_PIXELS` more
+        rows and columns on each side.
+    invalid : ndarray of bool, shape (y, x)
+        True where there is no data. Not modified.
+
+    Returns
+    -------
+    ndarray of bool, shape (y, x)
+        True for values of 1 to `RIM_DN` that are joined to nodata by at most `RIM_PIXELS` others
+        such.
+    """
+    low = (band != NODATA) & (band <= RIM_DN) & ~invalid
+    if not (low.any() and invalid.any()):
+        return np.zeros_like(low)
+    reached: BoolRaster = ndimage.binary_dilation(
+        invalid, structure=EIGHT_NEIGHBOURS, iterations=RIM_PIXELS, mask=low | invalid
+    )
+    rim: BoolRaster = reached & low
+    return rim
 
 
 def grows(radius_m: float, grid: Grid) -> bool:
@@ -388,12 +429,12 @@ def combine(first: DetectedMask, second: DetectedMask) -> DetectedMask:
         raise ValueError(msg)
     # The sort is stable, so that `first` stays first if the cells are equal.
     fine, coarse = sorted((first, second), key=lambda mask: mask.grid.x_size * mask.grid.y_size)
-    cloud, defective, low_rank = (
+    cloud, defective, low_rank, unobserved = (
         here | sample_nearest(there, coarse.grid, fine.grid, fill=0)
         for here, there in zip(fine.layers, coarse.layers, strict=True)
     )
     detector = f"{first.detector} + {second.detector}"
-    return DetectedMask(fine.grid, cloud, defective, low_rank, detector)
+    return DetectedMask(fine.grid, cloud, defective, low_rank, detector, unobserved)
 
 
 def pixel_classes(mask: DetectedMask, dilate_m: float) -> UInt8Raster:
@@ -409,13 +450,15 @@ def pixel_classes(mask: DetectedMask, dilate_m: float) -> UInt8Raster:
     Returns
     -------
     ndarray of uint8, shape of the mask
-        Codes of `PixelClass`: masked for grown cloud and defective cells, else low rank or clear.
-        Unobserved cells are not among them: the pixels of the scene decide that.
+        Codes of `PixelClass`: unobserved where the mask says so, masked for grown cloud and
+        defective cells, else low rank or clear. Where the pixels of the scene have no value, it is
+        unobserved as well.
     """
     codes = np.full(mask.grid.shape, PixelClass.CLEAR, dtype=np.uint8)
     codes[mask.low_rank] = PixelClass.LOW_RANK
     codes[mask.defective] = PixelClass.MASKED
     codes[grow(mask.cloud, dilate_m, mask.grid)] = PixelClass.MASKED
+    codes[mask.layers.unobserved] = PixelClass.UNOBSERVED
     return codes
 
 

@@ -29,7 +29,7 @@ class RasterMetadata:
         Whether ``transform`` is the asset's own, and not one for the whole item.
     """
 
-    values: Declaration = Declaration()
+    values: Declaration = field(default=Declaration())
     band_count: int = 0
     crs: str | None = None
     transform: tuple[float, ...] | None = None

@@ -48,7 +48,7 @@ class DeclaredMask:
         """Name the mask for a scene's record."""
         return "mask band" if self._alpha is None else "alpha band"
 
-    def read(self, **how: Any) -> BoolRaster:
+    def read(self, **how: Any) -> BoolRaster:  # noqa: ANN401 -- rasterio has no types
         """Read where there is no value; arguments are those of rasterio's ``read``.
 
         A pixel that is partly transparent is mixed with others and has no value either.
@@ -57,7 +57,7 @@ class DeclaredMask:
         masked: BoolRaster = (values != self._opaque) | (values == 0)
         return masked
 
-    def _values(self, **how: Any) -> Raster:
+    def _values(self, **how: Any) -> Raster:  # noqa: ANN401 -- rasterio has no types
         """Read the mask as it is stored."""
         if self._alpha is not None:
             alpha: Raster = self._dataset.read(self._alpha, **how)

@@ -17,6 +17,7 @@ from cloudbuster.core.encoding import (
     Declaration,
     Encoding,
     Look,
+    as_stored,
     check_type,
     declared_scale,
     dn_per_stored_unit,
@@ -25,7 +26,7 @@ from cloudbuster.core.encoding import (
     stored_scale,
 )
 from cloudbuster.core.grid import Grid
-from cloudbuster.core.scene import BandAsset, RasterMetadata, Scene
+from cloudbuster.core.scene import BandAsset, Scene
 from cloudbuster.errors import GridError, RasterError
 from cloudbuster.source.band_raster import BandRaster
 from cloudbuster.source.declared import (
@@ -205,9 +206,7 @@ class SceneFiles:
         RasterError
             If it declares different ones.
         """
-        return self._common_offset(
-            "the item", (asset.metadata.values for asset in self._assets)
-        )
+        return self._common_offset("the item", (asset.metadata.values for asset in self._assets))
 
     @property
     def file_offset(self) -> float | None:
@@ -315,7 +314,7 @@ class SceneFiles:
     def _is_float(self, name: str) -> bool:
         """Whether a band is stored as floating point numbers."""
         asset = self.scene.bands[name]
-        return np.dtype(self.dataset(asset).dtypes[asset.band_index - 1]).kind == "f"
+        return bool(np.dtype(self.dataset(asset).dtypes[asset.band_index - 1]).kind == "f")
 
     def _stored_scale(self, name: str) -> float:
         """Scale of a floating point band without a declared one, told by the scene's values."""
@@ -352,7 +351,7 @@ class SceneFiles:
         mask = declared_mask(dataset, asset.band_index, self.claimed[asset.href])
         known = np.ones(values.shape, dtype=np.bool_) if mask is None else ~mask.read(**how)
         for nodata in self.nodata(asset):
-            known &= values != np.asarray(nodata).astype(values.dtype, casting="unsafe")
+            known &= values != as_stored(nodata, values.dtype)
         return values[known]
 
 
@@ -365,5 +364,3 @@ def _listed(names: list[str]) -> str:
     """Write the first names, and the number of the others."""
     more = len(names) - NAMED_FILES
     return ", ".join(names[:NAMED_FILES]) + (f" and {more} more" if more > 0 else "")
-
-

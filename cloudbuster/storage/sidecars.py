@@ -1,4 +1,4 @@
-"""Files beside a raster on this machine that complete it: world file, ``.aux.xml``, ``.ovr``, ``.msk``.
+"""Files beside a raster on this machine that complete it: georeference, overviews, mask.
 
 GDAL opens what lies beside a raster with any of its drivers, and `.aux.xml` may name further files
 anywhere. Such files are looked at first, so that a raster from somebody else opens nothing but
