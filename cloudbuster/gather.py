@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -64,6 +65,8 @@ logger = logging.getLogger(__name__)
 Counts = npt.NDArray[np.int64]
 """Number of cells of each `PixelClass`."""
 
+# Beginnings of the notes about cells that are too large for what was asked.
+COARSE_NOTE, GROWTH_NOTE = "coarse pixels", "no growth of cloud"
 # Errors that every scene would have: of the disk, the installation, the permission.
 HARD_ERRORS = (OutputError, MissingExtraError, UntrustedCodeError)
 
@@ -222,6 +225,7 @@ def gather_scenes(
             else:
                 records.extend(result)
             emit(on_event, Event("gather", done, len(tasks), _outcome(result)))
+    _warn_about_cells(records)
     return GatherReport(
         tuple(sorted(records, key=lambda record: (record.backstop, record.index))),
         tuple(sorted(failures, key=lambda failure: failure.index)),
@@ -261,7 +265,9 @@ def gather_or_raise(
         `GatherReport.raise_for_failures` for several.
     """
     if len(tasks) == 1:
-        return gather_scene(tasks[0], on_event=on_event)
+        single = gather_scene(tasks[0], on_event=on_event)
+        _warn_about_cells(single)
+        return single
     report = gather_scenes(tasks, workers=workers, on_event=on_event)
     report.raise_for_failures(min_success_fraction)
     return report.records
@@ -379,16 +385,28 @@ def _blocks(
     return placed_blocks(source, class_map, target, task.bands, keep_observed=keep_observed)
 
 
+def _warn_about_cells(records: Iterable[SceneRecord]) -> None:
+    """Log a warning for each note that the cells of scenes are too large, with their number."""
+    scenes: defaultdict[str, set[str]] = defaultdict(set)
+    for record in records:
+        for note in record.notes:
+            if note.startswith((COARSE_NOTE, GROWTH_NOTE)):
+                scenes[note].add(record.item_id)
+    for note, item_ids in scenes.items():
+        extra = {"note": note, "scenes": len(item_ids), "first": min(item_ids)}
+        logger.warning("cells_too_large", extra=extra)
+
+
 def _size_notes(task: GatherTask, scene: Grid, mask: Grid) -> tuple[str, ...]:
     """Return notes about cells that are too large for what the task asks."""
     notes = []
     scene_m, mosaic_m = max(cell_size_m(scene)), max(cell_size_m(task.grid.grid()))
     if scene_m > mosaic_m * COARSER_RATIO:
-        notes.append(f"pixels of {scene_m:.4g} m on the mosaic's cells of {mosaic_m:.4g} m")
+        notes.append(f"{COARSE_NOTE} of {scene_m:.4g} m on the mosaic's cells of {mosaic_m:.4g} m")
     if task.dilate_m > 0 and not grows(task.dilate_m, mask):
         size_m = min(cell_size_m(mask))
         notes.append(
-            f"no growth: dilate_m {task.dilate_m:g} is below the mask's cell of {size_m:.4g} m"
+            f"{GROWTH_NOTE}: dilate_m {task.dilate_m:g} is below the mask's cell of {size_m:.4g} m"
         )
     return tuple(notes)
 

@@ -227,8 +227,11 @@ class GatherOptions(Document):
         description="`utm` (zone of the area's centroid), `utm-each` (one mosaic per zone) or any "
         "CRS that pyproj reads.",
     )
-    gsd_m: float = Field(
-        10, gt=0, description="Cell size of the mosaic, metres (also for a CRS in degrees)."
+    gsd_m: float | None = Field(
+        None,
+        gt=0,
+        description="Cell size of the mosaic, metres (also for a CRS in degrees); null for that of "
+        "the finest band: 10, 20 or 60, or the cell size of the rasters if it is larger.",
     )
     index_start: int = Field(1, ge=1, le=MAX_SCENE_INDEX, description="Index of the first scene.")
     donate_mask: bool = Field(
