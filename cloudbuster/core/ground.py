@@ -7,6 +7,7 @@ from functools import lru_cache
 import pyproj
 
 from cloudbuster.core.grid import Grid, GridWindow
+from cloudbuster.core.transformers import LONLAT, transformer
 
 # Tolerance of the size of a cell. UTM stretches distances by 0.9996 to 1.0015 over the tiles of
 # Sentinel-2: a cell of 10 m in UTM counts as 10 m. Within a part of a grid whose cells differ by no
@@ -98,9 +99,9 @@ def _differs(size: CellSize, other: CellSize) -> bool:
 def _size_at(grid: Grid, row: float, col: float) -> CellSize:
     """Return the size of a cell at a place of a grid, given in rows and columns."""
     x, y = grid.west + col * grid.x_size, grid.north - row * grid.y_size
-    transformer, geod, unit_m = _geodesy(grid.crs)
+    geod, unit_m = _geodesy(grid.crs)
     half_x, half_y = grid.x_size / 2, grid.y_size / 2
-    longitudes, latitudes = transformer.transform(
+    longitudes, latitudes = transformer(grid.crs, LONLAT).transform(
         [x - half_x, x + half_x, x, x], [y, y, y - half_y, y + half_y]
     )
     if not all(map(math.isfinite, (*longitudes, *latitudes))):
@@ -121,12 +122,11 @@ def _nominal(length_m: float, nominal_m: float) -> float:
 
 
 @lru_cache(maxsize=32)
-def _geodesy(text: str) -> tuple[pyproj.Transformer, pyproj.Geod, float | None]:
-    """Return the transformation of a CRS to degrees, its ellipsoid, and metres per unit.
+def _geodesy(text: str) -> tuple[pyproj.Geod, float | None]:
+    """Return the ellipsoid of a CRS, and its metres per unit.
 
     The last is None for a geographic CRS.
     """
     crs = pyproj.CRS.from_user_input(text)
-    transformer = pyproj.Transformer.from_crs(crs, "OGC:CRS84", always_xy=True)
     unit_m = None if crs.is_geographic else crs.axis_info[0].unit_conversion_factor
-    return transformer, crs.get_geod() or pyproj.Geod(ellps="WGS84"), unit_m
+    return crs.get_geod() or pyproj.Geod(ellps="WGS84"), unit_m

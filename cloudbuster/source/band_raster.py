@@ -119,7 +119,7 @@ class BandRaster:
         try:
             check_range(values if masked is None else values[~masked], self.encoding)
         except ValueError as error:
-            msg = f"{self._dataset.href} {error}"
+            msg = f"{self._dataset.href} {error}, or drop the scene"
             raise RasterError(msg) from error
         return self.encoding.decode(values, masked)
 

@@ -44,28 +44,29 @@ def sidecar_options(path: Path) -> dict[str, str]:
     RasterError
         If such a file is not what its name says, or names a file elsewhere.
     """
-    rasters = [path.with_name(path.name + ending) for ending in RASTER_ENDINGS]
-    metadata = path.with_name(path.name + METADATA_ENDING)
-    found = [beside for beside in rasters if beside.is_file()]
+    found = sidecar_files(path)
     for beside in found:
-        _check_raster(beside)
-    if metadata.is_file():
-        _check_metadata(metadata)
-        found.append(metadata)
-    return SIDECAR_OPTIONS if found or _has_world_file(path) else {}
+        if beside.name == path.name + METADATA_ENDING:
+            _check_metadata(beside)
+        elif beside.name.startswith(path.name):
+            _check_raster(beside)
+    return SIDECAR_OPTIONS if found else {}
 
 
-def _has_world_file(path: Path) -> bool:
-    """Whether a world file lies beside a raster, by any of the names that GDAL knows."""
-    ending = path.suffix[1:]
-    if not ending:
-        return False
-    names = (f"{ending[0]}{ending[-1]}w", f"{ending}w", "wld")
-    return any(
-        path.with_suffix(f".{name}").is_file()
-        for each in names
-        for name in (each, each.lower(), each.upper())
-    )
+def sidecar_files(path: Path) -> tuple[Path, ...]:
+    """Return the files beside a local raster that complete it, in a fixed order."""
+    endings = (*RASTER_ENDINGS, METADATA_ENDING)
+    names = [path.name + ending for ending in endings]
+    if path.suffix:
+        names += [f"{path.stem}.{ending}" for ending in _world_endings(path.suffix[1:])]
+    return tuple(beside for name in names if (beside := path.with_name(name)).is_file())
+
+
+def _world_endings(ending: str) -> list[str]:
+    """Return the endings of a raster's world file that GDAL knows: ``tfw``, ``tifw``, ``wld``."""
+    kinds = (f"{ending[0]}{ending[-1]}w", f"{ending}w", "wld")
+    spellings = (name for kind in kinds for name in (kind.lower(), kind.upper()))
+    return list(dict.fromkeys(spellings))
 
 
 def _check_raster(beside: Path) -> None:
