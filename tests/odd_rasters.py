@@ -1,5 +1,6 @@
 """Small rasters that are stored in unusual ways, and scenes of them."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import rasterio
 from affine import Affine
 from rasterio.enums import ColorInterp
+from rasterio.errors import NotGeoreferencedWarning
 
 from cloudbuster.core.encoding import Declaration
 from cloudbuster.core.radiometry import OffsetDecision
@@ -51,8 +53,13 @@ def write(path: Path, *bands: np.ndarray, **options: Any) -> str:
         "transform": PLACE,
         **options,
     }
-    settings = {"GDAL_TIFF_INTERNAL_MASK": internal, "GDAL_PAM_ENABLED": True}
-    with rasterio.Env(**settings), rasterio.open(path, "w", **profile) as dataset:
+    profile.pop("pam", None)
+    settings = {"GDAL_TIFF_INTERNAL_MASK": internal, "GDAL_PAM_ENABLED": options.pop("pam", True)}
+    with (
+        warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning),
+        rasterio.Env(**settings),
+        rasterio.open(path, "w", **profile) as dataset,
+    ):
         for index, band in enumerate(bands, start=1):
             dataset.write(band, index)
         if scales is not None:

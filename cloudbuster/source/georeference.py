@@ -182,5 +182,5 @@ def _fitted(
             continue
         whole = metadata.shape and tuple(-(-side // round(ratio)) for side in metadata.shape)
         if whole == shape:
-            return stated * Affine.scale(round(ratio))
+            return stated @ Affine.scale(round(ratio))
     return stated if metadata.shape == shape else None

@@ -16,7 +16,7 @@ from cloudbuster.errors import RasterError
 # `.aux.xml`, because no statistics are computed.
 SIDECAR_OPTIONS = {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE", "GDAL_PAM_ENABLED": "YES"}
 # Rasters beside a raster, by what is appended to its whole name.
-RASTER_ENDINGS = (".ovr", ".msk")
+RASTER_ENDINGS = (".ovr", ".msk", ".msk.ovr", ".ovr.msk", ".ovr.ovr")
 METADATA_ENDING = ".aux.xml"
 # First bytes of a TIFF and of a BigTIFF, in both byte orders.
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -46,17 +46,17 @@ def sidecar_options(path: Path) -> dict[str, str]:
     """
     found = sidecar_files(path)
     for beside in found:
-        if beside.name == path.name + METADATA_ENDING:
+        if beside.name.endswith(METADATA_ENDING):
             _check_metadata(beside)
-        elif beside.name.startswith(path.name):
+        elif beside.name.endswith(RASTER_ENDINGS):
             _check_raster(beside)
     return SIDECAR_OPTIONS if found else {}
 
 
 def sidecar_files(path: Path) -> tuple[Path, ...]:
     """Return the files beside a local raster that complete it, in a fixed order."""
-    endings = (*RASTER_ENDINGS, METADATA_ENDING)
-    names = [path.name + ending for ending in endings]
+    rasters = [path.name, *(path.name + ending for ending in RASTER_ENDINGS)]
+    names = [*rasters[1:], *(name + METADATA_ENDING for name in rasters)]
     if path.suffix:
         names += [f"{path.stem}.{ending}" for ending in _world_endings(path.suffix[1:])]
     return tuple(beside for name in names if (beside := path.with_name(name)).is_file())
