@@ -235,7 +235,7 @@ def test_item_names_its_crs_by_code_or_in_full() -> None:
 
 def test_gsd_is_in_metres() -> None:
     assert gsd_m(GRID) == 10
-    # At 46 N a degree is 77.46 km wide and 111.15 km high; a unit of EPSG:3857 is cos(46 degrees) m.
+    # At 46 N a degree is 77.46 by 111.15 km, and a unit of EPSG:3857 is cos(46 degrees) m.
     degrees = Grid("EPSG:4326", 15, 46, 1e-4, 1e-4, 4, 4)
     assert gsd_m(degrees) == pytest.approx(math.sqrt(7.746 * 11.115), abs=0.005)
     assert gsd_m(Grid("EPSG:3857", 1_669_792, 5_780_349, 10, 10, 4, 4)) == pytest.approx(
