@@ -155,3 +155,16 @@ def test_keys_that_only_count_files_name_no_band(tmp_path: Path, base: dict[str,
     assert levels(parsed(base, assets)) == LEVELS
     with pytest.raises(RasterError, match="nothing says which"):
         levels(parsed(base, unsaid))
+
+
+def test_the_bands_of_an_asset_beside_a_picture_are_those_of_the_asset(
+    tmp_path: Path, base: dict[str, Any]
+) -> None:
+    picture = {
+        "href": "/x/visual.tif",
+        "type": COG,
+        "roles": ["visual"],
+        "eo:bands": rows(name=("b1", "b2", "b3"), common_name=("red", "green", "blue")),
+    }
+    data = {"href": file_of(tmp_path), "type": COG, **DESCRIBED["eo:bands by name"]}
+    assert levels(parsed(base, {"visual": picture, "data": data})) == LEVELS
