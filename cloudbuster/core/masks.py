@@ -261,7 +261,7 @@ def low_rim(band: UInt16Raster, invalid: BoolRaster) -> BoolRaster:
         Harmonised DN of one band. Not modified. If it is a part of a scene, pass `RIM_PIXELS` more
         rows and columns on each side.
     invalid : ndarray of bool, shape (y, x)
-        True where there is no data. Not modified.
+        True where any band has no data. Not modified.
 
     Returns
     -------
@@ -277,6 +277,14 @@ def low_rim(band: UInt16Raster, invalid: BoolRaster) -> BoolRaster:
     )
     rim: BoolRaster = reached & low
     return rim
+
+
+def grown_by(mask: BoolRaster, cells: int) -> BoolRaster:
+    """Dilate a mask by some cells on every side; not modified."""
+    if not cells or not mask.any():
+        return mask
+    wide: BoolRaster = ndimage.binary_dilation(mask, structure=EIGHT_NEIGHBOURS, iterations=cells)
+    return wide
 
 
 def grows(radius_m: float, grid: Grid) -> bool:

@@ -14,13 +14,7 @@ from cloudbuster.core.arrays import BoolRaster, Raster, UInt16Raster
 from cloudbuster.core.digital_numbers import NODATA, harmonise, has_value
 from cloudbuster.core.encoding import Encoding, check_range
 from cloudbuster.core.grid import Grid, GridWindow
-from cloudbuster.core.masks import (
-    ISOLATED_ZERO_PIXELS,
-    RIM_DN,
-    RIM_PIXELS,
-    low_rim,
-    repair_isolated_zeros,
-)
+from cloudbuster.core.masks import ISOLATED_ZERO_PIXELS, repair_isolated_zeros
 from cloudbuster.core.regrid import count_in_boxes, valid_means
 from cloudbuster.errors import RasterError
 from cloudbuster.source.declared import DeclaredMask
@@ -33,10 +27,6 @@ from cloudbuster.storage.tiled_raster import rasterio_window
 ZERO_REPAIR_MARGIN = 16
 # Longest side of the thumbnail in which parts of the raster without data are found.
 EMPTY_PARTS = 256
-# Greatest value of 8 bits, so that the smallest weight of an interpolation is not rounded to 0.
-WHOLE_FLAG = 255
-# Options of GDAL's warper: no approximation, and a kernel of the raster's own pixels.
-EXACT = {"tolerance": 0, "XSCALE": 1, "YSCALE": 1}
 # Cells read around a window for bilinear interpolation: one for the kernel, one for misalignment.
 INTERPOLATION_MARGIN = 2
 # Side of a block of pixels that are averaged at a time: 32 MB in double precision.
@@ -151,95 +141,44 @@ class BandRaster:
         RasterError, TryAgainError
             If the file cannot be read.
         """
-        if self._is_coarser(grid):
-            return self._read_coarser(grid, offset_dn)
-        window, is_aligned = self._native_window(grid)
-        pixels = self._repaired(window, offset_dn)
-        return pixels if is_aligned else _interpolate(pixels, self.grid.crop(window), grid)
-
-    def read_with_rim(self, grid: Grid, *, offset_dn: int) -> tuple[UInt16Raster, BoolRaster]:
-        """Read as `read_harmonised`, and mark the rim of low values at the edge of a swath.
-
-        Returns
-        -------
-        pixels : ndarray of uint16, shape (y, x)
-            As `read_harmonised`.
-        rim : ndarray of bool, shape (y, x)
-            True where a pixel of `cloudbuster.core.masks.low_rim` has a share in the value. All
-            False on a grid that is coarser than the raster.
-        """
-        if self._is_coarser(grid):
-            return self._read_coarser(grid, offset_dn), np.zeros(grid.shape, dtype=np.bool_)
-        window, is_aligned = self._native_window(grid)
-        native = self._repaired(window, offset_dn)
-        rim = self._rim(window, offset_dn, native)
-        if is_aligned:
-            return native, rim
-        part, share = self.grid.crop(window), np.zeros(grid.shape, dtype=np.uint8)
-        if rim.any():
-            flags = rim * np.uint8(WHOLE_FLAG)
-            warp(flags, part, share, grid, Resampling.bilinear, nodata=None, **EXACT)
-        return _interpolate(native, part, grid), share > 0
-
-    def _is_coarser(self, grid: Grid) -> bool:
-        """Whether the cells of a grid are larger than those of the raster."""
-        aligned = self.grid.is_aligned(grid)
-        return not aligned and grid.x_size > self.grid.x_size * (1 + 1e-9)
-
-    def _native_window(self, grid: Grid) -> tuple[GridWindow, bool]:
-        """Window that a finer or aligned grid is read from, and whether it is aligned."""
         if self.grid.is_aligned(grid):
             row, col = self.grid.offset_of(grid)
-            return GridWindow(row, col, *grid.shape), True
-        return self.grid.window_of(grid.bounds).grown(INTERPOLATION_MARGIN), False
+            return self._repaired(GridWindow(row, col, *grid.shape), offset_dn)
+        if grid.x_size > self.grid.x_size * (1 + 1e-9):
+            return self._read_coarser(grid, offset_dn)
+        window = self.grid.window_of(grid.bounds).grown(INTERPOLATION_MARGIN)
+        return _interpolate(self._repaired(window, offset_dn), self.grid.crop(window), grid)
 
-    def _rim(self, window: GridWindow, offset_dn: int, pixels: UInt16Raster) -> BoolRaster:
-        """Rim of low values in a native window; ``pixels`` are those read from it.
+    def may_lack_data(self, window: GridWindow) -> bool:
+        """Return whether the edge of the data may be within or near a window of the raster's cells.
 
-        It is looked for only where some pixel is low and the edge of the data may be near.
-        """
-        nothing = np.zeros((window.height, window.width), dtype=np.bool_)
-        wide = window.grown(RIM_PIXELS + ZERO_REPAIR_MARGIN)
-        low = (pixels != NODATA) & (pixels <= RIM_DN)
-        if not low.any() or not self._may_lack_data(wide):
-            return nothing
-        dn = harmonise(repair_isolated_zeros(self.read_dn(wide)), offset_dn)
-        invalid = dn == NODATA
-        # Beyond the raster there may be data, in the neighbouring tile.
-        inside = wide.intersection(self.grid.window).shifted(-wide.row, -wide.col)
-        beyond = np.ones_like(invalid)
-        beyond[inside.slices] = False
-        rim = low_rim(dn, invalid & ~beyond)
-        return rim[window.shifted(-wide.row, -wide.col).slices]
-
-    def _may_lack_data(self, window: GridWindow) -> bool:
-        """Whether a native window is near a larger part of the raster without data.
-
-        This is known from a small overview; without overviews, every window may be.
+        This is known from a small overview, and True for a raster without any.
         """
         if self._empty_parts is None:
             return True
         rows, cols = self._empty_parts.shape
-        parts = Grid(
-            self.grid.crs,
-            self.grid.west,
-            self.grid.north,
-            self.grid.x_size * self.grid.width / cols,
-            self.grid.y_size * self.grid.height / rows,
-            cols,
-            rows,
+        y_size, x_size = self.grid.height / rows, self.grid.width / cols
+        first_row, first_col = (
+            max(0, int(start) - 1) for start in (window.row / y_size, window.col / x_size)
         )
-        near = parts.window_of(self.grid.window_bounds(window)).grown(1)
-        near = near.intersection(parts.window)
-        return bool(self._empty_parts[near.slices].any())
+        last_row = int((window.row + window.height) / y_size) + 2
+        last_col = int((window.col + window.width) / x_size) + 2
+        return bool(self._empty_parts[first_row:last_row, first_col:last_col].any())
+
+    @property
+    def has_thumbnail(self) -> bool:
+        """Whether `may_lack_data` knows, and does not guess."""
+        return self._empty_parts is not None
 
     @cached_property
     def _empty_parts(self) -> BoolRaster | None:
-        """Where a thumbnail of the raster has no data; None if there are no overviews."""
-        if not self._dataset.overviews(self._index):
+        """Where a thumbnail of the raster has no data; None if it has no overviews of its own.
+
+        Overviews of JPEG 2000 are decoded from the whole file, which costs too much.
+        """
+        if self._dataset.driver != "GTiff" or not self._dataset.overviews(self._index):
             return None
-        sides = (self.grid.height, self.grid.width)
-        rows, cols = (min(EMPTY_PARTS, side) for side in sides)
+        rows, cols = (min(EMPTY_PARTS, side) for side in self.grid.shape)
         how = {"out_shape": (rows, cols), "resampling": Resampling.nearest}
         empty: BoolRaster = ~has_value(self._decoded(**how))
         return empty
@@ -399,5 +338,5 @@ def _interpolate(pixels: UInt16Raster, native: Grid, grid: Grid) -> UInt16Raster
     """Interpolate harmonised pixels bilinearly on another grid of the same CRS; 0 is nodata."""
     result = np.zeros(grid.shape, dtype=np.uint16)
     if pixels.any():
-        warp(pixels, native, result, grid, Resampling.bilinear, **EXACT)
+        warp(pixels, native, result, grid, Resampling.bilinear, tolerance=0, XSCALE=1, YSCALE=1)
     return result

@@ -5,11 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 
 from cloudbuster.core.arrays import BoolRaster, UInt8Raster, UInt16Raster
 from cloudbuster.core.grid import ALIGNMENT_TOLERANCE, Grid, GridWindow
-from cloudbuster.core.masks import PixelClass, valid_pixels
+from cloudbuster.core.masks import PixelClass, grown_by, valid_pixels
 from cloudbuster.core.regrid import Method, resampling_method, sample_nearest
 from cloudbuster.core.windows import any_in_cells
 from cloudbuster.source.scene_source import RasterSceneSource
@@ -120,11 +119,9 @@ def placed_blocks(
 
 def _spread(rim: BoolRaster, method: Method) -> BoolRaster:
     """Extend the rim of a swath to the pixels whose resampled value it has a share in."""
-    if method != "cubic" or not rim.any():
+    if method != "cubic":
         return rim
-    square = np.ones((3, 3), dtype=np.bool_)
-    wide: BoolRaster = ndimage.binary_dilation(rim, structure=square, iterations=CUBIC_REACH)
-    return wide
+    return grown_by(rim, CUBIC_REACH)
 
 
 def _place_clear(

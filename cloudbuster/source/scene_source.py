@@ -11,15 +11,16 @@ from rasterio.enums import Resampling
 
 from cloudbuster.core.arrays import BoolRaster, Raster, UInt8Raster, UInt16Raster
 from cloudbuster.core.encoding import DARK_BAND, as_stored, check_brightness
-from cloudbuster.core.grid import Grid, GridWindow
+from cloudbuster.core.grid import ALIGNMENT_TOLERANCE, Grid, GridWindow
 from cloudbuster.core.mask_codes import class_codes, flag_codes, percent_codes, probability_unit
-from cloudbuster.core.masks import RIM_PIXELS
+from cloudbuster.core.masks import RIM_DN, RIM_PIXELS, grown_by, low_rim, valid_pixels
 from cloudbuster.core.offset_metadata import OffsetMetadata, offset_metadata
 from cloudbuster.core.offset_neighbours import SceneThumbnail
 from cloudbuster.core.offset_pixels import THUMBNAIL_BANDS, PixelEvidence, pixel_evidence
 from cloudbuster.core.radiometry import OffsetDecision, decide_offset
 from cloudbuster.core.regrid import sample_nearest
 from cloudbuster.core.scene import BandAsset, Scene
+from cloudbuster.core.windows import overhang_cells
 from cloudbuster.errors import CloudBusterError, GridError, MaskError, RasterError
 from cloudbuster.source.declared import declared_mask, declared_values
 from cloudbuster.source.georeference import MASK_GSDS_M
@@ -173,19 +174,40 @@ class RasterSceneSource:
         pixels : ndarray of uint16, shape (band, y, x)
             As `read`.
         rim : ndarray of bool, shape (y, x)
-            True where any band has such a value, except B10, which is dark everywhere.
+            True where any band has such a value (see `cloudbuster.core.masks.low_rim`), except
+            B10, which is dark everywhere.
         """
-        offset_dn = self.radiometry.offset_dn
-        pixels = np.empty((len(bands), *grid.shape), dtype=np.uint16)
-        rim = np.zeros(grid.shape, dtype=np.bool_)
-        for place, name in enumerate(bands):
-            raster = self._files.band(name)
-            if name == DARK_BAND:
-                pixels[place] = raster.read_harmonised(grid, offset_dn=offset_dn)
-            else:
-                pixels[place], low = raster.read_with_rim(grid, offset_dn=offset_dn)
-                rim |= low
+        pixels, rim = self.read(bands, grid), np.zeros(grid.shape, dtype=np.bool_)
+        shown = [place for place, name in enumerate(bands) if name != DARK_BAND]
+        spread = {place: self._reach_of_coarse(bands[place], grid) for place in shown}
+        around = grid.window.grown(RIM_PIXELS + max(spread.values(), default=0))
+        wide = grid.crop(around)
+        names = tuple(bands[place] for place in shown)
+        if not valid_pixels(pixels).any() or not self._may_have_rim(names, wide, pixels[shown]):
+            return pixels, rim
+        values = self.read(bands, wide)
+        # Beyond the scene there may be data, in the neighbouring tile.
+        invalid = ~valid_pixels(values) & ~overhang_cells(self._grid, wide)
+        part = grid.window.shifted(-around.row, -around.col).slices
+        for place in shown:
+            rim |= grown_by(low_rim(values[place], invalid), spread[place])[part]
         return pixels, rim
+
+    def _reach_of_coarse(self, band: str, grid: Grid) -> int:
+        """Cells of a grid to which a cell of a coarser band reaches by interpolation."""
+        ratio = self._files.band(band).grid.x_size / grid.x_size
+        return math.ceil(ratio) if ratio > 1 + ALIGNMENT_TOLERANCE else 0
+
+    def _may_have_rim(self, bands: tuple[str, ...], wide: Grid, pixels: UInt16Raster) -> bool:
+        """Whether the edge of the data may be in ``wide``, by overviews or else by the pixels.
+
+        ``pixels`` are those of the bands within a smaller grid.
+        """
+        rasters = [self._files.band(name) for name in bands]
+        near = [each for each in rasters if each.may_lack_data(each.grid.window_of(wide.bounds))]
+        if any(raster.has_thumbnail for raster in near):
+            return True
+        return bool(near) and bool((pixels <= RIM_DN).any())
 
     def read_mask(self, name: str, grid: Grid, *, bands: int = 1) -> UInt8Raster:
         """Read a mask of the product at full resolution, by nearest neighbour.

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 
 from cloudbuster.core.masks import RIM_DN, RIM_PIXELS, low_rim
 from cloudbuster.core.offset_pixels import pixel_evidence
@@ -68,6 +69,34 @@ def test_a_rim_of_some_bands_counts_for_the_pixel(tmp_path: Path, nodata: int | 
         "B04": with_rim(ground(), 4),
     }
     np.testing.assert_array_equal(rim_of(tmp_path, values, nodata=nodata), [10, 11, 12, 13])
+
+
+def test_a_band_that_is_never_nodata_has_its_rim_beside_that_of_the_others(tmp_path: Path) -> None:
+    """All that lies outside of the swath is 1 in it, and some columns more."""
+    values = {"B03": with_rim(ground(), 0), "B04": with_rim(ground(), 3, edge=0, low=1)}
+    values["B04"][:, : EDGE + 3] = 1
+    np.testing.assert_array_equal(rim_of(tmp_path, values), [10, 11, 12])
+
+
+@pytest.mark.parametrize("edge", [0, 100, 600])
+def test_a_rim_is_found_by_overviews_wherever_the_swath_ends(tmp_path: Path, edge: int) -> None:
+    """Only blocks near the edge are read with their surroundings."""
+    side = 640
+    values = np.full((side, side), 900, np.uint16)
+    values[:, 300:302] = 5
+    if edge:
+        values[:, :edge], values[:, edge : edge + 3] = 0, 1
+    href = write(tmp_path / "b.tif", values, tiled=True, blockxsize=128, blockysize=128)
+    with rasterio.open(href, "r+") as dataset:
+        dataset.build_overviews([2, 4])
+    with RasterSceneSource(scene({"B04": href}), ("B04",), radiometry=NO_OFFSET) as source:
+        found = np.zeros((side, side), dtype=np.bool_)
+        for window in source.grid.blocks(100):
+            part = source.grid.crop(window)
+            found[window.slices] = source.read_with_rim(("B04",), part)[1]
+    wanted = list(range(edge, edge + 3)) if edge else []
+    np.testing.assert_array_equal(np.flatnonzero(found.all(axis=0)), wanted)
+    assert found.sum() == side * len(wanted)
 
 
 def test_dark_ground_away_from_the_edge_is_no_rim(tmp_path: Path) -> None:
