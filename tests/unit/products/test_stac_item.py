@@ -130,6 +130,17 @@ def test_item_is_valid_by_the_schema_of_each_extension(test_data: Path, variant:
         Draft7Validator(schema, registry=registry).validate(item)
 
 
+def test_the_scene_table_holds_what_is_unusual_about_a_scene() -> None:
+    mosaic = make_mosaic()
+    first = mosaic.scenes[0]
+    assert first.record is not None
+    noted = first.record.model_copy(update={"notes": ("B04.tif: with a mask band",)})
+    scenes = (replace(first, record=noted), *mosaic.scenes[1:])
+    rows = mosaic_item(replace(mosaic, scenes=scenes)).properties["cloudbuster:scenes"]
+    assert rows[0]["notes"] == ["B04.tif: with a mask band"]
+    assert "notes" not in rows[1]
+
+
 def test_item_holds_the_scene_table_and_the_request() -> None:
     properties = mosaic_item(make_mosaic()).properties
     assert properties["cloudbuster:scenes"][2] == {
