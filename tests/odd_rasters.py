@@ -1,6 +1,7 @@
 """Small rasters that are stored in unusual ways, and scenes of them."""
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,13 @@ NO_OFFSET = OffsetDecision("none", True, False, ("by hand",))
 def truth() -> np.ndarray:
     """DN of a raster: 200 to 2960, all different in a row."""
     rows, cols = np.mgrid[:SIDE, :SIDE]
-    return 200 + 100 * cols + 20 * rows
+    return np.asarray(200 + 100 * cols + 20 * rows)
 
 
 def absent() -> np.ndarray:
     """Where it has no data: a corner that is larger than a group of isolated zeros."""
     rows, cols = np.mgrid[:SIDE, :SIDE]
-    return rows + cols < 9
+    return np.asarray(rows + cols < 9)
 
 
 def expected() -> np.ndarray:
@@ -77,7 +78,7 @@ def write(path: Path, *bands: np.ndarray, **options: Any) -> str:
 
 
 def scene(
-    bands: dict[str, str | BandAsset], *, stated: Declaration | None = None, **changes: Any
+    bands: Mapping[str, str | BandAsset], *, stated: Declaration | None = None, **changes: Any
 ) -> Scene:
     """A scene of rasters; ``stated`` is what its item says about the values of all bands."""
     metadata = RasterMetadata(values=stated or Declaration())

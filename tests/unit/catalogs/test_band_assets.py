@@ -1,7 +1,6 @@
 """Bands of items as common STAC makers write them: by what is said, never by position."""
 
 import copy
-import json
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +26,7 @@ COG = "image/tiff; application=geotiff; profile=cloud-optimized"
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("base")
-    item = write_scene(folder, SceneSpec(size=SIDE))
-    return json.loads(json.dumps(item))
+    return write_scene(folder, SceneSpec(size=SIDE))
 
 
 def parsed(base: dict[str, Any], assets: dict[str, Any]) -> Scene:

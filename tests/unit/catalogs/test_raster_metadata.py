@@ -1,7 +1,6 @@
 """What an item states about the values and the place of a raster."""
 
 import copy
-import json
 import math
 from typing import Any
 
@@ -17,7 +16,7 @@ PLACE = [10.0, 0.0, 500_040.0, 0.0, -10.0, 5_000_040.0]
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return json.loads(json.dumps(write_scene(tmp_path_factory.mktemp("base"), SceneSpec(size=4))))
+    return write_scene(tmp_path_factory.mktemp("base"), SceneSpec(size=4))
 
 
 def stated(

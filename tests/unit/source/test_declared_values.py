@@ -49,7 +49,10 @@ STORED: dict[str, Options] = {
     "float32 reflectance, nodata 0": filled("float32", 0, factor=1e-4, nodata=0),
     "float32 reflectance, nodata -9999": filled("float32", -9999, factor=1e-4, nodata=-9999),
     "float32 reflectance, least float": filled(
-        "float32", np.finfo("float32").min, factor=1e-4, nodata=float(np.finfo("float32").min)
+        "float32",
+        float(np.finfo("float32").min),
+        factor=1e-4,
+        nodata=float(np.finfo("float32").min),
     ),
     "float64 reflectance, nodata 9999": filled("float64", 9999, factor=1e-4, nodata=9999),
     "uint16, internal mask": {**filled("uint16", 777), "mask": PRESENT},
@@ -80,8 +83,7 @@ STORED: dict[str, Options] = {
 
 def read_band(scene_of_it: Scene) -> np.ndarray:
     with RasterSceneSource(scene_of_it, ("B04",), radiometry=NO_OFFSET) as source:
-        (pixels,) = source.read(("B04",), source.grid)
-    return pixels
+        return np.asarray(source.read(("B04",), source.grid)[0])
 
 
 @pytest.mark.parametrize("how", STORED.values(), ids=STORED.keys())
@@ -123,7 +125,7 @@ def test_what_the_item_declares_counts_as_well(
 
 def stretched(top: float, dtype: str) -> np.ndarray:
     """Values from nearly 0 to a top, without nodata."""
-    return (truth() / truth().max() * top).astype(dtype)
+    return np.asarray((truth() / truth().max() * top).astype(dtype))
 
 
 REFUSED: dict[str, tuple[Options, Declaration, str]] = {

@@ -21,7 +21,7 @@ PRESENT = OffsetDecision("present", True, False, ("by hand",))
 
 def ground(shift: int = 0) -> np.ndarray:
     rows, cols = np.mgrid[:SIDE, :SIDE]
-    return (400 + 37 * cols + 11 * rows + shift).astype(np.uint16)
+    return np.asarray(400 + 37 * cols + 11 * rows + shift, dtype=np.uint16)
 
 
 def with_rim(values: np.ndarray, width: int, low: float = 1, edge: int = EDGE) -> np.ndarray:
