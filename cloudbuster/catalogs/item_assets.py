@@ -64,7 +64,7 @@ class SceneAssets:
     bands : dict of str to BandAsset
         Bands by name, in the order of `cloudbuster.core.bands.BANDS`.
     unnamed : tuple of BandAsset
-        First band of each raster whose bands the item does not tell.
+        First band of each raster whose bands the item does not name.
     masks : dict of str to BandAsset
         Masks of the product by name.
     epsg : int or None
@@ -214,13 +214,13 @@ class _BandFinder:
                 self._keyed[named] = self._band(asset)
         elif not (stem and stem[1] in BAND_ALIASES) and key.lower() not in MASK_ALIASES:
             texts = band_texts(asset)
-            told = bands_of(texts)
-            if not any(told) and len(texts) <= 1:
-                told = (band_in_file_name(asset["href"]),) if _is_raster(asset) else ()
-            for index, name in enumerate(told, start=1):
+            named_bands = bands_of(texts)
+            if not any(named_bands) and len(texts) <= 1:
+                named_bands = (band_in_file_name(asset["href"]),) if _is_raster(asset) else ()
+            for index, name in enumerate(named_bands, start=1):
                 if name is not None:
                     self._described.setdefault(name, self._band(asset, index))
-            if not any(told) and _is_raster(asset):
+            if not any(named_bands) and _is_raster(asset):
                 (self._unclear if texts else self._plain).append(self._band(asset))
 
     def _band(self, asset: Mapping[str, Any], index: int = 1) -> BandAsset:
@@ -229,7 +229,7 @@ class _BandFinder:
         return BandAsset(asset["href"], index, metadata)
 
     def _without_shared(self, bands: dict[str, BandAsset]) -> dict[str, BandAsset]:
-        """Leave out what is said to be several bands at once; the file may tell which it is."""
+        """Leave out a file that is named as several bands; its own descriptions may decide."""
         times = Counter(bands.values())
         self._unclear += [asset for asset, count in times.items() if count > 1]
         return {name: asset for name, asset in bands.items() if times[asset] == 1}

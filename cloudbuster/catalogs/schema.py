@@ -90,7 +90,7 @@ def parse_scene(item: Item, *, catalog: str) -> Scene:
 def missing_bands(scene: Scene, bands: Iterable[str]) -> tuple[str, ...]:
     """Bands that the scene lacks, in the order given.
 
-    A scene with rasters whose bands only the files can tell lacks none until they are opened.
+    A scene with rasters whose bands only the files can name lacks none until they are opened.
     """
     if scene.unnamed:
         return ()

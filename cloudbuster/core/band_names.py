@@ -66,7 +66,7 @@ class BandText:
     Attributes
     ----------
     name, common_name, description : str
-        Empty where nothing is said.
+        Empty where there is none.
     wavelength : float or None
         Centre wavelength, micrometres or nanometres.
     """
@@ -78,22 +78,22 @@ class BandText:
 
 
 def bands_of(texts: Sequence[BandText]) -> tuple[str | None, ...]:
-    """Tell which Sentinel-2 band each band of a file is.
+    """Find out which Sentinel-2 band each band of a file is.
 
     Parameters
     ----------
     texts : sequence of BandText
-        What is said about each band, in the order of the file.
+        Description of each band, in the order of the file.
 
     Returns
     -------
     tuple of (str or None)
-        Names in `cloudbuster.core.bands.BANDS`. None for a band of which nothing tells it, on which
-        statements disagree, or that another band of the file is told to be as well.
+        Names in `cloudbuster.core.bands.BANDS`. None for a band that nothing names, for which
+        statements disagree, or that has the same name as another band of the file.
     """
     names = [text.name for text in texts]
     descriptions = [text.description for text in texts]
-    told = [
+    found = [
         _band_of(
             "" if _count_positions(names) else text.name,
             text.common_name,
@@ -102,8 +102,8 @@ def bands_of(texts: Sequence[BandText]) -> tuple[str | None, ...]:
         )
         for text in texts
     ]
-    times = Counter(told)
-    return tuple(band if times[band] == 1 else None for band in told)
+    times = Counter(found)
+    return tuple(band if times[band] == 1 else None for band in found)
 
 
 def band_in_file_name(href: str) -> str | None:
@@ -138,12 +138,12 @@ def _band_of(name: str, common_name: str, description: str, wavelength: float | 
     named = BAND_ALIASES.get(name.strip().lower())
     if named is not None:
         return named
-    said = {
+    named_as = {
         BAND_ALIASES.get(common_name.strip().lower()),
         _described(description),
         _at_wavelength(wavelength),
     } - {None}
-    return said.pop() if len(said) == 1 else None
+    return named_as.pop() if len(named_as) == 1 else None
 
 
 def _described(text: str) -> str | None:

@@ -31,7 +31,7 @@ SAME = 1e-3
 MAX_REFLECTANCE = MAX_DN / DN_PER_REFLECTANCE
 # Values from this on are DN: percent of reflectance ends at about 160 over bright cloud.
 LEAST_CLEARLY_DN = 200
-# Shares of a band's values that must, or may not, look like reflectance for the band to tell its
+# Shares of a band's values that must, or may not, look like reflectance for the band to decide the
 # unit: a fill value that is not declared must not be taken for the unit of the others.
 REFLECTANCE_SHARE, OTHER_SHARE = 0.95, 0.05
 # Greatest value of 8 bits. Imagery stretched for display keeps below it in every band, also after
@@ -42,7 +42,7 @@ LEAST_BRIGHTEST_DN = 50
 # Bands in which every ground and water has a reflectance well above 0, because of the atmosphere
 # (L1C), or of scattering in water (L2A).
 VISIBLE = ("B01", "B02", "B03", "B04")
-# The cirrus band is 0 almost everywhere: it tells no unit.
+# The cirrus band is 0 almost everywhere, whatever the unit.
 DARK_BAND = "B10"
 
 Look = Literal["reflectance", "dn", "unclear"]
@@ -242,7 +242,7 @@ def same_offset(offsets: Iterable[float | None]) -> float | None:
 
 
 def look_of(values: Raster) -> Look:
-    """Tell whether floating point values look like reflectance or like DN.
+    """Decide whether floating point values look like reflectance or like DN.
 
     Parameters
     ----------
@@ -265,7 +265,7 @@ def look_of(values: Raster) -> Look:
 
 
 def stored_scale(looks: Mapping[str, Look], tops: Mapping[str, float]) -> float:
-    """Tell the scale of floating point bands for which none is declared.
+    """Decide the scale of floating point bands for which none is declared.
 
     Parameters
     ----------
@@ -282,7 +282,7 @@ def stored_scale(looks: Mapping[str, Look], tops: Mapping[str, float]) -> float:
     Raises
     ------
     ValueError
-        If the bands disagree, or none tells.
+        If the bands disagree, or all are unclear.
     """
     clear = {look for name, look in looks.items() if name != DARK_BAND} - {"unclear"}
     if len(clear) == 1:

@@ -96,7 +96,7 @@ def percent_codes(values: Raster, valid: BoolRaster, *, unit: ProbabilityUnit) -
 
 
 def probability_unit(top: float) -> ProbabilityUnit:
-    """Tell the unit of a cloud probability by its greatest value.
+    """Decide the unit of a cloud probability by its greatest value.
 
     A mask of percent whose values are all below 1 is taken for fractions, which masks too much. A
     larger unit is never assumed, because that would leave cloud.

@@ -10,7 +10,7 @@ from cloudbuster.core.band_names import BandText, bands_of
 from cloudbuster.core.encoding import Declaration
 from cloudbuster.storage.raster_file import RasterFile
 
-# Longest side of the reduced read that tells the value of an opaque pixel.
+# Longest side of the reduced read that finds the value of an opaque pixel.
 SEARCH_PIXELS = 256
 # Tags of a band that name it or give its centre wavelength, in lower case: GDAL's IMAGERY domain,
 # ENVI, and the attributes that xarray writes.

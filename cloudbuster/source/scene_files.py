@@ -38,7 +38,7 @@ from cloudbuster.source.declared import (
 from cloudbuster.source.georeference import place_raster
 from cloudbuster.storage.raster_file import RasterFile
 
-# Longest side of the reduced read by which floating point values tell their unit, pixels.
+# Longest side of the reduced read by which the unit of floating point values is decided, pixels.
 LOOK_PIXELS = 256
 # Number of bands from the first one of MSK_CLASSI on: opaque cloud, cirrus, snow.
 CLASSI_BANDS = 3
@@ -68,11 +68,11 @@ class SceneFiles:
     Raises
     ------
     RasterError, TryAgainError
-        If nothing tells where a band of the mosaic is, or a file cannot be read.
+        If nothing names the raster of a band of the mosaic, or a file cannot be read.
     """
 
     def __init__(self, scene: Scene, bands: tuple[str, ...]) -> None:
-        """Find the bands of the mosaic; files are opened only where the item does not tell."""
+        """Find the bands of the mosaic; files are opened only where the item does not name them."""
         self._stack = ExitStack()
         self._open: dict[str, RasterFile] = {}
         self._rasters: dict[str, BandRaster] = {}
@@ -265,12 +265,12 @@ class SceneFiles:
             msg = f"{self.scene.id} has no asset for {name}"
             raise RasterError(msg)
         dataset = self.dataset(asset)
-        told = declared_bands(dataset)
-        here = told[asset.band_index - 1]
+        described = declared_bands(dataset)
+        here = described[asset.band_index - 1]
         if here == name:
             return asset
-        if name in told:
-            index = told.index(name) + 1
+        if name in described:
+            index = described.index(name) + 1
             self.note(asset.href, f"{name} is band {index}, by the file's own description")
             return replace(asset, band_index=index)
         if here is not None:
@@ -317,7 +317,7 @@ class SceneFiles:
         return bool(np.dtype(self.dataset(asset).dtypes[asset.band_index - 1]).kind == "f")
 
     def _stored_scale(self, name: str) -> float:
-        """Scale of a floating point band without a declared one, told by the scene's values."""
+        """Scale of a floating point band without a declared one, by the scene's values."""
         floats = [
             each
             for each in dict.fromkeys((*self.bands, name))

@@ -296,7 +296,7 @@ class RasterSceneSource:
             raise MaskError(msg) from error
 
     def _percent_codes(self, asset: BandAsset, values: Raster, valid: BoolRaster) -> UInt8Raster:
-        """Codes of a cloud probability, whose unit its whole file tells."""
+        """Codes of a cloud probability, whose unit is decided by the whole file."""
         known = self._files.sample(asset)
         known = known[np.isfinite(known)]
         declared = declared_values(self._files.dataset(asset), asset.band_index).scale
