@@ -10,6 +10,7 @@ import numpy as np
 from rasterio.enums import Resampling
 
 from cloudbuster.core.arrays import BoolRaster, Raster, UInt8Raster, UInt16Raster
+from cloudbuster.core.digital_numbers import NODATA
 from cloudbuster.core.encoding import DARK_BAND, as_stored, check_brightness
 from cloudbuster.core.grid import ALIGNMENT_TOLERANCE, Grid, GridWindow
 from cloudbuster.core.mask_codes import class_codes, flag_codes, percent_codes, probability_unit
@@ -22,6 +23,7 @@ from cloudbuster.core.regrid import sample_nearest
 from cloudbuster.core.scene import BandAsset, Scene
 from cloudbuster.core.windows import overhang_cells
 from cloudbuster.errors import CloudBusterError, GridError, MaskError, RasterError
+from cloudbuster.source.band_raster import BandRaster
 from cloudbuster.source.declared import declared_mask, declared_values
 from cloudbuster.source.georeference import MASK_GSDS_M
 from cloudbuster.source.scene_files import SceneFiles
@@ -182,8 +184,14 @@ class RasterSceneSource:
         spread = {place: self._reach_of_coarse(bands[place], grid) for place in shown}
         around = grid.window.grown(RIM_PIXELS + max(spread.values(), default=0))
         wide = grid.crop(around)
-        names = tuple(bands[place] for place in shown)
-        if not valid_pixels(pixels).any() or not self._may_have_rim(names, wide, pixels[shown]):
+        if not valid_pixels(pixels).any():
+            return pixels, rim
+        lows = pixels[shown]
+        is_low = bool(((lows != NODATA) & (lows <= RIM_DN)).any())
+        near = self._bands_near_edge(tuple(bands[place] for place in shown), wide)
+        # A coarser band may be low just beyond ``grid``, which counts where the edge is known.
+        known = any(spread.values()) and any(raster.has_thumbnail for raster in near)
+        if not near or not (is_low or known):
             return pixels, rim
         values = self.read(bands, wide)
         # Beyond the scene there may be data, in the neighbouring tile.
@@ -198,16 +206,10 @@ class RasterSceneSource:
         ratio = self._files.band(band).grid.x_size / grid.x_size
         return math.ceil(ratio) if ratio > 1 + ALIGNMENT_TOLERANCE else 0
 
-    def _may_have_rim(self, bands: tuple[str, ...], wide: Grid, pixels: UInt16Raster) -> bool:
-        """Whether the edge of the data may be in ``wide``, by overviews or else by the pixels.
-
-        ``pixels`` are those of the bands within a smaller grid.
-        """
+    def _bands_near_edge(self, bands: tuple[str, ...], wide: Grid) -> list[BandRaster]:
+        """Rasters of which the edge of the data may be in ``wide``."""
         rasters = [self._files.band(name) for name in bands]
-        near = [each for each in rasters if each.may_lack_data(each.grid.window_of(wide.bounds))]
-        if any(raster.has_thumbnail for raster in near):
-            return True
-        return bool(near) and bool((pixels <= RIM_DN).any())
+        return [each for each in rasters if each.may_lack_data(each.grid.window_of(wide.bounds))]
 
     def read_mask(self, name: str, grid: Grid, *, bands: int = 1) -> UInt8Raster:
         """Read a mask of the product at full resolution, by nearest neighbour.
