@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, get_args
 
-import orjson
 from pydantic import BaseModel, ValidationError
 
 from cloudbuster.core.bands import Kind
@@ -17,14 +16,13 @@ from cloudbuster.original.documents import (
     is_original_selection,
     selection_from_original,
 )
+from cloudbuster.storage.json_text import BYTE_ORDER_MARK, JsonError, parsed_json
 from cloudbuster.storage.uri import read_bytes, write_bytes
 
 D = TypeVar("D", bound=Document)
 
 # Texts for two of pydantic's error types; the others keep pydantic's own.
 PROBLEMS = {"extra_forbidden": "unknown field", "missing": "is required"}
-# Some editors on Windows write it before UTF-8 text; RFC 8259 lets a reader of JSON ignore it.
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def read_document(uri: str, model: type[D]) -> D:
@@ -128,15 +126,14 @@ def _parsed(content: bytes, form: _Form[D], source: str, kind: Kind) -> D:
 
 
 def parse_json(content: bytes, *, source: str) -> Any:  # noqa: ANN401 -- any JSON value
-    """Parse JSON; raise RequestError with line and column of a mistake."""
-    text = content.removeprefix(BYTE_ORDER_MARK)
-    if not text.strip():
+    """Parse JSON; raise RequestError with line and column of a mistake, or the bound it is over."""
+    if not content.removeprefix(BYTE_ORDER_MARK).strip():
         msg = f"{source}: the file is empty; it must hold JSON"
         raise RequestError(msg)
     try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        msg = f"{source}: not JSON at line {error.lineno}, column {error.colno}: {error.msg}"
+        return parsed_json(content)
+    except JsonError as error:
+        msg = f"{source}: {error}"
         raise RequestError(msg) from error
 
 
