@@ -8,6 +8,7 @@ from cloudbuster.core.mosaic_grid import project_area, resolve_crs
 from cloudbuster.errors import AoiError, BadInputError, GridError
 from cloudbuster.models import GatherOptions, Geometry, QueryOptions
 from cloudbuster.storage.documents import parse_json
+from cloudbuster.storage.trust import own_trust
 from cloudbuster.storage.uri import read_bytes
 
 
@@ -43,7 +44,7 @@ def load_aoi(source: str | Geometry) -> Geometry:
 def _load_file(uri: str) -> Geometry:
     """Read a JSON object from a file; raise AoiError."""
     try:
-        document = parse_json(read_bytes(uri), source=uri)
+        document = parse_json(read_bytes(uri, trust=own_trust()), source=uri)
     except BadInputError as error:
         raise AoiError(str(error)) from error
     if not isinstance(document, dict):

@@ -1,4 +1,4 @@
-"""What may be shown and passed on: addresses without their secrets, text without control characters.
+"""Text that may be shown and passed on: addresses without secrets, no control characters.
 
 An address may hold a password, a signature or a token in many forms. So everything in its query is
 replaced but the values of parameters that are known to be harmless.
@@ -34,7 +34,7 @@ HARMLESS_PARAMETERS = frozenset(
         "versionid",
     }
 )
-"""Parameters of a query that are shown, in lower case: those of searches, and versions of objects."""
+"""Parameters whose values are shown, in lower case: those of searches, and versions of objects."""
 
 SECRET_VARIABLES = (
     "AWS_SECRET_ACCESS_KEY",
@@ -57,13 +57,11 @@ _USER = re.compile(r"(//)(?:[^/?#]*@|[^/?#@]*:(?!\d*(?:[/?#]|$))[^?#@]*@)")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,40}")
 _PLAIN_VALUE = re.compile(r"[A-Za-z0-9_.,:/+-]{0,128}")
 # Words of a name whose value is secret. The rest of a name is bounded, to keep the search linear.
-_SECRET_NAME = (
+_SECRET_NAME = (  # noqa: S105 -- a pattern of names
     r"(?:secret|passw(?:or)?d|signature|api[_-]?key|token|"
     r"(?:access|account|private|subscription|shared|client)[_-]?key|\bsig|\bauth)[\w.-]{0,40}"
 )
-_HEADER = (
-    r"(?:authorization|cookie|x-amz-security-token|x-api-key|ocp-apim-subscription-key)"
-)
+_HEADER = r"(?:authorization|cookie|x-amz-security-token|x-api-key|ocp-apim-subscription-key)"
 _VALUE = rf"(?!\*\*\*)[^{_END}&,;\\]{{4,}}"
 # Tokens outside of addresses, and a word that a text with one of them contains: HTTP
 # authentication, JSON Web Tokens, access keys of AWS, and values after names that say that they
@@ -144,7 +142,7 @@ def redacted_json(value: Any) -> Any:  # noqa: ANN401 -- any JSON value
 
 
 def visible(text: str) -> str:
-    """Return a text in which control characters and marks of direction are written as ``\\uXXXX``.
+    r"""Return a text in which control characters and marks of direction are written as ``\uXXXX``.
 
     Tabs and line breaks stay.
     """

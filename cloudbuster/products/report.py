@@ -19,10 +19,10 @@ from rasterio.enums import Resampling
 
 from cloudbuster.core.arrays import Raster
 from cloudbuster.core.composite import CellState
-from cloudbuster.errors import redacted
 from cloudbuster.models import Assessment
 from cloudbuster.products.preview import encode_png, preview_shape
 from cloudbuster.products.stac_item import QUALITY_BANDS, MosaicDescription, MosaicScene
+from cloudbuster.redaction import redacted
 from cloudbuster.storage.uri import write_bytes
 
 # Colours that can be distinguished with any colour vision (Okabe and Ito 2008).

@@ -24,9 +24,9 @@ from shapely.geometry.polygon import orient
 from cloudbuster.core.bands import BANDS
 from cloudbuster.core.grid import Grid
 from cloudbuster.core.masks import DISTANCE_LIMIT_M
-from cloudbuster.errors import redacted
 from cloudbuster.gathered.scene_raster import CLOUD_DISTANCE_BAND, SCENE_INDEX_BAND
 from cloudbuster.models import MosaicRequest, QueryOptions, SceneRecord
+from cloudbuster.redaction import redacted
 from cloudbuster.storage.tiled_raster import NODATA
 from cloudbuster.storage.uri import is_remote, join, write_bytes
 

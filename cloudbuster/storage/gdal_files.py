@@ -62,7 +62,7 @@ def gdal_file(file: File) -> Iterator[str]:
 
 
 def _stat(_data: int | None, name: bytes, _status: int | None, _flags: int) -> int:
-    """Whether there is such a file; GDAL has zeroed its status, and asks the handle for the size."""
+    """Whether there is such a file; GDAL has zeroed its status, and finds the size by seeking."""
     return 0 if name.decode() in _files else -1
 
 
@@ -188,7 +188,7 @@ _CALLBACKS = _Callbacks(
 def _install() -> None:
     """Install the file system in the GDAL that rasterio uses."""
     # Symbols of the libraries that an extension is linked with are found through it.
-    gdal = ctypes.CDLL(rasterio._base.__file__)  # noqa: SLF001 -- the module that links GDAL
+    gdal = ctypes.CDLL(rasterio._base.__file__)
     gdal.VSIAllocFilesystemPluginCallbacksStruct.restype = _POINTER
     gdal.VSIInstallPluginHandler.argtypes = (_TEXT, _POINTER)
     gdal.VSIFreeFilesystemPluginCallbacksStruct.argtypes = (_POINTER,)

@@ -31,7 +31,9 @@ _EMBEDDING_NETWORKS = tuple(
 )
 _IPV4_MASK = 0xFFFFFFFF
 # Numbers as inet_aton(3) reads them: decimal, octal or hexadecimal, one to four of them.
-_NUMERIC_HOST = re.compile(r"(?:0[xX][0-9a-fA-F]*|[0-9]+)(?:\.(?:0[xX][0-9a-fA-F]*|[0-9]+)){0,3}\.?")
+_NUMERIC_HOST = re.compile(
+    r"(?:0[xX][0-9a-fA-F]*|[0-9]+)(?:\.(?:0[xX][0-9a-fA-F]*|[0-9]+)){0,3}\.?"
+)
 
 
 @dataclass(frozen=True)

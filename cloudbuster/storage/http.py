@@ -1,9 +1,8 @@
 """Requests over HTTP in which every server, redirect, byte and second is checked.
 
-A server is checked when it is connected to, by the address that its name then has: what a name
-resolved to before counts for nothing. A redirect is followed here and not by a library, so that it is
-checked as the first address was. An answer has a bound in bytes, before and after decompression,
-and the whole exchange one in seconds.
+A server is checked when it is connected to, by the address that its name has at that moment. A
+redirect is followed here and not by a library, so that it is checked as the first address was. An
+answer has a bound in bytes, before and after decompression, and the whole exchange one in seconds.
 """
 
 import functools
@@ -228,8 +227,13 @@ class HttpClient:
             url = str(prepared.url)
             settings = session.merge_environment_settings(url, {}, None, None, None)
             response = session.send(
-                prepared, stream=True, allow_redirects=False, timeout=TIMEOUT_S,
-                proxies=settings["proxies"], verify=settings["verify"], cert=settings["cert"],
+                prepared,
+                stream=True,
+                allow_redirects=False,
+                timeout=TIMEOUT_S,
+                proxies=settings["proxies"],
+                verify=settings["verify"],
+                cert=settings["cert"],
             )
             with response:
                 content = _body(response, limits.max_bytes)
@@ -257,9 +261,7 @@ def _redirected(request: requests.Request, answer: Answer, target: str) -> reque
     if scheme_of(url) not in DEFAULT_PORTS:
         msg = f"{url}: a redirect of {urlsplit(answer.url).hostname} to something else than HTTP"
         raise UntrustedAddressError(msg)
-    becomes_get = answer.status == 303 or (
-        answer.status in (301, 302) and request.method == "POST"
-    )
+    becomes_get = answer.status == 303 or (answer.status in (301, 302) and request.method == "POST")
     method = "GET" if becomes_get and request.method != "HEAD" else request.method
     is_same = urlsplit(url)[:2] == urlsplit(answer.url)[:2]
     headers = {
@@ -349,7 +351,7 @@ def _reason(error: Exception) -> str:
 
 
 def _refusal_in(error: BaseException) -> UntrustedAddressError | None:
-    """The refusal of a server among the causes of an error; libraries wrap it."""
+    """Find the refusal of a server among the causes of an error, since libraries wrap it."""
     seen: set[int] = set()
     waiting: list[BaseException | None] = [error]
     while waiting:
@@ -436,7 +438,7 @@ def _deadline(seconds: float) -> Iterator[_Deadline]:
 class _CheckedConnection(HTTPConnection):
     """Connection to a server whose address is checked; no proxy is in between."""
 
-    def __init__(self, *arguments: Any, trust: Trust, **options: Any) -> None:
+    def __init__(self, *arguments: Any, trust: Trust, **options: Any) -> None:  # noqa: ANN401 -- urllib3's own
         self._trust = trust
         super().__init__(*arguments, **options)
 
@@ -444,27 +446,14 @@ class _CheckedConnection(HTTPConnection):
         """Connect to an address that was checked, and to no other."""
         return _connected(self, self._trust)
 
-    def request(self, *arguments: Any, **options: Any) -> None:
+    def request(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 -- urllib3's own
         """Send a request within the deadline of this thread."""
         _watch(self)
         super().request(*arguments, **options)
 
 
-class _CheckedTlsConnection(HTTPSConnection):
+class _CheckedTlsConnection(_CheckedConnection, HTTPSConnection):
     """The same with TLS; the certificate is checked against the name, as always."""
-
-    def __init__(self, *arguments: Any, trust: Trust, **options: Any) -> None:
-        self._trust = trust
-        super().__init__(*arguments, **options)
-
-    def _new_conn(self) -> socket.socket:
-        """Connect to an address that was checked, and to no other."""
-        return _connected(self, self._trust)
-
-    def request(self, *arguments: Any, **options: Any) -> None:
-        """Send a request within the deadline of this thread."""
-        _watch(self)
-        super().request(*arguments, **options)
 
 
 def _watch(connection: HTTPConnection) -> None:
@@ -513,7 +502,7 @@ def _connected(connection: HTTPConnection, trust: Trust) -> socket.socket:
 class _CheckedPools(PoolManager):
     """Pools of checked connections."""
 
-    def __init__(self, trust: Trust, *arguments: Any, **options: Any) -> None:
+    def __init__(self, trust: Trust, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 -- urllib3's own
         self._trust = trust
         super().__init__(*arguments, **options)
 
@@ -535,14 +524,23 @@ class _CheckedAdapter(HTTPAdapter):
         super().__init__(pool_connections=POOL_SIZE, pool_maxsize=POOL_SIZE, max_retries=0)
 
     def init_poolmanager(
-        self, connections: int, maxsize: int, block: bool = False, **options: Any
+        self,
+        connections: int,
+        maxsize: int,
+        block: bool = False,
+        **options: Any,  # noqa: ANN401 -- urllib3's own
     ) -> None:
         """Make the pools; requests calls this."""
         self.poolmanager = _CheckedPools(
             self._trust, num_pools=connections, maxsize=maxsize, block=block, **options
         )
 
-    def send(self, request: requests.PreparedRequest, *arguments: Any, **options: Any) -> Any:
+    def send(
+        self,
+        request: requests.PreparedRequest,
+        *arguments: Any,  # noqa: ANN401 -- requests' own
+        **options: Any,  # noqa: ANN401 -- requests' own
+    ) -> requests.Response:
         """Send a request; that of a proxy is checked by its name, since the proxy resolves it."""
         url = str(request.url)
         if select_proxy(url, options.get("proxies")):
@@ -568,4 +566,3 @@ def _redirect_session(trust: Trust) -> requests.Session:
 def http_client(trust: Trust) -> HttpClient:
     """Client of this process for a source of addresses; its connections are kept open."""
     return HttpClient(trust)
-

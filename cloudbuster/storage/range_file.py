@@ -161,7 +161,9 @@ class RangeFile:
     def _read_ranges(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """Read several ranges: those that are near each other as one, all at a time."""
         if any(start < 0 or start + length > self.size for start, length in ranges):
-            msg = f"{self._href}: its header points beyond its end at {self.size} bytes; fetch it again"
+            msg = (
+                f"{self._href}: its header points beyond its end, {self.size} bytes; drop the scene"
+            )
             raise RasterError(msg)
         self._check_length(sum(length for _, length in ranges))
         if self._whole is not None:
@@ -235,7 +237,7 @@ class RangeFile:
 
 
 def _version_of(answer: Answer) -> str:
-    """What tells a changed file: its entity tag, or else its time of modification."""
+    """Return what differs once a file has changed: its entity tag, or its modification time."""
     return answer.headers.get("ETag") or answer.headers.get("Last-Modified") or ""
 
 

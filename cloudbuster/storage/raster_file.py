@@ -1,8 +1,8 @@
 """A raster wherever it lies, open for reading: GeoTIFF or JPEG 2000, and within bounds.
 
 GDAL would open much more: virtual rasters and descriptions of services, which read other files and
-make requests. Only the drivers of these two formats are tried here, and what in these formats refers
-to other files is refused.
+make requests. Only the drivers of these two formats are tried here, and a file that refers to other
+files is refused.
 """
 
 import os
@@ -16,7 +16,13 @@ import numpy as np
 from rasterio.enums import Interleaving
 from rasterio.io import DatasetReader
 
-from cloudbuster.errors import BadInputError, CloudBusterError, RasterError, TooLargeError, TryAgainError
+from cloudbuster.errors import (
+    BadInputError,
+    CloudBusterError,
+    RasterError,
+    TooLargeError,
+    TryAgainError,
+)
 from cloudbuster.storage.access import Access, access_of, reason_of, refusal_error
 from cloudbuster.storage.gdal_env import RASTER_ERRORS
 from cloudbuster.storage.gdal_files import gdal_file
@@ -239,7 +245,9 @@ def _check_content(href: str, head: bytes) -> None:
         return
     looks = next((name for pattern, name in OTHER_CONTENT if pattern.match(head)), None)
     found = f"its content is {looks}" if looks else "its first bytes are those of another format"
-    msg = f"{href} is neither GeoTIFF nor JPEG 2000: {found}; fetch the file again or drop the scene"
+    msg = (
+        f"{href} is neither GeoTIFF nor JPEG 2000: {found}; fetch the file again or drop the scene"
+    )
     raise RasterError(msg)
 
 

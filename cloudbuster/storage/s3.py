@@ -13,6 +13,8 @@ from cloudbuster.errors import BadInputError, NotFoundError, TooLargeError
 from cloudbuster.storage.boto import aws_client, translate_boto_errors
 
 HINT = "check the address"
+DOCUMENT_BYTES = 64 * 2**20
+"""Greatest size of a document: a thousand candidates with their twins have a third of it."""
 
 
 def parse_s3_uri(uri: str) -> tuple[str, str]:
@@ -32,7 +34,7 @@ def parse_s3_uri(uri: str) -> tuple[str, str]:
     return parts.netloc, key
 
 
-def read_object(uri: str, *, max_bytes: int) -> bytes:
+def read_object(uri: str, *, max_bytes: int = DOCUMENT_BYTES) -> bytes:
     """Read a whole object of at most ``max_bytes``.
 
     Raises

@@ -30,7 +30,7 @@ ALLOW_FOLDERS_VARIABLE = "CLOUDBUSTER_ALLOW_FOLDERS"
 REMOTE_CATALOGS = frozenset(
     {"cdse", "earth-search", "original", "planetary-computer", "rasterfoundry"}
 )
-"""Names of catalogs elsewhere, and that of documents of the original, which lists public buckets."""
+"""Names of catalogs elsewhere; documents of the original, which list public buckets, have one."""
 SCHEMES = ("file", "http", "https", "s3")
 DEFAULT_PORTS = {"http": 80, "https": 443}
 # Longer than a signed address of any store (S3's have up to 2 kB).
@@ -84,7 +84,7 @@ class Trust:
         return replace(self, hosts=frozenset(hosts), folders=tuple(folders))
 
     def after_redirect(self, url: str) -> "Trust":
-        """What a redirect by the server of ``url`` may refer to: public servers and its own."""
+        """Return the trust in a redirect of the server of ``url``: public servers and its own."""
         return replace(
             self,
             giver=f"a redirect of {urlsplit(url).hostname}",
@@ -130,10 +130,10 @@ PROGRAM = Trust("this program", files=True, private_hosts=True)
 
 
 def own_trust() -> Trust:
-    """What the addresses in a request and on the command line may refer to.
+    """Return the trust in the addresses in a request and on the command line.
 
-    Everything, since whoever runs the program gives them; unless `FOREIGN_REQUESTS_VARIABLE` says
-    that they come from others.
+    They may refer to everything, since whoever runs the program gives them, unless
+    `FOREIGN_REQUESTS_VARIABLE` says that they come from others.
     """
     if foreign_requests():
         return Trust("a request from others", folders=_allowed_folders())
@@ -146,7 +146,7 @@ def foreign_requests() -> bool:
 
 
 def catalog_trust(catalog: str, mirrors: Iterable[str] = ()) -> Trust:
-    """What the items of a catalog may refer to.
+    """Return the trust in the items of a catalog.
 
     Parameters
     ----------
@@ -198,7 +198,9 @@ def admitted(address: object, trust: Trust) -> str:
         msg = f"{str(address)[:80]!r} is no address, but a {type(address).__name__}"
         raise UntrustedAddressError(msg)
     if len(address) > MAX_ADDRESS_LENGTH:
-        msg = f"{address[:80]}...: an address of {len(address)} characters; {MAX_ADDRESS_LENGTH} fit"
+        msg = (
+            f"{address[:80]}...: an address of {len(address)} characters; {MAX_ADDRESS_LENGTH} fit"
+        )
         raise UntrustedAddressError(msg)
     if _CONTROL.search(unquote(address)):
         msg = f"{address}: an address with control characters; nothing is opened by it"
@@ -297,8 +299,8 @@ def _admitted_path(address: str, trust: Trust) -> str:
         raise UntrustedAddressError(msg)
     if not (trust.files or _lies_in(path, trust.folders)):
         msg = (
-            f"{address} is a file of this machine, and {trust.giver} may not name one; give "
-            f"--asset-mirror FROM=TO, or list its folder in {ALLOW_FOLDERS_VARIABLE}, if it is meant"
+            f"{address} is a file of this machine, and {trust.giver} may not name one; if it is "
+            f"meant, give --asset-mirror FROM=TO, or list its folder in {ALLOW_FOLDERS_VARIABLE}"
         )
         raise UntrustedAddressError(msg)
     return str(path)

@@ -23,6 +23,7 @@ from cloudbuster.errors import (
 )
 from cloudbuster.storage import s3
 from cloudbuster.storage.http import BUSY_STATUSES, Limits, NoAnswerError, Retries, http_client
+from cloudbuster.storage.s3 import DOCUMENT_BYTES
 from cloudbuster.storage.trust import PROGRAM, Trust, admitted, file_path, scheme_of
 
 __all__ = [
@@ -43,8 +44,6 @@ __all__ = [
     "write_bytes",
 ]
 
-DOCUMENT_BYTES = 64 * 2**20
-"""Greatest size of a document: a thousand candidates with their twins have a third of it."""
 REMOTE_SCHEMES = ("http", "https", "s3")
 # Errors of the operating system for a disk, or a share of one, without room.
 FULL_DISK_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
@@ -108,9 +107,7 @@ def absolute_mirror(text: str, base_folder: str) -> str:
     return f"{source}{divider}{absolute}"
 
 
-def read_bytes(
-    uri: str, *, trust: Trust = PROGRAM, max_bytes: int = DOCUMENT_BYTES
-) -> bytes:
+def read_bytes(uri: str, *, trust: Trust = PROGRAM, max_bytes: int = DOCUMENT_BYTES) -> bytes:
     """Read a whole document.
 
     Parameters
@@ -147,7 +144,10 @@ def read_bytes(
 def _read_file(uri: str, path: Path, max_bytes: int) -> bytes:
     """Read a file of this machine; errors name ``uri``."""
     try:
-        with open_regular(path, uri) as descriptor, os.fdopen(descriptor, "rb", closefd=False) as file:
+        with (
+            open_regular(path, uri) as descriptor,
+            os.fdopen(descriptor, "rb", closefd=False) as file,
+        ):
             content = file.read(max_bytes + 1)
     except OSError as error:
         msg = f"{uri}: {error.strerror or error}; check the path"
@@ -191,9 +191,7 @@ def too_large(uri: str, max_bytes: int) -> TooLargeError:
 
 def _http_get(uri: str, trust: Trust, max_bytes: int) -> bytes:
     try:
-        answer = http_client(trust).request(
-            "GET", uri, limits=Limits(max_bytes), retries=RETRIES
-        )
+        answer = http_client(trust).request("GET", uri, limits=Limits(max_bytes), retries=RETRIES)
     except NoAnswerError as error:
         msg = f"{uri}: {error}; try again"
         raise TryAgainError(msg) from error
