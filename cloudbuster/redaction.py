@@ -57,8 +57,8 @@ _USER = re.compile(r"(//)(?:[^/?#]*@|[^/?#@]*:(?!\d*(?:[/?#]|$))[^?#@]*@)")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,40}")
 _PLAIN_VALUE = re.compile(r"[A-Za-z0-9_.,:/+-]{0,128}")
 # Words of a name whose value is secret. The rest of a name is bounded, to keep the search linear.
-_SECRET_NAME = (  # noqa: S105 -- a pattern of names
-    r"(?:secret|passw(?:or)?d|signature|api[_-]?key|token|"
+_SECRET_NAME = (
+    r"(?:secret|passw(?:or)?d|signature|api[_-]?key|token|"  # noqa: S105 -- a pattern of names
     r"(?:access|account|private|subscription|shared|client)[_-]?key|\bsig|\bauth)[\w.-]{0,40}"
 )
 _HEADER = r"(?:authorization|cookie|x-amz-security-token|x-api-key|ocp-apim-subscription-key)"

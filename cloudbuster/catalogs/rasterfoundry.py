@@ -273,7 +273,7 @@ class _Connection:
         try:
             return parsed_json(answer.content)
         except JsonError as error:
-            msg = f"{self.label}: {path}: the answer is not usable ({error}); try again"
+            msg = f"{self.label}: {path}: the answer is {error}; try again"
             raise TryAgainError(msg) from error
 
 

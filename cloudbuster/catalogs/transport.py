@@ -223,7 +223,7 @@ class RetryingIO(StacApiIO):
         try:
             document = parsed_json(answer.content)
         except JsonError as error:
-            msg = f"the answer is not usable ({_first_line(error)})"
+            msg = f"the answer is {_first_line(error)}"
             raise UnusableAnswerError(msg) from error
         if not isinstance(document, dict):
             msg = (

@@ -44,7 +44,7 @@ def parsed_json(content: bytes) -> Any:  # noqa: ANN401 -- any JSON value
     text = content.removeprefix(BYTE_ORDER_MARK)
     count = text.count(b"[") + text.count(b"{")
     if count > MAX_CONTAINERS:
-        msg = f"it has {count} objects and lists; {MAX_CONTAINERS} are the most that are read"
+        msg = f"too large: {count} objects and lists; {MAX_CONTAINERS} are the most that are read"
         raise JsonError(msg)
     # Without as many brackets it cannot be nested as deeply.
     if count > MAX_DEPTH:
@@ -66,7 +66,7 @@ def _check_depth(text: bytes) -> None:
     unescaped = text.replace(b"\\\\", b"").replace(b'\\"', b"")
     rest = unescaped.translate(None, _STRUCTURE).replace(b'""', b"")
     if rest.count(b'"') > 2 * MAX_BRACKETED_STRINGS:
-        msg = f"over {MAX_BRACKETED_STRINGS} of its texts contain brackets"
+        msg = f"too large: over {MAX_BRACKETED_STRINGS} of its texts contain brackets"
         raise JsonError(msg)
     rest = _STRING.sub(b"", rest)
     for _ in range(MAX_DEPTH):
@@ -75,5 +75,7 @@ def _check_depth(text: bytes) -> None:
             return
         rest = shorter
     if b"[]" in rest or b"{}" in rest:
-        msg = f"it is nested over {MAX_DEPTH} levels; no document of this package or of STAC is"
+        msg = (
+            f"nested over {MAX_DEPTH} levels, which no STAC document is; write it with fewer levels"
+        )
         raise JsonError(msg)
