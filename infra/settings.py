@@ -3,6 +3,7 @@
 import json
 
 from cloudbuster.aws.settings import SETTINGS_VARIABLE, StackSettings
+from cloudbuster.storage.trust import FOREIGN_REQUESTS_VARIABLE
 from infra.config import StackConfig
 
 # Scenes of a round that an inline map can hold. A history ends at 25 000 events
@@ -23,9 +24,13 @@ MAX_VARIABLES_BYTES = 4096
 LONGEST_BUCKET, LONGEST_NAME = 63, 200
 
 
+# The addresses in a request are those of its requester, not of the stack's operator.
+TRUST = {FOREIGN_REQUESTS_VARIABLE: "1"}
+
+
 def variables(settings: str) -> dict[str, str]:
     """Environment of a function with these settings; a function can write to /tmp only."""
-    return {SETTINGS_VARIABLE: settings, "NUMBA_CACHE_DIR": "/tmp/numba"}  # noqa: S108 -- the function's own
+    return {**TRUST, SETTINGS_VARIABLE: settings, "NUMBA_CACHE_DIR": "/tmp/numba"}  # noqa: S108 -- the function's own
 
 
 def stack_settings(config: StackConfig, *, bucket_name: str, topic_arn: str) -> StackSettings:

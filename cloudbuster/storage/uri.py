@@ -226,6 +226,7 @@ def replacing(target: Path) -> Iterator[Path]:
     """
     partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
     try:
+        _refuse_devices(target)
         target.parent.mkdir(parents=True, exist_ok=True)
         yield partial
         partial.replace(target)
@@ -235,6 +236,16 @@ def replacing(target: Path) -> Iterator[Path]:
         # Removing the file may fail for the same reason as writing it; the first error is raised.
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def _refuse_devices(target: Path) -> None:
+    """Raise OutputError if a target is a device or a pipe, which a renamed file would replace."""
+    with suppress(FileNotFoundError):
+        mode = target.lstat().st_mode
+        what = next((name for is_one, name in NO_FILES if is_one(mode)), None)
+        if what is not None:
+            msg = f"{target} is {what}, and no file; give another name"
+            raise OutputError(msg)
 
 
 def output_error(target: Path, error: OSError) -> OutputError | TryAgainError:

@@ -158,7 +158,7 @@ def test_a_repeated_page_raises_try_again_error(server):
 
 def test_an_unreachable_service_raises_try_again_error(monkeypatch):
     monkeypatch.setenv("CLOUDBUSTER_RF_URL", "http://127.0.0.1:1/api")
-    with pytest.raises(TryAgainError, match=r"/tokens/: ConnectionError: Connection refused; check the network"):
+    with pytest.raises(TryAgainError, match="/tokens/: ConnectionError: Connection refused; check"):
         search()
 
 
