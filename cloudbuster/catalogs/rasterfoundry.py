@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
 import orjson
 import requests
@@ -33,7 +32,7 @@ from cloudbuster.redaction import keep_secret
 from cloudbuster.storage.boto import make_aws_client, translate_boto_errors
 from cloudbuster.storage.http import Answer, Limits, NoAnswerError, Retries, http_client
 from cloudbuster.storage.json_text import JsonError, parsed_json
-from cloudbuster.storage.trust import PROGRAM
+from cloudbuster.storage.trust import PROGRAM, server_of
 
 logger = logging.getLogger(__name__)
 
@@ -189,7 +188,7 @@ class _Connection:
         """Keep the settings; the id token is requested with the first call."""
         self._refresh_token = catalog.refresh_token
         self._url = catalog.url.rstrip("/")
-        self.label = f"catalog {catalog.name} ({urlsplit(catalog.url).netloc.rpartition('@')[2]})"
+        self.label = f"catalog {catalog.name} ({server_of(catalog.url)})"
         self._id_token: SecretStr | None = None
         # POST requests are repeated as well: creating a shape twice does no harm.
         self._retries = Retries(RETRIES, catalog.backoff_s)

@@ -8,7 +8,6 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
 import shapely
 from pystac.errors import STACError, STACTypeError
@@ -27,7 +26,7 @@ from cloudbuster.core.bands import Kind
 from cloudbuster.errors import CatalogError, TryAgainError
 from cloudbuster.events import Event, OnEvent, emit
 from cloudbuster.models import FIRST_DAY, LAST_DAY, Dropped, Item
-from cloudbuster.storage.trust import catalog_trust
+from cloudbuster.storage.trust import catalog_trust, server_of
 
 logger = logging.getLogger(__name__)
 
@@ -125,7 +124,7 @@ class StacApiCatalog:
     @property
     def _label(self) -> str:
         """Name and host of the catalog, for errors."""
-        return f"catalog {self.name} ({urlsplit(self.url).netloc.rpartition('@')[2]})"
+        return f"catalog {self.name} ({server_of(self.url)})"
 
     def _pages(self, search: SceneSearch) -> Generator[list[Any], None, None]:
         """Yield the features of each page; CatalogError if the server is not a STAC API."""

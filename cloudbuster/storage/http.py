@@ -31,7 +31,7 @@ from urllib3.util.connection import create_connection
 
 from cloudbuster.errors import TooLargeError, UntrustedAddressError
 from cloudbuster.storage.hosts import resolved_addresses
-from cloudbuster.storage.trust import DEFAULT_PORTS, Trust, admitted, port_of, scheme_of
+from cloudbuster.storage.trust import DEFAULT_PORTS, Trust, admitted, host_of, port_of, scheme_of
 
 logger = logging.getLogger(__name__)
 
@@ -226,10 +226,10 @@ class HttpClient:
             prepared = session.prepare_request(request)
             url = str(prepared.url)
             settings = session.merge_environment_settings(url, {}, None, None, None)
-            response = session.send(
+            # Not by the session, which reads the whole body of a redirect and parses its target.
+            response = session.get_adapter(url).send(
                 prepared,
                 stream=True,
-                allow_redirects=False,
                 timeout=TIMEOUT_S,
                 proxies=settings["proxies"],
                 verify=settings["verify"],
@@ -254,12 +254,16 @@ class HttpClient:
 
 def _redirected(request: requests.Request, answer: Answer, target: str) -> requests.Request:
     """Make the request that a redirect asks for (RFC 9110, section 15.4)."""
-    url = urljoin(answer.url, target.strip())
+    try:
+        url = urljoin(answer.url, target.strip())
+    except ValueError as error:
+        msg = "a redirect to something that is no URL"
+        raise NoAnswerError(msg) from error
     if scheme_of(answer.url) == "https" and scheme_of(url) == "http":
-        msg = f"{url}: a redirect of {urlsplit(answer.url).hostname} from https to http; refused"
+        msg = f"{url}: a redirect of {host_of(answer.url)} from https to http; refused"
         raise UntrustedAddressError(msg)
     if scheme_of(url) not in DEFAULT_PORTS:
-        msg = f"{url}: a redirect of {urlsplit(answer.url).hostname} to something else than HTTP"
+        msg = f"{url}: a redirect of {host_of(answer.url)} to something else than HTTP"
         raise UntrustedAddressError(msg)
     becomes_get = answer.status == 303 or (answer.status in (301, 302) and request.method == "POST")
     method = "GET" if becomes_get and request.method != "HEAD" else request.method
@@ -544,7 +548,7 @@ class _CheckedAdapter(HTTPAdapter):
         """Send a request; that of a proxy is checked by its name, since the proxy resolves it."""
         url = str(request.url)
         if select_proxy(url, options.get("proxies")):
-            self._trust.check_host(str(urlsplit(url).hostname), port_of(url) or 0, None)
+            self._trust.check_host(host_of(url) or "", port_of(url) or 0, None)
         return super().send(request, *arguments, **options)
 
 

@@ -87,7 +87,7 @@ class Trust:
         """Return the trust in a redirect of the server of ``url``: public servers and its own."""
         return replace(
             self,
-            giver=f"a redirect of {urlsplit(url).hostname}",
+            giver=f"a redirect of {host_of(url)}",
             files=False,
             private_hosts=False,
             hosts=self.hosts | _servers(url),
@@ -208,6 +208,9 @@ def admitted(address: object, trust: Trust) -> str:
     scheme = scheme_of(address)
     if scheme == "s3":
         return _admitted_object(address)
+    if _SCHEME.match(address) and host_of(address) is None:
+        msg = f"{address} is no URL; give https://host/path"
+        raise UntrustedAddressError(msg)
     if scheme in DEFAULT_PORTS:
         return _admitted_url(address, trust)
     if scheme != "file":
@@ -234,16 +237,32 @@ def file_path(address: str) -> Path:
 
 def port_of(url: str) -> int | None:
     """Port of a URL, or that of its scheme; None if it is no number."""
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         return parts.port or DEFAULT_PORTS.get(parts.scheme.lower())
     except ValueError:
         return None
 
 
+def host_of(url: str) -> str | None:
+    """Host of a URL in lower case, empty without one; None if it is no URL."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return None
+
+
+def server_of(url: str) -> str:
+    """Host and port of a URL as it gives them, without user and password; empty if it is none."""
+    try:
+        return urlsplit(url).netloc.rpartition("@")[2]
+    except ValueError:
+        return ""
+
+
 def _servers(url: str) -> frozenset[str]:
     """``host:port`` of a URL, and the port of HTTPS, to which servers redirect."""
-    host, port = urlsplit(url).hostname, port_of(url)
+    host, port = host_of(url), port_of(url)
     if not host or port is None:
         return frozenset()
     return frozenset({f"{host}:{port}", f"{host}:{DEFAULT_PORTS['https']}"})
@@ -260,16 +279,16 @@ def _admitted_object(address: str) -> str:
     if not _BUCKET.fullmatch(bucket):
         msg = f"{address}: {bucket!r} is no name of a bucket; give s3://bucket/key"
         raise UntrustedAddressError(msg)
+    if {".", ".."} & set(key.split("/")):
+        # Clients of HTTP resolve them: another object would be read than the address names.
+        msg = f"{address} has a part . or ..; give the address without it"
+        raise UntrustedAddressError(msg)
     return f"s3://{bucket}/{key}"
 
 
 def _admitted_url(address: str, trust: Trust) -> str:
     """Check a URL as far as it shows without asking for it."""
-    try:
-        host = urlsplit(address).hostname
-    except ValueError:
-        host = None
-    port = port_of(address)
+    host, port = host_of(address), port_of(address)
     if not host or port is None or "\\" in address:
         msg = f"{address} is no URL; give https://host/path"
         raise UntrustedAddressError(msg)
