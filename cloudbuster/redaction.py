@@ -172,10 +172,11 @@ def _without_secrets(word: re.Match[str]) -> str:
 
 def _shown_parameter(text: str) -> str:
     """Replace the value of ``name=value`` unless it is harmless; a bare value is replaced whole."""
-    name, mark, value = text.partition("=")
+    name, _, value = text.partition("=")
     if not text:
         return text
-    if not mark or not _PLAIN_NAME.fullmatch(name):
+    # A bare token may end with equals signs, as base64 does.
+    if not value.strip("=") or not _PLAIN_NAME.fullmatch(name):
         return HIDDEN
     is_harmless = name.lower() in HARMLESS_PARAMETERS and _PLAIN_VALUE.fullmatch(value)
     return text if is_harmless else f"{name}={HIDDEN}"

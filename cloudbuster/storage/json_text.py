@@ -20,6 +20,7 @@ MAX_BRACKETED_STRINGS = 1_000_000
 
 _BRACKETS = b"[]{}"
 _STRUCTURE = bytes(set(range(256)) - set(b'"' + _BRACKETS))
+_EMPTY = re.compile(rb"\[\]|\{\}")
 _STRING = re.compile(rb'"[^"]*"')
 
 
@@ -70,7 +71,7 @@ def _check_depth(text: bytes) -> None:
         raise JsonError(msg)
     rest = _STRING.sub(b"", rest)
     for _ in range(MAX_DEPTH):
-        shorter = rest.replace(b"[]", b"").replace(b"{}", b"")
+        shorter = _EMPTY.sub(b"", rest)
         if len(shorter) == len(rest):
             return
         rest = shorter
