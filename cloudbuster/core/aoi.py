@@ -264,7 +264,7 @@ def _ring(positions: object, label: str) -> list[tuple[float, float]]:
 def _check_positions(count: int, label: str) -> None:
     """Raise ValueError if an area has more positions than are read."""
     if count > MAX_POSITIONS:
-        msg = f"{label}: the area has over {MAX_POSITIONS} positions; simplify it, for example to 10 m"
+        msg = f"{label}: the area has over {MAX_POSITIONS} positions; simplify it"
         raise ValueError(msg)
 
 

@@ -232,7 +232,7 @@ class HttpClient:
                 stream=True,
                 timeout=TIMEOUT_S,
                 proxies=settings["proxies"],
-                verify=settings["verify"],
+                verify=settings["verify"] if settings["verify"] is not None else True,
                 cert=settings["cert"],
             )
             with response:

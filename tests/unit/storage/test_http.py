@@ -13,7 +13,7 @@ import pytest
 from cloudbuster.errors import TooLargeError, UntrustedAddressError
 from cloudbuster.storage import http
 from cloudbuster.storage.http import HttpClient, Limits, NoAnswerError, Retries
-from cloudbuster.storage.trust import PROGRAM, catalog_trust
+from cloudbuster.storage.trust import PROGRAM, Trust, catalog_trust
 from tests.loopback import LoopbackHandler, serving_http
 
 LIMITS = Limits(1000, deadline_s=5)
@@ -154,7 +154,7 @@ def test_secrets_in_headers_stay_with_the_server_they_are_for(url, monkeypatch):
     with serving_http(Handler) as other:
         monkeypatch.setattr(Handler, "target", f"http://{other}/headers")
         trust = catalog_trust(url).with_places(f"http://{other}")
-        monkeypatch.setattr(http.Trust, "after_redirect", lambda _self, _url: trust)
+        monkeypatch.setattr(Trust, "after_redirect", lambda _self, _url: trust)
         headers = {"Authorization": "Bearer secret", "X-Api-Key": "secret", "Accept": "text/plain"}
         answer = HttpClient(trust).request("GET", f"{url}/302", headers=headers, limits=LIMITS)
     sent = json.loads(answer.content)

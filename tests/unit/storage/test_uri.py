@@ -19,7 +19,7 @@ from cloudbuster.errors import (
     TooLargeError,
     UntrustedAddressError,
 )
-from cloudbuster.source.donor_mask import read_donor_mask
+from cloudbuster.source.donor_mask import SceneIdentity, read_donor_mask
 from cloudbuster.source.gml import read_cloud_polygons
 from cloudbuster.storage.access import read_file
 from cloudbuster.storage.trust import FOREIGN_REQUESTS_VARIABLE, catalog_trust
@@ -99,8 +99,7 @@ def test_the_trust_of_the_giver_counts_for_documents_too(read):
 
 
 def detect_by_donor(uri):
-    scene = type("Scene", (), {"mgrs_tile": "33TWL", "datatake": "x", "id": "x"})
-    DonorDetector(uri)._find(scene)
+    DonorDetector(uri)._find(SceneIdentity("33TWL", "G2A"))
 
 
 @pytest.mark.parametrize(
