@@ -45,6 +45,8 @@ SECRET_MEMBER = "refresh_token"  # noqa: S105 -- a member's name
 # Id of the Sentinel-2 data source of RasterFoundry (its application.conf).
 SENTINEL_2_DATASOURCE = "4a50cb75-815d-4fe5-8bc1-144729ce5b42"
 PAGE_SIZE = 100
+# Greatest number of pages of a period: 20 000 scenes.
+MAX_PAGES = 200
 RETRIES = 5
 RETRY_BACKOFF_S = 1.0
 # Greatest answer: a page of 100 scenes has 2 MB.
@@ -294,6 +296,9 @@ def _records(
             msg = f"{connection.label}: sent a page for the second time; try again"
             raise TryAgainError(msg)
         seen |= ids
+        if page >= MAX_PAGES:
+            msg = f"{connection.label}: over {MAX_PAGES} pages; make the area or the period smaller"
+            raise CatalogError(msg)
         yield from records
         if not document.get("hasNext"):
             return

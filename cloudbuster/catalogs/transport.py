@@ -37,6 +37,8 @@ MAX_SHOWN_BYTES = 4096
 LASTING_STATUSES = (501, 505)
 # Greatest answer and duration of a request: Earth Search sends at most 6 MB for a page.
 LIMITS = Limits(32 * 2**20, deadline_s=180.0)
+MAX_SEARCH_BYTES = 512 * 2**20
+"""Greatest size of all answers of a search: 10 000 items of Earth Search have 400 MB."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,7 @@ class RetryingIO(StacApiIO):
         super().__init__(max_retries=None)
         self.label = label
         self._client = http_client(trust)
+        self._received = 0
         self._backoff_s = backoff_s
         self._sleep = sleep
 
@@ -156,7 +159,8 @@ class RetryingIO(StacApiIO):
         UnusableAnswerError
             If it fails temporarily, or the page is larger than is read.
         CatalogError
-            If the server refuses the request or does not send JSON objects.
+            If the server refuses the request, does not send JSON objects, or has sent more than
+            `MAX_SEARCH_BYTES` by now.
         UntrustedAddressError
             If the server, or that of a redirect or of a further page, may not be contacted.
         """
@@ -173,6 +177,13 @@ class RetryingIO(StacApiIO):
             raise UnusableAnswerError(msg) from error
         except TooLargeError as error:
             raise UnusableAnswerError(str(error), too_large=True) from error
+        self._received += len(answer.content)
+        if self._received > MAX_SEARCH_BYTES:
+            msg = (
+                f"{self.label}: sent over {MAX_SEARCH_BYTES / 2**20:g} MiB for one search; make "
+                "the area or the period smaller"
+            )
+            raise CatalogError(msg)
         self._check_status(answer)
         return self._document(answer)
 

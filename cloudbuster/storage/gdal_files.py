@@ -1,9 +1,9 @@
 """Files of this package as files of GDAL, by its interface for plugins of virtual file systems.
 
-rasterio has openers for this. Each installs a file system of its own while other threads look files
-up, which crashes the process, and a JPEG 2000 file that is decoded by several threads comes back
-empty without an error (docs/decisions/0007-addresses-and-trust.md has the measurements). Here one
-file system is installed, once, when this module is imported, and a file is found by its number.
+rasterio has openers for this. Each opening installs a file system of its own, and a JPEG 2000 file
+that is decoded by several threads comes back empty without an error (measured in
+docs/decisions/0007-addresses-and-trust.md). Here one file system is installed, once, when this
+module is imported, and a file is found by its number.
 
 The functions that GDAL calls may come from any thread and must not raise.
 """
