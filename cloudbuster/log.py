@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import orjson
 
-from cloudbuster.redaction import redacted, visible
+from cloudbuster.redaction import redacted, redacted_json, visible
 
 # Attributes that every record has. All others come from ``extra``.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -36,7 +36,8 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             content["exception"] = self.formatException(record.exc_info)
-        return redacted(orjson.dumps(content, default=str).decode())
+        plain = orjson.loads(orjson.dumps(content, default=str))
+        return orjson.dumps(redacted_json(plain)).decode()
 
 
 class TextFormatter(logging.Formatter):

@@ -57,9 +57,13 @@ _USER = re.compile(r"(//)(?:[^/?#]*@|[^/?#@]*:(?!\d*(?:[/?#]|$))[^?#@]*@)")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,40}")
 _PLAIN_VALUE = re.compile(r"[A-Za-z0-9_.,:/+-]{0,128}")
 # Words of a name whose value is secret. The rest of a name is bounded, to keep the search linear.
-_SECRET_NAME = (
+_SECRET_WORD = (
     r"(?:secret|passw(?:or)?d|signature|api[_-]?key|token|"  # noqa: S105 -- a pattern of names
-    r"(?:access|account|private|subscription|shared|client)[_-]?key|\bsig|\bauth)[\w.-]{0,40}"
+    r"(?:access|account|private|subscription|shared|client)[_-]?key)"
+)
+_SECRET_NAME = rf"(?:{_SECRET_WORD}[\w.-]{{0,40}}|\bsig|\bauth)"
+_SECRET_MEMBER = re.compile(
+    rf"(?i){_SECRET_WORD}|(?:^|[_-])(?:sig|auth)(?:$|[_-])|authorization|cookie"
 )
 _HEADER = r"(?:authorization|cookie|x-amz-security-token|x-api-key|ocp-apim-subscription-key)"
 _VALUE = rf"(?!\*\*\*)[^{_END}&,;\\]{{4,}}"
@@ -131,11 +135,19 @@ def redacted(text: str) -> str:
 
 
 def redacted_json(value: Any) -> Any:  # noqa: ANN401 -- any JSON value
-    """Return a JSON value in which every text is `redacted`, names of members excepted."""
+    """Return a JSON value in which every text is `redacted`, names of members excepted.
+
+    The text of a member whose name says that it is secret is replaced whole.
+    """
     if isinstance(value, str):
         return redacted(value)
     if isinstance(value, Mapping):
-        return {name: redacted_json(member) for name, member in value.items()}
+        return {
+            name: HIDDEN
+            if isinstance(member, str) and member and _SECRET_MEMBER.search(str(name))
+            else redacted_json(member)
+            for name, member in value.items()
+        }
     if isinstance(value, list | tuple):
         return [redacted_json(member) for member in value]
     return value

@@ -169,6 +169,7 @@ def secret_run(tmp_path_factory: pytest.TempPathFactory):
             for asset in item["assets"].values():
                 place = f"http://user:{SECRET}@{files}/{item['id']}/{asset['href']}"
                 asset["href"] = place + form.format(SECRET)
+            item["properties"]["auth"] = {"refresh_token": SECRET, "note": f"Bearer {SECRET}"}
             item["links"] = [{"rel": "self", "href": f"http://u:{SECRET}@h/{item['id']}"}]
         bad = with_href(items[0], f"file:///etc/x?sig={SECRET}", "B04")
         server.items.append({**bad, "id": "S2A_33TWL_20230509_0_L2A"})
@@ -181,12 +182,19 @@ def secret_run(tmp_path_factory: pytest.TempPathFactory):
                     "mindate": ["2023-05-01"],
                     "maxdate": ["2023-05-31"],
                     "maxclouds": 100,
+                    "asset_mirror": [f"s3://none=http://h/x?AWSAccessKeyId={SECRET}"],
                 },
                 "filter": {"coverage_count": 2},
-                "gather": {"bands": ["B02", "B04"]},
+                "gather": {
+                    "bands": ["B02", "B04"],
+                    "detector": {"type": "stock", "weights": f"https://h/w.pt?key={SECRET}"},
+                },
                 "output": str(folder / "run"),
             }
         )
+        area = {"uri": f"http://user:{SECRET}@{files}/area.json?X-Amz-Security-Token={SECRET}"}
+        (folder / "files" / "area.json").write_text(json.dumps(request.aoi))
+        request = request.model_copy(update={"aoi": area})
         path = folder / "request.json"
         path.write_bytes(request.to_json())
         result = pipeline.run(request)

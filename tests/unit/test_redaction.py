@@ -108,6 +108,19 @@ def test_a_secret_that_was_kept_is_hidden_from_then_on():
     assert redacted("path/an-issued-token-1234/x") == "path/***/x"
 
 
+@pytest.mark.parametrize(
+    "name", ["token", "accessToken", "client_secret", "x-api-key", "sig", "auth", "Authorization"]
+)
+def test_a_member_that_is_named_as_a_secret_is_replaced_whole(name):
+    assert redacted_json([{name: "short"}]) == [{name: "***"}]
+
+
+@pytest.mark.parametrize("name", ["authority", "sigma0", "author", "key", "requester_pays"])
+def test_other_members_stay_as_they_are(name):
+    assert redacted_json({name: "EPSG"}) == {name: "EPSG"}
+    assert redacted(f"{name}=EPSG") == f"{name}=EPSG"
+
+
 def test_json_stays_json_with_the_same_members():
     document = {"a": [f"http://h/?sig={SECRET}", {"b": f"x={SECRET} token={SECRET}\n"}], "n": 1.5}
     text = redacted(json.dumps(document))
@@ -162,11 +175,14 @@ def test_logs_hold_no_secret(as_json, monkeypatch):
     try:
         error = ValueError(f"http://h/?sig={SECRET}")
         logging.getLogger("cloudbuster.x").warning(
-            "read_failed", exc_info=error, extra={"href": f"https://u:{SECRET}@h", "of": [error]}
+            "read_failed",
+            exc_info=error,
+            extra={"href": f"https://u:{SECRET}@h", "of": [error], "at": f'"Cookie: {SECRET}"'},
         )
     finally:
         log.configure(as_json=False)
     assert "https://***@h" in stream.getvalue()
+    assert not as_json or json.loads(stream.getvalue())["event"] == "read_failed"
     assert SECRET not in stream.getvalue()
 
 
