@@ -26,7 +26,7 @@ from cloudbuster.core.bands import Kind
 from cloudbuster.errors import CatalogError, TryAgainError
 from cloudbuster.events import Event, OnEvent, emit
 from cloudbuster.models import FIRST_DAY, LAST_DAY, Dropped, Item
-from cloudbuster.storage.trust import catalog_trust, server_of
+from cloudbuster.storage.trust import server_of, server_trust
 
 logger = logging.getLogger(__name__)
 
@@ -128,7 +128,7 @@ class StacApiCatalog:
 
     def _pages(self, search: SceneSearch) -> Generator[list[Any], None, None]:
         """Yield the features of each page; CatalogError if the server is not a STAC API."""
-        trust = catalog_trust(self.url)
+        trust = server_trust(self.url)
         transport = RetryingIO(self._label, trust, backoff_s=self._backoff_s, sleep=self._sleep)
         try:
             client = Client.open(self.url, stac_io=transport)

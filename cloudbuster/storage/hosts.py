@@ -30,6 +30,17 @@ _EMBEDDING_NETWORKS = tuple(
     ipaddress.IPv6Network(text) for text in ("64:ff9b::/96", "64:ff9b:1::/48", "::/96")
 )
 _IPV4_MASK = 0xFFFFFFFF
+PRIVATE_SUFFIXES = (
+    ".corp",
+    ".home",
+    ".home.arpa",
+    ".internal",
+    ".intranet",
+    ".lan",
+    ".local",
+    ".private",
+)
+"""Ends of names of private networks (RFC 6762, appendix G; RFC 8375)."""
 # Numbers as inet_aton(3) reads them: decimal, octal or hexadecimal, one to four of them.
 _NUMERIC_HOST = re.compile(
     r"(?:0[xX][0-9a-fA-F]*|[0-9]+)(?:\.(?:0[xX][0-9a-fA-F]*|[0-9]+)){0,3}\.?"
@@ -155,6 +166,12 @@ def literal_address(host: str) -> Address | None:
         return ipaddress.IPv4Address(socket.inet_aton(name))
     except OSError:
         return None
+
+
+def is_private_name(host: str) -> bool:
+    """Whether a host is an address, or a name that the public DNS cannot have."""
+    name = host.strip("[]").rstrip(".").lower()
+    return literal_address(host) is not None or "." not in name or name.endswith(PRIVATE_SUFFIXES)
 
 
 def resolved_addresses(host: str, port: int) -> list[Address]:

@@ -30,7 +30,7 @@ from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionErro
 from urllib3.util.connection import create_connection
 
 from cloudbuster.errors import TooLargeError, UntrustedAddressError
-from cloudbuster.storage.hosts import resolved_addresses
+from cloudbuster.storage.hosts import reach_of, resolved_addresses
 from cloudbuster.storage.trust import DEFAULT_PORTS, Trust, admitted, host_of, port_of, scheme_of
 
 logger = logging.getLogger(__name__)
@@ -481,7 +481,8 @@ def _connected(connection: HTTPConnection, trust: Trust) -> socket.socket:
         addresses = resolved_addresses(host, port)
     except OSError as error:
         raise NameResolutionError(host, connection, socket.gaierror(*error.args)) from error
-    for address in addresses:
+    # Public ones first: a name that has one is not that of a private server.
+    for address in sorted(addresses, key=lambda each: reach_of(each) != "public"):
         trust.check_host(host, port, address)
     failure: OSError | None = None
     for address in addresses:

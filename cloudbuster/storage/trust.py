@@ -17,6 +17,7 @@ from cloudbuster.storage.hosts import (
     ALLOW_HOSTS_VARIABLE,
     Address,
     allowed_hosts,
+    is_private_name,
     literal_address,
     reach_of,
 )
@@ -43,6 +44,11 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # Names of buckets, old ones of us-east-1 included (Amazon S3 user guide, "Bucket naming rules").
 # GDAL and boto3 make host names of them, so that no other character may pass.
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
+
+
+# Names that had a public address. Whoever owns such a name may give it a private one afterwards
+# (DNS rebinding), so that it is not taken for that of a private server any more.
+_public_names: set[str] = set()
 
 
 @dataclass(frozen=True)
@@ -107,9 +113,14 @@ class Trust:
         address = literal_address(host) if address is None else address
         reach = "public" if address is None else reach_of(address)
         name = host.strip("[]").lower()
-        if reach == "public" or allowed_hosts().allow(name, port, address):
+        if reach == "public":
+            if address is not None:
+                _public_names.add(name)
             return
-        if reach == "private" and (self.private_hosts or f"{name}:{port}" in self.hosts):
+        if allowed_hosts().allow(name, port, address):
+            return
+        is_trusted = f"{name}:{port}" in self.hosts and name not in _public_names
+        if reach == "private" and (self.private_hosts or is_trusted):
             return
         where = f"{host}:{port}" if str(address) == name else f"{host}:{port} ({address})"
         if reach == "never":
@@ -159,8 +170,9 @@ def catalog_trust(catalog: str, mirrors: Iterable[str] = ()) -> Trust:
     -------
     Trust
         For a catalog on this machine, as much as its user's own addresses. For one elsewhere,
-        public servers, its own server if its user named it, and the targets of the mirrors. Neither
-        the catalog's server nor the mirrors count if requests come from others.
+        public servers, the targets of the mirrors, and its own server if its name is of a private
+        network (see `is_private_name`): the owner of a public name decides what address it has.
+        Neither the catalog's server nor the mirrors count if requests come from others.
     """
     giver = f"the catalog {catalog}"
     scheme = scheme_of(catalog)
@@ -170,8 +182,17 @@ def catalog_trust(catalog: str, mirrors: Iterable[str] = ()) -> Trust:
     if is_here:
         return Trust(giver, files=True, private_hosts=True)
     places = [text.partition("=")[2].strip() for text in mirrors]
-    own = [catalog] if scheme in DEFAULT_PORTS else []
+    own = [catalog] if scheme in DEFAULT_PORTS and is_private_name(host_of(catalog) or "") else []
     return Trust(giver, folders=_allowed_folders()).with_places(*own, *filter(None, places))
+
+
+def server_trust(url: str) -> Trust:
+    """Return the trust in the pages of a catalog: that in its items, and its own server.
+
+    The server may be private, as the catalog's user names it, unless requests come from others.
+    """
+    trust = catalog_trust(url)
+    return trust if foreign_requests() else trust.with_places(url)
 
 
 def admitted(address: object, trust: Trust) -> str:

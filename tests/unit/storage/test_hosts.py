@@ -8,6 +8,7 @@ from cloudbuster.errors import BadInputError
 from cloudbuster.storage.hosts import (
     ALLOW_HOSTS_VARIABLE,
     allowed_hosts,
+    is_private_name,
     literal_address,
     reach_of,
     resolved_addresses,
@@ -70,3 +71,22 @@ def test_names_are_allowed_whole_or_by_their_end(listed, name, is_allowed, monke
 def test_a_name_that_cannot_be_resolved_is_an_error_of_the_system(host):
     with pytest.raises(OSError, match=r"."):
         resolved_addresses(host, 443)
+
+
+@pytest.mark.parametrize(
+    ("host", "is_private"),
+    [
+        ("10.0.0.5", True),
+        ("[::1]", True),
+        ("catalog", True),
+        ("catalog.lan", True),
+        ("Catalog.INTERNAL.", True),
+        ("x.home.arpa", True),
+        ("stac.example.com", False),
+        ("lan.example.com", False),
+        ("evillan", True),
+        ("evil.plan", False),
+    ],
+)
+def test_names_that_the_public_dns_cannot_have(host, is_private):
+    assert is_private_name(host) is is_private

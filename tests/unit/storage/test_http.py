@@ -7,13 +7,14 @@ import zlib
 from contextlib import suppress
 from ipaddress import ip_address
 from threading import Event
+from urllib.parse import urlsplit
 
 import pytest
 
 from cloudbuster.errors import TooLargeError, UntrustedAddressError
 from cloudbuster.storage import http
 from cloudbuster.storage.http import HttpClient, Limits, NoAnswerError, Retries
-from cloudbuster.storage.trust import PROGRAM, Trust, catalog_trust
+from cloudbuster.storage.trust import PROGRAM, Trust, catalog_trust, server_trust
 from tests.loopback import LoopbackHandler, serving_http
 
 LIMITS = Limits(1000, deadline_s=5)
@@ -234,3 +235,38 @@ def test_a_post_becomes_a_get_after_see_other(url, client, monkeypatch):
     monkeypatch.setattr(Handler, "target", "/headers")
     answer = client.request("POST", f"{url}/303", json={"a": 1}, limits=LIMITS)
     assert "Content-Length" not in json.loads(answer.content)
+
+
+def answering(monkeypatch, *answers):
+    """Let each resolution of a name have another answer."""
+    waiting = iter([[ip_address(text) for text in answer] for answer in answers])
+    monkeypatch.setattr(http, "resolved_addresses", lambda _host, _port: next(waiting))
+
+
+@pytest.mark.parametrize("answers", [(["8.8.8.8", "127.0.0.1"],), (["127.0.0.1", "8.8.8.8"],)])
+def test_a_catalog_that_its_user_names_is_not_public_and_private_at_once(answers, monkeypatch):
+    answering(monkeypatch, *answers)
+    client = HttpClient(server_trust("http://both.example/stac"))
+    with pytest.raises(UntrustedAddressError, match=r"both\.example:80 \(127\.0\.0\.1\)"):
+        client.request("GET", "http://both.example/stac", limits=LIMITS)
+
+
+def test_a_public_name_that_becomes_private_is_refused(url, monkeypatch):
+    port = urlsplit(url).port
+    catalog = f"http://rebound.example:{port}/gzip"
+    answering(monkeypatch, ["127.0.0.1"], ["127.0.0.1"])
+    # A private catalog under a public name, as its user names it; its items need the variable.
+    assert HttpClient(server_trust(catalog)).request("GET", catalog, limits=LIMITS).ok
+    with pytest.raises(UntrustedAddressError, match="CLOUDBUSTER_ALLOW_HOSTS"):
+        HttpClient(catalog_trust(catalog)).request("GET", catalog, limits=LIMITS)
+    server_trust(catalog).check_host("rebound.example", port, ip_address("8.8.8.8"))
+    answering(monkeypatch, ["127.0.0.1"])
+    with pytest.raises(UntrustedAddressError, match="CLOUDBUSTER_ALLOW_HOSTS"):
+        HttpClient(server_trust(catalog)).request("GET", catalog, limits=LIMITS)
+
+
+def test_a_redirect_of_a_public_server_to_its_own_name_is_no_way_into_this_network():
+    trust = PROGRAM.after_redirect("http://away.example/x")
+    trust.check_host("away.example", 80, ip_address("8.8.8.8"))
+    with pytest.raises(UntrustedAddressError):
+        trust.check_host("away.example", 80, ip_address("127.0.0.1"))
