@@ -4,7 +4,6 @@ import gzip
 import json
 import time
 import zlib
-from contextlib import suppress
 from ipaddress import ip_address
 from threading import Event
 from urllib.parse import urlsplit
@@ -28,10 +27,6 @@ class Handler(LoopbackHandler):
     beside = b""
     failures = 0
     released = Event()
-
-    def handle(self) -> None:
-        with suppress(ConnectionError):  # The client hangs up on what it refuses.
-            super().handle()
 
     def do_GET(self) -> None:
         name = self.path.partition("?")[0].strip("/")
