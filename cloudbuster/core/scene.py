@@ -105,6 +105,10 @@ class Scene:
         Rasters of which the item does not say which bands they hold; the files may say it.
     twin : Scene or None
         L1C scene of the same datatake and tile, if the query attached one.
+    catalog : str
+        Name, URL or path of its catalog, which decides what its hrefs may refer to.
+    asset_mirror : tuple of str
+        ``FROM=TO`` of each asset mirror that its hrefs were rewritten by.
     """
 
     id: str
@@ -128,6 +132,8 @@ class Scene:
     declared_offset: float | None = None
     unnamed: tuple[BandAsset, ...] = ()
     twin: "Scene | None" = None
+    catalog: str = ""
+    asset_mirror: tuple[str, ...] = ()
 
     @property
     def hrefs(self) -> tuple[str, ...]:

@@ -37,6 +37,7 @@ from cloudbuster.source.declared import (
 )
 from cloudbuster.source.georeference import place_raster
 from cloudbuster.storage.raster_file import RasterFile
+from cloudbuster.storage.trust import catalog_trust
 
 # Longest side of the reduced read by which the unit of floating point values is decided, pixels.
 LOOK_PIXELS = 256
@@ -69,10 +70,13 @@ class SceneFiles:
     ------
     RasterError, TryAgainError
         If nothing names the raster of a band of the mosaic, or a file cannot be read.
+    UntrustedAddressError
+        If its catalog may not have a file opened.
     """
 
     def __init__(self, scene: Scene, bands: tuple[str, ...]) -> None:
         """Find the bands of the mosaic; files are opened only where the item does not name them."""
+        self._trust = catalog_trust(scene.catalog, scene.asset_mirror)
         self._stack = ExitStack()
         self._open: dict[str, RasterFile] = {}
         self._rasters: dict[str, BandRaster] = {}
@@ -118,7 +122,8 @@ class SceneFiles:
     def dataset(self, asset: BandAsset) -> RasterFile:
         """Open file of an asset, cached; raise RasterError if it lacks the band of the asset."""
         if asset.href not in self._open:
-            self._open[asset.href] = self._stack.enter_context(RasterFile(asset.href))
+            opened = RasterFile(asset.href, self._trust)
+            self._open[asset.href] = self._stack.enter_context(opened)
         dataset = self._open[asset.href]
         if asset.band_index > dataset.count:
             msg = f"{asset.href} has {dataset.count} bands, and band {asset.band_index} is needed"

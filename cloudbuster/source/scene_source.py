@@ -56,6 +56,8 @@ class RasterSceneSource:
     ------
     RasterError, TryAgainError
         If a band is missing or cannot be read.
+    UntrustedAddressError
+        If its catalog may not have a file opened.
     GridError
         If a raster has no CRS or is not north-up.
     """
