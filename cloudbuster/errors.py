@@ -121,7 +121,7 @@ class DonorError(MaskError):
 
 
 class UntrustedCodeError(BadInputError):
-    """A model's architecture is code that the user has not allowed to run."""
+    """A model, or its architecture, is code that the user has not allowed to run."""
 
 
 class MissingExtraError(BadInputError):

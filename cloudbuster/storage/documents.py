@@ -1,6 +1,8 @@
 """Documents of the contract, read and written by URI; errors name the field and the remedy."""
 
 import difflib
+import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, get_args
@@ -9,6 +11,8 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from cloudbuster.core.bands import Kind
+from cloudbuster.core.json_values import MAX_DEPTH, check_json
+from cloudbuster.core.names import shown
 from cloudbuster.errors import RequestError
 from cloudbuster.models import DOCUMENTS, Candidates, Document, Selection
 from cloudbuster.original.documents import (
@@ -128,16 +132,59 @@ def _parsed(content: bytes, form: _Form[D], source: str, kind: Kind) -> D:
 
 
 def parse_json(content: bytes, *, source: str) -> Any:  # noqa: ANN401 -- any JSON value
-    """Parse JSON; raise RequestError with line and column of a mistake."""
+    """Parse JSON.
+
+    Raises
+    ------
+    RequestError
+        If it is no JSON (names line and column of the mistake), or nested too deep.
+    """
     text = content.removeprefix(BYTE_ORDER_MARK)
     if not text.strip():
         msg = f"{source}: the file is empty; it must hold JSON"
         raise RequestError(msg)
     try:
-        return orjson.loads(text)
+        document = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         msg = f"{source}: not JSON at line {error.lineno}, column {error.colno}: {error.msg}"
         raise RequestError(msg) from error
+    try:
+        # A document with fewer brackets cannot be too deep.
+        return document if _brackets(text) <= MAX_DEPTH else check_json(document)
+    except ValueError as error:
+        msg = f"{source}: {error}; write it with fewer levels"
+        raise RequestError(msg) from error
+
+
+def parse_unique_json(content: bytes, *, source: str) -> Any:  # noqa: ANN401 -- any JSON value
+    """Parse JSON that decides what is done: no object may have two members of one name.
+
+    Raises
+    ------
+    RequestError
+        As `parse_json`, and for such an object, of which readers take one member or the other.
+    """
+    document = parse_json(content, source=source)
+    try:
+        json.loads(content.removeprefix(BYTE_ORDER_MARK), object_pairs_hook=_refuse_repeated)
+    except ValueError as error:
+        msg = f"{source}: {error}"
+        raise RequestError(msg) from error
+    return document
+
+
+def _refuse_repeated(members: list[tuple[str, object]]) -> None:
+    """Raise ValueError if an object has two members of one name."""
+    counts = Counter(name for name, _ in members)
+    repeated = [name for name, count in counts.items() if count > 1]
+    if repeated:
+        msg = f"an object has member {shown(repeated[0])} twice; leave one of them"
+        raise ValueError(msg)
+
+
+def _brackets(text: bytes) -> int:
+    """Count the characters that begin a level of JSON, those within texts included."""
+    return text.count(b"[") + text.count(b"{")
 
 
 def validation_message(error: ValidationError) -> str:

@@ -1,5 +1,4 @@
 import io
-import json
 import pickle
 import zipfile
 
@@ -128,9 +127,9 @@ def random_blue(height, width):
     return np.random.default_rng(5).integers(1, 6000, (height, width), dtype=np.uint16)
 
 
-def trusted(weights, architecture):
+def trusted(weights, architecture=None, bands=BANDS, **options):
     return PytorchDetector(
-        BANDS, weights=weights, architecture=architecture, trust_architecture=True
+        bands, weights=weights, architecture=architecture, trust_architecture=True, **options
     )
 
 
@@ -151,7 +150,7 @@ def test_seams_do_not_show_and_the_scene_is_mirrored_at_its_edges(tmp_path):
     blue = random_blue(400, 430)
     source = source_of(blue)
     weights = exported(tmp_path / "mean.pt2", ThresholdNet(9))
-    mask = PytorchDetector(BANDS, weights=weights).detect(source, source.grid)
+    mask = trusted(weights).detect(source, source.grid)
     mean = ndimage.uniform_filter(blue.astype(np.float64), 9, mode="reflect")
     sure = np.abs(mean - THRESHOLD) > 0.01
     np.testing.assert_array_equal(mask.cloud[sure], (mean > THRESHOLD)[sure])
@@ -159,7 +158,7 @@ def test_seams_do_not_show_and_the_scene_is_mirrored_at_its_edges(tmp_path):
 
 def test_the_result_does_not_depend_on_the_area(tmp_path):
     source = source_of(random_blue(430, 420))
-    detector = PytorchDetector(BANDS, weights=exported(tmp_path / "m.pt2", ThresholdNet(9)))
+    detector = trusted(exported(tmp_path / "m.pt2", ThresholdNet(9)))
     whole = detector.detect(source, source.grid)
     window = GridWindow(370, 377, 33, 21)
     part = detector.detect(source, source.grid.crop(window))
@@ -189,7 +188,7 @@ def test_windows_without_data_are_not_predicted(architecture, weights, monkeypat
 def test_a_logit_that_is_nan_makes_a_cell_defective(tmp_path):
     source = source_of([[2999, THRESHOLD, 3001]])
     weights = exported(tmp_path / "nan.pt2", NotANumber())
-    mask = PytorchDetector(BANDS, weights=weights).detect(source, source.grid)
+    mask = trusted(weights).detect(source, source.grid)
     np.testing.assert_array_equal(mask.cloud, [[True, False, True]])
     np.testing.assert_array_equal(mask.defective, [[False, True, False]])
 
@@ -203,20 +202,20 @@ def test_a_model_may_return_a_dict_with_2seg(tmp_path):
     np.testing.assert_array_equal(mask.cloud, [[False, False, True]])
 
 
-def test_torchscript_and_exported_programs_need_neither_architecture_nor_trust(tmp_path):
+@pytest.mark.parametrize("make", [scripted, exported])
+def test_torchscript_and_exported_programs_are_code_that_needs_trust(tmp_path, make):
     source = source_of([[2999, 3000, 3001]])
-    for weights in (
-        scripted(tmp_path / "net.weights", ThresholdNet()),
-        exported(tmp_path / "net.pt2", ThresholdNet()),
-    ):
-        mask = PytorchDetector(BANDS, weights=weights).detect(source, source.grid)
-        np.testing.assert_array_equal(mask.cloud, [[False, False, True]])
+    weights = make(tmp_path / "net.weights", ThresholdNet())
+    with pytest.raises(UntrustedCodeError, match=r"net\.weights is code.*--trust-architecture"):
+        PytorchDetector(BANDS, weights=weights).detect(source, source.grid)
+    mask = trusted(weights).detect(source, source.grid)
+    np.testing.assert_array_equal(mask.cloud, [[False, False, True]])
 
 
 def test_mask_gsd_is_the_cell_size_of_the_models_input(tmp_path):
     source = source_of([[2000, 5000], [5000, 5000]])
     weights = exported(tmp_path / "net.pt2", ThresholdNet())
-    mask = PytorchDetector(BANDS, weights=weights, mask_gsd_m=20).detect(source, source.grid)
+    mask = trusted(weights, mask_gsd_m=20).detect(source, source.grid)
     assert mask.grid == grid_of(1, 1, 20)
     assert mask.cloud.all()
     assert mask.detector.startswith("pytorch weights=")
@@ -246,64 +245,67 @@ def test_code_in_a_weights_file_does_not_run(tmp_path, architecture, capsys):
     assert capsys.readouterr().out == ""
 
 
-def rewritten(source, target, name, content):
-    """Copy an exported program with one entry replaced."""
-    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+def packed(path, compression=zipfile.ZIP_STORED, **replaced):
+    """Write a state dict of torch as an archive, with some of its entries replaced."""
+    plain = io.BytesIO()
+    torch.save(state_of(ThresholdNet()), plain)
+    with zipfile.ZipFile(plain) as old, zipfile.ZipFile(path, "w", compression) as new:
         for entry in old.namelist():
-            new.writestr(entry, content if entry.endswith(name) else old.read(entry))
-    return str(target)
+            name = entry.rpartition("/")[2]
+            new.writestr(entry, replaced.get(name, old.read(entry)))
+    return str(path)
 
 
-def edited(source, target, edit):
-    with zipfile.ZipFile(source) as archive:
-        program = json.loads(archive.read("net/models/model.json"))
-    edit(program)
-    return rewritten(source, target, "models/model.json", json.dumps(program))
+def _deflated(path):
+    packed(path, zipfile.ZIP_DEFLATED)
 
 
-def _call_os(program):
-    program["graph_module"]["graph"]["nodes"][0]["target"] = "torch.os.system"
+def _bomb(path):
+    packed(path, zipfile.ZIP_DEFLATED, version=b"0" * 10_000_000)
 
 
-def _guard(program):
-    program["guards_code"] = ["print('ran')"]
+def _broken_directory(path):
+    packed(path)
+    content = bytearray(path.read_bytes())
+    # The central directory begins with this signature; its length of names is made too large.
+    place = content.index(b"PK\x01\x02")
+    content[place + 28 : place + 30] = b"\xff\xff"
+    path.write_bytes(content)
 
 
-@pytest.mark.parametrize(
-    ("edit", "named"), [(_call_os, "a call of torch.os.system"), (_guard, "expressions")]
-)
-def test_code_in_an_exported_program_needs_trust(tmp_path, edit, named):
-    plain = exported(tmp_path / "net.pt2", ThresholdNet())
-    evil = edited(plain, tmp_path / "evil.pt2", edit)
-    with pytest.raises(UntrustedCodeError, match=f"{named}.*--trust-architecture"):
-        PytorchDetector(BANDS, weights=evil).detect(source_of([[1]]), grid_of(1, 1))
+def _broken_pickle(path):
+    packed(path, **{"data.pkl": b"\x80\x02}q\x00(X\xff\xff\xff\x7fweight"})
 
 
-def test_pickled_objects_in_an_exported_program_need_trust(tmp_path, capsys):
-    plain = exported(tmp_path / "net.pt2", ThresholdNet())
-    evil_inputs = io.BytesIO()
-    torch.save(Evil(), evil_inputs)
-    evil = rewritten(plain, tmp_path / "evil.pt2", "sample_inputs/model.pt", evil_inputs.getvalue())
-    with pytest.raises(UntrustedCodeError, match="pickled objects"):
-        PytorchDetector(BANDS, weights=evil).detect(source_of([[1]]), grid_of(1, 1))
-    assert capsys.readouterr().out == ""
+def _short_record(path):
+    packed(path, **{"0": b"1234"})
 
 
-def test_an_exported_program_of_any_size_needs_trust(tmp_path):
-    size = {2: torch.export.Dim("y", min=8), 3: torch.export.Dim("x", min=8)}
-    weights = exported(tmp_path / "any.pt2", ThresholdNet(), dynamic_shapes=(size,))
-    source = source_of([[2999, 3001]])
-    with pytest.raises(UntrustedCodeError, match="fixed shape"):
-        PytorchDetector(BANDS, weights=weights).detect(source, source.grid)
-    mask = PytorchDetector(BANDS, weights=weights, trust_architecture=True).detect(
-        source, source.grid
-    )
-    np.testing.assert_array_equal(mask.cloud, [[False, True]])
+def _huge_array(path):
+    # bytearray(2**40), which the unpickler allows.
+    path.write_bytes(pickle.dumps({"weight": Huge()}, protocol=2))
+
+
+class Huge:
+    def __reduce__(self):
+        return (bytearray, (2**40,))
+
+
+def _meta(path):
+    torch.save({"weight": torch.zeros(1, device="meta"), "bias": torch.zeros(1)}, path)
+
+
+def _sparse(path):
+    torch.save({"weight": torch.zeros(1, 12).to_sparse(), "bias": torch.zeros(1)}, path)
+
+
+def _other_keys(path):
+    torch.save({5: torch.zeros(1)}, path)
 
 
 def test_a_state_dict_needs_an_architecture(weights):
     with pytest.raises(BadInputError, match="--architecture"):
-        PytorchDetector(BANDS, weights=weights).detect(source_of([[1]]), grid_of(1, 1))
+        trusted(weights).detect(source_of([[1]]), grid_of(1, 1))
 
 
 @pytest.mark.parametrize(
@@ -350,7 +352,14 @@ def _no_script(path):
         archive.writestr("net/constants.pkl", "")
 
 
-@pytest.mark.parametrize("write", [_not_a_model, _empty, _a_list, _no_program, _no_script])
+@pytest.mark.parametrize(
+    "write",
+    [
+        *(_not_a_model, _empty, _a_list, _no_program, _no_script, _deflated, _bomb),
+        *(_broken_directory, _broken_pickle, _short_record, _huge_array, _meta, _sparse),
+        _other_keys,
+    ],
+)
 def test_files_that_are_not_weights_raise_one_clear_line(tmp_path, architecture, write):
     path = tmp_path / "model.pth"
     write(path)
@@ -375,12 +384,12 @@ def test_a_missing_weights_file_raises_bad_input_error(tmp_path, architecture):
 def test_an_unusable_output_of_a_model_raises_bad_input_error(tmp_path, net, words):
     weights = exported(tmp_path / "net.pt2", net)
     with pytest.raises(BadInputError, match=words):
-        PytorchDetector(BANDS, weights=weights).detect(source_of([[1]]), grid_of(1, 1))
+        trusted(weights).detect(source_of([[1]]), grid_of(1, 1))
 
 
 def test_a_model_of_other_channels_raises_bad_input_error(tmp_path):
     weights = exported(tmp_path / "net.pt2", ThresholdNet())
-    detector = PytorchDetector(BANDS[:4], weights=weights)
+    detector = trusted(weights, bands=BANDS[:4])
     with pytest.raises(BadInputError, match="does not accept a window of 1 x 4 x 512 x 512"):
         detector.detect(source_of([[1]]), grid_of(1, 1))
 
@@ -412,5 +421,5 @@ def test_a_threshold_on_blue_finds_the_labelled_clouds(test_data, tmp_path):
     net.conv.bias = torch.nn.Parameter(torch.tensor([-2300.0]))
     source = source_of(blue, 30)
     weights = exported(tmp_path / "blue.pt2", net)
-    mask = PytorchDetector(BANDS, weights=weights).detect(source, source.grid)
+    mask = trusted(weights).detect(source, source.grid)
     assert (mask.cloud == labelled).mean() > 0.96
