@@ -48,6 +48,11 @@ def redacted(text: str) -> str:
     return _PASSWORDS.sub(r"\1***@", _SIGNATURES.sub(r"\1***", text))
 
 
+def first_line(error: BaseException) -> str:
+    """First line of the message of an error, or the name of its class."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
 class CloudBusterError(Exception):
     """Base of every error that this package raises on purpose."""
 

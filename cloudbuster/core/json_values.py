@@ -14,6 +14,15 @@ WRITTEN_DEPTH = 254
 TOO_DEEP = "Recursion limit"
 
 
+def is_json(value: object, *, levels: int = MAX_DEPTH) -> bool:
+    """Whether a value can be written as JSON, as `check_json` has it."""
+    try:
+        check_json(value, levels=levels)
+    except ValueError:
+        return False
+    return True
+
+
 def check_json(value: T, *, levels: int = MAX_DEPTH) -> T:
     """Return ``value`` if it can be written as JSON.
 

@@ -13,7 +13,6 @@ from cloudbuster.detectors.protocol import SceneSource
 from cloudbuster.detectors.torch_weights import (
     Model,
     fingerprint,
-    first_line,
     load_model,
     require_trust,
 )

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from cloudbuster.core.names import shown
-from cloudbuster.errors import BadInputError, UntrustedCodeError
+from cloudbuster.errors import BadInputError, UntrustedCodeError, first_line
 from cloudbuster.storage.uri import read_bytes
 
 if TYPE_CHECKING:
@@ -25,11 +25,6 @@ MODEL_ARGUMENTS: dict[str, Any] = {
     "pretrained": False,
 }
 STORED = zipfile.ZIP_STORED
-
-
-def first_line(error: BaseException) -> str:
-    """First line of the message of an error, or the name of its class."""
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 def fingerprint(uri: str) -> str:
@@ -105,10 +100,10 @@ def _file_format(uri: str, content: bytes) -> str:
         If it is a broken archive, or weights that would become larger than the file: torch writes
         them without compression.
     """
-    if not zipfile.is_zipfile(io.BytesIO(content)):
-        return "state_dict"
     # The reader of archives raises errors of ten classes, according to what is broken.
     try:
+        if not zipfile.is_zipfile(io.BytesIO(content)):
+            return "state_dict"
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             entries = archive.infolist()
     except Exception as error:

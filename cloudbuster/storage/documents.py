@@ -27,6 +27,8 @@ D = TypeVar("D", bound=Document)
 
 # Texts for two of pydantic's error types; the others keep pydantic's own.
 PROBLEMS = {"extra_forbidden": "unknown field", "missing": "is required"}
+# A message is read by a person: more problems are counted, and longer ones are shortened.
+MAX_PROBLEMS, MAX_PROBLEM_CHARS = 10, 400
 # Some editors on Windows write it before UTF-8 text; RFC 8259 lets a reader of JSON ignore it.
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -131,8 +133,19 @@ def _parsed(content: bytes, form: _Form[D], source: str, kind: Kind) -> D:
         raise RequestError(msg) from error
 
 
-def parse_json(content: bytes, *, source: str) -> Any:  # noqa: ANN401 -- any JSON value
+def parse_json(
+    content: bytes, *, source: str, levels: int | None = MAX_DEPTH
+) -> Any:  # noqa: ANN401 -- any JSON value
     """Parse JSON.
+
+    Parameters
+    ----------
+    content : bytes
+        UTF-8 text, with or without a byte order mark.
+    source : str
+        Name of the document in errors.
+    levels : int or None
+        Greatest number of levels; None if the members are checked one by one.
 
     Raises
     ------
@@ -148,9 +161,11 @@ def parse_json(content: bytes, *, source: str) -> Any:  # noqa: ANN401 -- any JS
     except orjson.JSONDecodeError as error:
         msg = f"{source}: not JSON at line {error.lineno}, column {error.colno}: {error.msg}"
         raise RequestError(msg) from error
+    # A document with fewer brackets cannot be too deep.
+    if levels is None or _brackets(text) <= levels:
+        return document
     try:
-        # A document with fewer brackets cannot be too deep.
-        return document if _brackets(text) <= MAX_DEPTH else check_json(document)
+        return check_json(document, levels=levels)
     except ValueError as error:
         msg = f"{source}: {error}; write it with fewer levels"
         raise RequestError(msg) from error
@@ -190,7 +205,18 @@ def _brackets(text: bytes) -> int:
 def validation_message(error: ValidationError) -> str:
     """Describe in one line what breaks the contract: ``field: problem``, joined by ``; ``."""
     model = DOCUMENTS.get(error.title)
-    return "; ".join(_problem(detail, model) for detail in error.errors(include_url=False))
+    details = error.errors(include_url=False)
+    problems = [_shortened(_problem(detail, model)) for detail in details[:MAX_PROBLEMS]]
+    more = len(details) - len(problems)
+    return "; ".join([*problems, f"{more} more problems"] if more else problems)
+
+
+def _shortened(text: str) -> str:
+    """Return a text without its middle if it is long."""
+    if len(text) <= MAX_PROBLEM_CHARS:
+        return text
+    half = MAX_PROBLEM_CHARS // 2
+    return f"{text[:half]} ... {text[-half:]}"
 
 
 def _problem(detail: Mapping[str, Any], model: type[BaseModel] | None) -> str:
