@@ -14,6 +14,7 @@ from cloudbuster.core.antimeridian import unwrapped
 from cloudbuster.core.crs import parse_crs
 from cloudbuster.core.grid import MAX_CELLS_ASIDE, Bounds, Grid, snapped_grid
 from cloudbuster.core.polygons import geodesic_area_m2, polygonal
+from cloudbuster.core.transformers import LONLAT, transformer
 from cloudbuster.core.utm import utm_epsg
 
 # Width of a zone of the Universal Transverse Mercator grid, degrees of longitude; zone 1 begins at
@@ -289,16 +290,16 @@ def project_area(geometry: BaseGeometry, crs: str) -> BaseGeometry:
     ValueError
         If the area or a part of it cannot be transformed, or ``crs`` cuts the area apart.
     """
+    axes = parse_crs(crs)
     try:
-        transformer = pyproj.Transformer.from_crs("OGC:CRS84", crs, always_xy=True)
+        to_crs = transformer(LONLAT, crs)
     except ProjError as error:
         msg = f"nothing transforms longitude and latitude to {_short(crs)}: take another CRS"
         raise ValueError(msg) from error
-    axes = parse_crs(crs)
     factor = axes.axis_info[0].unit_conversion_factor
     dense = shapely.segmentize(unwrapped(geometry), EDGE_STEP_DEG)
     points, ring = shapely.get_coordinates(dense), _ring_numbers(dense)
-    x, y = transformer.transform(*points.T)
+    x, y = to_crs.transform(*points.T)
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         msg = f"a part of the area is outside of {_short(crs)}: take a CRS made for the area"
         raise ValueError(msg)
