@@ -1,11 +1,14 @@
 """Logging of the entry points: one line for each record, as text or as JSON."""
 
+import json
 import logging
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import orjson
+
+from cloudbuster.visible import visible
 
 # Attributes that every record has. All others come from ``extra``.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -34,7 +37,11 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             content["exception"] = self.formatException(record.exc_info)
-        return orjson.dumps(content, default=str).decode()
+        try:
+            return orjson.dumps(content, default=str).decode()
+        except orjson.JSONEncodeError:
+            # UTF-8 has no halves of characters, and orjson no integers over 64 bits.
+            return json.dumps(content, default=str)
 
 
 class TextFormatter(logging.Formatter):
@@ -43,7 +50,8 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return a record as one line of text."""
         values = " ".join(f"{key}={value}" for key, value in _extra(record).items())
-        return f"{record.levelname.lower()}: {record.getMessage()} {values}".rstrip()
+        line = f"{record.levelname.lower()}: {record.getMessage()} {values}"
+        return visible(" ".join(line.splitlines())).rstrip()
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import orjson
 from pydantic import ValidationError
 
 from cloudbuster.areas import check_crs, request_area
-from cloudbuster.aws.places import lies_below, lies_in_any
+from cloudbuster.aws.prefixes import lies_below, lies_in_any
 from cloudbuster.aws.settings import StackSettings
 from cloudbuster.errors import BadInputError, RequestError
 from cloudbuster.models import MAX_INLINE_AOI_BYTES, Geometry, MosaicRequest

@@ -147,7 +147,6 @@ class ParquetCatalog:
             batch_size=BATCH_ROWS, row_groups=[group], columns=columns, use_threads=False
         )
 
-
     def _group_rejection(self, group: int, search: SceneSearch) -> str | None:
         """Name of a filter that rejects every row of a group by its statistics, or None."""
         schema = self._file.schema

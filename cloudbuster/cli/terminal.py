@@ -13,6 +13,7 @@ import click
 
 from cloudbuster import log
 from cloudbuster.errors import ExitCode
+from cloudbuster.visible import visible
 
 logger = logging.getLogger(f"{log.SPOKEN}.terminal")
 
@@ -39,7 +40,7 @@ def note(text: str) -> None:
     if writes_json():
         logger.info("note", extra={"text": text})
     else:
-        click.echo(text, err=True)
+        click.echo(visible(text), err=True)
 
 
 def fail(name: str, message: str, code: int) -> NoReturn:
@@ -48,7 +49,7 @@ def fail(name: str, message: str, code: int) -> NoReturn:
     if writes_json():
         logger.error("failed", extra={"error": name, "reason": message, "exit_code": int(code)})
     else:
-        click.echo(f"{name}: {message}", err=True)
+        click.echo(visible(f"{name}: {message}"), err=True)
     sys.exit(int(code))
 
 

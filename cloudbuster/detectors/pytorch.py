@@ -16,7 +16,7 @@ from cloudbuster.detectors.torch_weights import (
     load_model,
     require_trust,
 )
-from cloudbuster.errors import BadInputError
+from cloudbuster.errors import BadInputError, first_line
 
 if TYPE_CHECKING:
     import torch

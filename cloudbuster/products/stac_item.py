@@ -15,7 +15,6 @@ from urllib.parse import quote
 
 import numpy as np
 import orjson
-import pyproj
 import pystac
 import shapely
 from pystac.utils import datetime_to_str

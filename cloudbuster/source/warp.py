@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyproj
 from rasterio.enums import Resampling
 from rasterio.warp import reproject, transform_bounds
 

@@ -133,9 +133,7 @@ def _parsed(content: bytes, form: _Form[D], source: str, kind: Kind) -> D:
         raise RequestError(msg) from error
 
 
-def parse_json(
-    content: bytes, *, source: str, levels: int | None = MAX_DEPTH
-) -> Any:  # noqa: ANN401 -- any JSON value
+def parse_json(content: bytes, *, source: str, levels: int | None = MAX_DEPTH) -> Any:  # noqa: ANN401 -- any JSON value
     """Parse JSON.
 
     Parameters

@@ -5,7 +5,6 @@ Credentials, region and endpoint come from the environment as boto3 reads it;
 """
 
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from cloudbuster.errors import BadInputError, ConflictError, NotFoundError
 from cloudbuster.storage.boto import aws_client, translate_boto_errors
@@ -21,17 +20,17 @@ def parse_s3_uri(uri: str) -> tuple[str, str]:
     BadInputError
         If the URI names no bucket, or its key has a part ``.`` or ``..``.
     """
-    parts = urlsplit(uri)
-    if parts.scheme != "s3" or not parts.netloc:
+    # A key may hold ? and #, which have a meaning of their own in a URL.
+    scheme, _, place = uri.partition("://")
+    bucket, _, key = place.partition("/")
+    if scheme.lower() != "s3" or not bucket:
         msg = f"{uri} is no S3 address; give s3://bucket/key"
         raise BadInputError(msg)
-    # A key may hold ? and #, which have a meaning of their own in a URL.
-    key = uri.split("://", 1)[1].partition("/")[2]
     if {".", ".."} & set(key.split("/")):
         # Clients of HTTP resolve them: the object would be another one than its address says.
         msg = f"{uri} has a part . or ..; give the address without it"
         raise BadInputError(msg)
-    return parts.netloc, key
+    return bucket, key
 
 
 def read_object(uri: str) -> bytes:

@@ -6,6 +6,7 @@ the old content or the new one, nothing between.
 
 import errno
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,6 +21,8 @@ from cloudbuster.storage import s3
 # Seconds to connect and to wait between bytes: ten times what a slow object store needs.
 HTTP_TIMEOUT_S = (10, 60)
 REMOTE_SCHEMES = ("http", "https", "s3")
+# RFC 3986, section 3.1.
+SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 # Errors of the operating system for a disk, or a share of one, without room.
 FULL_DISK_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
 MISSING_STATUSES = frozenset({404, 410})
@@ -27,8 +30,8 @@ MISSING_STATUSES = frozenset({404, 410})
 
 def scheme_of(uri: str) -> str:
     """Scheme of ``uri`` in lower case; ``file`` for a plain path."""
-    scheme = urlsplit(uri).scheme.lower()
-    return scheme if "://" in uri and scheme else "file"
+    scheme, mark, _ = uri.partition("://")
+    return scheme.lower() if mark and SCHEME.fullmatch(scheme) else "file"
 
 
 def is_remote(uri: str) -> bool:
@@ -45,11 +48,20 @@ def local_path(uri: str) -> Path:
         If ``uri`` lies on another machine.
     """
     if uri.lower().startswith("file://"):
-        return Path(unquote(urlsplit(uri).path))
+        return Path(unquote(_path_of(uri)))
     if is_remote(uri):
         msg = f"{uri} is not on this machine; give a local path"
         raise BadInputError(msg)
     return Path(uri)
+
+
+def _path_of(uri: str) -> str:
+    """Path of a ``file://`` URI; raise BadInputError if it has none."""
+    try:
+        return urlsplit(uri).path
+    except ValueError as error:
+        msg = f"{uri} is no address ({error}); give file:///PATH"
+        raise BadInputError(msg) from error
 
 
 def join(base: str, *parts: str) -> str:

@@ -12,11 +12,32 @@ NUMBERS: tuple[Any, ...] = (
     *(2**31, 2**53, 2**63, 2**64 - 1, -(2**63), 10**30, float("nan"), float("inf")),
 )
 TEXTS = (
-    *("", " ", "0", "-1", "null", "a" * 300, "é" * 5000, "\0", "a\nb", "\x1b[2J", "\u202e", "\ud800"),
+    *(
+        "",
+        " ",
+        "0",
+        "-1",
+        "null",
+        "a" * 300,
+        "é" * 5000,
+        "\0",
+        "a\nb",
+        "\x1b[2J",
+        "\u202e",
+        "\ud800",
+    ),
     *("/", "..", "../../x", "a/b", "C:\\x", "-x", "~", "%00", "file:x", "s3://", "s3://a/../b"),
     *("http://[::1", "http://a:b/", "//x", "s3://a=", "a=b=c", "0001-01-01T00:00:00+14:00"),
     *("9999-12-31T23:59:59-12:00", "2020-02-30", "2020-13-01T00:00:00Z", "2020-W10-1", "20200510"),
-    *("EPSG:99999999999", "EPSG:4979", "+proj=utm +nadgrids=x", "PROJCRS[", "utm", "(a+)+$", "(?P<"),
+    *(
+        "EPSG:99999999999",
+        "EPSG:4979",
+        "+proj=utm +nadgrids=x",
+        "PROJCRS[",
+        "utm",
+        "(a+)+$",
+        "(?P<",
+    ),
     *("MGRS-99ZZZ", "33TWL", "99.99", "S2A_", "L1C", "Polygon", "Feature", "GeometryCollection"),
 )
 CONTAINERS: tuple[Any, ...] = (
@@ -35,8 +56,7 @@ Place = tuple[Any, Any]
 
 def mutated(samples: Sequence[bytes], seed: int) -> bytes:
     """Return one of the samples with one to four changes."""
-    # The same seed must make the same mutation.
-    rng = random.Random(seed)
+    rng = random.Random(seed)  # noqa: S311 -- the same seed must make the same mutation
     content = rng.choice(samples)
     changes = rng.choice((1, 1, 1, 2, 4))
     if content.lstrip()[:1] in (b"{", b"[") and rng.random() < 0.8:
@@ -62,11 +82,10 @@ def _mutated_json(document: Any, changes: int, rng: random.Random) -> bytes:
 def _places(value: Any) -> list[Place]:
     """Return every member of a JSON value, at any depth."""
     found: list[Place] = []
-    waiting = [value]
+    waiting = [value] if isinstance(value, dict | list) else []
     while waiting:
         holder = waiting.pop()
-        keys = holder if isinstance(holder, dict) else range(len(holder))
-        for key in keys if isinstance(holder, dict | list) else ():
+        for key in holder if isinstance(holder, dict) else range(len(holder)):
             found.append((holder, key))
             if isinstance(holder[key], dict | list):
                 waiting.append(holder[key])

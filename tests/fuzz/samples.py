@@ -2,7 +2,6 @@
 
 import io
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from cloudbuster.models import (
     SelectionEntry,
     SelectionInfo,
 )
-from tests.hand_made import GRID, make_record, spec
+from tests.hand_made import make_record
 from tests.stac_items import item_collection, make_item, square
 
 AREA = square(14.6, 45.6, 0.5)
@@ -93,19 +92,30 @@ def requests(_folder: Path) -> tuple[bytes, ...]:
         "output": "s3://stack/mosaics/x",
         "force": False,
     }
-    donor = {"detector": {"type": "donor", "donor_mask": "s3://stack/x", "donor_mask_name": "m.tif"}}
+    donor = {
+        "detector": {"type": "donor", "donor_mask": "s3://stack/x", "donor_mask_name": "m.tif"}
+    }
     known = full | {"merge": {}}
     plain = {"name": "a", "aoi": AREA, "query": QUERY}
     return tuple(map(as_json, (known, plain, {**plain, "gather": donor})))
 
 
 def areas(_folder: Path) -> tuple[bytes, ...]:
-    two = {"type": "MultiPolygon", "coordinates": [AREA["coordinates"], square(15, 46)["coordinates"]]}
-    hole = {"type": "Polygon", "coordinates": [*AREA["coordinates"], *square(14.7, 45.7, 0.1)["coordinates"]]}
+    two = {
+        "type": "MultiPolygon",
+        "coordinates": [AREA["coordinates"], square(15, 46)["coordinates"]],
+    }
+    hole = {
+        "type": "Polygon",
+        "coordinates": [*AREA["coordinates"], *square(14.7, 45.7, 0.1)["coordinates"]],
+    }
     feature = {"type": "Feature", "properties": {"name": "x"}, "geometry": hole}
     collection = {"type": "FeatureCollection", "features": [feature, {**feature, "geometry": two}]}
     crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:OGC:1.3:CRS84"}}
-    east = {"type": "Polygon", "coordinates": [[[179, 45], [-179, 45], [-179, 46], [179, 46], [179, 45]]]}
+    east = {
+        "type": "Polygon",
+        "coordinates": [[[179, 45], [-179, 45], [-179, 46], [179, 46], [179, 45]]],
+    }
     return tuple(map(as_json, (AREA, two, feature, collection, {**feature, "crs": crs}, east)))
 
 
@@ -195,7 +205,7 @@ def tasks(_folder: Path) -> tuple[bytes, ...]:
 
 
 def records(_folder: Path) -> tuple[bytes, ...]:
-    return (make_record(spec(1, [[3, 3], [1, 0]]), "m", GRID).to_json(),)
+    return (make_record(1, "S2A_33TWL_20200510_0_L2A").to_json(),)
 
 
 def parquet(folder: Path) -> tuple[bytes, ...]:
@@ -210,8 +220,9 @@ def parquet(folder: Path) -> tuple[bytes, ...]:
         box = {"xmin": west, "ymin": south, "xmax": east, "ymax": north}
         geometry = shapely.to_wkb(shapely.box(west, south, east, north))
         members = {name: value for name, value in item.items() if name != "properties"}
-        properties: Mapping[str, Any] = item["properties"]
-        rows.append({**members, **properties, "geometry": geometry, "bbox": box, "links": None})
+        rows.append(
+            {**members, **item["properties"], "geometry": geometry, "bbox": box, "links": None}
+        )
     texts = [{**row, "assets": json.dumps(row["assets"])} for row in rows]
     found = []
     for kind, table in enumerate((rows, texts)):

@@ -69,7 +69,8 @@ def _area(content: bytes, folder: Path) -> None:
     path = _written(folder, "area.geojson", content)
     attempt(lambda: _admitted(content))
     area = request_area(load_aoi(path), QueryOptions(scale=1.5))
-    assert area.is_valid and not area.is_empty
+    assert area.is_valid
+    assert not area.is_empty
     request = MosaicRequest.model_validate({"name": "a", "aoi": {"uri": path}})
     check_crs(request.gather, area)
 

@@ -3,14 +3,17 @@
 import logging
 import resource
 import tempfile
-from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from tests.fuzz.execution import MAX_GROWTH_BYTES, finding
 from tests.fuzz.mutation import mutated
 from tests.fuzz.targets import TARGETS
+
+if TYPE_CHECKING:
+    from multiprocessing.sharedctypes import Synchronized
 
 FINDINGS = Path("build/fuzz")
 # The address space of a process: what it has at its start, and room to notice what takes too much.
@@ -19,9 +22,7 @@ ROOM_BYTES = 4 * MAX_GROWTH_BYTES
 MAX_FINDINGS = 200
 
 
-def execute(
-    name: str, seeds: range, done: "Synchronized[int]", found: "Synchronized[int]"
-) -> None:
+def execute(name: str, seeds: range, done: "Synchronized[int]", found: "Synchronized[int]") -> None:
     """Execute a target for each seed in this process, up to a finding that takes memory."""
     target = TARGETS[name]
     logging.disable(logging.CRITICAL)

@@ -207,7 +207,7 @@ def test_a_text_that_is_no_plain_json_object_is_refused_with_the_reason(
         parse_request(content, source="s3://stack/requests/a.json", settings=STACK)
 
 
-NUMBERS = (1e308, -1e308, 1e200, 2**63, 361, -361, None, "1", True, [], {})
+NUMBERS: tuple[Any, ...] = (1e308, -1e308, 1e200, 2**63, 361, -361, None, "1", True, [], {})
 
 
 @pytest.mark.parametrize("number", NUMBERS)

@@ -114,7 +114,7 @@ def test_a_file_that_is_no_claim_is_not_taken_for_one() -> None:
 
 def test_a_place_that_is_claimed_meanwhile_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     request = made("second", output="s3://ours/x")
-    write = claims.write_object_if
+    write = s3.write_object_if
 
     def write_after_another(uri: str, content: bytes, **condition: str) -> bool:
         monkeypatch.setattr(claims, "write_object_if", write)
@@ -130,7 +130,7 @@ def test_a_place_that_is_claimed_meanwhile_is_refused(monkeypatch: pytest.Monkey
 def test_of_two_places_in_each_other_that_are_claimed_at_once_one_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    write = claims.write_object_if
+    write = s3.write_object_if
 
     def write_after_another(uri: str, content: bytes, **condition: str) -> bool:
         monkeypatch.setattr(claims, "write_object_if", write)

@@ -212,8 +212,9 @@ def test_a_message_that_is_no_event_of_the_bucket_is_logged_and_not_delivered_ag
 
 
 def test_an_invocation_without_messages_does_nothing(inbox: Inbox) -> None:
-    lists = ([None], [[]], ["x"], [{}], [{"body": None}], [{"body": {}}])
-    for records in (None, {}, "text", 5, *lists):
+    lists: tuple[list[Any], ...] = ([None], [[]], ["x"], [{}], [{"body": None}], [{"body": {}}])
+    others: tuple[Any, ...] = (None, {}, "text", 5)
+    for records in (*others, *lists):
         assert inbox.handle_messages(records) == [], records
 
 
