@@ -203,10 +203,10 @@ def _brackets(text: bytes) -> int:
 def validation_message(error: ValidationError) -> str:
     """Describe in one line what breaks the contract: ``field: problem``, joined by ``; ``."""
     model = DOCUMENTS.get(error.title)
-    # A misspelt field comes before those that are missing for that reason.
-    details = sorted(
-        error.errors(include_url=False), key=lambda detail: detail["type"] != "extra_forbidden"
-    )
+    details = error.errors(include_url=False)
+    if len(details) > MAX_PROBLEMS:
+        # A misspelt field is shown rather than those that are missing for that reason.
+        details.sort(key=lambda detail: detail["type"] != "extra_forbidden")
     problems = [_shortened(_problem(detail, model)) for detail in details[:MAX_PROBLEMS]]
     more = len(details) - len(problems)
     return "; ".join([*problems, f"{more} more problems"] if more else problems)
