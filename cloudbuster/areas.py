@@ -5,7 +5,6 @@ from shapely.geometry.base import BaseGeometry
 from cloudbuster.core.aoi import parse_aoi
 from cloudbuster.core.footprint import refuse_beyond_tiles
 from cloudbuster.core.mosaic_grid import project_area, resolve_crs
-from cloudbuster.core.names import shown
 from cloudbuster.errors import AoiError, BadInputError, GridError
 from cloudbuster.models import GatherOptions, Geometry, QueryOptions
 from cloudbuster.storage.documents import parse_json
@@ -36,7 +35,7 @@ def load_aoi(source: str | Geometry) -> Geometry:
         return source
     uri = source["uri"] if isinstance(source, dict) else source
     if not isinstance(uri, str):
-        msg = f"aoi.uri: {shown(str(uri))} is no text; give the URI of a GeoJSON file"
+        msg = f"aoi.uri: {str(uri)[:80]} is no text; give the URI of a GeoJSON file"
         raise AoiError(msg)
     return _load_file(uri)
 

@@ -264,7 +264,7 @@ def _position(position: object, label: str) -> tuple[float, float]:
         for number in numbers
     )
     if not usable:
-        msg = f"{label}: position {shown(str(position))} is not two finite numbers"
+        msg = f"{label}: position {str(position)[:80]} is not two finite numbers"
         raise ValueError(msg)
     return float(numbers[0]), float(numbers[1])
 
