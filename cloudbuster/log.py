@@ -1,4 +1,4 @@
-"""Logging of the entry points: one line for each record, as text or as JSON."""
+"""Logging of the entry points: one line for each record, as text or as JSON, without secrets."""
 
 import json
 import logging
@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import orjson
 
-from cloudbuster.visible import visible
+from cloudbuster.redaction import redacted, redacted_json, visible
 
 # Attributes that every record has. All others come from ``extra``.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -38,10 +38,11 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             content["exception"] = self.formatException(record.exc_info)
         try:
-            return orjson.dumps(content, default=str).decode()
+            plain = orjson.loads(orjson.dumps(content, default=str))
         except orjson.JSONEncodeError:
             # UTF-8 has no halves of characters, and orjson no integers over 64 bits.
-            return json.dumps(content, default=str)
+            plain = json.loads(json.dumps(content, default=str))
+        return json.dumps(redacted_json(plain))
 
 
 class TextFormatter(logging.Formatter):
@@ -50,8 +51,8 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return a record as one line of text."""
         values = " ".join(f"{key}={value}" for key, value in _extra(record).items())
-        line = f"{record.levelname.lower()}: {record.getMessage()} {values}"
-        return visible(" ".join(line.splitlines())).rstrip()
+        text = f"{record.levelname.lower()}: {record.getMessage()} {values}"
+        return visible(redacted(" ".join(text.splitlines()).rstrip()))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from cloudbuster import log
 from cloudbuster.cli.terminal import writes_json
 from cloudbuster.events import Event, OnEvent
-from cloudbuster.visible import visible
+from cloudbuster.redaction import visible
 
 if TYPE_CHECKING:
     from tqdm import tqdm

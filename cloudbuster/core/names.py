@@ -1,6 +1,6 @@
 """Names that become parts of paths: the one rule for all of them, whoever gives them."""
 
-from cloudbuster.visible import is_invisible
+import unicodedata
 
 # Linux takes names of files of up to 255 bytes (limits.h, NAME_MAX). A scene adds "backstop-" and
 # "-65534.tif" to the name of its mosaic, and a file that is being written ".XXXXXXXX.partial".
@@ -8,6 +8,9 @@ MAX_NAME_BYTES = 128
 MAX_FILE_NAME_BYTES = 200
 # What divides the parts of a path, here and on Windows.
 SEPARATORS = "/\\"
+# Characters by category of Unicode that a path may hold and a reader cannot see: controls, formats
+# (marks of direction among them), surrogates, private and unassigned ones, ends of lines.
+INVISIBLE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 # Names of devices on Windows, with or without a suffix (Naming Files, Paths, and Namespaces,
 # Microsoft), where a mosaic may be opened.
 DEVICE_NAMES = frozenset(
@@ -52,7 +55,7 @@ def _problem(name: str, max_bytes: int) -> str | None:
     size = len(name.encode(errors="replace"))
     if not 0 < size <= max_bytes:
         return f"has {size} bytes"
-    unseen = next(filter(is_invisible, name), None)
+    unseen = next((c for c in name if unicodedata.category(c) in INVISIBLE_CATEGORIES), None)
     problems = {
         "holds a separator of paths": any(mark in name for mark in SEPARATORS),
         f"holds the character U+{ord(unseen or ' '):04X}": unseen is not None,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudbuster.core.names import shown
 from cloudbuster.errors import BadInputError, UntrustedCodeError, first_line
+from cloudbuster.storage.trust import own_trust
 from cloudbuster.storage.uri import read_bytes
 
 if TYPE_CHECKING:
@@ -25,11 +26,18 @@ MODEL_ARGUMENTS: dict[str, Any] = {
     "pretrained": False,
 }
 STORED = zipfile.ZIP_STORED
+# Greatest size of a file of a model: ResNet-152, the largest encoder in use for this, has 240 MB.
+MAX_MODEL_BYTES = 512 * 2**20
 
 
 def fingerprint(uri: str) -> str:
     """First 12 hexadecimal digits of the SHA-256 of a file, to identify its content."""
-    return hashlib.sha256(read_bytes(uri)).hexdigest()[:12]
+    return hashlib.sha256(_read(uri)).hexdigest()[:12]
+
+
+def _read(uri: str) -> bytes:
+    """Read a file of a model, at an address that the request gives."""
+    return read_bytes(uri, trust=own_trust(), max_bytes=MAX_MODEL_BYTES)
 
 
 def load_model(
@@ -69,7 +77,7 @@ def load_model(
     BadInputError, TryAgainError
         If a file cannot be read or is not a model.
     """
-    content = read_bytes(weights)
+    content = _read(weights)
     file_format = _file_format(weights, content)
     if file_format in LOADERS:
         require_trust(weights, trusted=trusted)
@@ -202,7 +210,7 @@ def _make_model(uri: str, num_channels: int, *, trusted: bool) -> "torch.nn.Modu
     """Run an architecture file and create its model."""
     require_trust(uri, trusted=trusted)
     module = types.ModuleType("cloudbuster_architecture")
-    source = read_bytes(uri)
+    source = _read(uri)
     # User code may raise any exception; all of them are errors of the file.
     try:
         exec(compile(source, uri, "exec"), module.__dict__)  # noqa: S102 -- trusted by the user

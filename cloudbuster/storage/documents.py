@@ -11,26 +11,41 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from cloudbuster.core.bands import Kind
-from cloudbuster.core.json_values import MAX_DEPTH, check_json
+from cloudbuster.core.json_values import MAX_DEPTH
 from cloudbuster.core.names import shown
 from cloudbuster.errors import RequestError
-from cloudbuster.models import DOCUMENTS, Candidates, Document, Selection
+from cloudbuster.models import (
+    DOCUMENTS,
+    Assessment,
+    Candidates,
+    Document,
+    GatherTask,
+    MosaicRequest,
+    RunStatus,
+    SceneRecord,
+    Selection,
+)
 from cloudbuster.original.documents import (
     candidates_from_original,
     is_original_response,
     is_original_selection,
     selection_from_original,
 )
+from cloudbuster.redaction import redacted_json
+from cloudbuster.storage.json_text import BYTE_ORDER_MARK, JsonError, parsed_json
 from cloudbuster.storage.uri import read_bytes, write_bytes
 
 D = TypeVar("D", bound=Document)
+
+ADDRESSED = (Candidates, GatherTask, MosaicRequest, Selection)
+"""Documents that need whole addresses, which may hold secrets."""
+PUBLISHED = (Assessment, RunStatus, SceneRecord)
+"""Documents that are passed on with a mosaic, or shown to others."""
 
 # Texts for two of pydantic's error types; the others keep pydantic's own.
 PROBLEMS = {"extra_forbidden": "unknown field", "missing": "is required"}
 # A message is read by a person: more problems are counted, and longer ones are shortened.
 MAX_PROBLEMS, MAX_PROBLEM_CHARS = 10, 400
-# Some editors on Windows write it before UTF-8 text; RFC 8259 lets a reader of JSON ignore it.
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def read_document(uri: str, model: type[D]) -> D:
@@ -68,8 +83,20 @@ def parse_document(content: bytes, model: type[D], *, source: str) -> D:
 
 
 def write_document(uri: str, document: Document) -> None:
-    """Write a document as a whole; errors are those of `storage.uri.write_bytes`."""
-    write_bytes(uri, document.to_json())
+    """Write a document as a whole; errors are those of `storage.uri.write_bytes`.
+
+    A local file of a document in `ADDRESSED` can be read by its owner alone. Those in `PUBLISHED`
+    are written without the secrets in them.
+    """
+    write_bytes(uri, document_json(document), private=isinstance(document, ADDRESSED))
+
+
+def document_json(document: Document) -> bytes:
+    """Return a document as JSON for a file; one in `PUBLISHED` without the secrets in it."""
+    if not isinstance(document, PUBLISHED):
+        return document.to_json()
+    content = redacted_json(document.model_dump(mode="json", by_alias=True))
+    return orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
 @dataclass(frozen=True)
@@ -134,38 +161,17 @@ def _parsed(content: bytes, form: _Form[D], source: str, kind: Kind) -> D:
 
 
 def parse_json(content: bytes, *, source: str, levels: int | None = MAX_DEPTH) -> Any:  # noqa: ANN401 -- any JSON value
-    """Parse JSON.
+    """Parse JSON; raise RequestError with line and column of a mistake, or the bound it is over.
 
-    Parameters
-    ----------
-    content : bytes
-        UTF-8 text, with or without a byte order mark.
-    source : str
-        Name of the document in errors.
-    levels : int or None
-        Greatest number of levels; None if the members are checked one by one.
-
-    Raises
-    ------
-    RequestError
-        If it is no JSON (names line and column of the mistake), or nested too deep.
+    With ``levels`` None the nesting is not bounded: the members are checked one by one.
     """
-    text = content.removeprefix(BYTE_ORDER_MARK)
-    if not text.strip():
+    if not content.removeprefix(BYTE_ORDER_MARK).strip():
         msg = f"{source}: the file is empty; it must hold JSON"
         raise RequestError(msg)
     try:
-        document = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        msg = f"{source}: not JSON at line {error.lineno}, column {error.colno}: {error.msg}"
-        raise RequestError(msg) from error
-    # A document with fewer brackets cannot be too deep.
-    if levels is None or _brackets(text) <= levels:
-        return document
-    try:
-        return check_json(document, levels=levels)
-    except ValueError as error:
-        msg = f"{source}: {error}; write it with fewer levels"
+        return parsed_json(content, levels=levels)
+    except JsonError as error:
+        msg = f"{source}: {error}"
         raise RequestError(msg) from error
 
 
@@ -193,11 +199,6 @@ def _refuse_repeated(members: list[tuple[str, object]]) -> None:
     if repeated:
         msg = f"an object has member {shown(repeated[0])} twice; leave one of them"
         raise ValueError(msg)
-
-
-def _brackets(text: bytes) -> int:
-    """Count the characters that begin a level of JSON, those within texts included."""
-    return text.count(b"[") + text.count(b"{")
 
 
 def validation_message(error: ValidationError) -> str:

@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from cloudbuster import log
-from cloudbuster.visible import visible
+from cloudbuster.redaction import visible
 
 
 @pytest.mark.parametrize(
