@@ -5,6 +5,7 @@ and the common ``bands`` of STAC 1.1 with the fields of raster 2 and EO 2.
 """
 
 import math
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -129,8 +130,9 @@ def _nodata(holders: Iterable[Fields]) -> tuple[float, ...]:
             value = holder.get(key)
             if isinstance(value, str):
                 value = SPECIAL_NUMBERS.get(value.lower())
-            if isinstance(value, int | float) and not isinstance(value, bool):
-                return (float(value),)
+            number = _float(value)
+            if number is not None:
+                return (number,)
     return ()
 
 
@@ -148,8 +150,9 @@ def _transform(fields: Fields) -> tuple[float, ...] | None:
     value = fields.get("proj:transform")
     if not isinstance(value, list) or len(value) not in (6, 9):
         return None
-    numbers = tuple(float(each) for each in value[:6] if isinstance(each, int | float))
-    return numbers if len(numbers) == 6 and all(map(math.isfinite, numbers)) else None
+    numbers = tuple(map(_float, value[:6]))
+    finite = tuple(each for each in numbers if each is not None and math.isfinite(each))
+    return finite if len(finite) == 6 else None
 
 
 def _shape(fields: Fields) -> tuple[int, int] | None:
@@ -158,3 +161,12 @@ def _shape(fields: Fields) -> tuple[int, int] | None:
     if isinstance(value, list) and len(value) == 2 and all(isinstance(n, int) for n in value):
         return (value[0], value[1])
     return None
+
+
+def _float(value: object) -> float | None:
+    """Return a JSON number as a float; None for another value, or an integer that is too large."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if isinstance(value, int) and abs(value) > sys.float_info.max:
+        return None
+    return float(value)

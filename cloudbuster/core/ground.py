@@ -6,6 +6,7 @@ from functools import lru_cache
 
 import pyproj
 
+from cloudbuster.core.crs import parse_crs
 from cloudbuster.core.grid import Grid, GridWindow
 from cloudbuster.core.transformers import LONLAT, transformer
 
@@ -127,6 +128,6 @@ def _geodesy(text: str) -> tuple[pyproj.Geod, float | None]:
 
     The last is None for a geographic CRS.
     """
-    crs = pyproj.CRS.from_user_input(text)
+    crs = parse_crs(text)
     unit_m = None if crs.is_geographic else crs.axis_info[0].unit_conversion_factor
     return crs.get_geod() or pyproj.Geod(ellps="WGS84"), unit_m

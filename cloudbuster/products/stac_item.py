@@ -15,13 +15,13 @@ from urllib.parse import quote
 
 import numpy as np
 import orjson
-import pyproj
 import pystac
 import shapely
 from pystac.utils import datetime_to_str
 from shapely.geometry.polygon import orient
 
 from cloudbuster.core.bands import BANDS
+from cloudbuster.core.crs import parse_crs
 from cloudbuster.core.grid import Grid
 from cloudbuster.core.ground import cell_size_m
 from cloudbuster.core.masks import DISTANCE_LIMIT_M
@@ -274,7 +274,7 @@ def gsd_m(grid: Grid) -> float:
 
 def _projection(crs: str) -> dict[str, Any]:
     """Fields of the projection extension for a CRS: its EPSG code, or else its WKT."""
-    parsed = pyproj.CRS.from_user_input(crs)
+    parsed = parse_crs(crs)
     authority = parsed.to_authority(min_confidence=100)
     if authority and authority[0] == "EPSG":
         return {"proj:epsg": int(authority[1])}

@@ -4,12 +4,12 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import pyproj
 from affine import Affine
-from pyproj.exceptions import CRSError
 
+from cloudbuster.core.crs import parse_crs
 from cloudbuster.core.grid import Grid
 from cloudbuster.core.ground import cell_size_m
+from cloudbuster.core.names import shown
 from cloudbuster.core.scene import RasterMetadata
 from cloudbuster.errors import GridError
 
@@ -74,9 +74,10 @@ def place_raster(
     crs, crs_notes = _crs(name, dataset, metadata, scene_epsg)
     transform, notes = _transform(name, dataset, metadata, gsds_m)
     try:
+        parse_crs(crs)
         grid = Grid.from_transform(crs, transform, width=dataset.width, height=dataset.height)
         cell_size_m(grid)
-    except (ValueError, CRSError) as error:
+    except ValueError as error:
         msg = f"{name}: {error}; {HINT}"
         raise GridError(msg) from error
     return Placement(grid, (*crs_notes, *notes))
@@ -104,18 +105,23 @@ def _crs(
 
 
 def _same_crs(one: str, other: str) -> bool:
-    """Whether two texts are the same CRS; one that pyproj cannot read is not."""
+    """Whether two texts are the same CRS; one that no grid can have is not."""
     if one == other:
         return True
     try:
-        return bool(pyproj.CRS.from_user_input(one) == pyproj.CRS.from_user_input(other))
-    except CRSError:
+        return bool(parse_crs(one) == parse_crs(other))
+    except ValueError:
         return False
 
 
 def _short(crs: str) -> str:
     """Return a text for messages: the name of the CRS if ``crs`` is WKT."""
-    return crs if len(crs) <= 40 else f"{pyproj.CRS.from_user_input(crs).name!r}"
+    if len(crs) <= 40:
+        return crs
+    try:
+        return f"{parse_crs(crs).name[:80]!r}"
+    except ValueError:
+        return shown(crs)
 
 
 def _transform(

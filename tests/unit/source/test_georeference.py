@@ -138,6 +138,11 @@ REFUSED: dict[str, tuple[RasterMetadata, str]] = {
     ),
     "turned": (RasterMetadata(crs=CRS, transform=(7, 7, 500_000, 7, -7, 5_100_000)), "north-up"),
     "south-up": (RasterMetadata(crs=CRS, transform=(10, 0, 0, 0, 10, 0)), "not north-up"),
+    "PROJ string": (
+        RasterMetadata(crs="+proj=utm +zone=33 +nadgrids=/etc/passwd", transform=PROJ),
+        "no CRS",
+    ),
+    "heights": (RasterMetadata(crs="EPSG:5773", transform=PROJ), "is a Vertical CRS"),
     "no CRS at all": (RasterMetadata(crs="EPSG:99999", transform=PROJ), "EPSG:99999|EPSG"),
 }
 
