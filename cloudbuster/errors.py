@@ -4,8 +4,9 @@ A message says what is wrong, how much, and what to do next. An entry point prin
 ``ErrorName: message`` as its last line on stderr and exits with the error's ``exit_code``.
 """
 
-import re
 from enum import IntEnum
+
+from cloudbuster.redaction import redacted, visible
 
 
 class ExitCode(IntEnum):
@@ -35,17 +36,9 @@ class ExitCode(IntEnum):
     """Stopped by SIGTERM."""
 
 
-# Secrets in an address: signatures (SAS, S3), tokens, and a password before the host.
-_SIGNATURES = re.compile(
-    r"(?i)([?&](?:sig|x-amz-signature|x-amz-security-token|token|subscription-key|api_key)=)"
-    r"[^&\s'\":;,)]+"
-)
-_PASSWORDS = re.compile(r"(://)[^/@\s]+@")
-
-
-def redacted(text: str) -> str:
-    """Return ``text`` without the signatures and passwords of the addresses in it."""
-    return _PASSWORDS.sub(r"\1***@", _SIGNATURES.sub(r"\1***", text))
+def first_line(error: BaseException) -> str:
+    """First line of the message of an error, or the name of its class."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 class CloudBusterError(Exception):
@@ -54,8 +47,8 @@ class CloudBusterError(Exception):
     exit_code: ExitCode = ExitCode.BUG
 
     def __str__(self) -> str:
-        """Return the message without the signatures and passwords of the addresses in it."""
-        return redacted(super().__str__())
+        """Return the message without secrets and without control characters."""
+        return visible(redacted(super().__str__()))
 
 
 class NothingUsableError(CloudBusterError):
@@ -100,6 +93,14 @@ class AccessError(BadInputError):
     """Access to a file is denied; the message names the bucket and the permission."""
 
 
+class UntrustedAddressError(AccessError):
+    """Whoever gave an address is not trusted to have it opened, or nothing may be opened by it."""
+
+
+class TooLargeError(BadInputError):
+    """A file, an answer or a raster is over its bound in bytes, members or pixels."""
+
+
 class GridError(BadInputError):
     """A coordinate reference system or a grid cannot be used."""
 
@@ -121,7 +122,7 @@ class DonorError(MaskError):
 
 
 class UntrustedCodeError(BadInputError):
-    """A model's architecture is code that the user has not allowed to run."""
+    """A model, or its architecture, is code that the user has not allowed to run."""
 
 
 class MissingExtraError(BadInputError):

@@ -2,7 +2,6 @@
 
 import logging
 import math
-import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +13,7 @@ from shapely.geometry.base import BaseGeometry
 
 from cloudbuster.areas import document_area
 from cloudbuster.catalogs.item_properties import first_number
-from cloudbuster.catalogs.schema import missing_bands, parse_scene
+from cloudbuster.catalogs.schema import missing_bands, parse_scene, refused_href
 from cloudbuster.catalogs.search import footprint_geometry
 from cloudbuster.clear_selection import (
     ClearCandidates,
@@ -34,11 +33,13 @@ from cloudbuster.core.coverage import (
 )
 from cloudbuster.core.grid import Grid
 from cloudbuster.core.holes import Holes
+from cloudbuster.core.patterns import compile_pattern
 from cloudbuster.core.polygons import geodesic_area_m2
 from cloudbuster.errors import CatalogError, NotCoveredError, NothingUsableError
 from cloudbuster.events import Event, OnEvent, emit
 from cloudbuster.models import (
     Candidates,
+    CandidatesInfo,
     DetectorOptions,
     Dropped,
     FilterOptions,
@@ -168,7 +169,7 @@ def filter_scenes(
         If the area cannot be used.
     """
     aoi = document_area(candidates.cloudbuster.aoi)
-    checks = _checks(options, bands, candidates.cloudbuster.catalog)
+    checks = [*_checks(options), _scene_check(candidates.cloudbuster, bands)]
     screened = _screen(candidates.features, checks, aoi)
     count = f"{len(screened.items)} of {len(candidates.features)} candidates"
     emit(on_event, Event("filter", 1, 2, count))
@@ -214,7 +215,7 @@ def extend_selection(
     """
     info = selection.cloudbuster
     aoi = document_area(info.aoi)
-    checks = _checks(options, bands, info.catalog)
+    checks = [*_checks(options), _scene_check(candidates.cloudbuster, bands)]
     screened = _screen(candidates.features, checks, aoi).without(failed)
     if not screened.items:
         return None
@@ -275,6 +276,7 @@ def _select_clear(
             aoi=candidates.cloudbuster.aoi,
             kind=candidates.cloudbuster.kind,
             catalog=candidates.cloudbuster.catalog,
+            asset_mirror=candidates.cloudbuster.asset_mirror,
             strategy=options.strategy,
             entries=choice.entries,
             uncovered_by_layer=by_layer,
@@ -301,6 +303,7 @@ def _look(
         screened.items,
         kind=candidates.cloudbuster.kind,
         catalog=candidates.cloudbuster.catalog,
+        asset_mirror=candidates.cloudbuster.asset_mirror,
         bands=bands,
         detector=look.detector,
         dilate_m=look.dilate_m,
@@ -469,8 +472,8 @@ def _screen(features: Sequence[Item], checks: Sequence[Check], aoi: BaseGeometry
     return _Screened(tuple(items), tuple(footprints), tuple(dropped))
 
 
-def _checks(options: FilterOptions, bands: tuple[str, ...], catalog: str) -> list[Check]:
-    """Return the checks that may drop a candidate, the fastest first."""
+def _checks(options: FilterOptions) -> list[Check]:
+    """Return the checks by the options that may drop a candidate."""
     checks: list[Check] = []
     if options.minclouds > 0:
         reason = f"its cloud cover is below minclouds {options.minclouds:g}"
@@ -481,25 +484,29 @@ def _checks(options: FilterOptions, bands: tuple[str, ...], catalog: str) -> lis
     ):
         if pattern:
             checks.append(_pattern_check(name, pattern, texts))
-    if bands:
-        checks.append(lambda item: _lacking(item, bands, catalog))
     return checks
 
 
-def _lacking(item: Item, bands: tuple[str, ...], catalog: str) -> str | None:
-    """Return why an item cannot give the bands of the mosaic; None if it can."""
-    try:
-        missing = missing_bands(parse_scene(item, catalog=catalog), bands)
-    except CatalogError as error:
-        return str(error)
-    return f"it has no asset for {', '.join(missing)}" if missing else None
+def _scene_check(info: CandidatesInfo, bands: tuple[str, ...]) -> Check:
+    """Make the check that keeps an item whose files may be opened and give the bands."""
+
+    def problem(item: Item) -> str | None:
+        try:
+            scene = parse_scene(item, catalog=info.catalog, asset_mirror=info.asset_mirror)
+        except CatalogError as error:
+            # Without bands, coverage alone is planned, for which an item need not be a scene.
+            return str(error) if bands else None
+        missing = missing_bands(scene, bands)
+        return f"it has no asset for {', '.join(missing)}" if missing else refused_href(scene)
+
+    return problem
 
 
 def _pattern_check(name: str, pattern: str, texts: Callable[[Item], list[str]]) -> Check:
     """Make the check that keeps an item if one of its texts contains a match, as the original."""
-    compiled = re.compile(pattern)
+    contains_match = compile_pattern(pattern)
     reason = f"{name} {pattern!r} does not match it"
-    return lambda item: None if any(map(compiled.search, texts(item))) else reason
+    return lambda item: None if any(map(contains_match, texts(item))) else reason
 
 
 def _names(item: Item) -> list[str]:
@@ -549,6 +556,7 @@ def _describe(
         aoi=candidates.cloudbuster.aoi,
         kind=candidates.cloudbuster.kind,
         catalog=candidates.cloudbuster.catalog,
+        asset_mirror=candidates.cloudbuster.asset_mirror,
         strategy=options.strategy,
         entries=tuple(_entry(items[pick.index], pick) for pick in picks),
         uncovered_by_layer=by_layer,

@@ -1,11 +1,14 @@
-"""Logging of the entry points: one line for each record, as text or as JSON."""
+"""Logging of the entry points: one line for each record, as text or as JSON, without secrets."""
 
+import json
 import logging
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import orjson
+
+from cloudbuster.redaction import redacted, redacted_json, visible
 
 # Attributes that every record has. All others come from ``extra``.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -34,7 +37,12 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             content["exception"] = self.formatException(record.exc_info)
-        return orjson.dumps(content, default=str).decode()
+        try:
+            plain = orjson.loads(orjson.dumps(content, default=str))
+        except orjson.JSONEncodeError:
+            # UTF-8 has no halves of characters, and orjson no integers over 64 bits.
+            plain = json.loads(json.dumps(content, default=str))
+        return json.dumps(redacted_json(plain))
 
 
 class TextFormatter(logging.Formatter):
@@ -43,7 +51,8 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return a record as one line of text."""
         values = " ".join(f"{key}={value}" for key, value in _extra(record).items())
-        return f"{record.levelname.lower()}: {record.getMessage()} {values}".rstrip()
+        text = f"{record.levelname.lower()}: {record.getMessage()} {values}"
+        return visible(redacted(" ".join(text.splitlines()).rstrip()))
 
 
 @dataclass(frozen=True)

@@ -87,6 +87,7 @@ class _Job:
 
     kind: Kind
     catalog: str
+    asset_mirror: tuple[str, ...]
     bands: tuple[str, ...]
     detector: DetectorOptions
     dilate_m: float
@@ -105,6 +106,7 @@ def read_thumbnails(
     *,
     kind: Kind,
     catalog: str,
+    asset_mirror: tuple[str, ...] = (),
     bands: tuple[str, ...],
     detector: DetectorOptions,
     dilate_m: float,
@@ -118,8 +120,8 @@ def read_thumbnails(
     ----------
     items : sequence of dict
         STAC items. Of several with one id the first counts.
-    kind, catalog : str
-        Product level, and name of the catalog.
+    kind, catalog, asset_mirror : str, str, tuple of str
+        Product level, name of the catalog, and mirrors of its assets.
     bands, detector, dilate_m : tuple of str, DetectorOptions, float
         Bands of the mosaic, how gather finds clouds, and how far it grows them, metres.
     folder : str or None
@@ -145,7 +147,7 @@ def read_thumbnails(
     """
     end_s = None if seconds is None else time.monotonic() + seconds
     resolved = detector.model_copy(update={"type": resolve_type(detector, kind)})
-    job = _Job(kind, catalog, bands, resolved, dilate_m, folder, seconds, end_s)
+    job = _Job(kind, catalog, asset_mirror, bands, resolved, dilate_m, folder, seconds, end_s)
     by_item = {str(item.get("id")): item for item in reversed(items)}
     order = list(dict.fromkeys(str(item.get("id")) for item in items))
     outcomes: dict[str, SkyThumbnail | CloudBusterError] = {}
@@ -186,7 +188,7 @@ def _thumbnail_or_error(job: _Job, item: Item) -> SkyThumbnail | CloudBusterErro
     # Options of GDAL hold in one thread, so that each of them sets its own.
     with gdal_env(**GDAL_OPTIONS):
         try:
-            scene = parse_scene(item, catalog=job.catalog)
+            scene = parse_scene(item, catalog=job.catalog, asset_mirror=job.asset_mirror)
             if job.needs_product_mask:
                 mask_name(scene, job.kind, job.detector.preset)
             fingerprint = _fingerprint(job, item, scene)

@@ -26,18 +26,24 @@ from cloudbuster.catalogs.item_properties import (
     sun_elevation_of,
 )
 from cloudbuster.core.bands import Kind
+from cloudbuster.core.json_values import MAX_DEPTH, is_json
 from cloudbuster.core.scene import Scene
 from cloudbuster.core.utm import utm_epsg
-from cloudbuster.errors import CatalogError
-from cloudbuster.models import Item
+from cloudbuster.errors import CatalogError, UntrustedAddressError
+from cloudbuster.models import MAX_ID_CHARS, Item
+from cloudbuster.storage.trust import admitted, catalog_trust
 
 TWIN_PROPERTY = "cloudbuster:l1c_twin"
 """Item property that holds the L1C item of the same datatake and tile."""
 
+MAX_ITEM_DEPTH = MAX_DEPTH // 2 - 4
+"""Greatest number of levels of an item: with its twin, and within a document, it has no more than
+a document may have."""
+
 _SENTINEL_2 = re.compile(r"^S2[A-D]_|sentinel[-_ ]?(?:s)?2", re.IGNORECASE)
 
 
-def parse_scene(item: Item, *, catalog: str) -> Scene:
+def parse_scene(item: Item, *, catalog: str, asset_mirror: tuple[str, ...] = ()) -> Scene:
     """Make a scene from a STAC item.
 
     Parameters
@@ -46,7 +52,9 @@ def parse_scene(item: Item, *, catalog: str) -> Scene:
         STAC item, version 1.0 or 1.1. Relative hrefs are resolved against its self link. Not
         modified.
     catalog : str
-        Name of the catalog, shown in errors.
+        Name, URL or path of the catalog, which decides what the hrefs may refer to.
+    asset_mirror : tuple of str
+        ``FROM=TO`` of each asset mirror that the hrefs were rewritten by.
 
     Returns
     -------
@@ -59,7 +67,7 @@ def parse_scene(item: Item, *, catalog: str) -> Scene:
         If it is not a STAC item, not of Sentinel-2, or of unknown product level.
     """
     kind = _kind_of_scene(item, catalog)
-    assets = read_assets(mended_item(absolute_item(item))["assets"])
+    assets = read_assets(mended_item(absolute_item(item))["assets"], item["properties"])
     collection = item.get("collection")
     baseline = baseline_of(item)
     return Scene(
@@ -82,23 +90,50 @@ def parse_scene(item: Item, *, catalog: str) -> Scene:
         masks=bucket_masks(assets.bands, kind, baseline) | assets.masks,
         offset_removed_flag=None if assets.are_jp2 else offset_removed_flag_of(item),
         declared_offset=assets.declared_offset,
-        twin=_twin(item, catalog),
+        unnamed=assets.unnamed,
+        twin=_twin(item, catalog, asset_mirror),
+        catalog=catalog,
+        asset_mirror=asset_mirror,
     )
 
 
+def refused_href(scene: Scene) -> str | None:
+    """Return why one of the files of a scene, or of its twin, must not be opened; None if all may.
+
+    Nothing is opened and no name is resolved; see `cloudbuster.storage.trust.admitted`.
+    """
+    trust = catalog_trust(scene.catalog, scene.asset_mirror)
+    try:
+        for href in scene.hrefs:
+            admitted(href, trust)
+    except UntrustedAddressError as error:
+        return str(error)
+    return None
+
+
 def missing_bands(scene: Scene, bands: Iterable[str]) -> tuple[str, ...]:
-    """Bands that the scene lacks, in the order given."""
+    """Bands that the scene lacks, in the order given.
+
+    A scene with rasters whose bands only the files can name lacks none until they are opened.
+    """
+    if scene.unnamed:
+        return ()
     return tuple(name for name in bands if name not in scene.bands)
 
 
 def is_item(document: object) -> bool:
-    """Whether a JSON document is a STAC item: a GeoJSON Feature with id, properties and assets."""
+    """Whether a JSON document is a STAC item: a GeoJSON Feature with id, properties and assets.
+
+    One that cannot be written again, or whose id is too long, counts as none.
+    """
     return (
         isinstance(document, dict)
         and document.get("type") == "Feature"
         and isinstance(document.get("id"), str)
+        and 0 < len(document["id"]) <= MAX_ID_CHARS
         and isinstance(document.get("properties"), dict)
         and isinstance(document.get("assets"), dict)
+        and is_json(document, levels=MAX_ITEM_DEPTH)
     )
 
 
@@ -137,12 +172,12 @@ def _scene_epsg(item: Item, bands_epsg: int | None) -> int | None:
     return utm_epsg(int(tile[:2]), north=tile[2] >= "N")
 
 
-def _twin(item: Item, catalog: str) -> Scene | None:
+def _twin(item: Item, catalog: str, asset_mirror: tuple[str, ...]) -> Scene | None:
     """Make a scene from the attached L1C twin; None if there is none or it is unusable."""
     twin = item["properties"].get(TWIN_PROPERTY)
     if not isinstance(twin, dict):
         return None
     try:
-        return parse_scene(twin, catalog=catalog)
+        return parse_scene(twin, catalog=catalog, asset_mirror=asset_mirror)
     except CatalogError:
         return None

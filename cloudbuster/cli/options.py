@@ -409,7 +409,7 @@ detector_options = _as_one(
             "--trust-architecture/--no-trust-architecture",
             default=None,
             cls=DetectorOption,
-            help="Let the code of the architecture run.",
+            help="Let code run: that of the architecture, or of a TorchScript or exported model.",
         ),
         click.option(
             "--donor-mask",
@@ -476,7 +476,11 @@ gather_options = _as_one(
             help="utm, utm-each (`run`: one mosaic per UTM zone), or any CRS.",
         ),
         click.option(
-            "--gsd", "gsd_m", type=float, cls=GatherOption, help="Cell size of the mosaic, metres."
+            "--gsd",
+            "gsd_m",
+            type=float,
+            cls=GatherOption,
+            help="Cell size of the mosaic, metres.  [default: that of the finest band]",
         ),
         click.option(
             "--dilate-m",

@@ -17,6 +17,7 @@ from cloudbuster.core.antimeridian import (
     unwrapped,
     unwrapped_polygon,
 )
+from cloudbuster.core.names import shown
 from cloudbuster.core.polygons import polygonal
 
 # RFC 7946 section 3.1.6: a linear ring has four or more positions, the first equal to the last.
@@ -24,6 +25,8 @@ MIN_RING_POSITIONS = 4
 # GeoJSON is in longitude and latitude on WGS 84 (RFC 7946 section 4); older files may name another
 # CRS. These are the ends of the names that mean WGS 84.
 LONGITUDE_LATITUDE_NAMES = ("CRS84", "4326")
+MAX_POSITIONS = 500_000
+"""Greatest number of positions of an area: at 10 m apart they follow a border of 5000 km."""
 # Longitudes beyond 180 are accepted for areas across the antimeridian: 181 means -179.
 MAX_LONGITUDE_DEG = 360.0
 # Least and greatest distance by which `simplified` moves an edge, degrees of latitude: a cell of
@@ -67,8 +70,11 @@ def parse_aoi(
         msg = f"scale {factor:g} must be a number above 0"
         raise ValueError(msg)
     shapes = []
+    count = 0
     for label, geometry in _geometries(geojson):
         area = shapely.union_all(arranged(list(_polygons(geometry, label))))
+        count += int(shapely.get_num_coordinates(area))
+        _check_positions(count, label)
         shapes.append(scaled(area, factor, factor, origin="center") if factor != 1 else area)
     union = shapely.union_all(arranged(shapes))
     label = f"AOI scaled by {factor:g}"
@@ -122,7 +128,7 @@ def feature_property(geojson: Mapping[str, Any], name: str) -> str:
     value = properties.get(name) if isinstance(properties, Mapping) else None
     if value is None or value == "":
         known = ", ".join(sorted(properties)) if isinstance(properties, Mapping) else ""
-        msg = f"the first feature has no property {name!r}; it has {known or 'none'}"
+        msg = f"the first feature has no property {shown(name)}; it has {known[:200] or 'none'}"
         raise ValueError(msg)
     return str(value)
 
@@ -199,7 +205,7 @@ def _polygons(geometry: Mapping[str, Any], label: str) -> Iterator[BaseGeometry]
         return
     coordinates = geometry.get("coordinates")
     if kind not in ("Polygon", "MultiPolygon"):
-        found = f"is a {kind}" if isinstance(kind, str) else "has no GeoJSON type"
+        found = f"is a {kind[:40]}" if isinstance(kind, str) else "has no GeoJSON type"
         msg = f"{label} {found}; only Polygon and MultiPolygon have an area"
         raise ValueError(msg)
     parts = [coordinates] if kind == "Polygon" else coordinates
@@ -244,6 +250,7 @@ def _ring(positions: object, label: str) -> list[tuple[float, float]]:
         count = len(positions) if isinstance(positions, list | tuple) else 0
         msg = f"{label}: a ring of {count} positions; it needs {MIN_RING_POSITIONS} or more"
         raise ValueError(msg)
+    _check_positions(len(positions), label)
     ring = [_position(position, label) for position in positions]
     if ring[0] != ring[-1]:
         msg = f"{label}: a ring that ends at {ring[-1]}, not at its start {ring[0]}; close it"
@@ -255,6 +262,13 @@ def _ring(positions: object, label: str) -> list[tuple[float, float]]:
     return ring
 
 
+def _check_positions(count: int, label: str) -> None:
+    """Raise ValueError if an area has more positions than are read."""
+    if count > MAX_POSITIONS:
+        msg = f"{label}: the area has over {MAX_POSITIONS} positions; simplify it"
+        raise ValueError(msg)
+
+
 def _position(position: object, label: str) -> tuple[float, float]:
     """Return longitude and latitude of a position, without its height."""
     numbers = position[:2] if isinstance(position, list | tuple) else ()
@@ -263,7 +277,7 @@ def _position(position: object, label: str) -> tuple[float, float]:
         for number in numbers
     )
     if not usable:
-        msg = f"{label}: position {position!r} is not two finite numbers"
+        msg = f"{label}: position {str(position)[:80]} is not two finite numbers"
         raise ValueError(msg)
     return float(numbers[0]), float(numbers[1])
 

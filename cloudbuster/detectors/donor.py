@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cloudbuster.core.grid import Grid
+from cloudbuster.core.ground import cell_size_m
 from cloudbuster.core.masks import DetectedMask
 from cloudbuster.core.windows import any_in_cells, cells_of_size, covering_grid
 from cloudbuster.detectors.protocol import SceneSource
@@ -16,6 +17,7 @@ from cloudbuster.source.donor_mask import (
     read_donor_mask,
     scene_identity,
 )
+from cloudbuster.storage.trust import admitted, own_trust
 from cloudbuster.storage.uri import exists, is_remote, join, local_path
 
 logger = logging.getLogger(__name__)
@@ -65,13 +67,17 @@ class DonorDetector:
             )
             raise DonorError(msg)
         target = covering_grid(mask.grid, area)
-        if self.mask_gsd_m is not None and self.mask_gsd_m > mask.grid.x_size:
+        if self.mask_gsd_m is not None and self.mask_gsd_m > cell_size_m(mask.grid)[0]:
             target = cells_of_size(source.grid, area, self.mask_gsd_m)
         return _resample(mask, target, f"{uri} for {source.scene.id}")
 
     def _find(self, identity: SceneIdentity) -> tuple[str, DonatedMask]:
-        """URI and content of the mask that the options name, or of the scene's in the folder."""
+        """URI and content of the mask that the options name, or of the scene's in the folder.
+
+        Raises UntrustedAddressError before a folder is listed that may not be.
+        """
         base = self.donor_mask
+        admitted(base, own_trust())
         if base.lower().endswith(SUFFIXES) or (not is_remote(base) and local_path(base).is_file()):
             return base, read_donor_mask(base)
         if self.donor_mask_name is not None:
@@ -168,4 +174,6 @@ def _resample(mask: DetectedMask, target: Grid, label: str) -> DetectedMask:
         defective=defective | ~covered,
         low_rank=low_rank,
         detector=f"donor ({mask.detector})",
+        # A cell of several is no observation only if none of them is one.
+        unobserved=covered & ~any_in_cells(~mask.layers.unobserved, mask.grid, target),
     )

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from cloudbuster.core.bands import Kind
 from cloudbuster.core.grid import Grid
+from cloudbuster.core.ground import cell_size_m
 from cloudbuster.core.masks import DetectedMask, MaskLayers, Preset
 from cloudbuster.core.windows import any_in_cells, cells_of_size, covering_grid, overhang_cells
 from cloudbuster.detectors.protocol import SceneSource
@@ -15,6 +16,7 @@ from cloudbuster.source.product_masks import (
     mask_name,
     polygon_layers,
 )
+from cloudbuster.storage.trust import catalog_trust
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class StockDetector:
         native = _native_grid(source, name, area)
         detector = f"stock {name} {self.preset}" if name == "scl" else f"stock {name}"
         target = covering_grid(native, area)
-        if self.mask_gsd_m is not None and self.mask_gsd_m > native.x_size:
+        if self.mask_gsd_m is not None and self.mask_gsd_m > cell_size_m(native)[0]:
             target = cells_of_size(source.grid, area, self.mask_gsd_m)
             detector = f"{detector} gsd_m={self.mask_gsd_m:g}"
         grid = covering_grid(native, target)
@@ -56,10 +58,14 @@ class StockDetector:
         inside = ~overhang_cells(native, grid)
         cloud, defective, low_rank = (
             any_in_cells(layer & inside, grid, target) if target != grid else layer & inside
-            for layer in layers
+            for layer in layers[:3]
         )
         defective |= overhang_cells(native, target)
-        return DetectedMask(target, cloud, defective, low_rank, detector)
+        unobserved = layers.unobserved & inside
+        if target != grid:
+            # A larger cell is no observation only if no part of it is one.
+            unobserved = ~any_in_cells(~layers.unobserved | ~inside, grid, target)
+        return DetectedMask(target, cloud, defective, low_rank, detector, unobserved)
 
 
 def _native_grid(source: SceneSource, name: str, area: Grid) -> Grid:
@@ -79,6 +85,8 @@ def _native_grid(source: SceneSource, name: str, area: Grid) -> Grid:
 def _read_layers(source: SceneSource, name: str, grid: Grid, preset: Preset) -> MaskLayers:
     """Read a mask of the product on a grid."""
     if name == "gml":
-        return polygon_layers(source.scene.masks[name].href, grid)
+        scene = source.scene
+        trust = catalog_trust(scene.catalog, scene.asset_mirror)
+        return polygon_layers(scene.masks[name].href, grid, trust)
     values = source.read_mask(name, grid, bands=mask_band_count(name))
     return mask_layers(name, values, preset)

@@ -15,19 +15,20 @@ from urllib.parse import quote
 
 import numpy as np
 import orjson
-import pyproj
 import pystac
 import shapely
 from pystac.utils import datetime_to_str
 from shapely.geometry.polygon import orient
 
 from cloudbuster.core.bands import BANDS
+from cloudbuster.core.crs import parse_crs
 from cloudbuster.core.grid import Grid
+from cloudbuster.core.ground import cell_size_m
 from cloudbuster.core.masks import DISTANCE_LIMIT_M
 from cloudbuster.core.transformers import LONLAT, transformer
-from cloudbuster.errors import redacted
 from cloudbuster.gathered.scene_raster import CLOUD_DISTANCE_BAND, SCENE_INDEX_BAND
 from cloudbuster.models import MosaicRequest, QueryOptions, SceneRecord
+from cloudbuster.redaction import redacted_json
 from cloudbuster.storage.tiled_raster import NODATA
 from cloudbuster.storage.uri import is_remote, join, write_bytes
 
@@ -50,8 +51,6 @@ QUALITY_BANDS = {
 SEGMENTS_PER_EDGE = 16
 # Decimals of longitude and latitude: about a centimetre.
 DEGREE_DECIMALS = 7
-# Length of one radian on the ground, metres (semi-major axis of WGS 84).
-EARTH_RADIUS_M = 6_378_137.0
 
 
 @dataclass(frozen=True)
@@ -161,14 +160,14 @@ def mosaic_item(mosaic: MosaicDescription) -> pystac.Item:
 
 
 def write_item(item: pystac.Item, uri: str) -> None:
-    """Write an item as indented JSON without a self link, whole or not at all.
+    """Write an item as indented JSON without a self link and without secrets in its addresses.
 
     Raises
     ------
     OutputError, TryAgainError
         If the file cannot be written, or the disk is full.
     """
-    content = item.to_dict(include_self_link=False, transform_hrefs=False)
+    content = redacted_json(item.to_dict(include_self_link=False, transform_hrefs=False))
     write_bytes(uri, orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
 
 
@@ -263,21 +262,19 @@ def _properties(mosaic: MosaicDescription) -> dict[str, Any]:
     }
     if mosaic.request is not None:
         # Items are passed on with the mosaic, so signatures and keys in addresses are removed.
-        text = redacted(mosaic.request.model_dump_json(by_alias=True))
-        properties["cloudbuster:request"] = orjson.loads(text)
+        content = mosaic.request.model_dump(mode="json", by_alias=True)
+        properties["cloudbuster:request"] = redacted_json(content)
     return properties
 
 
 def gsd_m(grid: Grid) -> float:
-    """Height of a cell, metres; degrees are converted along a meridian."""
-    crs = pyproj.CRS.from_user_input(grid.crs)
-    factor = crs.axis_info[0].unit_conversion_factor
-    return round(grid.y_size * factor * (EARTH_RADIUS_M if crs.is_geographic else 1.0), 3)
+    """Size of a cell on the ground in the middle of a grid, metres."""
+    return round(math.sqrt(math.prod(cell_size_m(grid))), 3)
 
 
 def _projection(crs: str) -> dict[str, Any]:
     """Fields of the projection extension for a CRS: its EPSG code, or else its WKT."""
-    parsed = pyproj.CRS.from_user_input(crs)
+    parsed = parse_crs(crs)
     authority = parsed.to_authority(min_confidence=100)
     if authority and authority[0] == "EPSG":
         return {"proj:epsg": int(authority[1])}
@@ -319,6 +316,7 @@ def _scene_row(scene: MosaicScene) -> dict[str, Any]:
         "radiometry_evidence": list(record.radiometry.evidence),
         "cloud_cover": record.cloud_cover,
         "detector": record.detector,
+        **({"notes": list(record.notes)} if record.notes else {}),
     }
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from cloudbuster.core.arrays import BoolRaster, UInt8Raster, UInt16Raster
 from cloudbuster.core.grid import ALIGNMENT_TOLERANCE, Grid, GridWindow
-from cloudbuster.core.masks import PixelClass, valid_pixels
+from cloudbuster.core.masks import PixelClass, grown_by, valid_pixels
 from cloudbuster.core.regrid import Method, resampling_method, sample_nearest
 from cloudbuster.core.windows import any_in_cells
 from cloudbuster.source.needed_units import (
@@ -25,6 +25,8 @@ from cloudbuster.source.warp import bounds_in, place_classes, place_distance, pl
 BLOCK_PIXELS = 1024
 # Largest side of a target block: a power of two, so that blocks are whole tiles (512) or nest.
 MAX_TARGET_BLOCK = 1024
+# Pixels on each side of a place that a cubic kernel takes into account.
+CUBIC_REACH = 2
 
 
 @dataclass(frozen=True)
@@ -119,8 +121,8 @@ def placed_blocks(
         if grid is None or not wanted:
             yield _empty_block(kept, len(bands), keep_observed=keep_observed)
             continue
-        pixels = _read(source, bands, grid, wanted)
-        block = _placed(pixels, class_map, grid, part, method, keep_observed=keep_observed)
+        pixels, rim = _read(source, bands, grid, wanted)
+        block = _placed(pixels, rim, class_map, grid, part, method, keep_observed=keep_observed)
         yield _cut(block, cells, window, kept)
 
 
@@ -181,18 +183,25 @@ def _wanted(
 
 def _read(
     source: RasterSceneSource, bands: tuple[str, ...], grid: Grid, windows: list[GridWindow]
-) -> UInt16Raster:
-    """Read some windows of ``grid``; the pixels between them are 0. Shape (band, y, x)."""
+) -> tuple[UInt16Raster, BoolRaster]:
+    """Read some windows of ``grid``, shape (band, y, x), and the rim of the swath, shape (y, x).
+
+    The pixels between the windows are 0.
+    """
     if windows == [grid.window]:
-        return source.read(bands, grid)
+        return source.read_with_rim(bands, grid)
     pixels = np.zeros((len(bands), *grid.shape), dtype=np.uint16)
+    rim = np.zeros(grid.shape, dtype=np.bool_)
     for window in windows:
-        pixels[:, *window.slices] = source.read(bands, grid.crop(window))
-    return pixels
+        part, part_rim = source.read_with_rim(bands, grid.crop(window))
+        pixels[:, *window.slices] = part
+        rim[window.slices] = part_rim
+    return pixels, rim
 
 
 def _placed(
     pixels: UInt16Raster,
+    rim: BoolRaster,
     class_map: ClassMap,
     grid: Grid,
     part: Grid,
@@ -201,13 +210,15 @@ def _placed(
     keep_observed: bool,
 ) -> PlacedBlock:
     """Place pixels on ``grid`` on ``part``; the window of the result is that of ``part`` alone."""
-    valid = valid_pixels(pixels)
-    clear, classes, distance_m = _place_clear(pixels, valid, class_map, grid, part, method)
+    classes = _classes_on(class_map, grid)
+    classes[~valid_pixels(pixels)] = PixelClass.UNOBSERVED
+    classes[_spread(rim, method) & (classes == PixelClass.CLEAR)] = PixelClass.LOW_RANK
+    clear, placed, distance_m = _place_clear(pixels, classes, class_map, grid, part, method)
     observed = None
     if keep_observed:
-        observed = np.where(valid, pixels, np.uint16(0))
+        observed = np.where(classes != PixelClass.UNOBSERVED, pixels, np.uint16(0))
         observed = place_reflectance(observed, grid, part, method=method)
-    return PlacedBlock(part.window, clear, observed, classes, distance_m)
+    return PlacedBlock(part.window, clear, observed, placed, distance_m)
 
 
 def _cut(
@@ -228,9 +239,16 @@ def _cut(
     )
 
 
+def _spread(rim: BoolRaster, method: Method) -> BoolRaster:
+    """Extend the rim of a swath to the pixels whose resampled value it has a share in."""
+    if method != "cubic":
+        return rim
+    return grown_by(rim, CUBIC_REACH)
+
+
 def _place_clear(
     pixels: UInt16Raster,
-    valid: BoolRaster,
+    classes: UInt8Raster,
     class_map: ClassMap,
     grid: Grid,
     part: Grid,
@@ -238,11 +256,9 @@ def _place_clear(
 ) -> tuple[UInt16Raster, UInt8Raster, UInt16Raster]:
     """Mask pixels on ``grid``, and place them on ``part`` with their classes and distances.
 
-    Returns ``clear``, ``classes`` and ``distance_m`` of a `PlacedBlock`; ``valid`` are the pixels
-    with a value in every band.
+    Returns ``clear``, ``classes`` and ``distance_m`` of a `PlacedBlock`; the argument ``classes``
+    are those of the pixels.
     """
-    classes = _classes_on(class_map, grid)
-    classes = np.where(valid, classes, np.uint8(PixelClass.UNOBSERVED))
     distance = sample_nearest(class_map.distance_m, class_map.grid, grid, fill=0)
     placed_classes = place_classes(classes, grid, part, method=method)
     clear = np.where(classes >= PixelClass.LOW_RANK, pixels, np.uint16(0))
@@ -269,6 +285,8 @@ def _classes_on(class_map: ClassMap, grid: Grid) -> UInt8Raster:
             codes[
                 any_in_cells(class_map.classes == code, class_map.grid, grid) & (codes > code)
             ] = code
+        absent = any_in_cells(class_map.classes == PixelClass.UNOBSERVED, class_map.grid, grid)
+        codes[absent & (codes > PixelClass.MASKED)] = PixelClass.MASKED
     return codes
 
 

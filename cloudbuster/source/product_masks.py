@@ -18,6 +18,7 @@ from cloudbuster.core.masks import (
 from cloudbuster.core.scene import Scene
 from cloudbuster.errors import MaskError
 from cloudbuster.source.gml import read_cloud_polygons
+from cloudbuster.storage.trust import Trust
 
 # The polygons of MSK_CLOUDS follow the edges of 60 m cells (seen in T32TNM of 2017-02-26).
 GML_GSD_M = 60.0
@@ -94,7 +95,7 @@ def mask_layers(name: str, values: UInt8Raster, preset: Preset) -> MaskLayers:
     return _LAYERS[name](values, preset)
 
 
-def polygon_layers(href: str, grid: Grid) -> MaskLayers:
+def polygon_layers(href: str, grid: Grid, trust: Trust) -> MaskLayers:
     """Rasterise the cloud polygons of L1C; every cell that they touch is cloud.
 
     Parameters
@@ -103,6 +104,8 @@ def polygon_layers(href: str, grid: Grid) -> MaskLayers:
         Path or URI of an MSK_CLOUDS file.
     grid : Grid
         Grid of the result, in the CRS of the scene.
+    trust : Trust
+        What the giver of the address may refer to.
 
     Raises
     ------
@@ -111,7 +114,7 @@ def polygon_layers(href: str, grid: Grid) -> MaskLayers:
     TryAgainError
         If a remote file cannot be reached.
     """
-    clouds = read_cloud_polygons(href)
+    clouds = read_cloud_polygons(href, trust)
     if clouds.crs not in (None, grid.crs):
         msg = f"{href} is in {clouds.crs}, but the scene in {grid.crs}; choose another detector"
         raise MaskError(msg)
@@ -128,7 +131,7 @@ def polygon_layers(href: str, grid: Grid) -> MaskLayers:
             != 0
         )
     nothing = np.zeros_like(cloud)
-    return MaskLayers(cloud, nothing, nothing.copy())
+    return MaskLayers(cloud, nothing, nothing.copy(), nothing.copy())
 
 
 _LAYERS: dict[str, Callable[[UInt8Raster, Preset], MaskLayers]] = {

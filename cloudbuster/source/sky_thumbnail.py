@@ -1,7 +1,6 @@
 """Read what a scene shows clear at low resolution, from the overviews of the product's masks."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +10,8 @@ from scipy import ndimage
 from cloudbuster.core.arrays import BoolRaster, Raster, UInt8Raster
 from cloudbuster.core.bands import BANDS
 from cloudbuster.core.grid import Grid, GridWindow
+from cloudbuster.core.ground import cell_size_m
+from cloudbuster.core.mask_codes import class_codes, flag_codes, percent_codes, probability_unit
 from cloudbuster.core.masks import (
     EIGHT_NEIGHBOURS,
     DetectedMask,
@@ -24,6 +25,8 @@ from cloudbuster.core.sky_thumbnail import SkyThumbnail
 from cloudbuster.core.windows import CELL_SIZE_TOLERANCE, cells_of_size
 from cloudbuster.errors import AccessError, MaskError, RasterError
 from cloudbuster.models import DetectorOptions
+from cloudbuster.source.declared import declared_values
+from cloudbuster.source.georeference import MASK_GSDS_M, place_raster
 from cloudbuster.source.product_masks import (
     GML_GSD_M,
     mask_band_count,
@@ -31,9 +34,9 @@ from cloudbuster.source.product_masks import (
     mask_names,
     polygon_layers,
 )
-from cloudbuster.source.scene_source import raster_grid
 from cloudbuster.storage.raster_file import RasterFile
 from cloudbuster.storage.tiled_raster import check_length, rasterio_window
+from cloudbuster.storage.trust import catalog_trust
 
 # Longest side of a thumbnail in cells, and largest cell in metres. The 5490 pixels of SCL become
 # 344 cells of 320 m: an overview of one tile, which the first request for the file often includes.
@@ -136,18 +139,20 @@ def _from_mask(
     if name == "gml":
         grid, empty = _missing_data(scene, bands)
         cells = cells_of_size(grid, grid, GML_GSD_M)
-        layers = polygon_layers(holder.masks[name].href, cells)
+        trust = catalog_trust(holder.catalog, holder.asset_mirror)
+        layers = polygon_layers(holder.masks[name].href, cells, trust)
         layers = MaskLayers(*(sample_nearest(each, cells, grid, fill=0) for each in layers))
     else:
         mask = _read_mask(holder, name)
-        grid, values = mask.grid, _as_uint8(mask.values)
-        layers = mask_layers(name, values, detector.preset)
+        grid = mask.grid
+        layers = mask_layers(name, _codes(holder, name, mask), detector.preset)
         if name == "scl":
-            empty = values[0] == 0
+            empty = layers.unobserved
             layers = _without_rims(layers) if mask.is_blended else layers
         else:
             empty = _sampled(*_missing_data(scene, bands), grid)
-    classes = pixel_classes(DetectedMask(grid, *layers, detector=name), dilate_m)
+    mask_of = DetectedMask(grid, *layers[:3], name, layers.unobserved)
+    classes = pixel_classes(mask_of, dilate_m)
     classes[empty] = PixelClass.UNOBSERVED
     return SkyThumbnail(grid, classes)
 
@@ -193,10 +198,11 @@ def _read_mask(scene: Scene, name: str) -> _Decimated:
     """Read a mask at low resolution; an overview of averages is replaced by full resolution."""
     asset = scene.masks[name]
     try:
-        with RasterFile(asset.href) as dataset:
+        with _open(scene, asset) as dataset:
             if dataset.driver == "GTiff":
                 check_length(asset.href, dataset, remedy="fetch the file again or drop the scene")
-            decimated = _read_decimated(dataset, asset, scene.epsg, count=mask_band_count(name))
+            count = mask_band_count(name)
+            decimated = _read_decimated(dataset, asset, scene, count, MASK_GSDS_M)
             if decimated.is_blended or not _is_averaged(name, decimated):
                 return decimated
             return _read_strips(dataset, asset, decimated)
@@ -226,9 +232,14 @@ def _missing_data(scene: Scene, bands: tuple[str, ...]) -> tuple[Grid, BoolRaste
 def _empty_cells(scene: Scene, name: str) -> tuple[Grid, BoolRaster]:
     """Return the cells of a band, and where it has no data."""
     asset = scene.bands[name]
-    with RasterFile(asset.href) as dataset:
-        pixels = _read_decimated(dataset, asset, scene.epsg, count=1)
-    empty = pixels.values[0] == 0
+    with _open(scene, asset) as dataset:
+        pixels = _read_decimated(dataset, asset, scene, 1, (BANDS[name].gsd_m,))
+        declared = (
+            *declared_values(dataset, asset.band_index).nodata,
+            *asset.metadata.values.nodata,
+        )
+    values = pixels.values[0]
+    empty = np.isin(values, (0, *declared)) | np.isnan(values)
     if pixels.is_blended:
         # Wavelets spread the data by about a cell over the edge of the swath.
         empty = ndimage.binary_dilation(empty, structure=EIGHT_NEIGHBOURS)
@@ -246,15 +257,22 @@ def _data_bands(scene: Scene, bands: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(coarsest))
 
 
+def _open(scene: Scene, asset: BandAsset) -> RasterFile:
+    """Open a file of a scene, if its catalog may have it opened."""
+    return RasterFile(asset.href, catalog_trust(scene.catalog, scene.asset_mirror))
+
+
 def _read_decimated(
-    dataset: RasterFile, asset: BandAsset, epsg: int | None, *, count: int
+    dataset: RasterFile, asset: BandAsset, scene: Scene, count: int, gsds_m: tuple[int, ...]
 ) -> _Decimated:
     """Read bands at low resolution in one read, which takes them from the closest overview."""
     indexes = [asset.band_index + offset for offset in range(count)]
     if indexes[-1] > dataset.count:
         msg = f"{asset.href} has {dataset.count} bands, and band {indexes[-1]} is needed"
         raise RasterError(msg)
-    native = raster_grid(asset.href, dataset, epsg)
+    native = place_raster(
+        asset.href, dataset, asset.metadata, gsds_m=gsds_m, scene_epsg=scene.epsg
+    ).grid
     factor = _factor(native)
     if factor == 1:
         return _Decimated(native, native, dataset.read(indexes), is_blended=False)
@@ -275,11 +293,8 @@ def _factor(native: Grid) -> int:
     or the greatest whose cells are not larger than `MAX_CELL_M`.
     """
     limit = MAX_CELL_M * (1 + CELL_SIZE_TOLERANCE)
-    factor = 1
-    while (
-        max(native.shape) > MAX_SIDE_CELLS * factor
-        and 2 * factor * max(native.x_size, native.y_size) <= limit
-    ):
+    factor, size_m = 1, max(cell_size_m(native))
+    while max(native.shape) > MAX_SIDE_CELLS * factor and 2 * factor * size_m <= limit:
         factor *= 2
     return factor
 
@@ -359,7 +374,7 @@ def _without_rims(layers: MaskLayers) -> MaskLayers:
     """Mark the cells beside cloud and missing data as defective: their classes may be mixed."""
     unclear = layers.cloud | layers.defective
     rims = ndimage.binary_dilation(unclear, structure=EIGHT_NEIGHBOURS) & ~unclear
-    return MaskLayers(layers.cloud, layers.defective | rims, layers.low_rank)
+    return layers._replace(defective=layers.defective | rims)
 
 
 def _sampled(source: Grid, empty: BoolRaster, grid: Grid) -> BoolRaster:
@@ -370,9 +385,15 @@ def _sampled(source: Grid, empty: BoolRaster, grid: Grid) -> BoolRaster:
     return np.asarray(sample_nearest(empty, source, grid, fill=1))
 
 
-def _as_uint8(values: npt.NDArray[Any]) -> UInt8Raster:
-    """Convert values to uint8; those that do not fit become 255, which no mask uses."""
-    if values.dtype == np.uint8:
-        return values
-    fits = (values >= 0) & (values <= 255)
-    return np.where(fits, values, 255).astype(np.uint8)
+def _codes(scene: Scene, name: str, mask: _Decimated) -> UInt8Raster:
+    """Codes of the values of a mask, as those that detectors read at full resolution."""
+    values = mask.values
+    valid = ~np.isnan(values)
+    try:
+        if name == "cld":
+            unit = probability_unit(float(values[valid].max(initial=0)))
+            return percent_codes(values, valid, unit=unit)
+        return (flag_codes if name == "classi" else class_codes)(values, valid)
+    except ValueError as error:
+        msg = f"{scene.masks[name].href}: {error}; give another mask, or drop the scene"
+        raise MaskError(msg) from error

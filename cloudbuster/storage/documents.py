@@ -1,6 +1,8 @@
 """Documents of the contract, read and written by URI; errors name the field and the remedy."""
 
 import difflib
+import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, get_args
@@ -9,22 +11,41 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from cloudbuster.core.bands import Kind
+from cloudbuster.core.json_values import MAX_DEPTH
+from cloudbuster.core.names import shown
 from cloudbuster.errors import RequestError
-from cloudbuster.models import DOCUMENTS, Candidates, Document, Selection
+from cloudbuster.models import (
+    DOCUMENTS,
+    Assessment,
+    Candidates,
+    Document,
+    GatherTask,
+    MosaicRequest,
+    RunStatus,
+    SceneRecord,
+    Selection,
+)
 from cloudbuster.original.documents import (
     candidates_from_original,
     is_original_response,
     is_original_selection,
     selection_from_original,
 )
+from cloudbuster.redaction import redacted_json
+from cloudbuster.storage.json_text import BYTE_ORDER_MARK, JsonError, parsed_json
 from cloudbuster.storage.uri import read_bytes, write_bytes
 
 D = TypeVar("D", bound=Document)
 
+ADDRESSED = (Candidates, GatherTask, MosaicRequest, Selection)
+"""Documents that need whole addresses, which may hold secrets."""
+PUBLISHED = (Assessment, RunStatus, SceneRecord)
+"""Documents that are passed on with a mosaic, or shown to others."""
+
 # Texts for two of pydantic's error types; the others keep pydantic's own.
 PROBLEMS = {"extra_forbidden": "unknown field", "missing": "is required"}
-# Some editors on Windows write it before UTF-8 text; RFC 8259 lets a reader of JSON ignore it.
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+# A message is read by a person: more problems are counted, and longer ones are shortened.
+MAX_PROBLEMS, MAX_PROBLEM_CHARS = 10, 400
 
 
 def read_document(uri: str, model: type[D]) -> D:
@@ -62,8 +83,20 @@ def parse_document(content: bytes, model: type[D], *, source: str) -> D:
 
 
 def write_document(uri: str, document: Document) -> None:
-    """Write a document as a whole; errors are those of `storage.uri.write_bytes`."""
-    write_bytes(uri, document.to_json())
+    """Write a document as a whole; errors are those of `storage.uri.write_bytes`.
+
+    A local file of a document in `ADDRESSED` can be read by its owner alone. Those in `PUBLISHED`
+    are written without the secrets in them.
+    """
+    write_bytes(uri, document_json(document), private=isinstance(document, ADDRESSED))
+
+
+def document_json(document: Document) -> bytes:
+    """Return a document as JSON for a file; one in `PUBLISHED` without the secrets in it."""
+    if not isinstance(document, PUBLISHED):
+        return document.to_json()
+    content = redacted_json(document.model_dump(mode="json", by_alias=True))
+    return orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
 @dataclass(frozen=True)
@@ -127,23 +160,65 @@ def _parsed(content: bytes, form: _Form[D], source: str, kind: Kind) -> D:
         raise RequestError(msg) from error
 
 
-def parse_json(content: bytes, *, source: str) -> Any:  # noqa: ANN401 -- any JSON value
-    """Parse JSON; raise RequestError with line and column of a mistake."""
-    text = content.removeprefix(BYTE_ORDER_MARK)
-    if not text.strip():
+def parse_json(content: bytes, *, source: str, levels: int | None = MAX_DEPTH) -> Any:  # noqa: ANN401 -- any JSON value
+    """Parse JSON; raise RequestError with line and column of a mistake, or the bound it is over.
+
+    With ``levels`` None the nesting is not bounded: the members are checked one by one.
+    """
+    if not content.removeprefix(BYTE_ORDER_MARK).strip():
         msg = f"{source}: the file is empty; it must hold JSON"
         raise RequestError(msg)
     try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        msg = f"{source}: not JSON at line {error.lineno}, column {error.colno}: {error.msg}"
+        return parsed_json(content, levels=levels)
+    except JsonError as error:
+        msg = f"{source}: {error}"
         raise RequestError(msg) from error
+
+
+def parse_unique_json(content: bytes, *, source: str) -> Any:  # noqa: ANN401 -- any JSON value
+    """Parse JSON that decides what is done: no object may have two members of one name.
+
+    Raises
+    ------
+    RequestError
+        As `parse_json`, and for such an object, of which readers take one member or the other.
+    """
+    document = parse_json(content, source=source)
+    try:
+        json.loads(content.removeprefix(BYTE_ORDER_MARK), object_pairs_hook=_refuse_repeated)
+    except ValueError as error:
+        msg = f"{source}: {error}"
+        raise RequestError(msg) from error
+    return document
+
+
+def _refuse_repeated(members: list[tuple[str, object]]) -> None:
+    """Raise ValueError if an object has two members of one name."""
+    counts = Counter(name for name, _ in members)
+    repeated = [name for name, count in counts.items() if count > 1]
+    if repeated:
+        msg = f"an object has member {shown(repeated[0])} twice; leave one of them"
+        raise ValueError(msg)
 
 
 def validation_message(error: ValidationError) -> str:
     """Describe in one line what breaks the contract: ``field: problem``, joined by ``; ``."""
     model = DOCUMENTS.get(error.title)
-    return "; ".join(_problem(detail, model) for detail in error.errors(include_url=False))
+    details = error.errors(include_url=False)
+    if len(details) > MAX_PROBLEMS:
+        # A misspelt field is shown rather than those that are missing for that reason.
+        details.sort(key=lambda detail: detail["type"] != "extra_forbidden")
+    problems = [_shortened(_problem(detail, model)) for detail in details[:MAX_PROBLEMS]]
+    more = len(details) - len(problems)
+    return "; ".join([*problems, f"{more} more problems"] if more else problems)
+
+
+def _shortened(text: str) -> str:
+    """Return a text without its middle if it is long."""
+    if len(text) <= MAX_PROBLEM_CHARS:
+        return text
+    half = MAX_PROBLEM_CHARS // 2
+    return f"{text[:half]} ... {text[-half:]}"
 
 
 def _problem(detail: Mapping[str, Any], model: type[BaseModel] | None) -> str:

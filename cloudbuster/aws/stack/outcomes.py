@@ -18,7 +18,7 @@ from cloudbuster.aws.settings import StackSettings
 from cloudbuster.aws.stack.run_status import make_status
 from cloudbuster.aws.stack.state import NOT_NOTIFIED, layout_of
 from cloudbuster.errors import BadInputError, CloudBusterError, ExitCode
-from cloudbuster.models import Assessment, Document, MergeResult, MosaicRequest
+from cloudbuster.models import Assessment, Document, MergeResult, MosaicRequest, RunStatus
 from cloudbuster.storage.boto import make_aws_client, translate_boto_errors
 from cloudbuster.storage.documents import read_document, write_document
 from cloudbuster.storage.reuse import read_earlier
