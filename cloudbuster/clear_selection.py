@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 
 import numpy as np
 import shapely
+from pyproj.crs import ProjectedCRS
+from pyproj.crs.coordinate_operation import LambertAzimuthalEqualAreaConversion
 from rasterio.features import rasterize
 from shapely.geometry.base import BaseGeometry
 
@@ -100,7 +102,7 @@ def area_cells(aoi: BaseGeometry, crs: str = "utm") -> AreaCells:
         CRS of the mosaic, as in a request.
     """
     centre = aoi.centroid
-    equal = f"+proj=laea +lat_0={centre.y:.4f} +lon_0={centre.x:.4f} +datum=WGS84 +units=m +no_defs"
+    equal = equal_area_crs(centre.x, centre.y)
     area = project_area(aoi, equal)
     frame = area.union(_mosaic_box(aoi, crs, equal))
     west, south, east, north = frame.bounds
@@ -109,6 +111,12 @@ def area_cells(aoi: BaseGeometry, crs: str = "utm") -> AreaCells:
     height = max(1, math.ceil((north - south) / size))
     grid = Grid(equal, west, north, size, size, width, height)
     return AreaCells(grid, _touched(area, grid), _touched(frame, grid))
+
+
+def equal_area_crs(longitude: float, latitude: float) -> str:
+    """Return Lambert's azimuthal equal-area projection about a place, in metres, as WKT."""
+    conversion = LambertAzimuthalEqualAreaConversion(round(latitude, 4), round(longitude, 4))
+    return str(ProjectedCRS(conversion, "WGS 84 / equal area").to_wkt())
 
 
 def _mosaic_box(aoi: BaseGeometry, crs: str, target_crs: str) -> BaseGeometry:

@@ -20,10 +20,13 @@ from cloudbuster.storage.sas import signed
 from cloudbuster.storage.trust import Trust
 from cloudbuster.storage.uri import MISSING_STATUSES, REFUSED_STATUSES
 
-PAGE_BYTES = 32 * 1024
-"""Unit of the cache; the first range, which holds the headers of a COG."""
+PAGE_BYTES = 48 * 1024
+"""Unit of the cache; the first range, which holds the headers of a COG, and of a scene classification
+usually its smallest overview."""
 CACHE_BYTES = 64 * 2**20
 """Size of the cache of a process."""
+# Pages of a span that is looked for among those that are held: an overview lies near the header.
+HELD_PAGES = 4
 # A file that is read from its beginning to its end is fetched in ranges that double up to this.
 MAX_AHEAD_BYTES = 4 * 2**20
 # Ranges that are closer than this are fetched as one: a request takes as long as 100 kB and more.
@@ -170,11 +173,21 @@ class RangeFile:
             return [self._whole[start : start + length] for start, length in ranges]
         spans = _merged(ranges)
         if len(spans) == 1:
-            parts = [self._fetch(*spans[0])]
+            parts = [self._held_or_fetched(*spans[0])]
         else:
-            parts = list(_pool().map(lambda span: self._fetch(*span), spans))
+            parts = list(_pool().map(lambda span: self._held_or_fetched(*span), spans))
         found = dict(zip(spans, parts, strict=True))
         return [_cut(found, start, length) for start, length in ranges]
+
+    def _held_or_fetched(self, begin: int, end: int) -> bytes:
+        """Bytes of a span: of the pages that are held, if they hold all of it."""
+        first, last = begin // PAGE_BYTES, (end - 1) // PAGE_BYTES
+        if last - first < HELD_PAGES:
+            held = [_pages().get(self._key, page) for page in range(first, last + 1)]
+            if all(page is not None for page in held):
+                skipped = begin - first * PAGE_BYTES
+                return b"".join(page or b"" for page in held)[skipped : skipped + end - begin]
+        return self._fetch(begin, end)
 
     def _check_length(self, length: int) -> None:
         if length > MAX_READ_BYTES:

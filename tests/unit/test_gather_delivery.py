@@ -194,7 +194,7 @@ class AreaDetector:
         return self.detector.detect(source, area)
 
 
-@pytest.mark.parametrize(("donate", "shape"), [(False, (154, 154)), (True, (250, 250))])
+@pytest.mark.parametrize(("donate", "shape"), [(False, (155, 155)), (True, (250, 250))])
 def test_the_mask_is_read_around_the_needed_units_unless_it_is_donated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, donate: bool, shape: tuple[int, int]
 ) -> None:

@@ -86,7 +86,7 @@ def classes_of(scene: Scene, detector: DetectorOptions = STOCK, **options: Any) 
 
 
 EVERY_CLASS = np.arange(13, dtype=np.uint8)[None]
-STANDARD = [NOTHING, MASKED, LOW, MASKED, CLEAR, CLEAR, CLEAR, *[MASKED] * 4, LOW, MASKED]
+STANDARD = [NOTHING, NOTHING, LOW, MASKED, CLEAR, CLEAR, CLEAR, *[MASKED] * 4, LOW, MASKED]
 MEANING = {"standard": STANDARD, "strict": [*STANDARD[:2], MASKED, *STANDARD[3:]]}
 
 
@@ -366,6 +366,6 @@ def test_a_mask_in_another_crs_than_the_bands_is_an_error(tmp_path: Path) -> Non
 
 def test_a_value_that_is_no_class_is_never_clear(tmp_path: Path) -> None:
     # 260 is 4 in eight bits.
-    scl = np.array([[4, 260, 12]], np.uint16)
+    scl = np.array([[4, 260, 12, 4, 4]], np.uint16)
     found = classes_of(scene_of(scl=written(tmp_path / "scl.tif", scl)), dilate_m=0)
-    np.testing.assert_array_equal(found, [[CLEAR, MASKED, MASKED]])
+    np.testing.assert_array_equal(found, [[CLEAR, MASKED, MASKED, CLEAR, CLEAR]])

@@ -90,13 +90,22 @@ def test_any_part_is_what_the_file_holds(href, start, length):
 def test_ranges_that_are_near_each_other_are_asked_for_as_one(href):
     file = RangeFile(href, PROGRAM)
     Handler.asked.clear()
-    ranges = [(9 * PAGE_BYTES, 50), (100, 50), (200, 1000), (5 * PAGE_BYTES, 10)]
+    far = 3 * PAGE_BYTES
+    ranges = [(9 * PAGE_BYTES, 50), (far, 50), (far + 100, 1000), (5 * PAGE_BYTES, 10)]
     assert file.read_ranges(ranges) == [CONTENT[start : start + size] for start, size in ranges]
     assert sorted(Handler.asked) == [
-        (100, 1199),
+        (far, far + 1099),
         (5 * PAGE_BYTES, 5 * PAGE_BYTES + 9),
         (9 * PAGE_BYTES, 9 * PAGE_BYTES + 49),
     ]
+
+
+@pytest.mark.usefixtures("handler")
+def test_a_range_that_is_held_is_not_asked_for_again(href):
+    file = RangeFile(href, PROGRAM)
+    Handler.asked.clear()
+    assert file.read_ranges([(100, 50)]) == [CONTENT[100:150]]
+    assert Handler.asked == []
 
 
 @pytest.mark.usefixtures("handler")
