@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 
 D = TypeVar("D", bound=Document)
 
-# Documents of a run that another request must not find.
+# Documents that the run of another request must not find.
 STAGE_DOCUMENTS = ("candidates.json", "selection.json", "assessment.json", "status.json")
 
 
@@ -239,17 +239,15 @@ def _folder_of(request: MosaicRequest) -> str:
 
 
 def _claim(request: MosaicRequest, layout: RunLayout) -> None:
-    """Write a request into its folder; raise OutputError if the folder is another request's.
+    """Write a request into its folder; raise OutputError if the folder holds another run's results.
 
-    With ``force`` the documents of the other run are removed instead.
+    With ``force``, or if the other run gathered nothing, the other run's documents are removed.
     """
     document = Path(layout.document("request.json"))
-    if document.is_file() and request.force:
-        for name in STAGE_DOCUMENTS:
-            Path(layout.document(name)).unlink(missing_ok=True)
-    elif document.is_file():
+    if document.is_file():
         known = read_earlier(str(document), MosaicRequest)
-        if known is None or request_fingerprint(known) != request_fingerprint(request):
+        is_same = known is not None and request_fingerprint(known) == request_fingerprint(request)
+        if not is_same and not request.force and _holds_results(layout):
             whose = "a request that cannot be read" if known is None else "another request"
             msg = (
                 f"{layout.documents} holds the run of {whose}"
@@ -257,7 +255,27 @@ def _claim(request: MosaicRequest, layout: RunLayout) -> None:
                 "choose another output, or --force to replace it"
             )
             raise OutputError(msg)
+        if not is_same or request.force:
+            _remove_documents(layout)
     write_document(str(document), request)
+
+
+def _holds_results(layout: RunLayout) -> bool:
+    """Whether a run's folder holds a gathered scene, a mask or a mosaic."""
+    return any(
+        next(Path(folder).glob("*.tif"), None) is not None
+        for folder in (layout.scenes, layout.products)
+    )
+
+
+def _remove_documents(layout: RunLayout) -> None:
+    """Remove the documents and tasks that another run left."""
+    paths = [Path(layout.document(name)) for name in STAGE_DOCUMENTS]
+    try:
+        for path in (*paths, *Path(layout.tasks).glob("*.json")):
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise output_error(Path(layout.documents), error) from error
 
 
 def _remove_stale(
