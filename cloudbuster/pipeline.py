@@ -8,8 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+from cloudbuster.areas import check_crs, request_area
 from cloudbuster.assess import assess_scenes, backstop_repairs, with_backstop
 from cloudbuster.core.bands import requested_bands
+from cloudbuster.detectors import check_detector
 from cloudbuster.errors import NotCoveredError, OutputError
 from cloudbuster.events import Event, OnEvent, emit
 from cloudbuster.filter import filter_scenes
@@ -109,6 +111,7 @@ class _Stages:
     def run(self, workers: int) -> RunResult:
         """Run all stages; see `cloudbuster.pipeline.run`."""
         request = self.request
+        self._check_first()
         candidates = self._document(
             "query",
             "candidates.json",
@@ -131,6 +134,16 @@ class _Stages:
             assessment=assessment,
             reused=(*self.reused, *report.reused),
         )
+
+    def _check_first(self) -> None:
+        """Check area, CRS and detector before anything is searched.
+
+        A run that resumes may have finished every scene, whatever became of the files since.
+        """
+        request = self.request
+        if request.force or not _holds_results(self.layout):
+            check_crs(request.gather, request_area(request.aoi, request.query))
+            check_detector(request.gather.detector, request.query.kind)
 
     def _document(self, stage: str, name: str, model: type[D], make: Callable[[], D]) -> D:
         """Read the document of a stage if an earlier run made it, else make it.

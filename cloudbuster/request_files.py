@@ -18,7 +18,7 @@ Changes = Mapping[str, Any]
 # Fields of `DetectorOptions` that only one detector reads.
 OWN_FIELDS = {
     "s2cloudless": ("threshold", "average_over", "dilation_size"),
-    "pytorch": ("architecture", "weights", "trust_architecture"),
+    "pytorch": ("architecture", "weights", "trust_architecture", "cloud_classes"),
     "donor": ("donor_mask", "donor_mask_name"),
 }
 # Fields of `DetectorOptions` that are addresses.

@@ -106,6 +106,12 @@ class DetectorOption(ModelOption):
     part, section = "gather.detector", "Clouds"
 
 
+class ClassesOption(ListOption, DetectorOption):
+    """Classes: ``1,2`` or ``1 2``."""
+
+    further = re.compile(r"\d+(,\d+)*,?")
+
+
 class ExpertDetectorOption(DetectorOption):
     """A field of ``gather.detector`` that few need."""
 
@@ -186,6 +192,7 @@ class DetectorFlags:
     architecture: str | None
     weights: str | None
     trust_architecture: bool | None
+    cloud_classes: tuple[int, ...]
     donor_mask: str | None
     donor_mask_name: str | None
     also_stock: bool | None
@@ -379,6 +386,14 @@ detector_options = _as_one(
             default=None,
             cls=DetectorOption,
             help="Let the code of the architecture run.",
+        ),
+        click.option(
+            "--cloud-classes",
+            type=int,
+            multiple=True,
+            metavar="CLASS...",
+            cls=ClassesOption,
+            help="Classes of a model of several classes that are cloud, from 0, as 1,2.",
         ),
         click.option(
             "--donor-mask",

@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from cloudbuster.detectors.state_dicts import State, class_count_of, find_state, fit_state
 from cloudbuster.errors import BadInputError, UntrustedCodeError
 from cloudbuster.storage.uri import read_bytes
 
@@ -19,10 +20,10 @@ if TYPE_CHECKING:
 
 Model = Callable[["torch.Tensor"], Any]
 
-# Arguments that the original passes to `make_model` (its README, "architecture").
+# Arguments that the original passes to `make_model` (its README, "architecture"), beside the
+# ``class_count``.
 MODEL_ARGUMENTS: dict[str, Any] = {
     "input_stride": 1,
-    "class_count": 1,
     "divisor": 1,
     "pretrained": False,
 }
@@ -46,6 +47,7 @@ def load_model(
     architecture: str | None,
     trusted: bool,
     num_channels: int,
+    class_count: int = 1,
     device: "torch.device",
 ) -> Model:
     """Load a model, ready to be called on ``device``.
@@ -61,6 +63,9 @@ def load_model(
         Whether code in these files may run.
     num_channels : int
         Number of input bands.
+    class_count : int
+        Least number of classes to make the model of an architecture for. The weights of more than
+        one class have the last word.
     device : torch.device
         Device the model runs on.
 
@@ -89,13 +94,35 @@ def load_model(
             "--architecture, or give a TorchScript or torch.export file"
         )
         raise BadInputError(msg)
-    model = _make_model(architecture, num_channels, trusted=trusted)
-    try:
-        model.load_state_dict(state)
-    except (RuntimeError, TypeError, AttributeError) as error:
-        msg = f"{weights} does not fit the model of {architecture}: {first_line(error)}"
-        raise BadInputError(msg) from error
+    model = _fitted_model(
+        architecture, num_channels, class_count, trusted=trusted, state=state, weights=weights
+    )
     return model.to(device).eval()
+
+
+def _fitted_model(
+    architecture: str,
+    num_channels: int,
+    class_count: int,
+    *,
+    trusted: bool,
+    state: State,
+    weights: str,
+) -> "torch.nn.Module":
+    """Make the model of an architecture with its weights; raise BadInputError if they don't fit."""
+    model = _make_model(architecture, num_channels, class_count, trusted=trusted)
+    found = class_count_of(state, model, class_count)
+    if class_count > 1 and found > class_count:
+        model = _make_model(architecture, num_channels, found, trusted=trusted)
+    try:
+        model.load_state_dict(fit_state(state, model))
+    except (ValueError, RuntimeError, TypeError, AttributeError) as error:
+        hint = "name the file of the model that they were trained with"
+        if class_count == 1 and found > 1:
+            hint = f"they may be of {found} classes: say which are cloud with --cloud-classes"
+        msg = f"{weights} does not fit the model of {architecture}: {first_line(error)}; {hint}"
+        raise BadInputError(msg) from error
+    return model
 
 
 def _file_format(content: bytes) -> str:
@@ -111,8 +138,8 @@ def _file_format(content: bytes) -> str:
     return "state_dict"
 
 
-def _load_state_dict(uri: str, content: bytes, device: "torch.device") -> dict[str, Any]:
-    """Load a state dict without running code."""
+def _load_state_dict(uri: str, content: bytes, device: "torch.device") -> State:
+    """Load a state dict, alone or in a checkpoint, without running code."""
     import torch
 
     try:
@@ -120,10 +147,7 @@ def _load_state_dict(uri: str, content: bytes, device: "torch.device") -> dict[s
     except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
         msg = f"{uri} is not a state dict ({first_line(error)}); save one with torch.save"
         raise BadInputError(msg) from error
-    if not isinstance(state, dict):
-        msg = f"{uri} holds a {type(state).__name__}, not a state dict; save model.state_dict()"
-        raise BadInputError(msg)
-    return state
+    return find_state(state, uri)
 
 
 def _load_torchscript(uri: str, content: bytes, device: "torch.device") -> Model:
@@ -227,7 +251,9 @@ def _is_plain_pickle(content: bytes) -> bool:
     return True
 
 
-def _make_model(uri: str, num_channels: int, *, trusted: bool) -> "torch.nn.Module":
+def _make_model(
+    uri: str, num_channels: int, class_count: int, *, trusted: bool
+) -> "torch.nn.Module":
     """Run an architecture file and create its model."""
     require_trust(uri, trusted=trusted)
     module = types.ModuleType("cloudbuster_architecture")
@@ -243,7 +269,7 @@ def _make_model(uri: str, num_channels: int, *, trusted: bool) -> "torch.nn.Modu
         msg = f"{uri} has no function make_model(num_channels, **kwargs); add one"
         raise BadInputError(msg)
     try:
-        model = make_model(num_channels, **MODEL_ARGUMENTS)
+        model = make_model(num_channels, class_count=class_count, **MODEL_ARGUMENTS)
     except Exception as error:
         msg = (
             f"{uri}: make_model({num_channels}, ...) failed: {type(error).__name__}: "

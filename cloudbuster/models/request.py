@@ -5,7 +5,7 @@ from datetime import date
 from typing import Literal, Self
 
 import orjson
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, NonNegativeInt, field_validator, model_validator
 
 from cloudbuster.core.asset_mirror import parse_mirror
 from cloudbuster.core.bands import Kind, requested_bands
@@ -182,6 +182,12 @@ class DetectorOptions(Document):
     )
     trust_architecture: bool = Field(
         default=False, description="pytorch: whether the code of `architecture` may be run."
+    )
+    cloud_classes: tuple[NonNegativeInt, ...] | None = Field(
+        None,
+        min_length=1,
+        description="pytorch: classes of a model of several classes that are cloud, from 0; null "
+        "for a model that returns one logit for each cell.",
     )
     donor_mask: str | None = Field(
         None, description="donor: URI of a mask, or of the folder or prefix that contains it."

@@ -7,8 +7,13 @@ from typing import Any
 import pytest
 
 from cloudbuster import pipeline
-from cloudbuster.errors import CatalogError, CloudBusterError, GridError, NothingUsableError
-from cloudbuster.errors import OutputError
+from cloudbuster.errors import (
+    CatalogError,
+    CloudBusterError,
+    GridError,
+    NothingUsableError,
+    OutputError,
+)
 from cloudbuster.models import MosaicRequest
 from tests.factories import BANDS, SceneSpec, area_of, write_scene
 
