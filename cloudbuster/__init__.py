@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cloudbuster.models import MosaicRequest
     from cloudbuster.pipeline import run
     from cloudbuster.query import query_scenes
+    from cloudbuster.request_files import load_request
     from cloudbuster.zones import run_zones
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "MosaicRequest",
     "filter_scenes",
     "gather_scenes",
+    "load_request",
     "merge_scenes",
     "query_scenes",
     "run",
@@ -33,6 +35,7 @@ _HOMES = {
     "MosaicRequest": "cloudbuster.models",
     "filter_scenes": "cloudbuster.filter",
     "gather_scenes": "cloudbuster.gather",
+    "load_request": "cloudbuster.request_files",
     "merge_scenes": "cloudbuster.merge",
     "query_scenes": "cloudbuster.query",
     "run": "cloudbuster.pipeline",

@@ -38,6 +38,7 @@ from cloudbuster.storage.run_folder import held
 from cloudbuster.storage.run_layout import RunLayout, request_fingerprint
 from cloudbuster.storage.uri import is_remote, join, local_path, output_error
 from cloudbuster.tasks import earlier_decisions, plan_tasks, read_tasks
+from cloudbuster.workers import refuse_reimport
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +65,8 @@ def run(request: MosaicRequest, *, workers: int = 1, on_event: OnEvent | None = 
 
     Raises
     ------
+    RequestError
+        If a process that another pool started runs its parent's script again.
     OutputError
         If the output cannot be written, or holds another request's run and ``force`` is off.
     TryAgainError
@@ -71,6 +74,7 @@ def run(request: MosaicRequest, *, workers: int = 1, on_event: OnEvent | None = 
     CloudBusterError
         As any stage; ``status.json`` names the stage.
     """
+    refuse_reimport()
     layout = RunLayout.in_folder(request, _folder_of(request))
     with held(Path(layout.documents)):
         _claim(request, layout)

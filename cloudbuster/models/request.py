@@ -2,10 +2,10 @@
 
 import re
 from datetime import date
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import orjson
-from pydantic import Field, NonNegativeInt, field_validator, model_validator
+from pydantic import BeforeValidator, Field, NonNegativeInt, field_validator, model_validator
 
 from cloudbuster.core.asset_mirror import parse_mirror
 from cloudbuster.core.bands import Kind, requested_bands
@@ -17,6 +17,7 @@ from cloudbuster.models.base import (
     MosaicName,
     OnRadiometryConflict,
 )
+from cloudbuster.models.given import as_area, as_days
 
 # Greatest size of an area inside a request, bytes of JSON: a quarter of the 256 KiB of state that
 # Step Functions pass from one step to the next.
@@ -24,6 +25,11 @@ MAX_INLINE_AOI_BYTES = 64_000
 # Where a search without dates ends: Sentinel-2A was launched on 2015-06-23, and some servers refuse
 # years far from now. Not today's date: the same request must stay the same tomorrow.
 FIRST_DAY, LAST_DAY = date(2015, 6, 23), date(2100, 1, 1)
+
+Days = Annotated[
+    tuple[date, ...], BeforeValidator(as_days, json_schema_input_type=tuple[date, ...] | date)
+]
+Area = Annotated[Geometry, BeforeValidator(as_area, json_schema_input_type=Geometry | str)]
 
 
 class QueryOptions(Document):
@@ -34,10 +40,10 @@ class QueryOptions(Document):
         description="Name of a catalog, URL of a STAC API, or path of a local STAC catalog.",
     )
     kind: Kind = Field("L2A", description="Product level.")
-    mindate: tuple[date, ...] = Field(
+    mindate: Days = Field(
         (), description="First UTC day of each period, inclusive; none for no earliest day."
     )
-    maxdate: tuple[date, ...] = Field(
+    maxdate: Days = Field(
         (),
         description="Last UTC day of each period, inclusive; pairs with `mindate`; none for no "
         "latest day.",
@@ -279,9 +285,9 @@ class MosaicRequest(Document):
         "cloudbuster.request/1", alias="schema", description=SCHEMA_DESCRIPTION
     )
     name: MosaicName = Field(description="Base of the file names.")
-    aoi: Geometry = Field(
+    aoi: Area = Field(
         description="Area of interest: a GeoJSON object in longitude and latitude, "
-        'or {"uri": ...}; above 64 kB it must be a URI.'
+        'or the address of a file, alone or as {"uri": ...}; above 64 kB it must be a file.'
     )
     query: QueryOptions = Field(
         default_factory=lambda: QueryOptions(), description="Which candidate scenes to find."
