@@ -14,11 +14,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import orjson
 import shapely
 
 from cloudbuster.catalogs.geoparquet import PARQUET_SUFFIXES, ParquetCatalog
-from cloudbuster.catalogs.item_hrefs import absolute_item
+from cloudbuster.catalogs.item_hrefs import absolute_href, absolute_item
 from cloudbuster.catalogs.item_properties import acquired_of, cloud_cover_of, kind_of
 from cloudbuster.catalogs.schema import is_item
 from cloudbuster.catalogs.search import (
@@ -41,7 +40,7 @@ from cloudbuster.errors import BadInputError, CatalogError
 from cloudbuster.events import Event, OnEvent, emit
 from cloudbuster.models import Dropped, Item
 from cloudbuster.storage.documents import parse_json
-from cloudbuster.storage.uri import is_remote, local_path, resolve
+from cloudbuster.storage.uri import is_remote, local_path
 
 logger = logging.getLogger(__name__)
 
@@ -266,7 +265,7 @@ def _linked(root: Path, document: Item, unreadable: list[Dropped]) -> Iterator[_
                 reason = f"{path} links to another machine; only local files are read"
                 unreadable.append(Dropped(item_id=href, reason=reason))
                 continue
-            child = local_path(resolve(href, str(path.parent)))
+            child = local_path(absolute_href(href, str(path.parent)))
             if child.resolve() in seen:
                 continue
             seen.add(child.resolve())
@@ -293,9 +292,9 @@ def _child_hrefs(document: Item) -> list[str]:
 def _document(file: Path, unreadable: list[Dropped]) -> Any:  # noqa: ANN401 -- any JSON value
     """Content of a JSON file; None, and an entry in ``unreadable``, if it cannot be read."""
     try:
-        return orjson.loads(file.read_bytes())
-    except orjson.JSONDecodeError as error:
-        reason = f"{file}: not JSON at line {error.lineno}, column {error.colno}: {error.msg}"
+        return parse_json(file.read_bytes(), source=str(file))
+    except BadInputError as error:
+        reason = str(error)
     except OSError as error:
         reason = f"{file}: {error.strerror or error}"
     unreadable.append(Dropped(item_id=file.stem, reason=reason))

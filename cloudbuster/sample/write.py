@@ -205,9 +205,7 @@ def _write_scenes(
     return [document for scene in truths for document in scene]
 
 
-def _write_numbered(
-    job: tuple[int, SceneJob], _report: Report
-) -> tuple[int, list[dict[str, Any]]]:
+def _write_numbered(job: tuple[int, SceneJob], _report: Report) -> tuple[int, list[dict[str, Any]]]:
     """Write a scene; return its number and its truth documents."""
     return job[0], write_scene(job[1])
 

@@ -22,7 +22,7 @@ from cloudbuster.errors import AccessError, CredentialsError, redacted
 from cloudbuster.storage.boto import make_aws_client, translate_boto_errors
 from cloudbuster.storage.s3 import parse_s3_uri
 from cloudbuster.storage.sas import SIGNED_HOSTS, SIGNED_QUERY, sas_tokens
-from cloudbuster.storage.uri import read_bytes, scheme_of
+from cloudbuster.storage.uri import is_file_uri, local_path, read_bytes, scheme_of
 
 CDSE_KEY_VARIABLES = ("CDSE_S3_ACCESS_KEY", "CDSE_S3_SECRET_KEY")
 """Environment variables of the keys for the Copernicus Data Space."""
@@ -148,6 +148,8 @@ def access_of(href: str) -> Access:
     if located is not None:
         name, key = located
         return Access(href, f"/vsis3/{name}/{key}", _s3_options(name), name)
+    if is_file_uri(href):
+        return Access(href, str(local_path(href)))
     if scheme_of(href) not in ("http", "https"):
         return Access(href, href)
     parts = urlsplit(href)

@@ -1,5 +1,6 @@
 """Documents of the contract, read and written by URI; errors name the field and the remedy."""
 
+import codecs
 import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,8 +24,13 @@ D = TypeVar("D", bound=Document)
 
 # Texts for two of pydantic's error types; the others keep pydantic's own.
 PROBLEMS = {"extra_forbidden": "unknown field", "missing": "is required"}
-# Some editors on Windows write it before UTF-8 text; RFC 8259 lets a reader of JSON ignore it.
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+# Programs on Windows write a byte order mark before text, in UTF-8 or (PowerShell) in UTF-16. RFC
+# 8259 lets a reader of JSON ignore it.
+BYTE_ORDER_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
 
 
 def read_document(uri: str, model: type[D]) -> D:
@@ -129,7 +135,10 @@ def _parsed(content: bytes, form: _Form[D], source: str, kind: Kind) -> D:
 
 def parse_json(content: bytes, *, source: str) -> Any:  # noqa: ANN401 -- any JSON value
     """Parse JSON; raise RequestError with line and column of a mistake."""
-    text = content.removeprefix(BYTE_ORDER_MARK)
+    encoding = next(
+        (BYTE_ORDER_MARKS[mark] for mark in BYTE_ORDER_MARKS if content.startswith(mark)), None
+    )
+    text = content if encoding is None else content.decode(encoding, errors="replace")
     if not text.strip():
         msg = f"{source}: the file is empty; it must hold JSON"
         raise RequestError(msg)

@@ -3,6 +3,7 @@
 import stat
 from collections.abc import Iterable, Sequence
 
+from cloudbuster.errors import BadInputError
 from cloudbuster.storage.uri import local_path, scheme_of
 
 Stamps = tuple[str | None, ...]
@@ -40,7 +41,7 @@ def _stamp(href: str) -> str | None:
             stamps = [_stamp(str(entry)) for entry in sorted(path.glob("*.tif"))]
             return " ".join(stamp for stamp in stamps if stamp) or None
         status = path.stat()
-    except (OSError, ValueError):  # ValueError: a path that no file can have.
+    except (OSError, ValueError, BadInputError):  # ValueError: a path that no file can have.
         return None
     if not stat.S_ISREG(status.st_mode):
         return None

@@ -6,6 +6,7 @@ the old content or the new one, nothing between.
 
 import errno
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,6 +24,8 @@ REMOTE_SCHEMES = ("http", "https", "s3")
 # Errors of the operating system for a disk, or a share of one, without room.
 FULL_DISK_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
 MISSING_STATUSES = frozenset({404, 410})
+# A file of this machine as a URI, with or without an authority (RFC 8089).
+_FILE_URI = re.compile(r"file:(?://(?P<host>[^/]*))?(?P<path>/.*)", re.IGNORECASE | re.DOTALL)
 
 
 def scheme_of(uri: str) -> str:
@@ -36,20 +39,25 @@ def is_remote(uri: str) -> bool:
     return scheme_of(uri) in REMOTE_SCHEMES
 
 
+def is_file_uri(uri: str) -> bool:
+    """Whether ``uri`` names a local file by the scheme ``file:``."""
+    return _FILE_URI.fullmatch(uri) is not None
+
+
 def local_path(uri: str) -> Path:
-    """Path of a local ``uri`` (a plain path or ``file://``).
+    """Path of a local ``uri``: a plain path, or ``file:`` with the escapes of a URI.
 
     Raises
     ------
     BadInputError
         If ``uri`` lies on another machine.
     """
-    if uri.lower().startswith("file://"):
-        return Path(unquote(urlsplit(uri).path))
-    if is_remote(uri):
+    match = _FILE_URI.fullmatch(uri)
+    host = (match["host"] or "").lower() if match else ""
+    if is_remote(uri) or host not in ("", "localhost"):
         msg = f"{uri} is not on this machine; give a local path"
         raise BadInputError(msg)
-    return Path(uri)
+    return Path("/" + unquote(match["path"]).lstrip("/")) if match else Path(uri)
 
 
 def join(base: str, *parts: str) -> str:
@@ -59,7 +67,7 @@ def join(base: str, *parts: str) -> str:
 
 def resolve(href: str, base_folder: str) -> str:
     """Make ``href`` absolute; a relative one counts from ``base_folder``."""
-    if is_remote(href) or href.lower().startswith("file://") or href.startswith("/"):
+    if is_remote(href) or is_file_uri(href) or href.startswith("/"):
         return href
     if is_remote(base_folder):
         return join(base_folder, href)
