@@ -10,7 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
-from typing import ClassVar, NoReturn, TypeVar
+from typing import Any, ClassVar, NoReturn, TypeVar
 
 from cloudbuster import log
 from cloudbuster.errors import ExitCode, RequestError, TryAgainError
@@ -143,7 +143,7 @@ def _main_module_left_out() -> Iterator[None]:
     so its file is hidden while processes start.
     """
     main = sys.modules["__main__"].__dict__
-    known = {name: main[name] for name in ("__file__", "__spec__") if name in main}
+    known: dict[str, Any] = {name: main[name] for name in ("__file__", "__spec__") if name in main}
     main.pop("__file__", None)
     main["__spec__"] = None
     try:

@@ -146,7 +146,7 @@ def absolute_href(href: str, folder: str) -> str:
     -------
     str
         In a local folder the path of the file: an href may be a URI with escapes (``%20``) or a
-        path of Windows (with ``\\``), and is taken as it stands if there is no such file.
+        path of Windows, and is taken as it stands if there is no such file.
     """
     if is_remote(folder):
         if "://" in href or href.startswith("/"):

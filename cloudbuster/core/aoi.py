@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import shapely
 from shapely.affinity import scale as scaled
 from shapely.geometry import Polygon, mapping
@@ -17,19 +19,34 @@ from cloudbuster.core.antimeridian import (
     unwrapped,
     unwrapped_polygon,
 )
+from cloudbuster.core.area_crs import AreaCrs, Points, area_crs
+from cloudbuster.core.area_repair import invalid_reason, repaired
 from cloudbuster.core.polygons import polygonal
 
 # RFC 7946 section 3.1.6: a linear ring has four or more positions, the first equal to the last.
 MIN_RING_POSITIONS = 4
-# GeoJSON is in longitude and latitude on WGS 84 (RFC 7946 section 4); older files may name another
-# CRS. These are the ends of the names that mean WGS 84.
-LONGITUDE_LATITUDE_NAMES = ("CRS84", "4326")
 # Longitudes beyond 180 are accepted for areas across the antimeridian: 181 means -179.
 MAX_LONGITUDE_DEG = 360.0
 # Least and greatest distance by which `simplified` moves an edge, degrees of latitude: a cell of
 # 10 m (10 m / 111 320 m per degree, WGS 84), and 128 such cells.
 LEAST_SIMPLIFICATION_DEG = 8.98e-5
 MOST_SIMPLIFICATION_DEG = 128 * LEAST_SIMPLIFICATION_DEG
+
+
+@dataclass(frozen=True)
+class ReadArea:
+    """An area, and what was done to it.
+
+    Attributes
+    ----------
+    geometry : shapely Polygon or MultiPolygon
+        As from `parse_aoi`.
+    notes : tuple of str
+        One text for each conversion and each repair.
+    """
+
+    geometry: BaseGeometry
+    notes: tuple[str, ...] = ()
 
 
 def parse_aoi(
@@ -40,10 +57,10 @@ def parse_aoi(
     Parameters
     ----------
     geojson : mapping
-        Longitude and latitude, degrees (RFC 7946). Not modified. An area across the antimeridian
-        may be a MultiPolygon that is cut there, a ring with longitudes beyond 180, a ring that
-        jumps from 179 to -179, or a Feature that has only a bounding box whose west is greater
-        than its east.
+        Longitude and latitude, degrees (RFC 7946), or another CRS that the member ``crs`` names.
+        Not modified. An area across the antimeridian may be a MultiPolygon that is cut there, a
+        ring with longitudes beyond 180, a ring that jumps from 179 to -179, or a Feature that has
+        only a bounding box whose west is greater than its east.
     scale : float, optional
         Factor by which each feature is scaled about the centre of its own bounding box.
     original_shape : bool
@@ -61,20 +78,60 @@ def parse_aoi(
         If there is no polygon, or a polygon cannot be used. The message names the feature and the
         place, and says what to do.
     """
-    _check_crs(geojson)
+    return read_area(geojson, scale=scale, original_shape=original_shape).geometry
+
+
+def read_area(
+    geojson: Mapping[str, Any], *, scale: float | None = None, original_shape: bool = False
+) -> ReadArea:
+    """Make one geometry as `parse_aoi`, and describe what was converted and repaired."""
     factor = 1.0 if scale is None or original_shape else float(scale)
     if not math.isfinite(factor) or factor <= 0:
         msg = f"scale {factor:g} must be a number above 0"
         raise ValueError(msg)
+    reader = _Reader(area_crs(geojson))
     shapes = []
     for label, geometry in _geometries(geojson):
-        area = shapely.union_all(arranged(list(_polygons(geometry, label))))
+        area = shapely.union_all(arranged(list(reader.polygons(geometry, label))))
         shapes.append(scaled(area, factor, factor, origin="center") if factor != 1 else area)
     union = shapely.union_all(arranged(shapes))
     label = f"AOI scaled by {factor:g}"
     _check_range(union.bounds, label)
     _check_width(union, label)
-    return unwrapped(union)
+    return ReadArea(unwrapped(union), tuple(reader.notes))
+
+
+def each_feature(geojson: Mapping[str, Any], name: str) -> list[tuple[str, dict[str, Any]]]:
+    """Take the features of a GeoJSON object apart.
+
+    Parameters
+    ----------
+    geojson : mapping
+        FeatureCollection or Feature.
+    name : str
+        Property that names each feature.
+
+    Returns
+    -------
+    list of (str, dict)
+        For each feature the value of the property as text, and a Feature in the CRS of ``geojson``.
+
+    Raises
+    ------
+    ValueError
+        If there is no feature, or one lacks the property.
+    """
+    is_collection = geojson.get("type") == "FeatureCollection"
+    features = geojson.get("features") if is_collection else [geojson]
+    if not isinstance(features, list) or not features:
+        msg = "the FeatureCollection holds no feature; draw at least one polygon"
+        raise ValueError(msg)
+    crs = {"crs": geojson["crs"]} if geojson.get("crs") is not None else {}
+    named = []
+    for number, feature in enumerate(features, start=1):
+        value = _property(feature, name, f"feature {number}")
+        named.append((value, {**feature, **crs}))
+    return named
 
 
 def geometry_document(geometry: BaseGeometry) -> dict[str, Any]:
@@ -118,13 +175,20 @@ def feature_property(geojson: Mapping[str, Any], name: str) -> str:
     """
     features = geojson.get("features") if geojson.get("type") == "FeatureCollection" else [geojson]
     first = features[0] if isinstance(features, list) and features else None
-    properties = first.get("properties") if isinstance(first, Mapping) else None
+    return _property(first, name, "the first feature")
+
+
+def _property(feature: object, name: str, label: str) -> str:
+    """Return a property of a feature as text; raise ValueError if it has none."""
+    properties = feature.get("properties") if isinstance(feature, Mapping) else None
     value = properties.get(name) if isinstance(properties, Mapping) else None
     if value is None or value == "":
         known = ", ".join(sorted(properties)) if isinstance(properties, Mapping) else ""
-        msg = f"the first feature has no property {name!r}; it has {known or 'none'}"
+        msg = f"{label} has no property {name!r}; it has {known or 'none'}"
         raise ValueError(msg)
-    return str(value)
+    # A table of numbers with a gap holds 3 as 3.0.
+    whole = isinstance(value, float) and value.is_integer()
+    return str(int(value) if whole else value)
 
 
 def _with_lists(value: object) -> Any:  # noqa: ANN401 -- any JSON value
@@ -134,18 +198,6 @@ def _with_lists(value: object) -> Any:  # noqa: ANN401 -- any JSON value
     if isinstance(value, list | tuple):
         return [_with_lists(member) for member in value]
     return value
-
-
-def _check_crs(geojson: Mapping[str, Any]) -> None:
-    """Raise ValueError if a GeoJSON object names a CRS other than WGS 84."""
-    crs = geojson.get("crs")
-    if not isinstance(crs, Mapping):
-        return
-    properties = crs.get("properties")
-    name = str(properties.get("name", "")) if isinstance(properties, Mapping) else ""
-    if name and not name.endswith(LONGITUDE_LATITUDE_NAMES):
-        msg = f"coordinates are in {name}; give longitude and latitude (EPSG:4326)"
-        raise ValueError(msg)
 
 
 def _geometries(geojson: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -186,73 +238,102 @@ def _box_rings(box: list[Any], label: str) -> list[list[list[float]]]:
     return [shapely.get_coordinates(box_area(west, south, east, north)).tolist()]
 
 
-def _polygons(geometry: Mapping[str, Any], label: str) -> Iterator[BaseGeometry]:
-    """Check the polygons of one GeoJSON geometry and yield each of them unwrapped."""
-    kind = geometry.get("type")
-    if kind == "GeometryCollection":
-        members = geometry.get("geometries")
-        if not isinstance(members, list) or not members:
-            msg = f"{label} is an empty GeometryCollection; draw a polygon"
+class _Reader:
+    """Reads the polygons of one GeoJSON object.
+
+    Parameters
+    ----------
+    crs : AreaCrs or None
+        CRS of the coordinates; None for longitude and latitude.
+    """
+
+    def __init__(self, crs: AreaCrs | None) -> None:
+        """Note the conversion from ``crs``."""
+        self._crs = crs
+        self.notes = [f"reprojected from {crs.label}"] if crs else []
+
+    def polygons(self, geometry: Mapping[str, Any], label: str) -> Iterator[BaseGeometry]:
+        """Check the polygons of one GeoJSON geometry and yield each of them unwrapped."""
+        kind = geometry.get("type")
+        if kind == "GeometryCollection":
+            members = geometry.get("geometries")
+            if not isinstance(members, list) or not members:
+                msg = f"{label} is an empty GeometryCollection; draw a polygon"
+                raise ValueError(msg)
+            for member in members:
+                yield from self.polygons(member if isinstance(member, Mapping) else {}, label)
+            return
+        coordinates = geometry.get("coordinates")
+        if kind not in ("Polygon", "MultiPolygon"):
+            found = f"is a {kind}" if isinstance(kind, str) else "has no GeoJSON type"
+            msg = (
+                f"{label} {found}; only Polygon and MultiPolygon have an area: draw one, buffer "
+                "it, or give a bounding box"
+            )
             raise ValueError(msg)
-        for member in members:
-            yield from _polygons(member if isinstance(member, Mapping) else {}, label)
-        return
-    coordinates = geometry.get("coordinates")
-    if kind not in ("Polygon", "MultiPolygon"):
-        found = f"is a {kind}" if isinstance(kind, str) else "has no GeoJSON type"
-        msg = f"{label} {found}; only Polygon and MultiPolygon have an area"
-        raise ValueError(msg)
-    parts = [coordinates] if kind == "Polygon" else coordinates
-    if not isinstance(parts, list | tuple) or not parts or not parts[0]:
-        msg = f"{label} is an empty {kind}; draw a polygon"
-        raise ValueError(msg)
-    for part in parts:
-        yield _polygon(part, label)
+        parts = [coordinates] if kind == "Polygon" else coordinates
+        if not isinstance(parts, list | tuple) or not parts or not parts[0]:
+            msg = f"{label} is an empty {kind}; draw a polygon"
+            raise ValueError(msg)
+        for part in parts:
+            yield from shapely.get_parts(self._polygon(part, label))
 
+    def _polygon(self, rings: object, label: str) -> BaseGeometry:
+        """Make an unwrapped polygon; raise ValueError if it has no area or crosses itself."""
+        if not isinstance(rings, list | tuple) or not rings:
+            msg = f"{label}: a polygon without a ring; remove it"
+            raise ValueError(msg)
+        shell, *holes = [self._ring(ring, label) for ring in rings]
+        polygon = Polygon(shell, holes)
+        try:
+            polygon = unwrapped_polygon(polygon)
+        except ValueError as error:
+            msg = f"{label}: {error}"
+            raise ValueError(msg) from error
+        if polygon.convex_hull.area == 0:
+            msg = f"{label}: a polygon of area 0; draw one that encloses ground"
+            raise ValueError(msg)
+        return polygon if polygon.is_valid else self._repaired(polygon, label)
 
-def _polygon(rings: object, label: str) -> BaseGeometry:
-    """Make an unwrapped polygon; raise ValueError if it has no area or crosses itself."""
-    if not isinstance(rings, list | tuple) or not rings:
-        msg = f"{label}: a polygon without a ring; remove it"
-        raise ValueError(msg)
-    polygon = Polygon(_ring(rings[0], label), [_ring(ring, label) for ring in rings[1:]])
-    try:
-        polygon = unwrapped_polygon(polygon)
-    except ValueError as error:
-        msg = f"{label}: {error}"
-        raise ValueError(msg) from error
-    if polygon.convex_hull.area == 0:
-        msg = f"{label}: a polygon of area 0; draw one that encloses ground"
-        raise ValueError(msg)
-    if not polygon.is_valid:
-        msg = f"{label}: {_invalid_reason(polygon)}; redraw it there, or repair it (buffer by 0)"
-        raise ValueError(msg)
-    return polygon
+    def _repaired(self, polygon: Polygon, label: str) -> BaseGeometry:
+        """Repair an invalid polygon; raise ValueError if it can be understood in several ways."""
+        reason, mended = invalid_reason(polygon), repaired(polygon)
+        if mended is None:
+            msg = (
+                f"{label}: {reason}; what it encloses can be understood in several ways, redraw it "
+                "there"
+            )
+            raise ValueError(msg)
+        self.notes.append(f"{label} repaired: {reason}")
+        return mended
 
-
-def _invalid_reason(polygon: BaseGeometry) -> str:
-    """Describe why and where a polygon is invalid; GEOS reports ``Self-intersection[2 1]``."""
-    reason, _, place = str(shapely.is_valid_reason(polygon)).partition("[")
-    longitude, _, latitude = place.rstrip("]").partition(" ")
-    where = f" at longitude {longitude}, latitude {latitude}" if latitude else ""
-    return f"{reason.lower()}{where}"
-
-
-def _ring(positions: object, label: str) -> list[tuple[float, float]]:
-    """Return the longitudes and latitudes of a closed ring."""
-    if not isinstance(positions, list | tuple) or len(positions) < MIN_RING_POSITIONS:
-        count = len(positions) if isinstance(positions, list | tuple) else 0
-        msg = f"{label}: a ring of {count} positions; it needs {MIN_RING_POSITIONS} or more"
-        raise ValueError(msg)
-    ring = [_position(position, label) for position in positions]
-    if ring[0] != ring[-1]:
-        msg = f"{label}: a ring that ends at {ring[-1]}, not at its start {ring[0]}; close it"
-        raise ValueError(msg)
-    longitudes, latitudes = zip(*ring, strict=True)
-    bounds = (min(longitudes), min(latitudes), max(longitudes), max(latitudes))
-    _check_order(bounds, label)
-    _check_range(bounds, label)
-    return ring
+    def _ring(self, positions: object, label: str) -> Points:
+        """Return the longitudes and latitudes of a closed ring, shape (point, 2)."""
+        members = positions if isinstance(positions, list | tuple) else []
+        ring = [_position(position, label) for position in members]
+        is_open = bool(ring) and ring[0] != ring[-1]
+        if is_open:
+            ring.append(ring[0])
+        if len(ring) < MIN_RING_POSITIONS:
+            msg = (
+                f"{label}: a ring of {len(members)} positions; it needs {MIN_RING_POSITIONS} or "
+                "more"
+            )
+            raise ValueError(msg)
+        if is_open:
+            self.notes.append(f"{label} repaired: a ring that ends at {ring[-2]} closed")
+        points = np.array(ring, dtype=np.float64)
+        if self._crs is not None:
+            try:
+                points = self._crs.to_degrees(points)
+            except ValueError as error:
+                msg = f"{label}: {error}"
+                raise ValueError(msg) from error
+        west, south = map(float, points.min(axis=0))
+        east, north = map(float, points.max(axis=0))
+        _check_order((west, south, east, north), label)
+        _check_range((west, south, east, north), label)
+        return points
 
 
 def _position(position: object, label: str) -> tuple[float, float]:

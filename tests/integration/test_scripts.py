@@ -55,7 +55,7 @@ def snippet(output: str) -> str:
 
 
 def python(folder: Path, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603 -- this interpreter
+    return subprocess.run(
         [sys.executable, *arguments],
         cwd=folder,
         input=stdin,
@@ -88,7 +88,7 @@ def test_the_snippet_runs_once_in_every_form(folder: Path, form: str) -> None:
 
 def test_a_pool_of_ones_own_that_imports_the_script_is_told_of_the_guard(folder: Path) -> None:
     (folder / "pool.py").write_text(POOL.format(snippet=snippet("pool")))
-    process = subprocess.Popen(  # noqa: S603 -- this interpreter
+    process = subprocess.Popen(
         [sys.executable, "pool.py"], cwd=folder, stderr=subprocess.PIPE, text=True
     )
     assert process.stderr is not None
