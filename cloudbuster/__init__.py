@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cloudbuster.pipeline import run
     from cloudbuster.query import query_scenes
     from cloudbuster.request_files import load_request
-    from cloudbuster.zones import run_zones
+    from cloudbuster.subruns import run_zones
 
 __all__ = [
     "MosaicRecipe",
@@ -39,7 +39,7 @@ _HOMES = {
     "merge_scenes": "cloudbuster.merge",
     "query_scenes": "cloudbuster.query",
     "run": "cloudbuster.pipeline",
-    "run_zones": "cloudbuster.zones",
+    "run_zones": "cloudbuster.subruns",
 }
 
 

@@ -231,10 +231,19 @@ def _plan_reasons(selection: Selection, options: FilterOptions) -> list[str]:
     info = selection.cloudbuster
     if info.covered:
         return []
-    return [
-        f"the selected footprints leave {info.uncovered:.4f} of the area uncovered over "
-        f"{options.coverage_count} layers, {options.max_uncovered:g} is allowed"
-    ]
+    allowed = f"{options.max_uncovered:g} is allowed"
+    reasons = []
+    if info.uncovered > options.max_uncovered:
+        reasons.append(
+            f"the selected footprints leave {info.uncovered:.4g} of the area uncovered over "
+            f"{options.coverage_count} layers, {allowed}"
+        )
+    if (info.backstop_uncovered or 0.0) > options.max_uncovered:
+        reasons.append(
+            f"the selected footprints leave {info.backstop_uncovered:.4g} of the area without "
+            f"backstop, {allowed}"
+        )
+    return reasons
 
 
 def _failure_reason(failure: SceneFailure) -> str:

@@ -89,9 +89,11 @@ def read_area(
     if not math.isfinite(factor) or factor <= 0:
         msg = f"scale {factor:g} must be a number above 0"
         raise ValueError(msg)
-    reader = _Reader(area_crs(geojson))
+    crs = area_crs(geojson)
+    reader = _Reader(crs)
+    is_round = crs is None or crs.crs.is_geographic
     shapes = []
-    for label, geometry in _geometries(geojson):
+    for label, geometry in _geometries(geojson, is_round=is_round):
         area = shapely.union_all(arranged(list(reader.polygons(geometry, label))))
         shapes.append(scaled(area, factor, factor, origin="center") if factor != 1 else area)
     union = shapely.union_all(arranged(shapes))
@@ -200,8 +202,13 @@ def _with_lists(value: object) -> Any:  # noqa: ANN401 -- any JSON value
     return value
 
 
-def _geometries(geojson: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield a label for messages and the GeoJSON geometry of each feature."""
+def _geometries(
+    geojson: Mapping[str, Any], *, is_round: bool
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield a label for messages and the GeoJSON geometry of each feature.
+
+    With ``is_round`` the x of the positions are longitudes, which repeat every 360 degrees.
+    """
     kind = geojson.get("type")
     if kind == "FeatureCollection":
         features = geojson.get("features")
@@ -209,33 +216,44 @@ def _geometries(geojson: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, 
             msg = "the FeatureCollection holds no feature; draw at least one polygon"
             raise ValueError(msg)
         for number, feature in enumerate(features, start=1):
-            yield f"feature {number}", _geometry_of(feature, f"feature {number}")
+            label = f"feature {number}"
+            yield label, _geometry_of(feature, label, is_round=is_round)
     elif kind == "Feature":
-        yield "the feature", _geometry_of(geojson, "the feature")
+        yield "the feature", _geometry_of(geojson, "the feature", is_round=is_round)
     else:
         yield "the geometry", geojson
 
 
-def _geometry_of(feature: object, label: str) -> Mapping[str, Any]:
+def _geometry_of(feature: object, label: str, *, is_round: bool) -> Mapping[str, Any]:
     """Return the geometry of a feature, or that of its bounding box if it has none."""
     members = feature if isinstance(feature, Mapping) else {}
     geometry = members.get("geometry")
     if isinstance(geometry, Mapping):
         return geometry
     if geometry is None and isinstance(members.get("bbox"), list):
-        return {"type": "Polygon", "coordinates": _box_rings(members["bbox"], label)}
+        return {
+            "type": "Polygon",
+            "coordinates": _box_rings(members["bbox"], label, is_round=is_round),
+        }
     msg = f"{label} has no geometry; remove it or draw a polygon"
     raise ValueError(msg)
 
 
-def _box_rings(box: list[Any], label: str) -> list[list[list[float]]]:
+def _box_rings(box: list[Any], label: str, *, is_round: bool) -> list[list[list[float]]]:
     """Return the ring of a bounding box of 4 or 6 numbers (RFC 7946, section 5)."""
     if len(box) not in (4, 6):
         msg = f"{label}: a bbox of {len(box)} numbers; give west, south, east, north"
         raise ValueError(msg)
     west, south = _position(box[:2], f"{label}, bbox")
     east, north = _position(box[len(box) // 2 :][:2], f"{label}, bbox")
-    return [shapely.get_coordinates(box_area(west, south, east, north)).tolist()]
+    if south > north or (west > east and not is_round):
+        msg = (
+            f"{label}: a bbox from ({west:g}, {south:g}) to ({east:g}, {north:g}); give west, "
+            "south, east, north in this order"
+        )
+        raise ValueError(msg)
+    area = box_area(west, south, east, north) if is_round else shapely.box(west, south, east, north)
+    return [shapely.get_coordinates(area).tolist()]
 
 
 class _Reader:

@@ -33,7 +33,7 @@ from cloudbuster.models.results import (
     MergeResult,
     RunResult,
     RunStatus,
-    ZoneResult,
+    SubRunResult,
 )
 from cloudbuster.models.scene import (
     GatherTask,
@@ -87,9 +87,9 @@ __all__ = [
     "Selection",
     "SelectionEntry",
     "SelectionInfo",
+    "SubRunResult",
     "TaskScenes",
     "WantedScenes",
-    "ZoneResult",
     "check_name",
 ]
 

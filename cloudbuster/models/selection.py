@@ -22,6 +22,9 @@ class CandidatesInfo(Document):
         "cloudbuster.candidates/1", alias="schema", description=SCHEMA_DESCRIPTION
     )
     aoi: Geometry = Field(description="Area of interest, one geometry, longitude and latitude.")
+    aoi_notes: tuple[str, ...] = Field(
+        (), description="What was converted and repaired in the area that was given."
+    )
     kind: Kind = Field(description="Product level.")
     catalog: str = Field(description="Catalog that was searched: a name, a URL or a path.")
     asset_mirror: tuple[str, ...] = Field(

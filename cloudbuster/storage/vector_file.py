@@ -6,6 +6,7 @@ The format is recognised by a file's first bytes, so that nothing but these is o
 import json
 import math
 import tempfile
+import warnings
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ import shapely
 
 from cloudbuster.errors import AoiError, MissingExtraError
 from cloudbuster.models import Geometry
-from cloudbuster.storage.uri import is_remote, local_path, read_bytes
+from cloudbuster.storage.uri import is_remote, local_path
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -59,14 +60,22 @@ class _Table:
     crs: str | None
 
 
-def is_vector_file(uri: str, head: bytes) -> bool:
-    """Whether a file is an area in one of the formats of this module, by its first bytes."""
-    if not is_remote(uri) and local_path(uri).is_dir():
-        return True
-    return head.startswith((*SUFFIXES, PARQUET, ZIP)) or _is_kml(head)
+def is_vector_file(content: bytes) -> bool:
+    """Whether a file is in one of the formats of this module, by its first bytes."""
+    return content.startswith((*SUFFIXES, PARQUET, ZIP)) or _is_kml(content)
 
 
-def read_vector_file(uri: str, layer: str | None = None) -> Geometry:
+def is_vector_path(uri: str) -> bool:
+    """Whether a local path is a folder, or a file in one of the formats of this module."""
+    if is_remote(uri):
+        return False
+    path = local_path(uri)
+    return path.is_dir() or (path.is_file() and is_vector_file(_head(path, XML_HEAD_BYTES)))
+
+
+def read_vector_file(
+    uri: str, layer: str | None = None, *, content: bytes | None = None
+) -> Geometry:
     """Read the features of a vector file.
 
     Parameters
@@ -75,6 +84,8 @@ def read_vector_file(uri: str, layer: str | None = None) -> Geometry:
         Path or URI. A zipped Shapefile is found in its zip; a folder may hold one Shapefile.
     layer : str, optional
         Layer to read; it may be left out if the file has one layer of polygons.
+    content : bytes, optional
+        Content of a remote file.
 
     Returns
     -------
@@ -88,7 +99,7 @@ def read_vector_file(uri: str, layer: str | None = None) -> Geometry:
     MissingExtraError
         If it needs pyogrio or pyarrow.
     """
-    with _on_disk(uri) as path:
+    with _on_disk(uri, content) as path:
         table = _read_parquet(uri, path) if _head(path) == PARQUET else _read_ogr(uri, path, layer)
     if table.crs is None:
         msg = (
@@ -124,12 +135,11 @@ def _is_kml(head: bytes) -> bool:
 
 
 @contextmanager
-def _on_disk(uri: str) -> Iterator[Path]:
-    """Yield the path of a file; a remote one is copied for the time of the body."""
-    if not is_remote(uri):
+def _on_disk(uri: str, content: bytes | None) -> Iterator[Path]:
+    """Yield the path of a file; a remote one's content is written to a temporary file."""
+    if content is None:
         yield local_path(uri)
         return
-    content = read_bytes(uri)
     suffix = next((SUFFIXES[magic] for magic in SUFFIXES if content.startswith(magic)), "")
     suffix = suffix or (".zip" if content.startswith(ZIP) else ".kml")
     with tempfile.TemporaryDirectory(prefix="cloudbuster-") as folder:
@@ -148,11 +158,19 @@ def _read_ogr(uri: str, path: Path, layer: str | None) -> _Table:
         raise MissingExtraError(msg) from error
     place = _member(uri, path)
     try:
-        tables = [
-            _table(raw.read(place, layer=name, datetime_as_string=True))
-            for name in _layers(uri, pyogrio.list_layers(place).tolist(), layer)
-        ]
-    except (errors.DataSourceError, errors.DataLayerError, errors.FeatureError, ValueError) as error:
+        with warnings.catch_warnings():
+            # What GDAL warns of (a suffix, the winding of rings) is no loss here.
+            warnings.simplefilter("ignore", RuntimeWarning)
+            tables = [
+                _table(raw.read(place, layer=name, datetime_as_string=True))
+                for name in _layers(uri, pyogrio.list_layers(place).tolist(), layer)
+            ]
+    except (
+        errors.DataSourceError,
+        errors.DataLayerError,
+        errors.FeatureError,
+        ValueError,
+    ) as error:
         msg = f"{uri}: {str(error).splitlines()[0]}; give {FORMATS}"
         raise AoiError(msg) from error
     return _Table(
@@ -197,7 +215,9 @@ def _layers(uri: str, layers: list[list[str | None]], wanted: str | None) -> lis
             msg = f"{uri} has no layer {wanted!r}; it has {', '.join(names) or 'none'}"
             raise AoiError(msg)
         return [wanted]
-    areal = [str(name) for name, kind in layers if kind and any(part in kind for part in AREA_TYPES)]
+    areal = [
+        str(name) for name, kind in layers if kind and any(part in kind for part in AREA_TYPES)
+    ]
     # The layers of a KML file are the folders of one drawing.
     if len(areal) > 1 and not uri.lower().endswith((".kml", ".kmz")):
         msg = f"{uri} holds {len(areal)} layers of polygons; name one with --layer: "
@@ -213,7 +233,9 @@ def _table(answer: tuple[dict[str, Any], Any, Any, list[Any]]) -> _Table:
     meta, _, geometries, columns = answer
     names = list(meta["fields"])
     rows = zip(*(column.tolist() for column in columns), strict=True) if names else ()
-    properties = [dict(zip(names, map(_json_value, row), strict=True)) for row in rows]
+    properties: list[dict[str, Any]] = [
+        dict(zip(names, map(_json_value, row), strict=True)) for row in rows
+    ]
     count = 0 if geometries is None else len(geometries)
     wkb = [] if geometries is None else list(geometries)
     return _Table(wkb, properties or [{} for _ in range(count)], meta["crs"])
@@ -258,7 +280,8 @@ def _plain_columns(schema: "pa.Schema", geometry: str) -> list[str]:
     return [
         field.name
         for field in schema
-        if field.name != geometry and not (types.is_nested(field.type) or types.is_binary(field.type))
+        if field.name != geometry
+        and not (types.is_nested(field.type) or types.is_binary(field.type))
     ]
 
 

@@ -20,7 +20,13 @@ from tests.factories import SceneSpec, area_of
 from tests.gathering import task_of
 
 
-def selection_of(records: tuple[SceneRecord, ...], aoi: dict[str, Any]) -> Selection:
+def selection_of(
+    records: tuple[SceneRecord, ...],
+    aoi: dict[str, Any],
+    *,
+    uncovered: float = 0.0,
+    backstop_uncovered: float = 0.0,
+) -> Selection:
     entries = tuple(SelectionEntry(item_id=r.item_id, backstop=r.backstop) for r in records)
     return Selection(
         features=tuple(record.item for record in records),
@@ -30,10 +36,10 @@ def selection_of(records: tuple[SceneRecord, ...], aoi: dict[str, Any]) -> Selec
             catalog="catalog",
             strategy="original",
             entries=entries,
-            uncovered_by_layer=(0.0,),
-            uncovered=0.0,
-            backstop_uncovered=0.0,
-            covered=True,
+            uncovered_by_layer=(uncovered,),
+            uncovered=uncovered,
+            backstop_uncovered=backstop_uncovered,
+            covered=max(uncovered, backstop_uncovered) <= FilterOptions().max_uncovered,
         ),
     )
 
@@ -53,6 +59,33 @@ def test_shares_are_of_the_area_alone(tmp_path: Path) -> None:
     assert found.never_observed_fraction == 0
     assert not found.covered
     assert backstop_repairs(tmp_path / "scenes", records) == (spec.id,)
+
+
+@pytest.mark.parametrize(
+    ("plan", "reasons"),
+    [
+        ({"uncovered": 0.25}, ["0.25 of the area uncovered over 1 layers, 0.0005 is allowed"]),
+        ({"backstop_uncovered": 1.0}, ["1 of the area without backstop, 0.0005 is allowed"]),
+        (
+            {"uncovered": 0.00061, "backstop_uncovered": 0.5},
+            [
+                "0.00061 of the area uncovered over 1 layers, 0.0005 is allowed",
+                "0.5 of the area without backstop, 0.0005 is allowed",
+            ],
+        ),
+        ({"uncovered": 0.0004, "backstop_uncovered": 0.0004}, []),
+    ],
+)
+def test_the_reasons_name_what_the_plan_leaves_uncovered(
+    tmp_path: Path, plan: dict[str, float], reasons: list[str]
+) -> None:
+    spec = SceneSpec()
+    records = gather_scene(task_of(tmp_path, spec, backstop_index=None))
+    selection = selection_of(records, area_of(spec), **plan)
+
+    found = assess_scenes(tmp_path / "scenes", records, selection, FilterOptions(coverage_count=1))
+
+    assert found.reasons == tuple(f"the selected footprints leave {text}" for text in reasons)
 
 
 def test_an_area_of_less_than_a_cell_is_assessed_too(tmp_path: Path) -> None:

@@ -227,6 +227,7 @@ def test_parse_aoi_refuses_a_scale_that_goes_round_half_the_world():
         ([1, 2, 3, None], "is not two finite"),
         ([1, 2, 1, 3], "a polygon of area 0"),
         ([0, 0, 200, 1], "it is 200 degrees of longitude wide"),
+        ([1, 3, 2, 2], r"a bbox from \(1, 3\) to \(2, 2\); give west, south, east, north"),
     ],
 )
 def test_parse_aoi_says_what_is_wrong_with_a_bounding_box(bounds, message):

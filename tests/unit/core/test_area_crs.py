@@ -101,3 +101,16 @@ def test_a_position_outside_of_the_crs_is_named() -> None:
     area["coordinates"][0][1] = [9e9, 9e9]
     with pytest.raises(ValueError, match=r"position \(9e\+09, 9e\+09\) is outside of EPSG:3035"):
         parse_aoi(area)
+
+
+def test_a_bounding_box_in_another_crs_is_a_plain_rectangle() -> None:
+    crs = {"type": "name", "properties": {"name": "EPSG:32633"}}
+    box = {"type": "Feature", "geometry": None, "bbox": [500_000, 5_000_000, 510_000, 5_010_000]}
+
+    area = parse_aoi({**box, "crs": crs})
+
+    # The central meridian of zone 33 is 15 degrees east, where the easting is 500 000 m.
+    assert area.bounds[0] == pytest.approx(15.0, abs=1e-9)
+    assert area.bounds[2] == pytest.approx(15.127, abs=1e-3)
+    with pytest.raises(ValueError, match="give west, south, east, north in this order"):
+        parse_aoi({**box, "bbox": [510_000, 5_000_000, 500_000, 5_010_000], "crs": crs})

@@ -60,7 +60,7 @@ def test_an_area_in_a_file_becomes_part_of_the_request(
     invoke("submit", request_file)
     uri = json.loads(executions()[-1]["input"])["aoi"]["uri"]
     assert uri.startswith("s3://store/aois/")
-    assert s3.read_object(uri) == area.read_bytes()
+    assert json.loads(s3.read_object(uri)) == json.loads(area.read_text())
 
 
 @pytest.mark.parametrize(
