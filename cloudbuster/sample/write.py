@@ -23,7 +23,7 @@ from cloudbuster.storage.uri import output_error
 from cloudbuster.workers import Report, run_tasks
 
 # Version of the generator. Increase it if the bytes of a sample change: older samples are replaced.
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 SCHEMA = "cloudbuster.sample/1"
 
 
