@@ -1,4 +1,4 @@
-"""Local STAC catalogs: a folder of items, an ItemCollection, or files linked by a catalog.
+"""Local catalogs: a folder of STAC items and products, an ItemCollection, files that are linked.
 
 Items are kept as plain dicts. Searches use columns of numbers and a spatial index, so that only
 the items that are found are handled one by one.
@@ -19,6 +19,12 @@ import shapely
 from cloudbuster.catalogs.geoparquet import PARQUET_SUFFIXES, ParquetCatalog
 from cloudbuster.catalogs.item_hrefs import absolute_href, absolute_item
 from cloudbuster.catalogs.item_properties import acquired_of, cloud_cover_of, kind_of
+from cloudbuster.catalogs.product_folders import (
+    is_product_file,
+    local_products,
+    product_items,
+    remote_products,
+)
 from cloudbuster.catalogs.schema import is_item
 from cloudbuster.catalogs.search import (
     AREA,
@@ -159,14 +165,38 @@ class LocalCatalog:
         if path.suffix.lower() in PARQUET_SUFFIXES and path.is_file():
             return ParquetCatalog.open(uri, path)
         unreadable: list[Dropped] = []
+        items: list[Item] = []
         try:
-            items = [
-                absolute_item(entry.item, entry.folder) for entry in _entries(path, unreadable)
-            ]
+            if not is_product_file(path):
+                items += [
+                    absolute_item(entry.item, entry.folder) for entry in _entries(path, unreadable)
+                ]
+            if path.is_dir() or is_product_file(path):
+                for product in local_products(path, unreadable):
+                    items += product_items(product, unreadable)
         except OSError as error:
             msg = f"catalog {uri}: {error.strerror or error}; check the path"
             raise CatalogError(msg) from error
         logger.info("catalog_opened", extra={"catalog": uri, "item_count": len(items)})
+        return cls(uri, items, tuple(unreadable))
+
+    @classmethod
+    def of_remote_product(cls, uri: str) -> "LocalCatalog":
+        """Open a product on another machine: a SAFE folder, or a tile's folder of a bucket.
+
+        Raises
+        ------
+        CatalogError
+            If its metadata cannot be read.
+        CredentialsError, AccessError
+            If there are no credentials, or they do not allow it.
+        TryAgainError
+            If its place fails in a way that may pass.
+        """
+        unreadable: list[Dropped] = []
+        items = [
+            item for product in remote_products(uri) for item in product_items(product, unreadable)
+        ]
         return cls(uri, items, tuple(unreadable))
 
     def search(self, search: SceneSearch, *, on_event: OnEvent | None = None) -> Found:

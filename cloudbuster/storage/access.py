@@ -19,6 +19,7 @@ from rasterio.env import setenv
 from rasterio.session import DummySession
 
 from cloudbuster.errors import AccessError, CredentialsError, redacted
+from cloudbuster.storage.archives import zip_member
 from cloudbuster.storage.boto import make_aws_client, translate_boto_errors
 from cloudbuster.storage.s3 import parse_s3_uri
 from cloudbuster.storage.sas import SIGNED_HOSTS, SIGNED_QUERY, sas_tokens
@@ -150,6 +151,9 @@ def access_of(href: str) -> Access:
         return Access(href, f"/vsis3/{name}/{key}", _s3_options(name), name)
     if is_file_uri(href):
         return Access(href, str(local_path(href)))
+    member = zip_member(href)
+    if member is not None:
+        return Access(href, member.gdal_path)
     if scheme_of(href) not in ("http", "https"):
         return Access(href, href)
     parts = urlsplit(href)

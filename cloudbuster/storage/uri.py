@@ -17,6 +17,7 @@ import requests
 
 from cloudbuster.errors import BadInputError, NotFoundError, OutputError, TryAgainError
 from cloudbuster.storage import s3
+from cloudbuster.storage.archives import read_member, zip_member
 
 # Seconds to connect and to wait between bytes: ten times what a slow object store needs.
 HTTP_TIMEOUT_S = (10, 60)
@@ -100,6 +101,9 @@ def read_bytes(uri: str) -> bytes:
         return _http_get(uri)
     if scheme == "s3":
         return s3.read_object(uri)
+    member = zip_member(uri)
+    if member is not None:
+        return read_member(uri, member)
     try:
         return local_path(uri).read_bytes()
     except OSError as error:
