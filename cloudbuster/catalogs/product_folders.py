@@ -35,8 +35,10 @@ MANIFEST = "manifest.safe"
 BUCKET_INFO, BUCKET_METADATA = "tileInfo.json", "metadata.xml"
 # A band's file: T33TWL_20230815T100031_B02_10m.jp2, S2A_OPER_..._T33TWL_B02.jp2, R10m/B02.jp2.
 BAND_FILE = re.compile(
-    r"(?:^|_)(?P<band>B\d[\dA])(?:_(?P<gsd>\d\d)m)?\.(?:jp2|tiff?)$", re.IGNORECASE
+    r"(?:^|[_/])(?P<band>B\d[\dA])(?:_(?P<gsd>\d\d)m)?\.(?:jp2|tiff?)$", re.IGNORECASE
 )
+# Folders of masks, previews and auxiliary data, whose files may be named after bands too.
+OTHER_FOLDERS = frozenset({"QI_DATA", "qi", "preview", "AUX_DATA", "auxiliary"})
 GSD_FOLDER = re.compile(r"(?:^|/)R(\d\d)m/", re.IGNORECASE)
 # Masks by asset key: names of files in `IMG_DATA`, `QI_DATA` and `qi`, the preferred ones first.
 MASK_FILES = {
@@ -283,7 +285,7 @@ def _band_assets(
     for name in names:
         match = BAND_FILE.search(name)
         band = match["band"].upper() if match else ""
-        if match is None or band not in BANDS or "QI_DATA/" in name or "/qi/" in f"/{name}":
+        if match is None or band not in BANDS or not OTHER_FOLDERS.isdisjoint(name.split("/")):
             continue
         folder = GSD_FOLDER.search(name)
         native = BANDS[band].gsd_m

@@ -188,7 +188,7 @@ def _write_cloud_mask(product: _Product, folder: Path) -> None:
         **profile,
         "width": side,
         "height": side,
-        "transform": profile["transform"] * rasterio.Affine.scale(3),
+        "transform": profile["transform"] @ rasterio.Affine.scale(3),
     }
     _write_jp2(folder / "MSK_CLASSI_B00.jp2", layers.astype(np.uint8), coarse)
 

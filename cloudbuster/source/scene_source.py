@@ -11,7 +11,12 @@ from cloudbuster.core.arrays import BoolRaster, UInt8Raster, UInt16Raster
 from cloudbuster.core.grid import Grid
 from cloudbuster.core.offset_metadata import OffsetMetadata, offset_metadata
 from cloudbuster.core.offset_neighbours import SceneThumbnail
-from cloudbuster.core.offset_pixels import THUMBNAIL_BANDS, PixelEvidence, pixel_evidence
+from cloudbuster.core.offset_pixels import (
+    THUMBNAIL_BANDS,
+    PixelEvidence,
+    pixel_evidence,
+    without_undershoots,
+)
 from cloudbuster.core.radiometry import OffsetDecision, decide_offset
 from cloudbuster.core.regrid import sample_nearest
 from cloudbuster.core.scene import BandAsset, Scene
@@ -267,10 +272,12 @@ class RasterSceneSource:
     def _read_thumbnail(self, asset: BandAsset) -> UInt16Raster:
         """DN as delivered of one band, decimated to the thumbnail's size."""
         shape = tuple(min(EVIDENCE_PIXELS, side) for side in self._grid.shape)
-        pixels: UInt16Raster = self._dataset(asset).read(
+        dataset = self._dataset(asset)
+        pixels: UInt16Raster = dataset.read(
             asset.band_index, out_shape=shape, resampling=Resampling.nearest
         )
-        return pixels
+        is_reduced = dataset.driver.startswith("JP2") and shape != dataset.shape
+        return without_undershoots(pixels) if is_reduced else pixels
 
     def _steady_cells(self, shape: tuple[int, ...]) -> BoolRaster:
         """Mask of the thumbnail's cells in `STEADY_CLASSES`; all cells if SCL cannot be read."""

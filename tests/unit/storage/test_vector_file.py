@@ -90,7 +90,7 @@ def kmz(folder: Path, crs: str) -> Path:
 def geoparquet(folder: Path, crs: str) -> Path:
     path = folder / "area.parquet"
     table = pa.table({"name": NAMES, "geometry": list(shapely.to_wkb(in_crs(crs)))})
-    column = {"encoding": "WKB", "geometry_types": ["Polygon"]}
+    column: dict[str, Any] = {"encoding": "WKB", "geometry_types": ["Polygon"]}
     if crs != "EPSG:4326":
         column["crs"] = pyproj.CRS(crs).to_json_dict()
     geo = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
