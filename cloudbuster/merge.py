@@ -5,11 +5,13 @@ A large mosaic can be merged in parts on several machines. The products are the 
 
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
+
+from pystac.utils import datetime_to_str
 
 from cloudbuster.core.composite import COMPOSITES, CellState
 from cloudbuster.errors import NothingUsableError, RequestError
@@ -294,10 +296,12 @@ def product_paths(output_path: str, name: str) -> dict[str, str]:
 def _write_rasters(mosaic: _Mosaic, paths: dict[str, Path], on_event: OnEvent | None) -> Tally:
     """Stream all blocks into the three rasters, and count their cells."""
     tally, blocks = Tally(), mosaic.blocks
-    count = len(blocks)
+    count, tags = len(blocks), _acquisition_tags(mosaic.scenes)
     with ExitStack() as stack:
         writers: dict[str, CogWriter] = {
-            key: stack.enter_context(open_cog_writer(paths[key], blocks.grid, bands, nodata=nodata))
+            key: stack.enter_context(
+                open_cog_writer(paths[key], blocks.grid, bands, nodata=nodata, tags=tags)
+            )
             for key, (bands, nodata) in _layouts(blocks.bands).items()
         }
         for done, (window, pixels) in enumerate(blocks.blocks(), start=1):
@@ -311,10 +315,21 @@ def _write_rasters(mosaic: _Mosaic, paths: dict[str, Path], on_event: OnEvent | 
     return tally
 
 
+def _acquisition_tags(scenes: Sequence[_Scene]) -> dict[str, str]:
+    """Return the first and the last acquisition of the scenes, as metadata of the rasters."""
+    times = [scene.record.acquired for scene in scenes if scene.record and scene.record.acquired]
+    if not times:
+        return {}
+    return {
+        "ACQUISITION_START": datetime_to_str(min(times)),
+        "ACQUISITION_END": datetime_to_str(max(times)),
+    }
+
+
 def _layouts(bands: tuple[str, ...]) -> dict[str, tuple[list[CogBand], int | None]]:
     """Return the bands of each raster, with their resampling in overviews, and its nodata."""
     mosaic_bands = [
-        *(CogBand(band, "average") for band in bands),
+        *(CogBand(band, "average", is_reflectance=True) for band in bands),
         CogBand(SCENE_INDEX_BAND, "nearest"),
     ]
     quality_bands = [CogBand(band, "nearest") for band in QUALITY_BANDS]

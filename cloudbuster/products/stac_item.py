@@ -28,6 +28,7 @@ from cloudbuster.core.transformers import LONLAT, transformer
 from cloudbuster.errors import redacted
 from cloudbuster.gathered.scene_raster import CLOUD_DISTANCE_BAND, SCENE_INDEX_BAND
 from cloudbuster.models import MosaicRequest, QueryOptions, SceneRecord
+from cloudbuster.products.cog import REFLECTANCE_SCALE
 from cloudbuster.storage.tiled_raster import NODATA
 from cloudbuster.storage.uri import is_remote, join, write_bytes
 
@@ -35,8 +36,6 @@ EXTENSIONS = tuple(
     f"https://stac-extensions.github.io/{name}/schema.json"
     for name in ("eo/v1.1.0", "projection/v1.1.0", "raster/v1.1.0", "processing/v1.2.0")
 )
-# Reflectance = DN * 0.0001 once the offset is removed: Sentinel-2 Products Specification Document.
-REFLECTANCE_SCALE = 0.0001
 QUALITY_BANDS = {
     "times_observed": "acquisitions that saw the cell",
     "times_clear": "acquisitions that saw the cell clear",
