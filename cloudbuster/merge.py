@@ -12,7 +12,9 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from pystac.utils import datetime_to_str
+from shapely.geometry.base import BaseGeometry
 
+from cloudbuster.areas import request_area
 from cloudbuster.core.composite import COMPOSITES, CellState
 from cloudbuster.errors import NothingUsableError, RequestError
 from cloudbuster.events import Event, OnEvent, emit
@@ -26,7 +28,7 @@ from cloudbuster.gathered.scene_files import (
 )
 from cloudbuster.gathered.scene_raster import SCENE_INDEX_BAND
 from cloudbuster.models import Assessment, MergeResult, MosaicRequest, SceneRecord
-from cloudbuster.products.blocks import MosaicBlocks, SceneBlocks, Tally, mosaic_grid
+from cloudbuster.products.blocks import MosaicBlocks, SceneBlocks, Tally, clipped, mosaic_grid
 from cloudbuster.products.cog import CogBand, CogWriter, open_cog_writer, scratch_folder
 from cloudbuster.products.parts import Part, PartBlocks, write_part
 from cloudbuster.products.preview import write_preview
@@ -38,6 +40,7 @@ from cloudbuster.products.stac_item import (
     mosaic_item,
     write_item,
 )
+from cloudbuster.storage.area_cells import AreaCells
 from cloudbuster.storage.documents import write_document
 from cloudbuster.storage.folders import input_folder, output_folder
 from cloudbuster.storage.gdal_env import gdal_env
@@ -65,6 +68,8 @@ class MosaicRecipe:
         Request to record in the STAC item.
     assessment : Assessment, optional
         Assessment to show in the report.
+    clip_area : shapely geometry, optional
+        Area to which the products are clipped, longitude (unwrapped) and latitude.
     """
 
     name: str
@@ -72,6 +77,7 @@ class MosaicRecipe:
     wanted: Collection[str] | None = None
     request: MosaicRequest | None = None
     assessment: Assessment | None = None
+    clip_area: BaseGeometry | None = None
 
     def __post_init__(self) -> None:
         """Raise RequestError if the name or the composite cannot be used."""
@@ -89,8 +95,9 @@ class MosaicRecipe:
         wanted: Collection[str] | None = None,
         assessment: Assessment | None = None,
     ) -> "MosaicRecipe":
-        """Make the recipe of a request."""
-        return cls(request.name, request.merge.composite, wanted, request, assessment)
+        """Make the recipe of a request, whose area is read if it is to be clipped."""
+        area = request_area(request.aoi, request.query) if request.merge.clip else None
+        return cls(request.name, request.merge.composite, wanted, request, assessment, area)
 
 
 def merge_scenes(
@@ -297,6 +304,8 @@ def _write_rasters(mosaic: _Mosaic, paths: dict[str, Path], on_event: OnEvent | 
     """Stream all blocks into the three rasters, and count their cells."""
     tally, blocks = Tally(), mosaic.blocks
     count, tags = len(blocks), _acquisition_tags(mosaic.scenes)
+    area = mosaic.recipe.clip_area
+    cells = None if area is None else AreaCells(area, blocks.grid)
     with ExitStack() as stack:
         writers: dict[str, CogWriter] = {
             key: stack.enter_context(
@@ -305,7 +314,10 @@ def _write_rasters(mosaic: _Mosaic, paths: dict[str, Path], on_event: OnEvent | 
             for key, (bands, nodata) in _layouts(blocks.bands).items()
         }
         for done, (window, pixels) in enumerate(blocks.blocks(), start=1):
-            tally.add(pixels)
+            inside = None if cells is None else cells.inside(window)
+            if inside is not None:
+                pixels = clipped(pixels, inside)
+            tally.add(pixels, inside)
             for key, part in pixels.items():
                 writers[key].write(window, part)
             emit(on_event, Event("merge", done, count + 1, f"block {done}/{count}"))

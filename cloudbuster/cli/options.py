@@ -567,6 +567,13 @@ gather_options = _as_one(
     ],
 )
 
+clip_option = click.option(
+    "--clip/--no-clip",
+    default=None,
+    cls=MergeOption,
+    help="Leave cells outside of the area without a value.",
+)
+
 composite_option = click.option(
     "--composite", type=click.Choice(["first"]), cls=MergeOption, help="Which pixel is taken."
 )

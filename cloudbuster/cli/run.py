@@ -13,6 +13,7 @@ from cloudbuster.cli.options import (
     QueryFlags,
     RequestOption,
     area_options,
+    clip_option,
     composite_option,
     detector_options,
     filter_options,
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 @gather_options
 @detector_options
 @composite_option
+@clip_option
 @click.option(
     "--min-success-fraction",
     type=float,
@@ -76,6 +78,7 @@ def run(
     gather_flags: GatherFlags,
     detector_flags: DetectorFlags,
     composite: str | None,
+    clip: bool | None,
     min_success_fraction: float | None,
 ) -> None:
     r"""Make a mosaic of a request file, of options, or of both: an option overrides the file.
@@ -107,7 +110,7 @@ def run(
             "query": query_flags.fields(),
             "filter": filter_flags.fields(),
             "gather": gather_flags.fields(detector_flags),
-            "merge": given({"composite": composite}),
+            "merge": given({"composite": composite, "clip": clip}),
             "limits": given({"min_success_fraction": min_success_fraction}),
             "output": output,
             "force": force,

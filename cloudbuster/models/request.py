@@ -261,6 +261,10 @@ class MergeOptions(Document):
         description="How each pixel is chosen: `first` takes it from the first scene that sees it "
         "clear.",
     )
+    clip: bool = Field(
+        default=False,
+        description="Whether cells outside of the area are nodata; false fills the bounding box.",
+    )
 
 
 class LimitOptions(Document):
