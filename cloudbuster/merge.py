@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -268,7 +268,8 @@ def _write_products(mosaic: _Mosaic, target: _Target, on_event: OnEvent | None) 
     with scratch_folder(target.folder / f"{name}.tif") as folder:
         staged = {key: folder / PurePosixPath(path).name for key, path in target.paths.items()}
         tally = _write_rasters(mosaic, staged, on_event)
-        described = _describe(mosaic, tally, staged)
+        home = target.paths["item"].rpartition("/")[0] or "."
+        described = replace(_describe(mosaic, tally, staged), folder=home)
         files = ReportFiles(staged["cloudless"], staged["quality"], staged["preview"])
         assessment = mosaic.recipe.assessment
         write_report(described, files, str(staged["report"]), assessment=assessment)

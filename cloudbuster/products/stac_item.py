@@ -6,10 +6,12 @@ where it is made.
 """
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -30,8 +32,10 @@ from cloudbuster.gathered.scene_raster import CLOUD_DISTANCE_BAND, SCENE_INDEX_B
 from cloudbuster.models import MosaicRequest, QueryOptions, SceneRecord
 from cloudbuster.products.cog import REFLECTANCE_SCALE
 from cloudbuster.storage.tiled_raster import NODATA
-from cloudbuster.storage.uri import is_remote, join, write_bytes
+from cloudbuster.storage.uri import is_file_uri, is_remote, join, local_path, write_bytes
 
+# Characters that stay as they are in the address of a catalog.
+URL_CHARACTERS = ":/?&=@%"
 EXTENSIONS = tuple(
     f"https://stac-extensions.github.io/{name}/schema.json"
     for name in ("eo/v1.1.0", "projection/v1.1.0", "raster/v1.1.0", "processing/v1.2.0")
@@ -101,6 +105,8 @@ class MosaicDescription:
         (rows, columns) of the preview.
     request : MosaicRequest or None
         Request that the mosaic was made for.
+    folder : str or None
+        Folder or prefix of the item; links to source items on this machine are relative to it.
     """
 
     name: str
@@ -119,6 +125,7 @@ class MosaicDescription:
     report: str
     preview_shape: tuple[int, int]
     request: MosaicRequest | None = None
+    folder: str | None = None
 
     @property
     def acquisition_times(self) -> list[datetime]:
@@ -154,7 +161,7 @@ def mosaic_item(mosaic: MosaicDescription) -> pystac.Item:
     )
     for key, asset in _assets(mosaic).items():
         item.add_asset(key, asset)
-    for link in _source_links(mosaic.scenes):
+    for link in _source_links(mosaic.scenes, mosaic.folder):
         item.add_link(link)
     return item
 
@@ -404,24 +411,38 @@ def _index_band() -> dict[str, Any]:
     }
 
 
-def _source_links(scenes: Sequence[MosaicScene]) -> list[pystac.Link]:
+def _source_links(scenes: Sequence[MosaicScene], folder: str | None) -> list[pystac.Link]:
     """One ``derived_from`` link for each source item, ordered by its first index."""
     records = {scene.record.item_id: scene.record for scene in reversed(scenes) if scene.record}
     return [
         pystac.Link(
-            "derived_from", _source_href(record), media_type="application/geo+json", title=item_id
+            "derived_from",
+            _source_href(record, folder),
+            media_type="application/geo+json",
+            title=item_id,
         )
         for item_id, record in reversed(records.items())
     ]
 
 
-def _source_href(record: SceneRecord) -> str:
-    """Href of a source item: its self or canonical link, or else its address in the catalog."""
+def _source_href(record: SceneRecord, folder: str | None) -> str:
+    """Href of a source item: its self or canonical link, or else its address in the catalog.
+
+    Of an item on this machine it is relative to ``folder``, with the id of the item as fragment.
+    """
     by_rel = {link.get("rel"): link.get("href") for link in record.item.get("links", ())}
-    for rel in ("self", "canonical"):
-        if by_rel.get(rel):
-            return str(by_rel[rel])
+    own = next((str(by_rel[rel]) for rel in ("self", "canonical") if by_rel.get(rel)), None)
+    if own is not None and is_remote(own):
+        return own
     item_id = quote(record.item_id)
-    if is_remote(record.catalog) and record.collection:
-        return join(record.catalog, "collections", quote(record.collection), "items", item_id)
-    return f"{quote(record.catalog)}#{item_id}"
+    if is_remote(record.catalog):
+        collection = quote(record.collection or "")
+        if not collection:
+            return f"{quote(record.catalog, safe=URL_CHARACTERS)}#{item_id}"
+        return join(record.catalog, "collections", collection, "items", item_id)
+    place = own or record.catalog
+    if is_file_uri(place):
+        place = str(local_path(place))
+    if folder is not None and not is_remote(folder) and Path(place).is_absolute():
+        place = os.path.relpath(place, local_path(folder).absolute())
+    return f"{quote(place)}#{item_id}"

@@ -262,7 +262,7 @@ def test_merge_reads_reflectance_only_of_scenes_that_give_something(
 
 
 # Grid cells are 10 m; corners of the clipped areas by (column, row) from the grid's upper left.
-CLIPS = {
+CLIPS: dict[str, tuple[list[tuple[float, float]], list[list[int]]]] = {
     "the western half": ([(0, 0), (2, 0), (2, 2), (0, 2)], [[1, 1, 0, 0], [1, 1, 0, 0]]),
     "a triangle by centres": ([(0, 0), (4, 0), (0, 2)], [[1, 1, 1, 0], [1, 0, 0, 0]]),
     "less than a cell": ([(1.1, 0.1), (1.3, 0.1), (1.3, 0.3), (1.1, 0.3)], [[0, 1, 0, 0], [0] * 4]),
