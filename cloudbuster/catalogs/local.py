@@ -177,6 +177,12 @@ class LocalCatalog:
         except OSError as error:
             msg = f"catalog {uri}: {error.strerror or error}; check the path"
             raise CatalogError(msg) from error
+        if path.is_file() and not items and is_product_file(path):
+            reasons = "; ".join(entry.reason for entry in unreadable)
+            msg = (
+                f"catalog {uri}: {reasons or 'no product of Sentinel-2 in it'}; give a SAFE folder"
+            )
+            raise CatalogError(msg)
         logger.info("catalog_opened", extra={"catalog": uri, "item_count": len(items)})
         return cls(uri, items, tuple(unreadable))
 
@@ -197,7 +203,9 @@ class LocalCatalog:
         items = [
             item for product in remote_products(uri) for item in product_items(product, unreadable)
         ]
-        return cls(uri, items, tuple(unreadable))
+        if not items:
+            raise _no_product(uri, unreadable)
+        return cls(uri, items)
 
     def search(self, search: SceneSearch, *, on_event: OnEvent | None = None) -> Found:
         """Find the items of a search, in the order of the files; see `Catalog.search`.
@@ -223,6 +231,12 @@ class LocalCatalog:
         if index not in self._found:
             self._found[index] = _add_neighbour_masks(self._items[index])
         return self._found[index]
+
+
+def _no_product(uri: str, unreadable: Sequence[Dropped]) -> CatalogError:
+    """Make the error for an address that should be that of a product."""
+    reasons = "; ".join(entry.reason for entry in unreadable) or "no product of Sentinel-2 in it"
+    return CatalogError(f"catalog {uri}: {reasons}; give a SAFE folder, or a zip of one")
 
 
 @dataclass(frozen=True)

@@ -290,8 +290,8 @@ class MosaicRequest(Document):
     )
     name: MosaicName = Field(description="Base of the file names.")
     aoi: Area = Field(
-        description="Area of interest: a GeoJSON object in longitude and latitude, "
-        'or the address of a file, alone or as {"uri": ...}; above 64 kB it must be a file.'
+        description="Area of interest: a GeoJSON object, or the address of a file in a vector "
+        'format, alone or as {"uri": ..., "layer": ...}; above 64 kB it must be a file.'
     )
     query: QueryOptions = Field(
         default_factory=lambda: QueryOptions(), description="Which candidate scenes to find."

@@ -35,7 +35,7 @@ SUFFIXES = {GEOPACKAGE: ".gpkg", SHAPEFILE: ".shp", FLATGEOBUF: ".fgb"}
 XML_HEAD_BYTES = 4096
 # Geometry types of layers that may hold areas; `Unknown` is any mixture.
 AREA_TYPES = ("Polygon", "MultiPolygon", "Unknown", "GeometryCollection", "Curve")
-# Most features of an area. Their union would take minutes, and is hardly what was meant.
+# Greatest number of features of an area; the union of more would take minutes.
 MAX_FEATURES = 100_000
 # CRS of GeoParquet files that name none, and of KML (their specifications).
 DEGREES = "OGC:CRS84"
@@ -70,7 +70,11 @@ def is_vector_path(uri: str) -> bool:
     if is_remote(uri):
         return False
     path = local_path(uri)
-    return path.is_dir() or (path.is_file() and is_vector_file(_head(path, XML_HEAD_BYTES)))
+    try:
+        return path.is_dir() or (path.is_file() and is_vector_file(_head(path, XML_HEAD_BYTES)))
+    except OSError:
+        # Reading the file as a document will report why it cannot be read.
+        return False
 
 
 def read_vector_file(
@@ -99,6 +103,9 @@ def read_vector_file(
     MissingExtraError
         If it needs pyogrio or pyarrow.
     """
+    if content is not None and content.startswith(SHAPEFILE):
+        msg = f"{uri}: a Shapefile is several files; zip them together, and give the zip"
+        raise AoiError(msg)
     with _on_disk(uri, content) as path:
         table = _read_parquet(uri, path) if _head(path) == PARQUET else _read_ogr(uri, path, layer)
     if table.crs is None:
@@ -156,6 +163,10 @@ def _read_ogr(uri: str, path: Path, layer: str | None) -> _Table:
     except ImportError as error:
         msg = f"{uri}: vector files need pyogrio; pip install 'cloudbuster[vector]'"
         raise MissingExtraError(msg) from error
+    refusals = (
+        *(errors.DataSourceError, errors.DataLayerError, errors.CRSError),
+        *(errors.FeatureError, errors.FieldError, errors.GeometryError, ValueError),
+    )
     place = _member(uri, path)
     try:
         with warnings.catch_warnings():
@@ -165,12 +176,7 @@ def _read_ogr(uri: str, path: Path, layer: str | None) -> _Table:
                 _table(raw.read(place, layer=name, datetime_as_string=True))
                 for name in _layers(uri, pyogrio.list_layers(place).tolist(), layer)
             ]
-    except (
-        errors.DataSourceError,
-        errors.DataLayerError,
-        errors.FeatureError,
-        ValueError,
-    ) as error:
+    except refusals as error:
         msg = f"{uri}: {str(error).splitlines()[0]}; give {FORMATS}"
         raise AoiError(msg) from error
     return _Table(

@@ -433,3 +433,23 @@ def test_a_safe_folder_in_a_bucket_is_read_by_its_manifest(
     (product / "manifest.safe").write_text("<a/>")
     with pytest.raises(CatalogError, match="lists no files"):
         open_catalog(root)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (None, "no product of Sentinel-2 in it; give a SAFE folder"),
+        (lambda folder: (folder / "MTD_MSIL1C.xml").write_text("<a>"), "not readable as XML"),
+    ],
+)
+def test_a_zip_without_a_readable_product_is_no_catalog(
+    tmp_path: Path, damage: Callable[[Path], object] | None, message: str
+) -> None:
+    product = l1c(tmp_path)
+    if damage is None:
+        (product / "MTD_MSIL1C.xml").unlink()
+    else:
+        damage(product)
+
+    with pytest.raises(CatalogError, match=message):
+        open_catalog(str(zipped(product)))

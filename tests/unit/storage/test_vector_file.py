@@ -281,3 +281,30 @@ def test_a_missing_package_is_named_with_the_command_that_brings_it(
 
     with pytest.raises(MissingExtraError, match=rf"{package}; pip install 'cloudbuster\[vector\]'"):
         load_aoi(str(path))
+
+
+def test_a_shapefile_alone_in_a_bucket_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = write_shapefile(tmp_path, "EPSG:4326").read_bytes()
+    monkeypatch.setattr("cloudbuster.areas.read_bytes", {"s3://areas/a.shp": content}.__getitem__)
+
+    with pytest.raises(AoiError, match="a Shapefile is several files; zip them together"):
+        load_aoi("s3://areas/a.shp")
+
+
+def test_a_geometry_collection_in_a_layer_of_any_type_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "mixed.gpkg"
+    mixed = [SQUARES[0], shapely.MultiPolygon([SQUARES[1]]), shapely.GeometryCollection(SQUARES)]
+    raw.write(
+        str(path),
+        np.array(shapely.to_wkb(mixed), dtype=object),
+        [],
+        [],
+        geometry_type="Unknown",
+        crs="EPSG:4326",
+    )
+
+    area = request_area({"uri": str(path)}, QueryOptions())
+
+    assert area.equals_exact(shapely.union_all(SQUARES), 1e-9, normalize=True)
