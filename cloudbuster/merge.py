@@ -68,6 +68,8 @@ class MosaicRecipe:
         Request to record in the STAC item.
     assessment : Assessment, optional
         Assessment to show in the report.
+    layout : {"multi-band", "per-band"}
+        Whether each band of the mosaic is written to a file of its own too.
     clip_area : shapely geometry, optional
         Area to which the products are clipped, longitude (unwrapped) and latitude.
     """
@@ -78,6 +80,7 @@ class MosaicRecipe:
     request: MosaicRequest | None = None
     assessment: Assessment | None = None
     clip_area: BaseGeometry | None = None
+    layout: str = "multi-band"
 
     def __post_init__(self) -> None:
         """Raise RequestError if the name or the composite cannot be used."""
@@ -97,7 +100,15 @@ class MosaicRecipe:
     ) -> "MosaicRecipe":
         """Make the recipe of a request, whose area is read if it is to be clipped."""
         area = request_area(request.aoi, request.query) if request.merge.clip else None
-        return cls(request.name, request.merge.composite, wanted, request, assessment, area)
+        return cls(
+            request.name,
+            request.merge.composite,
+            wanted,
+            request,
+            assessment,
+            area,
+            request.merge.layout,
+        )
 
 
 def merge_scenes(
@@ -267,14 +278,19 @@ def _write_products(mosaic: _Mosaic, target: _Target, on_event: OnEvent | None) 
     name, count = mosaic.recipe.name, len(mosaic.blocks) + 1
     with scratch_folder(target.folder / f"{name}.tif") as folder:
         staged = {key: folder / PurePosixPath(path).name for key, path in target.paths.items()}
-        tally = _write_rasters(mosaic, staged, on_event)
+        band_files = _band_files(mosaic, folder)
+        tally = _write_rasters(mosaic, staged, band_files, on_event)
         home = target.paths["item"].rpartition("/")[0] or "."
-        described = replace(_describe(mosaic, tally, staged), folder=home)
+        described = replace(
+            _describe(mosaic, tally, staged),
+            folder=home,
+            band_files={band: path.name for band, path in band_files.items()},
+        )
         files = ReportFiles(staged["cloudless"], staged["quality"], staged["preview"])
         assessment = mosaic.recipe.assessment
         write_report(described, files, str(staged["report"]), assessment=assessment)
         write_item(mosaic_item(described), str(staged["item"]))
-        _publish(staged, target.folder)
+        _publish([*band_files.values(), *staged.values()], target.folder)
     emit(on_event, Event("merge", count, count, "products written"))
     duration_s = round(time.monotonic() - started, 3)
     values = {"mosaic": name, "scenes": len(mosaic.scenes), "duration_s": duration_s}
@@ -301,8 +317,21 @@ def product_paths(output_path: str, name: str) -> dict[str, str]:
     return {key: join(output_path, file_name) for key, file_name in names.items()}
 
 
-def _write_rasters(mosaic: _Mosaic, paths: dict[str, Path], on_event: OnEvent | None) -> Tally:
-    """Stream all blocks into the three rasters, and count their cells."""
+def _band_files(mosaic: _Mosaic, folder: Path) -> dict[str, Path]:
+    """Return the path of a file for each band of the mosaic; none for one file of all bands."""
+    if mosaic.recipe.layout == "multi-band":
+        return {}
+    names = (*mosaic.blocks.bands, SCENE_INDEX_BAND)
+    return {name: folder / f"{mosaic.recipe.name}-cloudless-{name}.tif" for name in names}
+
+
+def _write_rasters(
+    mosaic: _Mosaic,
+    paths: dict[str, Path],
+    band_files: dict[str, Path],
+    on_event: OnEvent | None,
+) -> Tally:
+    """Stream all blocks into the rasters, and count their cells."""
     tally, blocks = Tally(), mosaic.blocks
     count, tags = len(blocks), _acquisition_tags(mosaic.scenes)
     area = mosaic.recipe.clip_area
@@ -310,7 +339,14 @@ def _write_rasters(mosaic: _Mosaic, paths: dict[str, Path], on_event: OnEvent | 
     with ExitStack() as stack:
         writers: dict[str, CogWriter] = {
             key: stack.enter_context(
-                open_cog_writer(paths[key], blocks.grid, bands, nodata=nodata, tags=tags)
+                open_cog_writer(
+                    paths[key],
+                    blocks.grid,
+                    bands,
+                    nodata=nodata,
+                    tags=tags,
+                    alone=band_files if key == "cloudless" else None,
+                )
             )
             for key, (bands, nodata) in _layouts(blocks.bands).items()
         }
@@ -377,13 +413,17 @@ def _describe(mosaic: _Mosaic, tally: Tally, staged: dict[str, Path]) -> MosaicD
         never_observed_fraction=tally.share(CellState.NEVER_OBSERVED),
         preview_shape=write_preview(staged["cloudless"], staged["preview"]),
         request=recipe.request,
-        **{key: path.name for key, path in staged.items() if key != "item"},
+        cloudless=staged["cloudless"].name,
+        cloudy=staged["cloudy"].name,
+        quality=staged["quality"].name,
+        preview=staged["preview"].name,
+        report=staged["report"].name,
     )
 
 
-def _publish(staged: dict[str, Path], folder: Path) -> None:
+def _publish(staged: Sequence[Path], folder: Path) -> None:
     """Rename every product into place, the item last, so that whoever sees it finds the others."""
-    for path in staged.values():
+    for path in staged:
         target = folder / path.name
         try:
             path.replace(target)

@@ -567,6 +567,13 @@ gather_options = _as_one(
     ],
 )
 
+layout_option = click.option(
+    "--layout",
+    type=click.Choice(["multi-band", "per-band"]),
+    cls=MergeOption,
+    help="Whether each band gets a file of its own, beside the mosaic.",
+)
+
 clip_option = click.option(
     "--clip/--no-clip",
     default=None,

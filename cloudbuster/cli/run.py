@@ -19,6 +19,7 @@ from cloudbuster.cli.options import (
     filter_options,
     gather_options,
     given,
+    layout_option,
     query_options,
     workers_option,
 )
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
 @gather_options
 @detector_options
 @composite_option
+@layout_option
 @clip_option
 @click.option(
     "--min-success-fraction",
@@ -78,6 +80,7 @@ def run(
     gather_flags: GatherFlags,
     detector_flags: DetectorFlags,
     composite: str | None,
+    layout: str | None,
     clip: bool | None,
     min_success_fraction: float | None,
 ) -> None:
@@ -110,7 +113,7 @@ def run(
             "query": query_flags.fields(),
             "filter": filter_flags.fields(),
             "gather": gather_flags.fields(detector_flags),
-            "merge": given({"composite": composite, "clip": clip}),
+            "merge": given({"composite": composite, "layout": layout, "clip": clip}),
             "limits": given({"min_success_fraction": min_success_fraction}),
             "output": output,
             "force": force,

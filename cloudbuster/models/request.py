@@ -261,6 +261,11 @@ class MergeOptions(Document):
         description="How each pixel is chosen: `first` takes it from the first scene that sees it "
         "clear.",
     )
+    layout: Literal["multi-band", "per-band"] = Field(
+        "multi-band",
+        description="`per-band` writes each band of the mosaic to a file of its own too, and lists "
+        "these in the STAC item.",
+    )
     clip: bool = Field(
         default=False,
         description="Whether cells outside of the area are nodata; false fills the bounding box.",

@@ -122,6 +122,7 @@ def open_cog_writer(
     *,
     nodata: int | None,
     tags: Mapping[str, str] | None = None,
+    alone: Mapping[str, Path] | None = None,
 ) -> Iterator[CogWriter]:
     """Open a uint16 COG for writing; it replaces ``path`` once the body succeeds.
 
@@ -141,6 +142,8 @@ def open_cog_writer(
         Nodata value; None if every value is valid.
     tags : mapping of str to str, optional
         Metadata of the file.
+    alone : mapping of str to Path, optional
+        Paths of further COGs, each of one band, by the name of the band.
 
     Yields
     ------
@@ -166,17 +169,55 @@ def open_cog_writer(
         with writing(path):
             for overview in groups:
                 _build_overviews(scratch / f"{overview}.tif", grid, overview)
-            stacked = scratch / "stacked.vrt"
-            stacked.write_text(_stacked_vrt(scratch, grid, bands, groups, tags or {}))
-            rasterio.shutil.copy(
-                stacked,
-                partial,
-                driver="COG",
-                BLOCKSIZE=tile_size(grid.shape),
-                OVERVIEWS="FORCE_USE_EXISTING",
-                **_COG_OPTIONS,
-            )
-            check_written(partial)
+            sources = [
+                _Source(band, scratch, groups[band.overview].index(position) + 1)
+                for position, band in enumerate(bands)
+            ]
+            _copy_stacked(sources, grid, partial, tags or {})
+            for source in sources:
+                if source.band.name in (alone or {}):
+                    _copy_stacked([source], grid, (alone or {})[source.band.name], tags or {})
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A band in a scratch file.
+
+    Attributes
+    ----------
+    band : CogBand
+        The band.
+    scratch : Path
+        Folder of the scratch files.
+    number : int
+        Number of the band in the scratch file of its way of resampling, from 1.
+    """
+
+    band: CogBand
+    scratch: Path
+    number: int
+
+    @property
+    def path(self) -> Path:
+        """Path of the scratch file."""
+        return self.scratch / f"{self.band.overview}.tif"
+
+
+def _copy_stacked(
+    sources: Sequence[_Source], grid: Grid, target: Path, tags: Mapping[str, str]
+) -> None:
+    """Copy bands of the scratch files, with their overviews, to one COG."""
+    stacked = sources[0].scratch / "stacked.vrt"
+    stacked.write_text(_stacked_vrt(sources, grid, tags))
+    rasterio.shutil.copy(
+        stacked,
+        target,
+        driver="COG",
+        BLOCKSIZE=tile_size(grid.shape),
+        OVERVIEWS="FORCE_USE_EXISTING",
+        **_COG_OPTIONS,
+    )
+    check_written(target)
 
 
 @contextmanager
@@ -230,32 +271,24 @@ def _build_overviews(path: Path, grid: Grid, overview: Overview) -> None:
             dataset.build_overviews(factors, Resampling[overview])
 
 
-def _stacked_vrt(
-    scratch: Path,
-    grid: Grid,
-    bands: Sequence[CogBand],
-    groups: dict[Overview, list[int]],
-    tags: Mapping[str, str],
-) -> str:
+def _stacked_vrt(sources: Sequence[_Source], grid: Grid, tags: Mapping[str, str]) -> str:
     """VRT that stacks the bands of the scratch files in order (rasterio cannot write VRTs)."""
-    with rasterio.open(scratch / f"{bands[0].overview}.tif") as first:
+    with rasterio.open(sources[0].path) as first:
         wkt, nodata = first.crs.to_wkt(), first.nodata
     size = f'xSize="{grid.width}" ySize="{grid.height}"'
     no_value = "" if nodata is None else f"<NoDataValue>{nodata:g}</NoDataValue>"
-    colours = _colours(bands)
+    colours = _colours([source.band for source in sources])
     elements = []
-    for position, band in enumerate(bands):
-        path = scratch / f"{band.overview}.tif"
-        source = groups[band.overview].index(position) + 1
-        number = f"<SourceBand>{source}</SourceBand>"
-        described = _reflectance_elements(band, path, source) if band.is_reflectance else ""
+    for position, source in enumerate(sources):
+        band, number = source.band, f"<SourceBand>{source.number}</SourceBand>"
+        described = _reflectance_elements(source) if band.is_reflectance else ""
         elements.append(
             f'<VRTRasterBand dataType="UInt16" band="{position + 1}">'
             f"<Description>{escape(band.name)}</Description>{described}{no_value}"
             f"<ColorInterp>{colours[position]}</ColorInterp><SimpleSource>"
-            f'<SourceFilename relativeToVRT="1">{path.name}</SourceFilename>{number}'
+            f'<SourceFilename relativeToVRT="1">{source.path.name}</SourceFilename>{number}'
             f'<SrcRect xOff="0" yOff="0" {size}/><DstRect xOff="0" yOff="0" {size}/>'
-            f"</SimpleSource>{_overview_elements(path, grid, number)}</VRTRasterBand>"
+            f"</SimpleSource>{_overview_elements(source.path, grid, number)}</VRTRasterBand>"
         )
     transform = ", ".join(repr(float(term)) for term in grid.transform.to_gdal())
     return (
@@ -268,14 +301,14 @@ def _stacked_vrt(
 def _colours(bands: Sequence[CogBand]) -> list[str]:
     """Return the colour of each band: red, green, blue of reflectance; without any, grey first."""
     colours = [COLOURS.get(band.name, "") if band.is_reflectance else "" for band in bands]
-    if not any(colours):
+    if len(bands) == 1 or not any(colours):
         colours[0] = "Gray"
     return [colour or "Undefined" for colour in colours]
 
 
-def _reflectance_elements(band: CogBand, path: Path, number: int) -> str:
+def _reflectance_elements(source: _Source) -> str:
     """VRT elements of a band of reflectance: scale, wavelength and statistics."""
-    facts = BANDS.get(band.name)
+    facts = BANDS.get(source.band.name)
     wavelength = (
         {}
         if facts is None
@@ -284,9 +317,10 @@ def _reflectance_elements(band: CogBand, path: Path, number: int) -> str:
             "FWHM_UM": f"{facts.full_width_half_max_um:g}",
         }
     )
+    statistics = _metadata(_statistics(source.path, source.number))
     return (
         f"<Scale>{REFLECTANCE_SCALE:g}</Scale><Offset>0</Offset>"
-        f"{_metadata(_statistics(path, number))}{_metadata(wavelength, domain='IMAGERY')}"
+        f"{statistics}{_metadata(wavelength, domain='IMAGERY')}"
     )
 
 

@@ -7,8 +7,8 @@ where it is made.
 
 import math
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -105,6 +105,8 @@ class MosaicDescription:
         (rows, columns) of the preview.
     request : MosaicRequest or None
         Request that the mosaic was made for.
+    band_files : mapping of str to str
+        File name of each band of the mosaic that is written alone; empty for one file of all.
     folder : str or None
         Folder or prefix of the item; links to source items on this machine are relative to it.
     """
@@ -125,6 +127,7 @@ class MosaicDescription:
     report: str
     preview_shape: tuple[int, int]
     request: MosaicRequest | None = None
+    band_files: Mapping[str, str] = field(default_factory=dict)
     folder: str | None = None
 
     @property
@@ -363,7 +366,7 @@ def _cog_assets(mosaic: MosaicDescription) -> dict[str, pystac.Asset]:
     code = {"data_type": "uint16", "spatial_resolution": gsd}
     pixels = [*(dict(reflectance) for _ in mosaic.bands), {**code, "nodata": NODATA}]
     return {
-        "cloudless": _cog(mosaic.cloudless, "Cloud-free mosaic", spectral, pixels),
+        **_cloudless_assets(mosaic, spectral, pixels),
         "cloudy": _cog(mosaic.cloudy, "Unmasked backstop alone", spectral, pixels),
         "quality": _cog(
             mosaic.quality,
@@ -374,6 +377,23 @@ def _cog_assets(mosaic: MosaicDescription) -> dict[str, pystac.Asset]:
                 for name in QUALITY_BANDS
             ],
         ),
+    }
+
+
+def _cloudless_assets(
+    mosaic: MosaicDescription,
+    eo_bands: list[dict[str, Any]],
+    raster_bands: list[dict[str, Any]],
+) -> dict[str, pystac.Asset]:
+    """Assets of the mosaic: one of all bands, or one of each, under the name of the band."""
+    if not mosaic.band_files:
+        title = "Cloud-free mosaic"
+        return {"cloudless": _cog(mosaic.cloudless, title, eo_bands, raster_bands)}
+    return {
+        band["name"]: _cog(
+            mosaic.band_files[band["name"]], f"Cloud-free mosaic, {band['name']}", [band], [raster]
+        )
+        for band, raster in zip(eo_bands, raster_bands, strict=True)
     }
 
 

@@ -1,5 +1,6 @@
 """Merge: the scene that each pixel is taken from, and the quality raster."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -259,6 +260,26 @@ def test_merge_reads_reflectance_only_of_scenes_that_give_something(
     monkeypatch.setattr(SceneRaster, "read_reflectance", spy)
     merged(tmp_path)
     assert read_by == [("m-01.tif", GridWindow(0, 0, 2, 4)), ("m-02.tif", GridWindow(1, 3, 1, 1))]
+
+
+def test_each_band_gets_a_file_of_its_own_if_asked(tmp_path: Path) -> None:
+    write_three(tmp_path)
+    result = merged(tmp_path, layout="per-band")
+    whole = read(result.cloudless)
+    names = (*BANDS, "scene_index")
+    for band, name in zip(whole, names, strict=True):
+        path = tmp_path / f"m-cloudless-{name}.tif"
+        np.testing.assert_array_equal(read(str(path)), [band])
+        with rasterio.open(path) as dataset:
+            assert dataset.descriptions == (name,)
+            assert dataset.scales == (1.0 if name == "scene_index" else 0.0001,)
+        assert cog_errors(path) == []
+    assets = json.loads(Path(result.item).read_text())["assets"]
+    assert list(assets) == [*names, "cloudy", "quality", "preview", "report"]
+    for name in names:
+        assert assets[name]["href"] == f"./m-cloudless-{name}.tif"
+        assert [band["name"] for band in assets[name]["eo:bands"]] == [name]
+        assert len(assets[name]["raster:bands"]) == 1
 
 
 # Grid cells are 10 m; corners of the clipped areas by (column, row) from the grid's upper left.
