@@ -50,12 +50,15 @@ def find_state(checkpoint: object, uri: str) -> State:
     state = next(_states(checkpoint, MAX_DEPTH), None)
     if state is not None:
         return state
+    if checkpoint == {}:
+        # The state dict of a model without parameters; any other lacks keys, which are named later.
+        return {}
     if not isinstance(checkpoint, Mapping):
         msg = (
             f"{uri} holds a {type(checkpoint).__name__}, not a state dict; save model.state_dict()"
         )
         raise BadInputError(msg)
-    keys = _shown([str(key) for key in checkpoint]) or "nothing"
+    keys = _shown([str(key) for key in checkpoint])
     msg = f"{uri} holds no state dict, but {keys}; save model.state_dict()"
     raise BadInputError(msg)
 
