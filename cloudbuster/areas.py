@@ -5,11 +5,15 @@ from shapely.geometry.base import BaseGeometry
 from cloudbuster.core.aoi import ReadArea, read_area
 from cloudbuster.core.footprint import refuse_beyond_tiles
 from cloudbuster.core.mosaic_grid import project_area, resolve_crs
-from cloudbuster.errors import AoiError, BadInputError, GridError
+from cloudbuster.errors import AoiError, BadInputError, GridError, MissingExtraError
 from cloudbuster.models import GatherOptions, Geometry, QueryOptions
 from cloudbuster.storage.documents import parse_json
+from cloudbuster.storage.trust import own_trust
 from cloudbuster.storage.uri import read_bytes
 from cloudbuster.storage.vector_file import is_vector_file, is_vector_path, read_vector_file
+
+MAX_BYTES = 32 * 2**20
+"""Greatest size of a file of an area: half a million positions with all digits."""
 
 
 def load_aoi(source: str | Geometry) -> Geometry:
@@ -52,13 +56,15 @@ def load_aoi(source: str | Geometry) -> Geometry:
 
 def _load_file(uri: str, layer: str | None) -> Geometry:
     """Read the features of a file; raise AoiError."""
-    if is_vector_path(uri):
-        return read_vector_file(uri, layer)
     try:
-        content = read_bytes(uri)
+        if is_vector_path(uri, own_trust()):
+            return read_vector_file(uri, layer, trust=own_trust())
+        content = read_bytes(uri, trust=own_trust(), max_bytes=MAX_BYTES)
         if is_vector_file(content):
             return read_vector_file(uri, layer, content=content)
         document = parse_json(content, source=uri)
+    except (AoiError, MissingExtraError):
+        raise
     except BadInputError as error:
         raise AoiError(str(error)) from error
     if not isinstance(document, dict):

@@ -208,8 +208,8 @@ def _check_variables(config: StackConfig) -> None:
     size = longest_variables(config)
     if size > MAX_VARIABLES_BYTES:
         msg = (
-            f"default_request, output_buckets and catalog_secret: the variables of a function "
-            f"would take up to {size} bytes, Lambda has {MAX_VARIABLES_BYTES}: shorten "
+            "default_request, output_buckets, allowed_hosts and catalog_secret: the variables of a "
+            f"function would take up to {size} bytes, Lambda has {MAX_VARIABLES_BYTES}: shorten "
             "default_request, or name fewer buckets"
         )
         raise ValueError(msg)

@@ -10,7 +10,16 @@ from cloudbuster.core.bands import Kind
 from infra.capacity import greatest_scratch_gib, jobs_at_a_time, usable_mib
 from infra.instances import FAMILIES, Family, sizes
 from infra.sections import CatalogSecret, Disk, Job, Section
-from infra.values import BucketName, EmailAddress, KeyArn, PolicyArn, Qualifier, Region, Tags
+from infra.values import (
+    AllowedHost,
+    BucketName,
+    EmailAddress,
+    KeyArn,
+    PolicyArn,
+    Qualifier,
+    Region,
+    Tags,
+)
 
 # Size of the operating system and the container agent in the ECS-optimised AL2023 image.
 SYSTEM_GIB = 8
@@ -104,6 +113,12 @@ class StackConfig(Section):
     )
     output_buckets: tuple[BucketName, ...] = Field(
         (), description="Names of other buckets that runs may write to; at most 20."
+    )
+    allowed_hosts: tuple[AllowedHost, ...] = Field(
+        (),
+        max_length=20,
+        description="Servers of catalogs and of their files in your own networks, which runs may "
+        "contact: names, addresses, or networks.",
     )
     catalog_secret: CatalogSecret | None = Field(
         None, description="Credentials of catalogs for functions and jobs."

@@ -46,11 +46,14 @@ from cloudbuster.errors import BadInputError, CatalogError
 from cloudbuster.events import Event, OnEvent, emit
 from cloudbuster.models import Dropped, Item
 from cloudbuster.storage.documents import parse_json
-from cloudbuster.storage.uri import is_remote, local_path
+from cloudbuster.storage.trust import Trust, catalog_trust, server_trust
+from cloudbuster.storage.uri import is_remote, local_path, read_bytes
 
 logger = logging.getLogger(__name__)
 
 ITEM_SUFFIXES = (".json", ".geojson")
+# Greatest size of a file: 10 000 items of Earth Search have 200 MB.
+MAX_BYTES = 256 * 2**20
 # Masks in the folder of a scene, in the layout of the public buckets, that its item may not list:
 # path in the folder without suffix, and the asset key for it.
 NEIGHBOUR_MASKS = {
@@ -161,7 +164,7 @@ class LocalCatalog:
         MissingExtraError
             If a stac-geoparquet file needs pyarrow.
         """
-        path = local_path(uri)
+        path, trust = local_path(uri), catalog_trust(uri)
         if path.suffix.lower() in PARQUET_SUFFIXES and path.is_file():
             return ParquetCatalog.open(uri, path)
         unreadable: list[Dropped] = []
@@ -169,10 +172,11 @@ class LocalCatalog:
         try:
             if not is_product_file(path):
                 items += [
-                    absolute_item(entry.item, entry.folder) for entry in _entries(path, unreadable)
+                    absolute_item(entry.item, entry.folder)
+                    for entry in _entries(path, unreadable, trust)
                 ]
             if path.is_dir() or is_product_file(path):
-                for product in local_products(path, unreadable):
+                for product in local_products(path, unreadable, trust):
                     items += product_items(product, unreadable)
         except OSError as error:
             msg = f"catalog {uri}: {error.strerror or error}; check the path"
@@ -194,15 +198,16 @@ class LocalCatalog:
         ------
         CatalogError
             If its metadata cannot be read.
+        UntrustedAddressError
+            If the request comes from others, who may not name its server.
         CredentialsError, AccessError
             If there are no credentials, or they do not allow it.
         TryAgainError
             If its place fails in a way that may pass.
         """
         unreadable: list[Dropped] = []
-        items = [
-            item for product in remote_products(uri) for item in product_items(product, unreadable)
-        ]
+        products = remote_products(uri, server_trust(uri))
+        items = [item for product in products for item in product_items(product, unreadable)]
         if not items:
             raise _no_product(uri, unreadable)
         return cls(uri, items)
@@ -253,19 +258,20 @@ def _day(item: Item) -> int:
     return _NO_DAY if acquired is None else acquired.astimezone(UTC).date().toordinal()
 
 
-def _entries(path: Path, unreadable: list[Dropped]) -> Iterator[_Entry]:
+def _entries(path: Path, unreadable: list[Dropped], trust: Trust) -> Iterator[_Entry]:
     """Yield every item of a folder, or of a file and the files it links to."""
     if path.is_dir():
-        yield from _in_folder(path, unreadable)
+        yield from _in_folder(path, unreadable, trust)
         return
     try:
-        document = parse_json(path.read_bytes(), source=str(path))
+        content = read_bytes(str(path), trust=trust, max_bytes=MAX_BYTES)
+        document = parse_json(content, source=str(path))
     except BadInputError as error:
         msg = f"catalog {error}; give a STAC catalog"
         raise CatalogError(msg) from error
     members = document if isinstance(document, dict) else {}
     if members.get("type") in ("Catalog", "Collection"):
-        yield from _linked(path, members, unreadable)
+        yield from _linked(path, members, unreadable, trust)
     elif isinstance(members.get("features"), list):
         yield from _in_collection(path, members["features"], unreadable)
     elif is_item(members):
@@ -278,11 +284,11 @@ def _entries(path: Path, unreadable: list[Dropped]) -> Iterator[_Entry]:
         raise CatalogError(msg)
 
 
-def _in_folder(folder: Path, unreadable: list[Dropped]) -> Iterator[_Entry]:
+def _in_folder(folder: Path, unreadable: list[Dropped], trust: Trust) -> Iterator[_Entry]:
     """Yield the items in a folder and its subfolders; other JSON files are skipped."""
     for file in sorted(folder.rglob("*")):
         if file.suffix.lower() in ITEM_SUFFIXES and file.is_file():
-            document = _document(file, unreadable)
+            document = _document(file, unreadable, trust)
             if is_item(document):
                 yield _Entry(document, str(file.parent.absolute()))
 
@@ -297,7 +303,9 @@ def _in_collection(path: Path, features: list[Any], unreadable: list[Dropped]) -
             unreadable.append(Dropped(item_id=path.name, reason=reason))
 
 
-def _linked(root: Path, document: Item, unreadable: list[Dropped]) -> Iterator[_Entry]:
+def _linked(
+    root: Path, document: Item, unreadable: list[Dropped], trust: Trust
+) -> Iterator[_Entry]:
     """Yield the items that a catalog links to, directly or not, in the order of the links."""
     seen = {root.resolve()}
     waiting = [(root, document)]
@@ -313,7 +321,7 @@ def _linked(root: Path, document: Item, unreadable: list[Dropped]) -> Iterator[_
             if child.resolve() in seen:
                 continue
             seen.add(child.resolve())
-            found = _document(child, unreadable)
+            found = _document(child, unreadable, trust)
             if is_item(found):
                 yield _Entry(found, str(child.parent.absolute()))
             elif isinstance(found, dict):
@@ -333,14 +341,13 @@ def _child_hrefs(document: Item) -> list[str]:
     ]
 
 
-def _document(file: Path, unreadable: list[Dropped]) -> Any:  # noqa: ANN401 -- any JSON value
+def _document(file: Path, unreadable: list[Dropped], trust: Trust) -> Any:  # noqa: ANN401 -- any JSON value
     """Content of a JSON file; None, and an entry in ``unreadable``, if it cannot be read."""
     try:
-        return parse_json(file.read_bytes(), source=str(file))
+        content = read_bytes(str(file), trust=trust, max_bytes=MAX_BYTES)
+        return parse_json(content, source=str(file))
     except BadInputError as error:
         reason = str(error)
-    except OSError as error:
-        reason = f"{file}: {error.strerror or error}"
     unreadable.append(Dropped(item_id=file.stem, reason=reason))
     return None
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import unquote
 
 from cloudbuster.catalogs.product_metadata import (
     ProductFacts,
@@ -22,7 +23,8 @@ from cloudbuster.core.bands import BANDS
 from cloudbuster.errors import BadInputError, CatalogError
 from cloudbuster.models import Dropped, Item
 from cloudbuster.storage.access import read_file
-from cloudbuster.storage.archives import member_uri
+from cloudbuster.storage.archives import member_names, member_uri, stays_inside
+from cloudbuster.storage.trust import Trust, admitted
 from cloudbuster.storage.uri import join
 
 # Metadata of a whole product and of one tile, in the layouts since December 2016 and before.
@@ -64,6 +66,9 @@ BUCKET_FILES = {
         "qi/CLD_20m.jp2",
     ),
 }
+# Greatest size of a file of metadata; those of a tile have up to 1 MB, those of a product of 15
+# tiles 3 MB. An element of XML takes 50 times its text in memory.
+MAX_METADATA_BYTES = 8 * 2**20
 MEDIA_TYPES = {".jp2": "image/jp2", ".gml": "application/gml+xml"}
 
 
@@ -77,18 +82,26 @@ class ProductFiles:
         Address of the folder, for the members of a zip that of the zip with the folder in it.
     names : tuple of str
         Paths in the folder, with ``/`` between their parts.
+    trust : Trust
+        What the product's files may refer to.
     """
 
     root: str
     names: tuple[str, ...]
+    trust: Trust
 
     def address(self, name: str) -> str:
         """Address of a file."""
         return join(self.root, name)
 
     def read(self, name: str) -> bytes:
-        """Read a file; raise an error of `cloudbuster.storage.access.read_file`."""
-        return read_file(self.address(name))
+        """Read a file of metadata; raise an error of `cloudbuster.storage.access.read_file`."""
+        return _read(self.address(name), self.trust)
+
+
+def _read(address: str, trust: Trust) -> bytes:
+    """Read a file of metadata within its bound."""
+    return read_file(address, trust=trust, max_bytes=MAX_METADATA_BYTES)
 
 
 def is_product_file(path: Path) -> bool:
@@ -101,31 +114,41 @@ def is_product_file(path: Path) -> bool:
     )
 
 
-def remote_products(uri: str) -> list[ProductFiles]:
+def remote_products(uri: str, trust: Trust) -> list[ProductFiles]:
     """Name the files of a product on another machine, without listing anything there.
+
+    Parameters
+    ----------
+    uri : str
+        Address of a SAFE folder or a tile's folder.
+    trust : Trust
+        What it may refer to.
 
     Raises
     ------
     CatalogError
         If a SAFE folder has no readable manifest, or a tile's folder no readable metadata.
+    UntrustedAddressError, TooLargeError
+        If it may not be opened, or a file of metadata is over its bound.
     TryAgainError
         If its place fails in a way that may pass.
     """
     root = uri.rstrip("/")
     if root.upper().endswith(".SAFE"):
         manifest = join(root, MANIFEST)
-        hrefs = re.findall(rb'href="\./?([^"]+)"', read_file(manifest))
-        names = tuple(dict.fromkeys(href.decode("utf-8", "replace") for href in hrefs))
+        hrefs = re.findall(rb'href="\./?([^"]+)"', _read(manifest, trust))
+        listed = (href.decode("utf-8", "replace") for href in hrefs)
+        names = tuple(dict.fromkeys(name for name in listed if stays_inside(unquote(name))))
         if not names:
             msg = f"{manifest} lists no files; give the folder of a product"
             raise CatalogError(msg)
-        return [ProductFiles(root, names)]
-    info = read_tile_info(read_file(join(root, BUCKET_INFO)), join(root, BUCKET_INFO))
+        return [ProductFiles(root, names, trust)]
+    info = read_tile_info(_read(join(root, BUCKET_INFO), trust), join(root, BUCKET_INFO))
     kind = "L2A" if "MSIL2A" in str(info.properties.get("s2:product_uri")) else "L1C"
-    return [ProductFiles(root, (BUCKET_INFO, BUCKET_METADATA, *BUCKET_FILES[kind]))]
+    return [ProductFiles(root, (BUCKET_INFO, BUCKET_METADATA, *BUCKET_FILES[kind]), trust)]
 
 
-def local_products(path: Path, unreadable: list[Dropped]) -> list[ProductFiles]:
+def local_products(path: Path, unreadable: list[Dropped], trust: Trust) -> list[ProductFiles]:
     """Find the products in a folder and its subfolders, in a zip, or of a file of metadata.
 
     Parameters
@@ -133,34 +156,35 @@ def local_products(path: Path, unreadable: list[Dropped]) -> list[ProductFiles]:
     path : Path
         Folder or file.
     unreadable : list of Dropped
-        Zips that cannot be read are added.
+        Zips that cannot be read, or must not be, are added.
+    trust : Trust
+        What the products may refer to.
     """
     if path.is_file() and not zipfile.is_zipfile(path):
         path = path.parent
     if path.is_file():
-        return _in_zip(path, unreadable)
+        return _in_zip(path, unreadable, trust)
     files = sorted(file for file in path.rglob("*") if file.is_file())
     names = [file.relative_to(path).as_posix() for file in files]
-    products = list(_products(str(path.absolute()), names))
+    products = list(_products(str(path.absolute()), names, trust))
     for file in files:
         if file.suffix.lower() == ".zip":
-            products += _in_zip(file, unreadable)
+            products += _in_zip(file, unreadable, trust)
     return products
 
 
-def _in_zip(path: Path, unreadable: list[Dropped]) -> list[ProductFiles]:
+def _in_zip(path: Path, unreadable: list[Dropped], trust: Trust) -> list[ProductFiles]:
     """Find the products in a zip."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = [name for name in archive.namelist() if not name.endswith("/")]
-    except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
-        reason = f"{path}: {error}; fetch it again"
-        unreadable.append(Dropped(item_id=path.name, reason=reason))
+        archive = Path(admitted(str(path.absolute()), trust))
+        names = member_names(archive)
+    except BadInputError as error:
+        unreadable.append(Dropped(item_id=path.name, reason=str(error)))
         return []
-    return list(_products(member_uri(path.absolute()), names))
+    return list(_products(member_uri(archive), names, trust))
 
 
-def _products(root: str, names: Iterable[str]) -> Iterator[ProductFiles]:
+def _products(root: str, names: Iterable[str], trust: Trust) -> Iterator[ProductFiles]:
     """Group files by the products whose metadata are among them."""
     paths = [PurePosixPath(name) for name in names]
     roots = {
@@ -175,7 +199,7 @@ def _products(root: str, names: Iterable[str]) -> Iterator[ProductFiles]:
             members[home].append(path.relative_to(home).as_posix())
     for home, files in members.items():
         address = root if home == PurePosixPath() else join(root, home.as_posix())
-        yield ProductFiles(address, tuple(files))
+        yield ProductFiles(address, tuple(files), trust)
 
 
 def product_items(files: ProductFiles, unreadable: list[Dropped]) -> Iterator[Item]:

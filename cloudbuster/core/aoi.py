@@ -25,6 +25,8 @@ from cloudbuster.core.polygons import polygonal
 
 # RFC 7946 section 3.1.6: a linear ring has four or more positions, the first equal to the last.
 MIN_RING_POSITIONS = 4
+MAX_POSITIONS = 500_000
+"""Greatest number of positions of an area: at 10 m apart they follow a border of 5000 km."""
 # Longitudes beyond 180 are accepted for areas across the antimeridian: 181 means -179.
 MAX_LONGITUDE_DEG = 360.0
 # Least and greatest distance by which `simplified` moves an edge, degrees of latitude: a cell of
@@ -93,8 +95,11 @@ def read_area(
     reader = _Reader(crs)
     is_round = crs is None or crs.crs.is_geographic
     shapes = []
+    count = 0
     for label, geometry in _geometries(geojson, is_round=is_round):
         area = shapely.union_all(arranged(list(reader.polygons(geometry, label))))
+        count += int(shapely.get_num_coordinates(area))
+        _check_positions(count, label)
         shapes.append(scaled(area, factor, factor, origin="center") if factor != 1 else area)
     union = shapely.union_all(arranged(shapes))
     label = f"AOI scaled by {factor:g}"
@@ -328,6 +333,7 @@ class _Reader:
     def _ring(self, positions: object, label: str) -> Points:
         """Return the longitudes and latitudes of a closed ring, shape (point, 2)."""
         members = positions if isinstance(positions, list | tuple) else []
+        _check_positions(len(members), label)
         ring = [_position(position, label) for position in members]
         is_open = bool(ring) and ring[0] != ring[-1]
         if is_open:
@@ -352,6 +358,13 @@ class _Reader:
         _check_order((west, south, east, north), label)
         _check_range((west, south, east, north), label)
         return points
+
+
+def _check_positions(count: int, label: str) -> None:
+    """Raise ValueError if an area has more positions than are read."""
+    if count > MAX_POSITIONS:
+        msg = f"{label}: the area has over {MAX_POSITIONS} positions; simplify it"
+        raise ValueError(msg)
 
 
 def _position(position: object, label: str) -> tuple[float, float]:

@@ -6,43 +6,65 @@ the old content or the new one, nothing between.
 
 import errno
 import os
-import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
-import requests
-
-from cloudbuster.errors import BadInputError, NotFoundError, OutputError, TryAgainError
+from cloudbuster.errors import (
+    AccessError,
+    BadInputError,
+    NotFoundError,
+    OutputError,
+    TryAgainError,
+)
 from cloudbuster.storage import s3
 from cloudbuster.storage.archives import read_member, zip_member
+from cloudbuster.storage.http import BUSY_STATUSES, Limits, NoAnswerError, Retries, http_client
+from cloudbuster.storage.regular_files import NO_FILES, open_regular, too_large
+from cloudbuster.storage.s3 import DOCUMENT_BYTES
+from cloudbuster.storage.trust import (
+    PROGRAM,
+    Trust,
+    admitted,
+    file_path,
+    is_file_uri,
+    names_another_machine,
+    scheme_of,
+)
 
-# Seconds to connect and to wait between bytes: ten times what a slow object store needs.
-HTTP_TIMEOUT_S = (10, 60)
+__all__ = [
+    "DOCUMENT_BYTES",
+    "MISSING_STATUSES",
+    "REFUSED_STATUSES",
+    "absolute_mirror",
+    "exists",
+    "is_file_uri",
+    "is_remote",
+    "join",
+    "local_path",
+    "output_error",
+    "read_bytes",
+    "replacing",
+    "resolve",
+    "scheme_of",
+    "write_bytes",
+]
+
 REMOTE_SCHEMES = ("http", "https", "s3")
 # Errors of the operating system for a disk, or a share of one, without room.
 FULL_DISK_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
 MISSING_STATUSES = frozenset({404, 410})
-# A file of this machine as a URI, with or without an authority (RFC 8089).
-_FILE_URI = re.compile(r"file:(?://(?P<host>[^/]*))?(?P<path>/.*)", re.IGNORECASE | re.DOTALL)
-
-
-def scheme_of(uri: str) -> str:
-    """Scheme of ``uri`` in lower case; ``file`` for a plain path."""
-    scheme = urlsplit(uri).scheme.lower()
-    return scheme if "://" in uri and scheme else "file"
+# S3 answers 400 for an expired token, Azure 409 for public access to a private account.
+REFUSED_STATUSES = frozenset({400, 401, 403, 407, 409})
+RETRIES = Retries(count=2, backoff_s=0.5)
+# Modes of new files, before the umask: readable by others, and by their owner alone.
+PUBLIC_MODE, PRIVATE_MODE = 0o666, 0o600
 
 
 def is_remote(uri: str) -> bool:
     """Whether ``uri`` lies on another machine."""
     return scheme_of(uri) in REMOTE_SCHEMES
-
-
-def is_file_uri(uri: str) -> bool:
-    """Whether ``uri`` names a local file by the scheme ``file:``."""
-    return _FILE_URI.fullmatch(uri) is not None
 
 
 def local_path(uri: str) -> Path:
@@ -53,12 +75,10 @@ def local_path(uri: str) -> Path:
     BadInputError
         If ``uri`` lies on another machine.
     """
-    match = _FILE_URI.fullmatch(uri)
-    host = (match["host"] or "").lower() if match else ""
-    if is_remote(uri) or host not in ("", "localhost"):
+    if is_remote(uri) or names_another_machine(uri):
         msg = f"{uri} is not on this machine; give a local path"
         raise BadInputError(msg)
-    return Path("/" + unquote(match["path"]).lstrip("/")) if match else Path(uri)
+    return file_path(uri) if is_file_uri(uri) else Path(uri)
 
 
 def join(base: str, *parts: str) -> str:
@@ -84,48 +104,75 @@ def absolute_mirror(text: str, base_folder: str) -> str:
     return f"{source}{divider}{absolute}"
 
 
-def read_bytes(uri: str) -> bytes:
+def read_bytes(uri: str, *, trust: Trust = PROGRAM, max_bytes: int = DOCUMENT_BYTES) -> bytes:
     """Read a whole document.
+
+    Parameters
+    ----------
+    uri : str
+        Path, ``file:``, ``http(s)://``, ``s3://``, or that of a member of a zip.
+    trust : Trust
+        What its giver may refer to; by default the address is one of this program.
+    max_bytes : int
+        Greatest size, bytes.
 
     Raises
     ------
     NotFoundError
         If it does not exist.
+    UntrustedAddressError, AccessError
+        If its giver may not have it opened, or its place refuses it.
+    TooLargeError
+        If it is over ``max_bytes``.
     BadInputError
-        If it may not be read, or the address is wrong.
+        If it may not be read, is no file, or the address is wrong.
     TryAgainError
         If its place is throttled, broken or out of reach.
     """
-    scheme = scheme_of(uri)
+    address = admitted(uri, trust)
+    scheme = scheme_of(address)
     if scheme in ("http", "https"):
-        return _http_get(uri)
+        return _http_get(address, trust, max_bytes)
     if scheme == "s3":
-        return s3.read_object(uri)
-    member = zip_member(uri)
+        return s3.read_object(address, max_bytes=max_bytes)
+    member = zip_member(address)
     if member is not None:
-        return read_member(uri, member)
+        return read_member(uri, member, max_bytes=max_bytes)
+    return _read_file(uri, file_path(address), max_bytes)
+
+
+def _read_file(uri: str, path: Path, max_bytes: int) -> bytes:
+    """Read a file of this machine; errors name ``uri``."""
     try:
-        return local_path(uri).read_bytes()
+        with (
+            open_regular(path, uri) as descriptor,
+            os.fdopen(descriptor, "rb", closefd=False) as file,
+        ):
+            content = file.read(max_bytes + 1)
     except OSError as error:
         msg = f"{uri}: {error.strerror or error}; check the path"
         missing = isinstance(error, FileNotFoundError)
         raise (NotFoundError if missing else BadInputError)(msg) from error
+    if len(content) > max_bytes:
+        raise too_large(uri, max_bytes)
+    return content
 
 
-def _http_get(uri: str) -> bytes:
+def _http_get(uri: str, trust: Trust, max_bytes: int) -> bytes:
     try:
-        response = requests.get(uri, timeout=HTTP_TIMEOUT_S)
-    except requests.RequestException as error:
-        msg = f"{uri}: {type(error).__name__}; try again"
+        answer = http_client(trust).request("GET", uri, limits=Limits(max_bytes), retries=RETRIES)
+    except NoAnswerError as error:
+        msg = f"{uri}: {error}; try again"
         raise TryAgainError(msg) from error
-    status = response.status_code
-    if status >= 500 or status == 429:
-        msg = f"{uri}: HTTP status {status}; try again"
-        raise TryAgainError(msg)
-    if not response.ok:
-        msg = f"{uri}: HTTP status {status}; check the address"
-        raise (NotFoundError if status in MISSING_STATUSES else BadInputError)(msg)
-    return response.content
+    if answer.ok:
+        return answer.content
+    msg = f"{uri}: HTTP status {answer.status}; "
+    if answer.status in BUSY_STATUSES or answer.status > 500:
+        raise TryAgainError(f"{msg}try again")
+    if answer.status in MISSING_STATUSES:
+        raise NotFoundError(f"{msg}check the address")
+    refused = answer.status in REFUSED_STATUSES
+    raise (AccessError if refused else BadInputError)(f"{msg}check the address")
 
 
 def exists(uri: str) -> bool:
@@ -148,6 +195,7 @@ def replacing(target: Path) -> Iterator[Path]:
     """
     partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
     try:
+        _refuse_devices(target)
         target.parent.mkdir(parents=True, exist_ok=True)
         yield partial
         partial.replace(target)
@@ -159,6 +207,16 @@ def replacing(target: Path) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
+def _refuse_devices(target: Path) -> None:
+    """Raise OutputError if a target is a device or a pipe, which a renamed file would replace."""
+    with suppress(FileNotFoundError):
+        mode = target.lstat().st_mode
+        what = next((name for is_one, name in NO_FILES if is_one(mode)), None)
+        if what is not None:
+            msg = f"{target} is {what}, and no file; give another name"
+            raise OutputError(msg)
+
+
 def output_error(target: Path, error: OSError) -> OutputError | TryAgainError:
     """Make the error for a write that failed: a full disk may pass, other reasons do not."""
     reason = error.strerror or str(error)
@@ -167,8 +225,17 @@ def output_error(target: Path, error: OSError) -> OutputError | TryAgainError:
     return OutputError(f"{target}: {reason}; choose a folder that can be written")
 
 
-def write_bytes(uri: str, content: bytes) -> None:
+def write_bytes(uri: str, content: bytes, *, private: bool = False) -> None:
     """Write a whole document, to a local path or to S3.
+
+    Parameters
+    ----------
+    uri : str
+        Path, ``file://`` or ``s3://``.
+    content : bytes
+        Content of the document.
+    private : bool
+        Whether only the owner of a local file may read it.
 
     Raises
     ------
@@ -182,5 +249,8 @@ def write_bytes(uri: str, content: bytes) -> None:
     if scheme_of(uri) == "s3":
         s3.write_object(uri, content)
         return
+    mode = PRIVATE_MODE if private else PUBLIC_MODE
     with replacing(local_path(uri)) as partial:
-        partial.write_bytes(content)
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)

@@ -1,13 +1,14 @@
 """Areas in vector files: GeoPackage, Shapefile, KML, FlatGeobuf, File Geodatabase, GeoParquet.
 
-The format is recognised by a file's first bytes, so that nothing but these is opened.
+The format is recognised by a file's content, whatever its name, so that nothing but these is
+opened: GDAL would open virtual layers and descriptions of services too, which read other files and
+make requests. Files in a zip are unpacked, within a bound, before they are opened.
 """
 
 import json
 import math
 import tempfile
 import warnings
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,25 +19,38 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import orjson
 import shapely
+from defusedxml.common import DefusedXmlException
+from defusedxml.ElementTree import ParseError, fromstring
 
-from cloudbuster.errors import AoiError, MissingExtraError
+from cloudbuster.errors import AoiError, BadInputError, MissingExtraError
 from cloudbuster.models import Geometry
-from cloudbuster.storage.uri import is_remote, local_path
+from cloudbuster.storage.archives import open_zip, unpacked
+from cloudbuster.storage.trust import PROGRAM, Trust, admitted, file_path
+from cloudbuster.storage.uri import is_remote, read_bytes
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 FORMATS = "GeoJSON, GeoPackage, Shapefile (also zipped), KML, KMZ, FlatGeobuf or GeoParquet"
 # First bytes of a file by format (the specifications of each).
-GEOPACKAGE, SHAPEFILE, FLATGEOBUF = b"SQLite format 3\x00", b"\x00\x00\x27\x0a", b"fgb"
+GEOPACKAGE, SHAPEFILE, FLATGEOBUF = b"SQLite format 3\x00", b"\x00\x00\x27\x0a", b"fgb\x03fgb"
 PARQUET, ZIP = b"PAR1", b"PK\x03\x04"
 SUFFIXES = {GEOPACKAGE: ".gpkg", SHAPEFILE: ".shp", FLATGEOBUF: ".fgb"}
+# Application ids at byte 68 of the SQLite files that are GeoPackages (OGC 12-128, requirement 2).
+GEOPACKAGE_IDS = (b"GPKG", b"GP10", b"GP11")
+# Files of a Shapefile that are read.
+SHAPEFILE_SUFFIXES = (".shp", ".shx", ".dbf", ".prj", ".cpg")
 # Bytes in which the root element of a KML file is looked for.
 XML_HEAD_BYTES = 4096
 # Geometry types of layers that may hold areas; `Unknown` is any mixture.
 AREA_TYPES = ("Polygon", "MultiPolygon", "Unknown", "GeometryCollection", "Curve")
 # Greatest number of features of an area; the union of more would take minutes.
 MAX_FEATURES = 100_000
+MAX_WKB_BYTES = 32 * 2**20
+"""Greatest size of all geometries: over twice `cloudbuster.core.aoi.MAX_POSITIONS`."""
+MAX_KML_BYTES = 32 * 2**20
+MAX_UNPACKED_BYTES = 256 * 2**20
+"""Greatest size of what is unpacked of a zip, or of the columns of a GeoParquet file."""
 # CRS of GeoParquet files that name none, and of KML (their specifications).
 DEGREES = "OGC:CRS84"
 
@@ -65,11 +79,18 @@ def is_vector_file(content: bytes) -> bool:
     return content.startswith((*SUFFIXES, PARQUET, ZIP)) or _is_kml(content)
 
 
-def is_vector_path(uri: str) -> bool:
-    """Whether a local path is a folder, or a file in one of the formats of this module."""
+def is_vector_path(uri: str, trust: Trust = PROGRAM) -> bool:
+    """Whether a local path is a folder, or a file in one of the formats of this module.
+
+    Raises
+    ------
+    UntrustedAddressError
+        If its giver may not have it opened.
+    """
     if is_remote(uri):
         return False
-    path = local_path(uri)
+    address = admitted(uri, trust)
+    path = file_path(address)
     try:
         return path.is_dir() or (path.is_file() and is_vector_file(_head(path, XML_HEAD_BYTES)))
     except OSError:
@@ -78,7 +99,11 @@ def is_vector_path(uri: str) -> bool:
 
 
 def read_vector_file(
-    uri: str, layer: str | None = None, *, content: bytes | None = None
+    uri: str,
+    layer: str | None = None,
+    *,
+    content: bytes | None = None,
+    trust: Trust = PROGRAM,
 ) -> Geometry:
     """Read the features of a vector file.
 
@@ -90,6 +115,8 @@ def read_vector_file(
         Layer to read; it may be left out if the file has one layer of polygons.
     content : bytes, optional
         Content of a remote file.
+    trust : Trust
+        What its giver may refer to; by default the address is one of this program.
 
     Returns
     -------
@@ -99,14 +126,17 @@ def read_vector_file(
     Raises
     ------
     AoiError
-        If the file cannot be read, names no CRS, or has several layers and none is chosen.
+        If the file cannot be read, names no CRS, is over a bound, or has several layers and none
+        is chosen.
+    UntrustedAddressError
+        If its giver may not have it opened.
     MissingExtraError
         If it needs pyogrio or pyarrow.
     """
     if content is not None and content.startswith(SHAPEFILE):
         msg = f"{uri}: a Shapefile is several files; zip them together, and give the zip"
         raise AoiError(msg)
-    with _on_disk(uri, content) as path:
+    with _on_disk(uri, content, trust) as path:
         table = _read_parquet(uri, path) if _head(path) == PARQUET else _read_ogr(uri, path, layer)
     if table.crs is None:
         msg = (
@@ -115,7 +145,13 @@ def read_vector_file(
         )
         raise AoiError(msg)
     if len(table.geometries) > MAX_FEATURES:
-        msg = f"{uri} holds {len(table.geometries)} features, over {MAX_FEATURES}; dissolve them"
+        raise _too_many(uri)
+    size = sum(len(wkb) for wkb in table.geometries if wkb is not None)
+    if size > MAX_WKB_BYTES:
+        msg = (
+            f"{uri} holds {size / 2**20:.0f} MiB of geometries; {MAX_WKB_BYTES // 2**20} MiB are "
+            "the most that are read; simplify them"
+        )
         raise AoiError(msg)
     return {
         "type": "FeatureCollection",
@@ -125,6 +161,11 @@ def read_vector_file(
         ],
         "crs": {"type": "name", "properties": {"name": table.crs}},
     }
+
+
+def _too_many(uri: str) -> AoiError:
+    """Make the error for a file with too many features."""
+    return AoiError(f"{uri} holds over {MAX_FEATURES} features; dissolve them")
 
 
 def _head(path: Path, count: int = 4) -> bytes:
@@ -142,17 +183,80 @@ def _is_kml(head: bytes) -> bool:
 
 
 @contextmanager
-def _on_disk(uri: str, content: bytes | None) -> Iterator[Path]:
-    """Yield the path of a file; a remote one's content is written to a temporary file."""
-    if content is None:
-        yield local_path(uri)
-        return
-    suffix = next((SUFFIXES[magic] for magic in SUFFIXES if content.startswith(magic)), "")
-    suffix = suffix or (".zip" if content.startswith(ZIP) else ".kml")
+def _on_disk(uri: str, content: bytes | None, trust: Trust) -> Iterator[Path]:
+    """Yield the path of a file with the area; what is remote or zipped, in a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="cloudbuster-") as folder:
-        copy = Path(folder, f"area{suffix}")
-        copy.write_bytes(content)
-        yield copy
+        if content is None:
+            path = file_path(admitted(uri, trust))
+        else:
+            suffix = next((SUFFIXES[magic] for magic in SUFFIXES if content.startswith(magic)), "")
+            suffix = suffix or (".zip" if content.startswith(ZIP) else ".kml")
+            path = Path(folder, f"area{suffix}")
+            path.write_bytes(content)
+        if path.is_dir() and path.suffix.lower() != ".gdb":
+            path /= _only(uri, [file.name for file in path.iterdir()], (".shp",))
+        yield _unpacked(uri, path, Path(folder, "zip")) if _head(path) == ZIP else path
+
+
+def _unpacked(uri: str, path: Path, folder: Path) -> Path:
+    """Unpack the only area in a zip into a new folder; return its path there."""
+    folder.mkdir()
+    try:
+        with open_zip(path, uri) as archive:
+            names = [name for name in archive.namelist() if not name.startswith("__MACOSX/")]
+            chosen = _only(uri, names, (".shp", ".kml", ".gpkg", ".fgb"))
+            left = MAX_UNPACKED_BYTES
+            for name in [chosen, *_beside(chosen, names)]:
+                content = unpacked(archive, name, uri, max_bytes=left)
+                left -= len(content)
+                (folder / f"area{Path(name).suffix.lower()}").write_bytes(content)
+    except AoiError:
+        raise
+    except BadInputError as error:
+        raise AoiError(str(error)) from error
+    return folder / f"area{Path(chosen).suffix.lower()}"
+
+
+def _beside(chosen: str, names: list[str]) -> list[str]:
+    """Other files of a Shapefile, by the path of its ``.shp``; none of another format."""
+    stem, suffix = chosen[:-4], chosen[-4:].lower()
+    return [
+        name
+        for name in names
+        if suffix == ".shp"
+        and name != chosen
+        and name[:-4] == stem
+        and name[-4:].lower() in SHAPEFILE_SUFFIXES
+    ]
+
+
+def _check_content(uri: str, path: Path) -> None:
+    """Refuse a file that GDAL might open as something else than its format; raise AoiError.
+
+    GDAL looks for the words of virtual layers and of services in the text at the beginning of a
+    file, up to its first zero byte.
+    """
+    if path.is_dir():
+        return
+    head = _head(path, XML_HEAD_BYTES)
+    if head.startswith(SHAPEFILE):
+        return
+    if head.startswith(GEOPACKAGE) and head[68:72] in GEOPACKAGE_IDS:
+        return
+    # The size of the header, at byte 8, is below 16 MiB: a zero byte follows.
+    if head.startswith(FLATGEOBUF) and head[11:12] == b"\x00":
+        return
+    if not _is_kml(head):
+        msg = f"{uri} is in another format than its name or its first bytes say; give {FORMATS}"
+        raise AoiError(msg)
+    try:
+        root = fromstring(read_bytes(str(path), max_bytes=MAX_KML_BYTES))
+    except (ParseError, DefusedXmlException, ValueError) as error:
+        msg = f"{uri} is not readable as KML ({error}); export it again"
+        raise AoiError(msg) from error
+    if root.tag.rpartition("}")[2] != "kml":
+        msg = f"{uri} is XML, but no KML; give {FORMATS}"
+        raise AoiError(msg)
 
 
 def _read_ogr(uri: str, path: Path, layer: str | None) -> _Table:
@@ -167,13 +271,14 @@ def _read_ogr(uri: str, path: Path, layer: str | None) -> _Table:
         *(errors.DataSourceError, errors.DataLayerError, errors.CRSError),
         *(errors.FeatureError, errors.FieldError, errors.GeometryError, ValueError),
     )
-    place = _member(uri, path)
+    _check_content(uri, path)
+    place = str(path)
     try:
         with warnings.catch_warnings():
             # What GDAL warns of (a suffix, the winding of rings) is no loss here.
             warnings.simplefilter("ignore", RuntimeWarning)
             tables = [
-                _table(raw.read(place, layer=name, datetime_as_string=True))
+                _table(_read_layer(raw, place, name))
                 for name in _layers(uri, pyogrio.list_layers(place).tolist(), layer)
             ]
     except refusals as error:
@@ -186,21 +291,9 @@ def _read_ogr(uri: str, path: Path, layer: str | None) -> _Table:
     )
 
 
-def _member(uri: str, path: Path) -> str:
-    """Path for GDAL of the file that holds the area: in a zip or a folder, its only Shapefile."""
-    if path.is_dir():
-        if path.suffix.lower() == ".gdb":
-            return str(path)
-        return str(path / _only(uri, [file.name for file in path.iterdir()], (".shp",)))
-    if _head(path) != ZIP:
-        return str(path)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = [name for name in archive.namelist() if not name.startswith("__MACOSX/")]
-    except (zipfile.BadZipFile, OSError) as error:
-        msg = f"{uri}: {error}; zip it again"
-        raise AoiError(msg) from error
-    return f"/vsizip/{{{path.absolute()}}}/{_only(uri, names, ('.shp', '.kml', '.gpkg', '.fgb'))}"
+def _read_layer(raw: Any, place: str, name: str) -> Any:  # noqa: ANN401 -- pyogrio has no types
+    """Read a layer, and one feature more than there may be."""
+    return raw.read(place, layer=name, datetime_as_string=True, max_features=MAX_FEATURES + 1)
 
 
 def _only(uri: str, names: list[str], suffixes: tuple[str, ...]) -> str:
@@ -263,6 +356,7 @@ def _read_parquet(uri: str, path: Path) -> _Table:
         if column["encoding"] != "WKB":
             msg = f"{uri}: encoding {column['encoding']} is not read; save it as WKB"
             raise AoiError(msg)
+        _check_size(uri, file.metadata)
         table = file.read(columns=[name, *_plain_columns(file.schema_arrow, name)])
     except (KeyError, TypeError, orjson.JSONDecodeError) as error:
         msg = f"{uri} is a Parquet file without geometries; give {FORMATS}"
@@ -277,6 +371,20 @@ def _read_parquet(uri: str, path: Path) -> _Table:
         [{key: _json_value(value) for key, value in row.items()} for row in rows],
         json.dumps(crs) if isinstance(crs, dict) else crs,
     )
+
+
+def _check_size(uri: str, metadata: Any) -> None:  # noqa: ANN401 -- pyarrow has no types
+    """Refuse a GeoParquet file that would take too much memory, before it is read."""
+    if metadata.num_rows > MAX_FEATURES:
+        raise _too_many(uri)
+    groups = range(metadata.num_row_groups)
+    size = sum(metadata.row_group(number).total_byte_size for number in groups)
+    if size > MAX_UNPACKED_BYTES:
+        msg = (
+            f"{uri} holds {size / 2**20:.0f} MiB; {MAX_UNPACKED_BYTES // 2**20} MiB are the most "
+            "that are read; keep the geometries alone"
+        )
+        raise AoiError(msg)
 
 
 def _plain_columns(schema: "pa.Schema", geometry: str) -> list[str]:
@@ -308,8 +416,8 @@ def _geojson(uri: str, wkb: bytes | None) -> Geometry | None:
         return None
     try:
         flat = shapely.force_2d(shapely.from_wkb(wkb, on_invalid="fix"))
-    except (shapely.errors.GEOSException, TypeError) as error:
+        document: Geometry = orjson.loads(shapely.to_geojson(flat))
+    except (shapely.errors.GEOSException, TypeError, orjson.JSONDecodeError) as error:
         msg = f"{uri}: a geometry cannot be read ({error}); simplify its curves"
         raise AoiError(msg) from error
-    document: Geometry = orjson.loads(shapely.to_geojson(flat))
     return document

@@ -23,6 +23,7 @@ VPC = {
 CATALOGS = "arn:aws:secretsmanager:us-west-2:123456789012:secret:catalogs-AbCd12"
 CDSE = ("CDSE_S3_ACCESS_KEY", "CDSE_S3_SECRET_KEY")
 IN_MEMORY = {"memory_mib": 12_288, "scratch_gib": 10}
+HOSTS = ["catalog.lan:8080", "10.0.0.0/8"]
 DEFAULTS = {"query": {"mindate": ["2020-05-01"], "maxdate": ["2020-10-01"]}}
 
 
@@ -94,6 +95,17 @@ def state(name: str, *keys: str) -> Look:
         return content
 
     return look
+
+
+def allowed_hosts(template: Template) -> set[str]:
+    """Return the lists of hosts in the environments of all jobs and functions."""
+    jobs = resources(template, "Batch::JobDefinition").values()
+    lists = [job["Properties"]["ContainerProperties"]["Environment"] for job in jobs]
+    environments = [{entry["Name"]: entry["Value"] for entry in entries} for entries in lists]
+    functions = resources(template, "Lambda::Function").values()
+    environments += [each["Properties"]["Environment"]["Variables"] for each in functions]
+    assert {each["CLOUDBUSTER_FOREIGN_REQUESTS"] for each in environments} == {"1"}
+    return {each.get("CLOUDBUSTER_ALLOW_HOSTS", "") for each in environments}
 
 
 def setting(key: str) -> Look:
@@ -271,6 +283,7 @@ CASES: list[tuple[str, dict[str, Any], Look, Any]] = [
         job_bucket,
         [["s3:GetObject"], ["s3:PutObject", "s3:AbortMultipartUpload"]],
     ),
+    ("allowed_hosts", {"allowed_hosts": HOSTS}, allowed_hosts, {",".join(HOSTS)}),
     (
         "catalog_secret",
         {"catalog_secret": {"arn": CATALOGS, "variables": CDSE}},

@@ -39,6 +39,10 @@ def bucket_of(number: int) -> str:
             {"output_buckets": [bucket_of(number) for number in range(MAX_OUTPUT_BUCKETS + 1)]},
             ["output_buckets has 21 buckets: at most 20 fit", "10,240 characters"],
         ),
+        *(
+            ({"allowed_hosts": [name]}, [f"allowed_hosts.0: '{name}' is no host or network"])
+            for name in ("*", "a,b", "http://catalog.lan", "", "10.0.0.0/8/8", "a b")
+        ),
         ({"max_vcpus": 4}, ["max_vcpus 4: the smallest host has 8 vCPU", "give at least 8"]),
         ({"max_vcpus": 0}, ["max_vcpus 0", "no job would ever start", "give at least 8"]),
         (

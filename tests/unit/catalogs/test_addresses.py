@@ -94,7 +94,7 @@ def test_documents_rasters_and_stamps_take_file_uris(home: Path, form: str) -> N
 def test_a_file_of_another_host_is_refused(uri: str) -> None:
     with pytest.raises(BadInputError, match="is not on this machine; give a local path"):
         local_path(uri)
-    with pytest.raises(BadInputError, match="is not on this machine"):
+    with pytest.raises(BadInputError, match="names another machine"):
         RasterFile(uri)
     assert file_stamps([uri]) is None
 

@@ -8,12 +8,18 @@ from pathlib import Path
 import pytest
 from shapely.geometry import box
 
-from cloudbuster.catalogs import open_catalog
+from cloudbuster.catalogs import open_catalog, product_folders
 from cloudbuster.catalogs.local import LocalCatalog
 from cloudbuster.catalogs.schema import parse_scene
 from cloudbuster.catalogs.search import SceneSearch
 from cloudbuster.core.scene import Scene
-from cloudbuster.errors import CatalogError
+from cloudbuster.errors import CatalogError, RasterError, UntrustedAddressError
+from cloudbuster.storage.raster_file import RasterFile
+from cloudbuster.storage.trust import (
+    ALLOW_FOLDERS_VARIABLE,
+    FOREIGN_REQUESTS_VARIABLE,
+    server_trust,
+)
 from cloudbuster.storage.uri import read_bytes
 
 BANDS_10M, BANDS_20M = ("B02", "B03", "B04", "B08"), ("B05", "B06", "B07", "B8A", "B11", "B12")
@@ -369,6 +375,10 @@ def test_a_folder_of_products_of_every_kind_is_a_catalog(tmp_path: Path) -> None
             "has no metadata of a tile",
         ),
         (lambda folder: next(folder.rglob("MTD_TL.xml")).write_text(""), "not readable as XML"),
+        (
+            lambda folder: (folder / "MTD_MSIL1C.xml").write_text(" " * (8 * 2**20 + 1)),
+            "is over 8 MiB",
+        ),
     ],
 )
 def test_a_damaged_product_is_left_out_with_its_reason(
@@ -398,7 +408,7 @@ def test_a_tile_folder_in_a_bucket_is_read_without_listing_it(
     folder = make(tmp_path)
     asked: list[str] = []
 
-    def read(uri: str) -> bytes:
+    def read(uri: str, **_bounds: object) -> bytes:
         asked.append(uri.removeprefix(f"{root}/"))
         return (folder / asked[-1]).read_bytes()
 
@@ -423,7 +433,7 @@ def test_a_safe_folder_in_a_bucket_is_read_by_its_manifest(
     (product / "manifest.safe").write_text(f"<a>{links}</a>")
     monkeypatch.setattr(
         "cloudbuster.catalogs.product_folders.read_file",
-        lambda uri: (product / uri.removeprefix(f"{root}/")).read_bytes(),
+        lambda uri, **_bounds: (product / uri.removeprefix(f"{root}/")).read_bytes(),
     )
 
     (scene,) = scenes_of(root)
@@ -453,3 +463,89 @@ def test_a_zip_without_a_readable_product_is_no_catalog(
 
     with pytest.raises(CatalogError, match=message):
         open_catalog(str(zipped(product)))
+
+
+VRT = (
+    '<VRTDataset rasterXSize="1" rasterYSize="1"><VRTRasterBand dataType="UInt16" band="1">'
+    "<SimpleSource><SourceFilename>/etc/secret.tif</SourceFilename></SimpleSource>"
+    "</VRTRasterBand></VRTDataset>"
+)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_virtual_raster_under_the_name_of_a_band_is_not_opened(
+    tmp_path: Path, packed: bool
+) -> None:
+    product = l1c(tmp_path)
+    for file in product.rglob("*_B04.jp2"):
+        file.write_text(VRT)
+
+    (scene,) = scenes_of(str(zipped(product) if packed else product))
+
+    with pytest.raises(RasterError, match=r"a virtual raster \(VRT\)"):
+        RasterFile(scene.bands["B04"].href)
+
+
+@pytest.mark.parametrize("name", ["../x/MTD_MSIL1C.xml", "/etc/MTD_MSIL1C.xml", "a/../../b.jp2"])
+def test_a_zip_whose_members_lead_out_of_it_is_left_out(tmp_path: Path, name: str) -> None:
+    path = zipped(l1c(tmp_path / "a"))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(name, "x")
+
+    with pytest.raises(CatalogError, match="leads out of the zip"):
+        open_catalog(str(path))
+
+
+def test_metadata_in_a_zip_are_unpacked_no_further_than_their_bound(tmp_path: Path) -> None:
+    product = l1c(tmp_path)
+    (product / "MTD_MSIL1C.xml").write_bytes(b"<a>" + bytes(64 * 2**20))
+
+    with pytest.raises(CatalogError, match="is over 8 MiB"):
+        open_catalog(str(zipped(product)))
+
+
+def test_a_manifest_names_files_below_its_folder_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["../x.jp2", "./../x.jp2", "./a/../../x.jp2", ".//x.jp2", "./%2e%2e/x.jp2", "./G/x.jp2"]
+    links = "".join(f'<a href="{name}"/>' for name in names)
+    monkeypatch.setattr(
+        product_folders, "read_file", lambda _uri, **_bounds: f"<a>{links}</a>".encode()
+    )
+
+    (files,) = product_folders.remote_products("https://h/a.SAFE", server_trust("https://h/a.SAFE"))
+
+    assert files.names == ("G/x.jp2",)
+
+
+@pytest.mark.parametrize(
+    "address", ["http://127.0.0.1/a.SAFE", "http://169.254.169.254/tiles/33/T/WL/2023/8/15/0"]
+)
+def test_others_name_no_product_on_a_server_of_this_network(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setenv(FOREIGN_REQUESTS_VARIABLE, "1")
+
+    with pytest.raises(UntrustedAddressError):
+        open_catalog(address)
+
+
+@pytest.mark.parametrize("name", ["MTD_MSIL1C.xml", "a.zip", "a.json"])
+def test_links_out_of_an_allowed_folder_are_not_followed_for_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    product = l1c(secret)
+    zipped(product).rename(secret / "a.zip")
+    (product / "MTD_MSIL1C.xml").rename(secret / "MTD_MSIL1C.xml")
+    (secret / "a.json").write_text('{"type": "Feature", "id": "a"}')
+    allowed = tmp_path / "allowed"
+    allowed.mkdir()
+    (allowed / name).symlink_to(secret / name)
+    monkeypatch.setenv(FOREIGN_REQUESTS_VARIABLE, "1")
+    monkeypatch.setenv(ALLOW_FOLDERS_VARIABLE, str(allowed))
+
+    catalog = open_catalog(str(allowed))
+
+    assert isinstance(catalog, LocalCatalog)
+    (left_out,) = catalog.unreadable
+    assert "may not name one" in left_out.reason

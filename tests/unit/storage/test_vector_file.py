@@ -17,8 +17,10 @@ from pyogrio import raw
 
 from cloudbuster.areas import load_aoi, request_area
 from cloudbuster.core.aoi import each_feature
-from cloudbuster.errors import AoiError, MissingExtraError
+from cloudbuster.errors import AoiError, BadInputError, MissingExtraError
 from cloudbuster.models import QueryOptions
+from cloudbuster.storage import archives, vector_file
+from cloudbuster.storage.trust import FOREIGN_REQUESTS_VARIABLE
 
 WEST, SOUTH, EAST, NORTH = 15.0, 45.9, 15.1, 46.0
 SQUARES = [shapely.box(WEST, SOUTH, EAST, NORTH), shapely.box(15.2, 45.9, 15.3, 46.0)]
@@ -156,7 +158,7 @@ def test_a_vector_file_in_a_bucket_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Path, str], Path]
 ) -> None:
     content = write(tmp_path, "EPSG:4326").read_bytes()
-    monkeypatch.setattr("cloudbuster.areas.read_bytes", {"s3://areas/one": content}.__getitem__)
+    monkeypatch.setattr("cloudbuster.areas.read_bytes", lambda _uri, **_bounds: content)
 
     area = request_area({"uri": "s3://areas/one"}, QueryOptions())
 
@@ -251,7 +253,7 @@ def empty_folder(folder: Path) -> Path:
         (cut_short, "area.gpkg"),
         (plain_parquet, "is a Parquet file without geometries"),
         (empty_zip, "holds no file of .shp, .kml, .gpkg, .fgb"),
-        (broken_zip, "zip it again"),
+        (broken_zip, "fetch the zip again"),
         (empty_folder, "holds no file of .shp"),
     ],
 )
@@ -287,7 +289,7 @@ def test_a_shapefile_alone_in_a_bucket_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = write_shapefile(tmp_path, "EPSG:4326").read_bytes()
-    monkeypatch.setattr("cloudbuster.areas.read_bytes", {"s3://areas/a.shp": content}.__getitem__)
+    monkeypatch.setattr("cloudbuster.areas.read_bytes", lambda _uri, **_bounds: content)
 
     with pytest.raises(AoiError, match="a Shapefile is several files; zip them together"):
         load_aoi("s3://areas/a.shp")
@@ -308,3 +310,127 @@ def test_a_geometry_collection_in_a_layer_of_any_type_is_read(tmp_path: Path) ->
     area = request_area({"uri": str(path)}, QueryOptions())
 
     assert area.equals_exact(shapely.union_all(SQUARES), 1e-9, normalize=True)
+
+
+def layer_of(secret: Path) -> str:
+    """Virtual layer that reads another file."""
+    return (
+        f'<OGRVRTDataSource><OGRVRTLayer name="secret"><SrcDataSource>{secret}</SrcDataSource>'
+        "</OGRVRTLayer></OGRVRTDataSource>"
+    )
+
+
+def disguises(layer: str) -> dict[str, bytes]:
+    """Virtual layers that look like the formats that are read."""
+    text = layer.encode()
+    return {
+        "comment.kml": b"<!-- kml -->" + text,
+        "second.kml": b'<kml xmlns="http://www.opengis.net/kml/2.2"></kml>' + text,
+        "root.kml": text.replace(b"<OGRVRTLayer", b"<!-- kml --><OGRVRTLayer"),
+        "layer.shp": text,
+        "layer.gpkg": text,
+        "layer.fgb": b"fgb" + text,
+        "text.fgb": b"fgb\x03fgb\x01" + text,
+        "other.gpkg": b"SQLite format 3\x00" + text.ljust(1000, b" "),
+        "layer.vrt": text,
+        "doctype.kml": b'<!DOCTYPE kml [<!ENTITY e SYSTEM "file:///etc/passwd">]><kml>&e;</kml>',
+    }
+
+
+@pytest.mark.parametrize("name", disguises(""))
+@pytest.mark.parametrize("place", ["file", "zip", "folder", "remote"])
+def test_a_virtual_layer_in_the_place_of_an_area_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, place: str
+) -> None:
+    secret = write_geopackage(tmp_path, "EPSG:4326")
+    content = disguises(layer_of(secret))[name]
+    folder = tmp_path / "shapes"
+    folder.mkdir()
+    path = folder / name
+    path.write_bytes(content)
+    uri = str(folder if place == "folder" else path)
+    if place == "zip":
+        uri = str(tmp_path / "area.zip")
+        with zipfile.ZipFile(uri, "w") as archive:
+            archive.write(path, name)
+    if place == "remote":
+        uri = "s3://areas/one"
+        monkeypatch.setattr("cloudbuster.areas.read_bytes", lambda _uri, **_bounds: content)
+
+    with pytest.raises(AoiError):
+        load_aoi(uri)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "ESRIJSON:http://127.0.0.1/x",
+        "GeoJSON:/etc/secret.json",
+        "PG:dbname=x",
+        "MVT:http://127.0.0.1/x",
+        "/vsicurl/http://127.0.0.1/x.shp",
+        "/vsizip//etc/a.zip/x.shp",
+        "<OGRVRTDataSource/>",
+        "file://otherhost/area.gpkg",
+        "zip:///etc/a.zip!/../x.shp",
+    ],
+)
+def test_drivers_and_virtual_files_of_gdal_are_no_area(uri: str) -> None:
+    for read in (load_aoi, vector_file.read_vector_file):
+        with pytest.raises(BadInputError, match=r"neither a path|virtual file|machine|leads out"):
+            read(uri)
+
+
+def test_others_name_no_vector_file_of_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(FOREIGN_REQUESTS_VARIABLE, "1")
+    for path in (write_geopackage(tmp_path, "EPSG:4326"), unzipped(tmp_path, "EPSG:4326")):
+        with pytest.raises(AoiError, match="may not name one"):
+            load_aoi({"uri": str(path)})
+
+
+@pytest.mark.parametrize(
+    "write", [write_geopackage, write_shapefile, write_flatgeobuf, write_kml, geoparquet]
+)
+def test_too_many_features_or_positions_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Path, str], Path]
+) -> None:
+    path = write(tmp_path, "EPSG:4326")
+    monkeypatch.setattr(vector_file, "MAX_WKB_BYTES", 100)
+    with pytest.raises(AoiError, match="of geometries"):
+        load_aoi(str(path))
+    monkeypatch.setattr(vector_file, "MAX_FEATURES", 1)
+    with pytest.raises(AoiError, match="over 1 features"):
+        load_aoi(str(path))
+
+
+def test_a_geoparquet_file_that_unpacks_to_too_much_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vector_file, "MAX_UNPACKED_BYTES", 100)
+    with pytest.raises(AoiError, match="are the most that are read"):
+        load_aoi(str(geoparquet(tmp_path, "EPSG:4326")))
+
+
+@pytest.mark.parametrize("write", [kmz, zipped])
+def test_a_zip_is_unpacked_no_further_than_its_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Path, str], Path]
+) -> None:
+    path = write(tmp_path, "EPSG:4326")
+    with monkeypatch.context() as patch:
+        patch.setattr(vector_file, "MAX_UNPACKED_BYTES", 300)
+        with pytest.raises(AoiError, match="the most that is read"):
+            load_aoi(str(path))
+    monkeypatch.setattr(archives, "MAX_MEMBERS", 0)
+    with pytest.raises(AoiError, match="0 are the most that are read"):
+        load_aoi(str(path))
+
+
+def test_a_zip_with_a_path_out_of_it_is_no_area(tmp_path: Path) -> None:
+    path = zipped(tmp_path, "EPSG:4326")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("../../area.prj", "x")
+
+    with pytest.raises(AoiError, match="leads out of the zip"):
+        load_aoi(str(path))
