@@ -46,7 +46,7 @@ def load_aoi(source: str | Geometry) -> Geometry:
         (source["uri"], source.get("layer")) if isinstance(source, dict) else (source, None)
     )
     if not isinstance(uri, str):
-        msg = f"aoi.uri: {uri!r} is no text; give the URI of a GeoJSON file"
+        msg = f"aoi.uri: {str(uri)[:80]} is no text; give the URI of a GeoJSON file"
         raise AoiError(msg)
     if layer is not None and not isinstance(layer, str):
         msg = f"aoi.layer: {layer!r} is no text; give the name of a layer of {uri}"

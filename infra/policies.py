@@ -12,6 +12,8 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sns as sns
 from constructs import Construct, IConstruct
 
+from cloudbuster.aws.admission import MOSAICS
+from cloudbuster.aws.stack.claims import CLAIM
 from infra.config import StackConfig
 
 # Objects of the scenes: the requester-pays originals, and the free COGs.
@@ -139,6 +141,15 @@ def output_buckets(config: StackConfig, *, writing: bool) -> list[Statement]:
         put = ("s3:PutObject", "s3:AbortMultipartUpload")
         statements.append(allow(*put, on=objects, reason=reason))
     return statements
+
+
+def claim_outputs(bucket_arn: str, config: StackConfig) -> list[Statement]:
+    """Allow reading and writing the claims beside the products, in all buckets of outputs."""
+    places = [f"{bucket_arn}/{MOSAICS}"]
+    places += [f"arn:{cdk.Aws.PARTITION}:s3:::{name}" for name in config.output_buckets]
+    claims = [f"{place}/*/{CLAIM}" for place in places]
+    reason = "a request chooses the prefix of its output"
+    return [allow("s3:GetObject", "s3:PutObject", on=claims, reason=reason)]
 
 
 def write_logs(log_group_arn: str) -> Statement:

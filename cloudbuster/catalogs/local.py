@@ -265,7 +265,7 @@ def _entries(path: Path, unreadable: list[Dropped], trust: Trust) -> Iterator[_E
         return
     try:
         content = read_bytes(str(path), trust=trust, max_bytes=MAX_BYTES)
-        document = parse_json(content, source=str(path))
+        document = parse_json(content, source=str(path), levels=None)
     except BadInputError as error:
         msg = f"catalog {error}; give a STAC catalog"
         raise CatalogError(msg) from error
@@ -354,7 +354,8 @@ def _document(file: Path, unreadable: list[Dropped], trust: Trust) -> Any:  # no
 
 def _add_neighbour_masks(item: Item) -> Item:
     """Copy of an item with the masks found beside its files added to its assets."""
-    hrefs = [asset.get("href", "") for asset in item["assets"].values() if isinstance(asset, dict)]
+    assets = [asset for asset in item["assets"].values() if isinstance(asset, dict)]
+    hrefs = [asset["href"] for asset in assets if isinstance(asset.get("href"), str)]
     folders = dict.fromkeys(str(Path(href).parent) for href in hrefs if href.startswith("/"))
     added: dict[str, Any] = {}
     for folder in folders:

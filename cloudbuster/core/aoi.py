@@ -21,6 +21,7 @@ from cloudbuster.core.antimeridian import (
 )
 from cloudbuster.core.area_crs import AreaCrs, Points, area_crs
 from cloudbuster.core.area_repair import invalid_reason, repaired
+from cloudbuster.core.names import shown
 from cloudbuster.core.polygons import polygonal
 
 # RFC 7946 section 3.1.6: a linear ring has four or more positions, the first equal to the last.
@@ -191,7 +192,7 @@ def _property(feature: object, name: str, label: str) -> str:
     value = properties.get(name) if isinstance(properties, Mapping) else None
     if value is None or value == "":
         known = ", ".join(sorted(properties)) if isinstance(properties, Mapping) else ""
-        msg = f"{label} has no property {name!r}; it has {known or 'none'}"
+        msg = f"{label} has no property {shown(name)}; it has {known[:200] or 'none'}"
         raise ValueError(msg)
     # A table of numbers with a gap holds 3 as 3.0.
     whole = isinstance(value, float) and value.is_integer()
@@ -288,7 +289,7 @@ class _Reader:
             return
         coordinates = geometry.get("coordinates")
         if kind not in ("Polygon", "MultiPolygon"):
-            found = f"is a {kind}" if isinstance(kind, str) else "has no GeoJSON type"
+            found = f"is a {kind[:40]}" if isinstance(kind, str) else "has no GeoJSON type"
             msg = (
                 f"{label} {found}; only Polygon and MultiPolygon have an area: draw one, buffer "
                 "it, or give a bounding box"
@@ -375,7 +376,7 @@ def _position(position: object, label: str) -> tuple[float, float]:
         for number in numbers
     )
     if not usable:
-        msg = f"{label}: position {position!r} is not two finite numbers"
+        msg = f"{label}: position {str(position)[:80]} is not two finite numbers"
         raise ValueError(msg)
     return float(numbers[0]), float(numbers[1])
 

@@ -136,6 +136,7 @@ class Stages(Construct):
             "Query",
             policies.read(bucket_arn, "runs/", "requests/", "aois/"),
             policies.write(bucket_arn, "runs/"),
+            *policies.claim_outputs(bucket_arn, config),
             *outside,
             *secret,
         )

@@ -95,6 +95,8 @@ ALLOWED: dict[str, set[Line]] = {
         stage("Query")
         | behind("runs requests aois", "s3:GetObject")
         | behind("runs", *STORED)
+        | on(f"{BUCKET}/mosaics/*/claim.json", "s3:GetObject", "s3:PutObject")
+        | on(f"{OURS}/*/claim.json", "s3:GetObject", "s3:PutObject")
         | READ_OURS
         | READ_SECRET
     ),

@@ -105,7 +105,7 @@ def _merge_jobs(tasks: Sequence[GatherTask], settings: StackSettings) -> int:
 def _budget(
     scenes: int, merge_jobs: int, request: MosaicRequest, settings: StackSettings
 ) -> dict[str, Any]:
-    """Compare the estimated cost of gathering ``scenes`` and merging with the request's budget."""
+    """Compare the estimated cost with the budget: the request's, or the stack's if it is lower."""
     estimate = estimate_run_usd(
         kind=request.query.kind,
         home=settings.home,
@@ -115,7 +115,8 @@ def _budget(
         merge_jobs=merge_jobs,
         with_twins=request.needs_twins,
     )
-    budget = request.limits.budget_usd
+    limits = (request.limits.budget_usd, settings.max_budget_usd)
+    budget = min((limit for limit in limits if limit is not None), default=None)
     within = budget is None or estimate <= budget
     return {"estimate_usd": estimate, "budget_usd": budget, "within_budget": within}
 
