@@ -6,6 +6,7 @@ import numpy as np
 
 from cloudbuster.core.arrays import BoolRaster
 from cloudbuster.core.grid import Grid, GridWindow
+from cloudbuster.core.ground import cell_size_m
 from cloudbuster.core.masks import DetectedMask, valid_pixels
 from cloudbuster.core.windows import cells_of_size, context_windows, covering_grid, mirrored
 from cloudbuster.detectors.extras import require_package
@@ -123,7 +124,7 @@ class PytorchDetector:
             cloud=cloud,
             defective=defective,
             low_rank=np.zeros_like(cloud),
-            detector=self._description(cells.x_size),
+            detector=self._description(cell_size_m(cells)[0]),
         )
 
     def _description(self, gsd_m: float) -> str:
