@@ -17,8 +17,14 @@ class StackSettings(Document):
     """What a function, or the command line, needs to know about the stack."""
 
     root: str = Field(description="URI of the stack's bucket, as s3://NAME.")
+    input_roots: tuple[str, ...] = Field(
+        (), description="Other buckets, as s3://NAME, that a request may read from."
+    )
     output_roots: tuple[str, ...] = Field(
-        (), description="Other buckets, as s3://NAME, that an `output` may lie in."
+        (), description="Other buckets, as s3://NAME, that an `output` may lie in; readable too."
+    )
+    model_roots: tuple[str, ...] = Field(
+        (), description="Prefixes, as s3://NAME/PREFIX, of the models that a request may run."
     )
     # The CDK omits a value of null, so null must be the default.
     home: Kind | None = Field(
@@ -44,7 +50,11 @@ class StackSettings(Document):
         description="Mosaics larger than this are merged in parts.",
     )
     gather_usd_per_hour: float = Field(0, ge=0, description="Price of a gather job.")
+    torch_usd_per_hour: float = Field(0, ge=0, description="Price of a gather job with PyTorch.")
     merge_usd_per_hour: float = Field(0, ge=0, description="Price of a merge job.")
+    max_budget_usd: float | None = Field(
+        None, gt=0, description="Most that any run may cost by its estimate; null for no limit."
+    )
     catalog_secret_arn: str | None = Field(
         None, description="ARN of the secret with the credentials of catalogs."
     )

@@ -126,7 +126,7 @@ class Stages(Construct):
                 timeout=cdk.Duration.minutes(15 if heavy else 2),
             )
 
-        outside = policies.output_buckets(config, writing=False)
+        outside = policies.other_buckets(config, writing=False)
         # Query searches catalogs and Filter reads scenes with the credentials of the secret.
         secret = policies.read_secret(config)
         read_runs = policies.read(bucket_arn, "runs/", "scratch/")

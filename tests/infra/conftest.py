@@ -50,10 +50,9 @@ def asl_validator() -> Path:
 def assemble(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Return a function that synthesizes a configuration into a folder, each one once."""
     from infra.app import make_app
-    from infra.context import CONTEXT_KEY, parse_config
+    from infra.context import parse_config
 
     context = json.loads((ROOT / "cdk.json").read_text())["context"]
-    del context[CONTEXT_KEY]
     known: dict[str, Path] = {}
 
     def assemble_once(**config: Any) -> Path:
