@@ -19,7 +19,7 @@ from infra.context import (
     parse_config,
     read_config,
 )
-from infra.deployed import compare, file_identity
+from infra.deployed import Comparison, compare, file_identity
 from infra.stack import CloudBusterStack
 
 # https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-advanced-parameters.html
@@ -101,6 +101,16 @@ def notes(config: StackConfig) -> list[str]:
     return lines
 
 
+def check_downgrade(compared: Comparison, config: StackConfig, *, allowed: bool) -> None:
+    """Raise ConfigError for a deployment that lowers what protects data, unless that is allowed."""
+    if compared.lowers and not allowed:
+        msg = (
+            f"this would lower what protects the data of {config.stack_name}: "
+            f"{'; '.join(compared.lowers)}: correct it, or give -c {ALLOW_KEY}=true as well"
+        )
+        raise ConfigError(msg)
+
+
 def main() -> None:
     """Synthesize, or exit with one line about a configuration that cannot be deployed."""
     context = cdk.App().node.get_all_context()
@@ -110,12 +120,7 @@ def main() -> None:
         config = parse_config(given, source=path.name)
         published = publish(config, given=given, file=file_identity(path))
         compared = compare(config, file=published.file)
-        if compared.lowers and not allowed:
-            msg = (
-                f"{path.name} would lower what protects the data of {config.stack_name}: "
-                f"{'; '.join(compared.lowers)}: correct it, or deploy with -c {ALLOW_KEY}=true"
-            )
-            raise ConfigError(msg)
+        check_downgrade(compared, config, allowed=allowed)
     except ConfigError as error:
         sys.exit(f"ConfigError: {error}")
     effective = json.dumps(published.effective)

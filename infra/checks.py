@@ -27,6 +27,14 @@ WORKING_MIB = 2048
 # prefix up to 120; everything else in those of the jobs takes under 3000.
 MAX_BUCKETS, MAX_BUCKET_KEYS, MAX_MODEL_PREFIXES = 20, 5, 10
 MAX_MODEL_PREFIX = 100
+# Regions in whose stacks CloudFormation makes a budget (AWS::Budgets::Budget in its registry).
+BUDGET_REGIONS = frozenset(
+    {
+        *("us-east-1", "us-east-2", "us-west-1", "us-west-2", "ca-central-1", "sa-east-1"),
+        *("eu-central-1", "eu-west-1", "eu-west-2", "eu-west-3", "ap-south-1"),
+        *("ap-northeast-1", "ap-northeast-2", "ap-southeast-1", "ap-southeast-2"),
+    }
+)
 # A tag can be moved to another image: functions and hosts that run already keep the old one then.
 ECR_IMAGE = re.compile(
     r"^\d{12}\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com(\.cn)?/[^:@]+@sha256:[0-9a-f]{64}$"
@@ -204,13 +212,24 @@ def _check_zones(config: StackConfig) -> None:
         raise ValueError(msg)
 
 
+def _check_budget(config: StackConfig) -> None:
+    region = config.target_region
+    if config.monthly_budget_usd is not None and region not in BUDGET_REGIONS:
+        msg = (
+            f"monthly_budget_usd: CloudFormation makes no budget in {region}; leave it out, and "
+            "make one of the account in the console"
+        )
+        raise ValueError(msg)
+
+
 def _check_default_request(config: StackConfig) -> None:
     """Admit the request that would complete a bare GeoJSON, with the function that admits it."""
     request = config.default_request
     if request is None:
         return
-    area = {"uri": "s3://BUCKET/aois/any.json"}
-    settings = stack_settings(config, bucket_name=_own_bucket(config, request), topic_arn="TOPIC")
+    bucket = _own_bucket(config, request)
+    area = {"uri": f"s3://{bucket}/aois/any.json"}
+    settings = stack_settings(config, bucket_name=bucket, topic_arn="TOPIC")
     try:
         admit(
             {**request, "name": "default", "aoi": area},
@@ -262,6 +281,7 @@ CHECKS: tuple[Callable[[StackConfig], None], ...] = (
     _check_map,
     _check_places,
     _check_zones,
+    _check_budget,
     _check_default_request,
     _check_variables,
 )

@@ -278,7 +278,9 @@ class StackConfig(Section):
             for name, job in (("gather", self.gather), ("merge", self.merge))
         )
         region = self.target_region
-        priced = region if region in REGIONS else f"the dearest region known, {region} is not listed"
+        priced = (
+            region if region in REGIONS else f"the dearest region known, {region} is not listed"
+        )
         return (
             f"disk: {self.disk.gib} GiB gp3, {self.disk_need_gib} GiB needed; {shares}; "
             f"list prices of {PRICES_AS_OF}, {priced}"

@@ -20,7 +20,7 @@ CONFIG_KEY = "config"
 """Key of the context with the path of the configuration file."""
 ALLOW_KEY = "allow_downgrade"
 """Key of the context that allows a deployment to lower what protects data."""
-# Similarity by difflib: `confg` and `configs` are similar to `config`, `count` and `cluster` are not.
+# Similarity by difflib: `confg` and `configs` are similar to `config`, `cluster` is not.
 SIMILAR = 0.8
 # Values of a preset: a `dev` stack is cheap and is removed by `cdk destroy` once its bucket is
 # empty, a `prod` stack keeps its data.

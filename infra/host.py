@@ -9,8 +9,8 @@ AGENT = (
     "ECS_CONTAINER_CREATE_TIMEOUT=10m",
     "ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION=10m",
 )
-# A host on which a command fails shuts down before its agent offers it to Batch, which starts another
-# one: with /scratch on the root disk by mistake, jobs would fail later and for no visible reason.
+# A host on which a command fails shuts down before its agent offers it to Batch, which starts
+# another: with /scratch on the root disk by mistake, jobs would fail later for no visible reason.
 GUARD = (
     "set -Eeuo pipefail",
     "stop_host() {",

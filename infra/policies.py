@@ -235,12 +235,12 @@ def from_this_account(scope: Construct, service: str, resource: str) -> dict[str
     }
 
 
-def let_publish(topic: sns.ITopic, sid: str, service: str, resource: str) -> None:
+def let_publish(topic: sns.Topic, sid: str, service: str, resource: str) -> None:
     """Allow a service to publish for a resource of this account and region.
 
     Parameters
     ----------
-    topic : sns.ITopic
+    topic : sns.Topic
         Topic of the stack. Its own policy replaces the default one of SNS, which allows alarms of
         the account to publish.
     sid, service, resource : str
@@ -252,7 +252,7 @@ def let_publish(topic: sns.ITopic, sid: str, service: str, resource: str) -> Non
             principals=[iam.ServicePrincipal(f"{service}.amazonaws.com")],
             actions=["sns:Publish"],
             resources=[topic.topic_arn],
-            conditions=from_this_account(topic.node.scope, service, resource),
+            conditions=from_this_account(topic, service, resource),
         )
     )
 

@@ -23,7 +23,6 @@ from infra.constructs.trigger import Trigger
 from infra.constructs.workflow import Workflow
 from infra.settings import stack_settings
 
-
 # Types that CloudFormation replaces when their tags change, which would end all running jobs. The
 # instances of a compute environment have the tags, by its `ComputeResources`.
 UNTAGGED = ("AWS::Batch::ComputeEnvironment",)
@@ -99,7 +98,7 @@ class CloudBusterStack(cdk.Stack):
                 Output.SETTINGS: self._settings_parameter(trigger.settings),
                 Output.CONFIG: self._config_parameter(published),
                 **_job_outputs(compute, jobs),
-                **compute.host_images,
+                **{str(name): image for name, image in compute.host_images.items()},
             }
         )
 

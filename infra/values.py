@@ -8,7 +8,9 @@ from pydantic import AfterValidator
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
 _BUCKET = re.compile(r"^(?!xn--|sthree-|amzn-s3-demo-)[a-z0-9](?!.*\.\.)[a-z0-9.-]{1,61}[a-z0-9]$")
 # A whole bucket, or a folder of one; without s3:// in the bucket of the stack.
-_MODEL_PREFIX = re.compile(r"(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/)?([\w.-]+/)+|s3://[a-z0-9.-]+/")
+_MODEL_PREFIX = re.compile(
+    r"(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/)?([\w.-]+/)+|s3://[a-z0-9.-]+/"
+)
 _IP_ADDRESS = re.compile(r"^(\d{1,3}\.){3}\d{1,3}$")
 # https://docs.aws.amazon.com/tag-editor/latest/userguide/best-practices-and-strats.html: 128 and
 # 256 characters, and 50 tags, a few of which the CDK, Batch and a run set themselves.

@@ -8,10 +8,12 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """Run ``query_request`` for the request that an execution was started with."""
     from cloudbuster import log
     from cloudbuster.aws.admission import admit
+    from cloudbuster.aws.places import check_scenes
     from cloudbuster.aws.settings import StackSettings
     from cloudbuster.aws.stack.catalog_secret import load_catalog_secret
     from cloudbuster.aws.stack.run_status import make_status
     from cloudbuster.aws.stack.state import first_round
+    from cloudbuster.core.bands import requested_bands
     from cloudbuster.models import Candidates
     from cloudbuster.query import query_request
     from cloudbuster.storage.documents import write_document
@@ -35,4 +37,5 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         lambda: query_request(request),
         anew=request.force,
     )
+    check_scenes(candidates, requested_bands(request.query.kind, request.gather.bands), settings)
     return {**first_round(run), "candidate_count": len(candidates.features)}

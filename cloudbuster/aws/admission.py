@@ -9,6 +9,7 @@ import orjson
 from pydantic import ValidationError
 
 from cloudbuster.areas import check_crs, request_area
+from cloudbuster.aws.places import check_places
 from cloudbuster.aws.settings import StackSettings
 from cloudbuster.errors import BadInputError, RequestError
 from cloudbuster.models import MAX_INLINE_AOI_BYTES, Geometry, MosaicRequest
@@ -56,8 +57,8 @@ def admit(document: object, *, source: str, settings: StackSettings) -> MosaicRe
     Raises
     ------
     RequestError
-        If it breaks the contract, its output lies elsewhere, or it needs something that is not
-        deployed.
+        If it breaks the contract, its output or an input lies elsewhere, or it needs something
+        that is not deployed.
     AoiError, GridError
         If its area cannot be used, or its CRS cannot hold the area. An area in a file is checked
         by the Query function, which may read it.
@@ -78,6 +79,7 @@ def admit(document: object, *, source: str, settings: StackSettings) -> MosaicRe
             "choose one of these, leave it out, or deploy with its bucket in output_buckets"
         )
         raise RequestError(msg)
+    check_places(request, source=source, settings=settings)
     if request.gather.detector.type == "pytorch" and not settings.torch:
         msg = f"{source}: detector pytorch needs a stack with torch_image on; choose another"
         raise RequestError(msg)

@@ -6,7 +6,6 @@ from constructs import Construct
 from infra.config import StackConfig
 from infra.policies import acknowledge
 
-
 # More than any region has.
 MAX_ZONES = 16
 

@@ -22,7 +22,6 @@ from infra.config import StackConfig
 from infra.constructs.functions import Function
 from infra.deliveries import deliver_to_function
 
-
 # Kind of spending, and percent of the budget above which the topic is notified.
 BUDGET_ALARMS = (("ACTUAL", 80), ("ACTUAL", 100), ("FORECASTED", 100))
 

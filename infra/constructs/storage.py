@@ -8,7 +8,6 @@ from constructs import Construct
 from infra.config import StackConfig
 from infra.policies import acknowledge
 
-
 OLD_VERSION_DAYS = 30
 
 

@@ -106,11 +106,14 @@ def _budget(
     scenes: int, merge_jobs: int, request: MosaicRequest, settings: StackSettings
 ) -> dict[str, Any]:
     """Compare the estimated cost of gathering ``scenes`` and merging with the request's budget."""
+    torch = request.gather.detector.type == "pytorch"
     estimate = estimate_run_usd(
         kind=request.query.kind,
         home=settings.home,
         scenes=scenes,
-        gather_usd_per_hour=settings.gather_usd_per_hour,
+        gather_usd_per_hour=(
+            settings.torch_usd_per_hour if torch else settings.gather_usd_per_hour
+        ),
         merge_usd_per_hour=settings.merge_usd_per_hour,
         merge_jobs=merge_jobs,
         with_twins=request.needs_twins,

@@ -1,0 +1,114 @@
+"""Buckets that a request may read from: the stack's roles can read no others.
+
+S3 would refuse a file elsewhere in the middle of a run, with a bare 403. So each address of a
+request, and of a scene, is checked before any job is submitted. Addresses over HTTPS need no role.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from cloudbuster.aws.settings import StackSettings
+from cloudbuster.catalogs.schema import parse_scene
+from cloudbuster.core.asset_mirror import parse_mirror
+from cloudbuster.core.scene import Scene
+from cloudbuster.errors import RequestError
+from cloudbuster.models import Candidates, MosaicRequest
+from cloudbuster.storage.access import BUCKETS, bucket_of
+
+# Prefixes of the stack's own bucket that may be read, by what lies there: the roles of Query (area,
+# catalog), and of Filter and jobs (files of scenes) allow just these.
+OWN_PREFIXES = {
+    "aoi": ("aois/", "requests/", "runs/"),
+    "catalog": ("aois/", "requests/", "runs/"),
+    "asset_mirror": ("runs/", "scratch/"),
+    "donor_mask": ("runs/", "scratch/", "aois/"),
+    "asset": ("runs/", "scratch/"),
+}
+
+
+def check_places(request: MosaicRequest, *, source: str, settings: StackSettings) -> None:
+    """Check that the stack may read what a request names in S3.
+
+    Models have their own prefixes (``model_roots``), and outputs theirs.
+
+    Raises
+    ------
+    RequestError
+        If it may not; names the field, the address and its bucket.
+    """
+    for what, uri in _named(request):
+        if not _is_readable(what, uri, settings):
+            msg = f"{source}: {what} {_refusal(uri, settings)}"
+            raise RequestError(msg)
+
+
+def check_scenes(candidates: Candidates, bands: Sequence[str], settings: StackSettings) -> None:
+    """Check that the stack may read the files of the scenes that a catalog returned.
+
+    Parameters
+    ----------
+    candidates : Candidates
+        Result of the query.
+    bands : sequence of str
+        Bands that are gathered; others are not read.
+    settings : StackSettings
+        Settings of the stack.
+
+    Raises
+    ------
+    RequestError
+        If it may not; names the first scene, its file and the bucket, and counts the scenes.
+    """
+    catalog = candidates.cloudbuster.catalog
+    refused = []
+    for item in candidates.features:
+        scene = parse_scene(item, catalog=catalog)
+        hrefs = _read(scene, bands)
+        first = next((uri for uri in hrefs if not _is_readable("asset", uri, settings)), None)
+        if first is not None:
+            refused.append((scene.id, first))
+    if refused:
+        item_id, uri = refused[0]
+        msg = (
+            f"{len(refused)} of {len(candidates.features)} scenes of {catalog} cannot be read: "
+            f"asset of {item_id} {_refusal(uri, settings)}"
+        )
+        raise RequestError(msg)
+
+
+def _named(request: MosaicRequest) -> Iterator[tuple[str, str]]:
+    """Yield the fields of a request that hold an address to read, with the address."""
+    yield "aoi", str(request.aoi.get("uri", ""))
+    yield "catalog", request.query.catalog
+    for text in request.query.asset_mirror:
+        yield "asset_mirror", parse_mirror(text)[1]
+    yield "donor_mask", request.gather.detector.donor_mask or ""
+
+
+def _read(scene: Scene, bands: Sequence[str]) -> Iterable[str]:
+    """Yield the files of a scene that may be read: its bands, its masks, and all of its twin."""
+    yield from (asset.href for name, asset in scene.bands.items() if name in bands)
+    yield from (asset.href for asset in scene.masks.values())
+    yield from scene.twin.hrefs if scene.twin else ()
+
+
+def _is_readable(what: str, uri: str, settings: StackSettings) -> bool:
+    """Whether the roles may read an address, or do not matter for it."""
+    located = bucket_of(uri)
+    if located is None:
+        return True
+    name, key = located
+    if settings.root == f"s3://{name}":
+        return ".." not in key.split("/") and f"{key}/".startswith(OWN_PREFIXES[what])
+    return name in BUCKETS or f"s3://{name}" in (*settings.input_roots, *settings.output_roots)
+
+
+def _refusal(uri: str, settings: StackSettings) -> str:
+    located = bucket_of(uri)
+    name = located[0] if located else uri
+    readable = ", ".join((*settings.input_roots, *settings.output_roots)) or "none"
+    if settings.root == f"s3://{name}":
+        return f"{uri} lies in a part of the stack's bucket that runs do not read"
+    return (
+        f"{uri} lies in the bucket {name}, which this stack may not read (other buckets: "
+        f"{readable}): copy it, or deploy with {name} in input_buckets"
+    )
