@@ -21,6 +21,7 @@ Entry = dict[str, Any]
 PRODUCTS = ("cloudless", "cloudy", "quality", "preview")
 EXITED = "Essential container in task exited"
 HOST_GONE = "Host EC2 (instance i-0123456789abcdef0) terminated."
+COLD = ("CodeArtifactUserPendingException", "ResourceConflictException")
 NO_HOST = "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY - Service cannot fulfill the capacity request"
 
 
@@ -146,6 +147,22 @@ def test_a_throttled_submission_is_repeated_after_a_random_wait(stack, world) ->
     waits = [entry["seconds"] for entry in journal.entries("retry", since=place)]
     assert len(set(waits)) == len(waits) == 5
     assert max(waits) <= 600
+
+
+@pytest.mark.parametrize("code", COLD)
+def test_functions_of_a_stack_that_was_idle_for_weeks_are_called_again(stack, world, code) -> None:
+    place = stack.cloud.journal.place()
+    cold = {"code": code, "message": "The function is not ready", "status": 409}
+    # 10 + 20 + 40 + 60 s: longer than the 106 s of public reports.
+    stack.cloud.faults.add("call", times=4, match={"function": "*Query*"}, **cold)
+    stack.cloud.faults.add("call", times=4, match={"function": "*Finish*"}, **cold)
+    name = f"cold-{COLD.index(code)}"
+    request = world.in_s3(name=name, limits={"budget_usd": 0.001})
+    ended = stack.run(request, name=name)
+    assert (ended.status, ended.error) == ("FAILED", "OverBudgetError")
+    assert ended.failures() == 8 * [f"Lambda.{code}"]
+    waits = [entry["seconds"] for entry in stack.cloud.journal.entries("retry", since=place)]
+    assert waits == 2 * [10, 20, 40, 60]
 
 
 def test_an_error_of_a_function_fails_the_run_with_a_notification(stack, world, subscribed) -> None:

@@ -199,8 +199,8 @@ def test_user_data_is_a_part_of_a_mime_message(synth: Synth) -> None:
     assert message.get_content_type() == "multipart/mixed"
 
 
-# Run the script ($1) as root of a file system whose only disk is a loop device, in a mount namespace
-# that ends with this process. $2 is an empty folder, $3 one with stubs of the system's programs.
+# Run the script ($1) as root of a file system whose only disk is a loop device, in a mount
+# namespace that ends with this process. $2 is an empty folder, $3 one with stubs of programs.
 NAMESPACE = """
 set -eu
 mount -t tmpfs tmpfs "$2"
@@ -213,10 +213,11 @@ mount -t tmpfs tmpfs dev
 mkdir -p dev/disk/by-id
 truncate -s 64M "$2/disk"
 loop=$(losetup --find --show "$2/disk") || exit 77
-trap 'umount scratch dev/nvme1n1; losetup --detach "$loop"' EXIT
+trap 'umount scratch || true; umount dev/nvme1n1; losetup --detach "$loop"' EXIT
 for device in null nvme1n1; do touch "dev/$device"; done
 mount --bind /dev/null dev/null
 mount --bind "$loop" dev/nvme1n1
+ln -s /proc/self/fd dev/fd
 ln -s ../../nvme1n1 dev/disk/by-id/nvme-Amazon_EC2_NVMe_Instance_Storage_AWS1-ns-1
 cp "$1" user-data
 chroot . /usr/bin/env "PATH=$3:/usr/sbin:/usr/bin:/sbin:/bin" bash user-data

@@ -77,7 +77,7 @@ def test_an_area_that_no_mosaic_can_hold_is_refused_before_a_run_starts(
 
 
 def test_an_area_in_a_file_is_not_read_on_admission() -> None:
-    assert request(aoi={"uri": "s3://theirs/a.geojson"}).aoi == {"uri": "s3://theirs/a.geojson"}
+    assert request(aoi={"uri": "s3://ours/a.geojson"}).aoi == {"uri": "s3://ours/a.geojson"}
 
 
 def test_an_unknown_field_is_named_with_the_one_that_is_meant() -> None:
