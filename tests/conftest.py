@@ -1,11 +1,13 @@
-"""What every test shares: where the real imagery lies, and the proof that it was used.
+"""What all tests share: the real imagery, the proof that it was used, and CPU times.
 
 The real imagery lies outside of the repository. Without it the tests that need it are skipped and
 say so; under ``CLOUDBUSTER_REQUIRE_REAL_DATA=1`` (as ``.ci/run`` sets it) they fail instead, and so
 does a session in which one of them was skipped or too few of them ran.
 """
 
+import gc
 import os
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,11 +15,20 @@ import pytest
 
 DATA_VARIABLE = "CLOUDBUSTER_TEST_DATA"
 REQUIRE_VARIABLE = "CLOUDBUSTER_REQUIRE_REAL_DATA"
-DEFAULT_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+TESTS = Path(__file__).resolve().parent
+DEFAULT_DATA = TESTS.parents[1] / "shared" / "data"
 
 # Tests marked `real_data` that a complete session runs at the least; raise it with every new one,
 # so that a test that is lost, renamed or deselected is noticed.
 MINIMUM_REAL_DATA_TESTS = 59
+
+
+# CPU seconds that the unit tests alone may take; the summary reports it, and nothing fails.
+UNIT_CPU_SECONDS = 60
+
+# A full collection walks the half a million objects that moto, botocore and PyTorch keep for good
+# (0.4 s each, measured); young garbage is collected as always.
+RARE_FULL_COLLECTIONS = 1000
 
 
 def real_data_is_required() -> bool:
@@ -90,6 +101,41 @@ class RealDataCensus:
         terminalreporter.write_line(f"{len(self.ran)} tests on real imagery ran")
 
 
+class CpuClock:
+    """Reports the CPU seconds of collection and of the tests of each folder.
+
+    They are those of this process and of the processes that it has waited for.
+    """
+
+    def __init__(self) -> None:
+        self.spent: defaultdict[str, float] = defaultdict(float)
+
+    def pytest_collection_finish(self) -> None:
+        """Take what was spent until now for collection."""
+        self.spent["collection"] = _cpu_seconds()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        """Measure one test with its fixtures."""
+        before = _cpu_seconds()
+        try:
+            return (yield)
+        finally:
+            self.spent[item.path.relative_to(TESTS).parts[0]] += _cpu_seconds() - before
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Report the seconds; a session without unit tests has no limit to look at."""
+        terminalreporter.section("CPU seconds")
+        for name, seconds in self.spent.items():
+            limit = f" (at most {UNIT_CPU_SECONDS} with collection)" if name == "unit" else ""
+            terminalreporter.write_line(f"{name}: {seconds:.1f}{limit}")
+
+
+def _cpu_seconds() -> float:
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
 def _skip_reason(report: pytest.TestReport) -> str:
     if isinstance(report.longrepr, tuple):
         return report.longrepr[2].removeprefix("Skipped: ")
@@ -97,6 +143,14 @@ def _skip_reason(report: pytest.TestReport) -> str:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Start the census where the real imagery is required."""
+    """Start the clock, and the census where the real imagery is required."""
+    gc.set_threshold(*gc.get_threshold()[:2], RARE_FULL_COLLECTIONS)
+    config.pluginmanager.register(CpuClock(), "cpu-clock")
     if real_data_is_required():
         config.pluginmanager.register(RealDataCensus(), "real-data-census")
+
+
+def pytest_sessionfinish() -> None:
+    """Collect the garbage once, and leave what remains out of the collections on the way out."""
+    gc.collect()
+    gc.freeze()

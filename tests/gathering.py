@@ -41,6 +41,11 @@ def task_of(folder: Path, spec: SceneSpec, grid: Grid | None = None, **changes: 
     return GatherTask(**values | changes)
 
 
+def scene_files(folder: Path, pattern: str = "*") -> list[str]:
+    """Names of the files beside the scenes that `task_of` gathers into ``folder``."""
+    return sorted(path.name for path in (folder / "scenes").glob(pattern))
+
+
 @dataclass(frozen=True)
 class Gathered:
     """A gathered raster on the mosaic's grid."""

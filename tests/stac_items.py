@@ -3,6 +3,9 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from shapely.geometry import shape
+
+from cloudbuster.catalogs.search import SceneSearch
 from cloudbuster.core.bands import BANDS, BANDS_BY_KIND, Kind
 
 
@@ -74,6 +77,22 @@ def make_item(
 def item_collection(*items: dict[str, Any]) -> dict[str, Any]:
     """STAC ItemCollection of ``items``."""
     return {"type": "FeatureCollection", "features": list(items)}
+
+
+def wanted_of(items: list[dict[str, Any]], search: SceneSearch) -> list[str]:
+    """Ids of the items of `thousand_items` that a search wants, looked at one by one."""
+    return [
+        item["id"]
+        for item in items
+        if item["collection"] == f"sentinel-2-{search.kind.lower()}"
+        and search.minclouds <= item["properties"]["eo:cloud_cover"] <= search.maxclouds
+        and any(
+            first.isoformat() <= item["properties"]["datetime"][:10] <= last.isoformat()
+            for first, last in search.periods
+        )
+        # To meet at an edge is not enough.
+        and shape(item["geometry"]).intersection(search.aoi).area > 0
+    ]
 
 
 def thousand_items() -> list[dict[str, Any]]:

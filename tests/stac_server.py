@@ -25,6 +25,8 @@ COLLECTIONS = "https://api.stacspec.org/v1.0.0/collections"
 QUERY = "https://api.stacspec.org/v1.0.0/item-search#query"
 FILTER = "https://api.stacspec.org/v1.0.0-rc.2/item-search#filter"
 CONFORMANCE = (CORE, ITEM_SEARCH, COLLECTIONS, QUERY)
+# What a search says of its page, and not of its items.
+PAGING = ("limit", "token", "page")
 
 
 @dataclass
@@ -120,6 +122,8 @@ class StacServer:
         Bodies of the search requests, failed ones too.
     requests : int
         Number of requests of any kind.
+    chosen : dict
+        Items that match, by the filters of the searches so far.
     """
 
     items: list[dict[str, Any]]
@@ -137,6 +141,7 @@ class StacServer:
     requests: int = 0
     url: str = ""
     last_page: dict[str, Any] | None = None
+    chosen: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def next_trouble(self, *, spend_failures: bool) -> Trouble | None:
         """Trouble of the next answer, if any."""
@@ -170,8 +175,7 @@ class StacServer:
 
     def search(self, body: dict[str, Any]) -> dict[str, Any] | None:
         """Answer one page of a search; None where it would be too large."""
-        area = _area_of(body)
-        wanted = [item for item in self.items if self.sloppy or self._matches(item, body, area)]
+        wanted = self._wanted(body)
         size = min(self.page_size, int(body.get("limit", self.page_size)))
         start = int(body.get("token", 0)) if "page" not in body else size * (body["page"] - 1)
         end = start + size
@@ -185,6 +189,17 @@ class StacServer:
         elif self.matched == "context":
             page["context"] = {"matched": len(wanted), "returned": len(wanted[start:end])}
         return page
+
+    def _wanted(self, body: dict[str, Any]) -> list[dict[str, Any]]:
+        """Items that match; chosen once for all pages of a search."""
+        filters = {key: value for key, value in body.items() if key not in PAGING}
+        key = json.dumps(filters, sort_keys=True)
+        if key not in self.chosen:
+            area = _area_of(body)
+            self.chosen[key] = [
+                item for item in self.items if self.sloppy or self._matches(item, body, area)
+            ]
+        return self.chosen[key]
 
     def _next(self, body: dict[str, Any], start: int, size: int) -> dict[str, Any]:
         link = {"rel": "next", "href": f"{self.url}/search", "method": "POST"}

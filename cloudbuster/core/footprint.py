@@ -15,6 +15,7 @@ from shapely.geometry.base import BaseGeometry
 
 from cloudbuster.core.antimeridian import box_area, split, unwrapped
 from cloudbuster.core.polygons import polygonal
+from cloudbuster.core.transformers import LONLAT, transformer
 from cloudbuster.core.utm import utm_epsg
 
 # A tile of Sentinel-2 is 109.8 km wide (Sentinel-2 tiling grid, ESA): 9.4 degrees at 84 degrees of
@@ -89,27 +90,26 @@ def tile_square(tile: str) -> BaseGeometry | None:
     if parts is None or parts[3] not in COLUMNS[int(parts[1]) % 3]:
         return None
     zone, band = int(parts[1]), parts[2]
-    crs = f"EPSG:{utm_epsg(zone, north=band >= 'N')}"
-    transformer = pyproj.Transformer.from_crs("OGC:CRS84", crs, always_xy=True)
+    from_lonlat = transformer(LONLAT, f"EPSG:{utm_epsg(zone, north=band >= 'N')}")
     west_m = SQUARE_M * (1 + COLUMNS[zone % 3].index(parts[3]))
-    top_m = _row_south_m(zone, band, parts[4], transformer) + SQUARE_M
+    top_m = _row_south_m(zone, band, parts[4], from_lonlat) + SQUARE_M
     outline = shapely.segmentize(
         shapely.box(west_m, top_m - TILE_SIDE_M, west_m + TILE_SIDE_M, top_m),
         TILE_SIDE_M / POINTS_PER_SIDE,
     )
     x, y = shapely.get_coordinates(outline).T
-    longitude, latitude = transformer.transform(x, y, direction="INVERSE")
+    longitude, latitude = from_lonlat.transform(x, y, direction="INVERSE")
     return unwrapped(Polygon(np.column_stack([longitude, latitude])))
 
 
-def _row_south_m(zone: int, band: str, letter: str, transformer: pyproj.Transformer) -> float:
+def _row_south_m(zone: int, band: str, letter: str, from_lonlat: pyproj.Transformer) -> float:
     """Return the northing of the southern edge of an MGRS square, by zone, band and row letter.
 
     The letters of the rows repeat every 2000 km. A latitude band is less than 1400 km high, so the
     repetition nearest to the middle of the band is meant.
     """
     middle = -80.0 + 8.0 * LATITUDE_BANDS.index(band) + (6.0 if band == "X" else 4.0)
-    _, band_m = transformer.transform(6.0 * zone - 183.0, middle)
+    _, band_m = from_lonlat.transform(6.0 * zone - 183.0, middle)
     row = (ROWS.index(letter) - (EVEN_ZONE_ROWS if zone % 2 == 0 else 0)) % len(ROWS)
     south_m, period = row * SQUARE_M, SQUARE_M * len(ROWS)
     return float(south_m + period * round((band_m - SQUARE_M / 2 - south_m) / period))

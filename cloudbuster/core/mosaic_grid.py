@@ -13,6 +13,7 @@ from shapely.geometry.base import BaseGeometry
 from cloudbuster.core.antimeridian import unwrapped
 from cloudbuster.core.grid import Bounds, Grid, snapped_grid
 from cloudbuster.core.polygons import geodesic_area_m2, polygonal
+from cloudbuster.core.transformers import LONLAT, transformer
 from cloudbuster.core.utm import utm_epsg
 
 # Width of a zone of the Universal Transverse Mercator grid, degrees of longitude; zone 1 begins at
@@ -302,12 +303,11 @@ def project_area(geometry: BaseGeometry, crs: str) -> BaseGeometry:
     ValueError
         If a part of the area cannot be transformed, or ``crs`` cuts the area apart.
     """
-    transformer = pyproj.Transformer.from_crs("OGC:CRS84", crs, always_xy=True)
     axes = pyproj.CRS.from_user_input(crs)
     factor = axes.axis_info[0].unit_conversion_factor
     dense = shapely.segmentize(unwrapped(geometry), EDGE_STEP_DEG)
     points, ring = shapely.get_coordinates(dense), _ring_numbers(dense)
-    x, y = transformer.transform(*points.T)
+    x, y = transformer(LONLAT, crs).transform(*points.T)
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         msg = f"a part of the area is outside of {_short(crs)}: take a CRS made for the area"
         raise ValueError(msg)

@@ -6,6 +6,7 @@ uint16, and 0 is nodata. Rasters of the original (reflectance bands, then the in
 too; all their pixels count as clear.
 """
 
+import warnings
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, Self
 
 import numpy as np
 import rasterio
+from rasterio.errors import NotGeoreferencedWarning
 
 from cloudbuster.core.arrays import BoolRaster, UInt8Raster, UInt16Raster
 from cloudbuster.core.bands import BANDS_BY_KIND
@@ -183,14 +185,19 @@ class SceneRaster:
         if self._dataset is None:
             try:
                 self._dataset = (
-                    RasterFile(str(self.path))
-                    if is_remote(str(self.path))
-                    else rasterio.open(self.path, driver="GTiff")
+                    RasterFile(str(self.path)) if is_remote(str(self.path)) else _opened(self.path)
                 )
             except RASTER_ERRORS as error:
                 msg = f"{self.path}: missing, truncated or not a GeoTIFF; gather this scene again"
                 raise RasterError(msg) from error
         return self._dataset
+
+
+def _opened(path: Path | str) -> Any:  # noqa: ANN401 -- rasterio is untyped
+    """Open a raster on this machine; `_grid_of` refuses one without a georeference."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        return rasterio.open(path, driver="GTiff")
 
 
 class OpenScenes:

@@ -27,6 +27,7 @@ from cloudbuster.storage.tiled_raster import (
     check_written,
     raster_profile,
     rasterio_window,
+    tile_size,
 )
 from cloudbuster.storage.uri import output_error, replacing
 
@@ -45,7 +46,6 @@ _COG_OPTIONS: dict[str, str | int] = {
     # Measured on real crops of 4 bands: 19.7 MB in 0.23 s at level 1, 20.3 MB in 0.34 s at level 6,
     # 19.7 MB in 0.79 s at level 9.
     "LEVEL": 1,
-    "BLOCKSIZE": TILE_SIZE,
     "BIGTIFF": "IF_SAFER",
     "SPARSE_OK": "YES",
     # The number of threads does not change the bytes.
@@ -105,9 +105,9 @@ def open_cog_writer(
 ) -> Iterator[CogWriter]:
     """Open a uint16 COG for writing; it replaces ``path`` once the body succeeds.
 
-    The COG has tiles of 512 cells, DEFLATE with the horizontal predictor, overviews down to one
-    tile, and no empty tiles. Its bytes depend only on the grid, bands and pixels. Scratch files are
-    kept beside ``path`` until the end.
+    The COG has tiles of 512 cells (smaller ones if the raster is smaller), DEFLATE with the
+    horizontal predictor, overviews down to one tile, and no empty tiles. Its bytes depend only on
+    the grid, bands and pixels. Scratch files are kept beside ``path`` until the end.
 
     Parameters
     ----------
@@ -147,7 +147,12 @@ def open_cog_writer(
             stacked = scratch / "stacked.vrt"
             stacked.write_text(_stacked_vrt(scratch, grid, bands, groups))
             rasterio.shutil.copy(
-                stacked, partial, driver="COG", OVERVIEWS="FORCE_USE_EXISTING", **_COG_OPTIONS
+                stacked,
+                partial,
+                driver="COG",
+                BLOCKSIZE=tile_size(grid.shape),
+                OVERVIEWS="FORCE_USE_EXISTING",
+                **_COG_OPTIONS,
             )
             check_written(partial)
 

@@ -6,6 +6,7 @@ the same bytes.
 
 import base64
 import colorsys
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,16 +83,7 @@ def write_report(
     OutputError, TryAgainError
         If the file cannot be written, or the disk is full.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("cloudbuster.products", "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters["percent"] = format_percent
-    environment.filters["area"] = format_area
-    page = environment.get_template("report.html").render(
+    page = _template().render(
         mosaic=mosaic,
         assessment=assessment,
         pictures=_pictures(files),
@@ -101,6 +93,21 @@ def write_report(
         request=_request_text(mosaic),
     )
     write_bytes(uri, page.encode())
+
+
+@functools.cache
+def _template() -> jinja2.Template:
+    """Template of the page, compiled once: compiling takes most of the time of a page."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("cloudbuster.products", "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["percent"] = format_percent
+    environment.filters["area"] = format_area
+    return environment.get_template("report.html")
 
 
 def scene_colour(index: int) -> Colour:

@@ -24,6 +24,7 @@ from shapely.geometry.polygon import orient
 from cloudbuster.core.bands import BANDS
 from cloudbuster.core.grid import Grid
 from cloudbuster.core.masks import DISTANCE_LIMIT_M
+from cloudbuster.core.transformers import LONLAT, transformer
 from cloudbuster.errors import redacted
 from cloudbuster.gathered.scene_raster import CLOUD_DISTANCE_BAND, SCENE_INDEX_BAND
 from cloudbuster.models import MosaicRequest, QueryOptions, SceneRecord
@@ -216,7 +217,7 @@ def _unwrapped_outline(grid: Grid) -> shapely.Polygon:
     outline = shapely.box(*grid.bounds)
     step = max(grid.x_size * grid.width, grid.y_size * grid.height) / SEGMENTS_PER_EDGE
     x, y = shapely.get_coordinates(shapely.segmentize(outline, step)).T
-    lon, lat = pyproj.Transformer.from_crs(grid.crs, "OGC:CRS84", always_xy=True).transform(x, y)
+    lon, lat = transformer(grid.crs, LONLAT).transform(x, y)
     # Consecutive points are close to each other, so a jump of 360 degrees is the antimeridian.
     lon = np.unwrap(lon, period=360)
     if abs(lon[-1] - lon[0]) > 180:

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import shapely
-from pyproj import Transformer
 from shapely.geometry.polygon import orient
 
 from cloudbuster.core.bands import BANDS, BANDS_BY_KIND, Kind
+from cloudbuster.core.transformers import transformer
 from cloudbuster.sample.plan import EPSG, MISSING_NIR, PLAN, Datatake, Size, Tile, world_bounds
 from cloudbuster.sample.sky import swath_edge
 
@@ -92,9 +92,9 @@ def item_folder(datatake: Datatake, tile: Tile, kind: Kind) -> str:
 
 def to_degrees(polygon: shapely.Polygon) -> dict[str, Any]:
     """GeoJSON geometry in degrees of a polygon in the UTM zone of the world."""
-    transformer = Transformer.from_crs(EPSG, 4326, always_xy=True)
     ring = shapely.segmentize(orient(polygon), SEGMENT_M).exterior.coords
-    east, north = transformer.transform([p[0] for p in ring], [p[1] for p in ring])
+    lonlat = transformer(f"EPSG:{EPSG}", "EPSG:4326")
+    east, north = lonlat.transform([p[0] for p in ring], [p[1] for p in ring])
     corners = [
         [round(float(lon), DEGREE_DIGITS), round(float(lat), DEGREE_DIGITS)]
         for lon, lat in zip(east, north, strict=True)

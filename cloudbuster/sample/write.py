@@ -24,7 +24,7 @@ from cloudbuster.sample.scenes import KINDS, SceneJob, write_scene
 from cloudbuster.storage.uri import output_error
 
 # Version of the generator. Increase it if the bytes of a sample change: older samples are replaced.
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 SCHEMA = "cloudbuster.sample/1"
 
 

@@ -14,6 +14,7 @@ from cloudbuster.core.digital_numbers import NODATA, SATURATED
 from cloudbuster.core.grid import ALIGNMENT_TOLERANCE, Bounds, Grid
 from cloudbuster.core.masks import PixelClass
 from cloudbuster.core.regrid import Method, count_in_boxes
+from cloudbuster.core.transformers import transformer
 
 # Points per edge of a rectangle that is projected, because projected edges are curved. With the
 # four corners alone, scenes at the corner of an area are lost (known from S2Mosaic; tested).
@@ -183,8 +184,7 @@ def _corners(target: Grid, crs: str) -> tuple[npt.NDArray[np.float64], npt.NDArr
     )
     x, y = np.meshgrid(target.west + col * target.x_size, target.north - row * target.y_size)
     if crs != target.crs:
-        transformer = pyproj.Transformer.from_crs(target.crs, crs, always_xy=True)
-        x, y = transformer.transform(x, y)
+        x, y = transformer(target.crs, crs).transform(x, y)
     return _interpolated(x, target.shape), _interpolated(y, target.shape)
 
 

@@ -21,6 +21,10 @@ from cloudbuster.storage.uri import is_remote, local_path, replacing
 NODATA = 0
 # Width and height of a tile in cells: the smallest unit that is read, written, or omitted if empty.
 TILE_SIZE = 512
+# The sides of a tile are multiples of 16 (TIFF 6.0, section 15, TileWidth). GDAL's COG driver
+# refuses tiles smaller than 128 cells.
+TILE_STEP = 16
+MIN_TILE_SIZE = 128
 
 
 def raster_crs(text: str) -> CRS:
@@ -39,11 +43,22 @@ def raster_crs(text: str) -> CRS:
     return CRS.from_wkt(crs.to_wkt())
 
 
+def tile_size(shape: tuple[int, int]) -> int:
+    """Width and height in cells of the tiles of a raster with this shape (rows, columns).
+
+    The result is `TILE_SIZE`, or less if one smaller tile covers the whole raster: GDAL compresses,
+    writes and reads whole tiles, so small rasters would cost as much as one of 512 x 512 cells.
+    """
+    needed = math.ceil(max(shape) / TILE_STEP) * TILE_STEP
+    return min(TILE_SIZE, max(MIN_TILE_SIZE, needed))
+
+
 def raster_profile(grid: Grid, band_count: int) -> dict[str, Any]:
     """Rasterio profile of a uint16 raster on ``grid``; 0 is nodata.
 
     Tiled and sparse; photometric ``MINISBLACK``, so that a fourth band is not taken for alpha.
     """
+    side = tile_size(grid.shape)
     return {
         "driver": "GTiff",
         "width": grid.width,
@@ -54,8 +69,8 @@ def raster_profile(grid: Grid, band_count: int) -> dict[str, Any]:
         "transform": grid.transform,
         "nodata": NODATA,
         "tiled": True,
-        "blockxsize": TILE_SIZE,
-        "blockysize": TILE_SIZE,
+        "blockxsize": side,
+        "blockysize": side,
         "interleave": "band",
         "photometric": "MINISBLACK",
         "predictor": 2,

@@ -1,27 +1,36 @@
-"""The sample world, written and run once for all the tests that look at it."""
+"""The sample world and its own request, each made once for all tests that look at it."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from cloudbuster.models import RunResult
+from cloudbuster.models import MosaicRequest, RunResult
 from cloudbuster.pipeline import run
 from cloudbuster.request_files import load_request
-from cloudbuster.sample import write_sample
+from cloudbuster.sample import SampleWorld, write_sample
+from tests.sample_world import cut_tiles_down
 
 
 @dataclass(frozen=True)
 class SampleRun:
-    """The sample world, and the result of its own request."""
+    """The sample world, the request that was run, and its result."""
 
     world: Path
+    request: MosaicRequest
     result: RunResult
 
 
 @pytest.fixture(scope="session")
-def sample_run(tmp_path_factory: pytest.TempPathFactory) -> SampleRun:
-    world = tmp_path_factory.mktemp("sample") / "world"
-    write_sample(world, workers=2)
-    result = run(load_request(str(world / "request.json")), workers=2)
-    return SampleRun(world, result)
+def sample_world(tmp_path_factory: pytest.TempPathFactory) -> SampleWorld:
+    """Small sample world; tests read it and write nothing into it."""
+    with pytest.MonkeyPatch.context() as patch:
+        cut_tiles_down(patch)
+        return write_sample(tmp_path_factory.mktemp("sample") / "world")
+
+
+@pytest.fixture(scope="session")
+def sample_run(sample_world: SampleWorld, tmp_path_factory: pytest.TempPathFactory) -> SampleRun:
+    output = str(tmp_path_factory.mktemp("sample-run") / "output")
+    request = load_request(str(sample_world.request)).model_copy(update={"output": output})
+    return SampleRun(sample_world.folder, request, run(request))

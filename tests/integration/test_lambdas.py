@@ -20,7 +20,6 @@ from cloudbuster.errors import GridError, NothingUsableError, RequestError
 from cloudbuster.gather import gather_scene
 from cloudbuster.merging import merge_task
 from cloudbuster.models import Assessment, GatherTask, MergeTask, MosaicRequest, RunStatus
-from cloudbuster.request_files import load_request
 from cloudbuster.storage.boto import aws_client
 from cloudbuster.storage.documents import read_document
 from tests.integration.conftest import SampleRun
@@ -122,8 +121,7 @@ def topic() -> Iterator[Topic]:
 @pytest.fixture(scope="module")
 def request_of_sample(sample_run: SampleRun) -> MosaicRequest:
     """The request of the sample world, without an output of its own."""
-    request = load_request(str(sample_run.world / "request.json"))
-    return request.model_copy(update={"output": None})
+    return sample_run.request.model_copy(update={"output": None})
 
 
 @pytest.fixture

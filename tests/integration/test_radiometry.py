@@ -17,11 +17,7 @@ from cloudbuster.core.offset_pixels import pixel_evidence
 from cloudbuster.core.radiometry import decide_offset
 from cloudbuster.core.scene import Scene
 from cloudbuster.core.windows import cells_of_size
-from cloudbuster.detectors.s2cloudless import (
-    MODEL_BANDS,
-    S2CloudlessDetector,
-    cloud_probability,
-)
+from cloudbuster.detectors.s2cloudless import MODEL_BANDS, S2CloudlessDetector
 from cloudbuster.source.radiometry import decide_radiometry
 from cloudbuster.source.scene_source import RasterSceneSource
 from cloudbuster.storage.gdal_env import gdal_env
@@ -132,7 +128,7 @@ def test_every_real_crop_is_decided_right_whatever_is_said(test_data: Path) -> N
 def test_a_shifted_real_crop_reads_as_the_one_without_offset(
     test_data: Path, tmp_path: Path, baseline: str, *, flag: bool
 ) -> None:
-    for scene in scenes_of(test_data / "l2a-slovenia-crops")[:4]:
+    for scene in scenes_of(test_data / "l2a-slovenia-crops")[:2]:
         said: dict[str, Any] = {"baseline": baseline, "offset_removed_flag": flag}
         plain = copied(scene, tmp_path, shift=0, **said)
         moved = copied(scene, tmp_path, shift=1000, **said)
@@ -228,11 +224,10 @@ def test_s2cloudless_on_a_harmonised_scene_is_the_same_bit_for_bit(
                 grid = cells_of_size(plain.grid, plain.grid, gsd_m)
                 first, second = (each.read(MODEL_BANDS, grid) for each in (plain, harmonised))
                 np.testing.assert_array_equal(first, second)
-                assert cloud_probability(first).tobytes() == cloud_probability(second).tobytes()
-                detector = S2CloudlessDetector(mask_gsd_m=gsd_m)
-                masks = [detector.detect(each, plain.grid) for each in (plain, harmonised)]
-                np.testing.assert_array_equal(masks[0].cloud, masks[1].cloud)
-                np.testing.assert_array_equal(masks[0].defective, masks[1].defective)
+            detector = S2CloudlessDetector(mask_gsd_m=40.0)
+            masks = [detector.detect(each, plain.grid) for each in (plain, harmonised)]
+            np.testing.assert_array_equal(masks[0].cloud, masks[1].cloud)
+            np.testing.assert_array_equal(masks[0].defective, masks[1].defective)
 
 
 @pytest.mark.real_data

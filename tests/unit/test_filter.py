@@ -300,7 +300,7 @@ def test_both_steps_emit_an_event():
     ]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(
         st.tuples(st.integers(0, 7), st.integers(1, 8), st.floats(0, 99)), min_size=1, max_size=10
@@ -365,7 +365,6 @@ lattice_scenes = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
 @given(lattice_scenes, st.sampled_from([-190.0, -181.0, 168.0, 169.0, 170.25, 175.0]))
 def test_an_area_shifted_across_the_antimeridian_gives_the_same_picks(scenes, shift):
     def picks(by):

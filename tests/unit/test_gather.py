@@ -1,53 +1,21 @@
 """Gather: finished rasters are reused, unfinished ones leave nothing behind."""
 
-import multiprocessing
-import os
-import signal
-import subprocess
-import sys
-import threading
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from cloudbuster import gather, workers
+from cloudbuster import gather
 from cloudbuster.errors import (
     NothingUsableError,
     OutputError,
     TryAgainError,
     UntrustedCodeError,
 )
-from cloudbuster.events import Event
 from cloudbuster.gather import GatherReport, gather_scene, gather_scenes
-from cloudbuster.models import DetectorOptions, GatherTask, SceneFailure
-from cloudbuster.storage.documents import write_document
+from cloudbuster.models import DetectorOptions, SceneFailure
 from tests.factories import SceneSpec
-from tests.gathering import grid_of, task_of
-
-# Rows and columns of a scene that takes a worker about a second, so that it can be stopped.
-SLOW_SIZE = 2000
-PATIENCE_S = 60.0
-
-
-def names(folder: Path, pattern: str = "*") -> list[str]:
-    return sorted(path.name for path in (folder / "scenes").glob(pattern))
-
-
-def slow_tasks(folder: Path, count: int = 4) -> list[GatherTask]:
-    noise = np.random.default_rng(2).integers(300, 3000, (SLOW_SIZE, SLOW_SIZE), dtype=np.uint16)
-    spec = SceneSpec(size=SLOW_SIZE, pixels=noise)
-    task = task_of(folder, spec, backstop_index=None)
-    return [task.model_copy(update={"index": index}) for index in range(1, count + 1)]
-
-
-def wait_for(condition: object) -> None:
-    assert callable(condition)
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+from tests.gathering import grid_of, scene_files, task_of
 
 
 def test_a_second_call_reuses_every_raster(tmp_path: Path) -> None:
@@ -56,7 +24,7 @@ def test_a_second_call_reuses_every_raster(tmp_path: Path) -> None:
     again = gather_scenes([task])
     assert again.records == first.records
     assert again.reused == ("backstop-m-02.tif", "m-01.tif")
-    assert names(tmp_path, "mask-*") == ["mask-m-01.tif"]
+    assert scene_files(tmp_path, "mask-*") == ["mask-m-01.tif"]
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "missing", "no record", "broken record"])
@@ -84,7 +52,7 @@ def test_a_backstop_that_is_asked_for_later_needs_no_second_mask(tmp_path: Path)
     gather_scenes([clear])
     both = clear.model_copy(update={"backstop_index": 7})
     assert gather_scenes([both]).reused == ("m-01.tif",)
-    assert names(tmp_path, "*.tif") == ["backstop-m-07.tif", "m-01.tif", "mask-m-01.tif"]
+    assert scene_files(tmp_path, "*.tif") == ["backstop-m-07.tif", "m-01.tif", "mask-m-01.tif"]
     assert gather_scenes([both]).reused == ("backstop-m-07.tif", "m-01.tif")
 
 
@@ -93,7 +61,7 @@ def test_a_mask_that_is_gone_is_donated_again(tmp_path: Path) -> None:
     gather_scenes([task])
     (tmp_path / "scenes" / "mask-m-01.tif").unlink()
     assert gather_scenes([task]).reused == ()
-    assert names(tmp_path, "mask-*") == ["mask-m-01.tif"]
+    assert scene_files(tmp_path, "mask-*") == ["mask-m-01.tif"]
 
 
 def test_a_crash_between_raster_and_record_does_not_pass_for_the_scene_before(
@@ -118,93 +86,11 @@ def test_a_crash_between_raster_and_record_does_not_pass_for_the_scene_before(
 def test_a_scene_that_fails_leaves_the_one_that_was_there(tmp_path: Path) -> None:
     task = task_of(tmp_path, SceneSpec())
     gather_scenes([task])
-    before = names(tmp_path)
+    before = scene_files(tmp_path)
     (tmp_path / task.item["id"] / "B04.tif").write_bytes(b"no raster")
     report = gather_scenes([task], force=True)
     assert [failure.error for failure in report.failures] == ["RasterError"]
-    assert names(tmp_path) == before
-
-
-def test_workers_and_this_process_write_the_same_bytes(tmp_path: Path) -> None:
-    specs = [SceneSpec(), SceneSpec(id="S2B_33TWL_20230515_0_L2A", dn=900)]
-    tasks = [
-        task_of(tmp_path, spec, index=number, backstop_index=number + 2)
-        for number, spec in enumerate(specs, start=1)
-    ]
-    gather_scenes(tasks)
-    here = {path.name: path.read_bytes() for path in (tmp_path / "scenes").iterdir()}
-    assert len(here) == 8
-    gather_scenes(tasks, workers=2, force=True)
-    assert {path.name: path.read_bytes() for path in (tmp_path / "scenes").iterdir()} == here
-
-
-def test_a_worker_that_is_killed_is_one_clear_error_and_leaves_nothing(tmp_path: Path) -> None:
-    tasks = slow_tasks(tmp_path)
-
-    def kill_one() -> None:
-        wait_for(lambda: names(tmp_path, ".*.partial"))
-        os.kill(multiprocessing.active_children()[0].pid or 0, signal.SIGKILL)
-
-    killer = threading.Thread(target=kill_one)
-    killer.start()
-    with pytest.raises(TryAgainError, match="fewer --workers"):
-        gather_scenes(tasks, workers=2)
-    killer.join()
-    assert multiprocessing.active_children() == []
-    # A worker that had no time to clean up may leave one file.
-    assert len(names(tmp_path, ".*")) <= 1
-
-
-def test_an_interrupt_stops_the_workers_in_the_middle_of_their_scenes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(workers, "REPORT_S", 0.05)
-    tasks = slow_tasks(tmp_path, count=6)
-    done: list[float] = []
-
-    def interrupt(event: Event) -> None:
-        done.append(event.done)
-        if event.done >= 1:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        gather_scenes(tasks, workers=2, on_event=interrupt)
-    # Workers report how much of their scenes is done.
-    assert done == sorted(done)
-    assert any(share % 1 for share in done)
-    assert multiprocessing.active_children() == []
-    assert names(tmp_path, ".*") == []
-    assert len(names(tmp_path, "*.tif")) < 4
-
-
-def test_workers_do_not_outlive_the_process_that_started_them(tmp_path: Path) -> None:
-    for number, task in enumerate(slow_tasks(tmp_path, count=6)):
-        write_document(str(tmp_path / "tasks" / f"{number}.json"), task)
-    code = (
-        "import sys; from pathlib import Path\n"
-        "from cloudbuster.gather import gather_scenes\n"
-        "from cloudbuster.storage.documents import read_document\n"
-        "from cloudbuster.models import GatherTask\n"
-        "if __name__ == '__main__':\n"
-        "    paths = sorted(Path(sys.argv[1]).iterdir())\n"
-        "    gather_scenes([read_document(str(p), GatherTask) for p in paths], workers=2)\n"
-    )
-    script = tmp_path / "script.py"
-    script.write_text(code)
-    with subprocess.Popen([sys.executable, str(script), str(tmp_path / "tasks")]) as process:
-        wait_for(lambda: names(tmp_path, ".*.partial"))
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        process.kill()
-    assert len(children) >= 2
-    wait_for(lambda: not any(is_running(int(child)) for child in children))
-
-
-def is_running(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
+    assert scene_files(tmp_path) == before
 
 
 def failure(error: type[Exception], index: int = 1) -> SceneFailure:
@@ -245,4 +131,4 @@ def test_a_scene_without_a_pixel_on_the_mosaic_fails_alone_and_writes_nothing(
     for spec, grid in ((empty, None), (SceneSpec(), elsewhere)):
         report = gather_scenes([task_of(tmp_path, spec, grid)])
         assert [found.error for found in report.failures] == ["NothingUsableError"]
-        assert names(tmp_path) == []
+        assert scene_files(tmp_path) == []

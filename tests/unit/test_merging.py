@@ -35,9 +35,10 @@ from cloudbuster.tasks import plan_tasks
 from tests.factories import SceneSpec, area_of, write_scene
 
 
-@pytest.fixture
-def request_with_a_hole(tmp_path: Path) -> MosaicRequest:
+@pytest.fixture(scope="module")
+def request_with_a_hole(tmp_path_factory: pytest.TempPathFactory) -> MosaicRequest:
     """Return a request of two scenes: one with a cloud, and a backstop without data under it."""
+    folder = tmp_path_factory.mktemp("hole")
     pixels = np.full((60, 60), 800, np.uint16)
     pixels[:20, :20] = 0
     cloudy = SceneSpec(scl=[(slice(0, 10), slice(0, 10), 9)])
@@ -48,22 +49,28 @@ def request_with_a_hole(tmp_path: Path) -> MosaicRequest:
         pixels=pixels,
     )
     for spec in (cloudy, torn):
-        write_scene(tmp_path / "catalog", spec)
+        write_scene(folder / "catalog", spec)
     return MosaicRequest.model_validate(
         {
             "name": "m",
             "aoi": area_of(cloudy),
             "query": {
-                "catalog": str(tmp_path / "catalog"),
+                "catalog": str(folder / "catalog"),
                 "mindate": ["2023-05-01"],
                 "maxdate": ["2023-05-31"],
                 "maxclouds": 100,
             },
             "filter": {"coverage_count": 1},
             "gather": {"bands": ["B02"], "dilate_m": 0},
-            "output": str(tmp_path / "run"),
+            "output": str(folder / "run"),
         }
     )
+
+
+@pytest.fixture(scope="module")
+def wanted(request_with_a_hole: MosaicRequest) -> RunResult:
+    """Result of the request when it is run on one machine."""
+    return run(request_with_a_hole)
 
 
 @pytest.fixture
@@ -101,12 +108,10 @@ def check_repaired(task: MergeTask, result: MergeResult, wanted: RunResult) -> N
     assert [entry.reused for entry in entries] == [False, False, True]
 
 
-def test_the_job_repairs_the_backstop_as_a_run_does(
-    gathered: MergeTask, request_with_a_hole: MosaicRequest
-) -> None:
+def test_the_job_repairs_the_backstop_as_a_run_does(gathered: MergeTask, wanted: RunResult) -> None:
     result = merge_task(gathered)
     assert result is not None
-    check_repaired(gathered, result, run(request_with_a_hole))
+    check_repaired(gathered, result, wanted)
     # A second attempt of the job finds the repair done.
     assert merge_task(gathered) == result
     assert gathered.selection is not None
@@ -114,7 +119,7 @@ def test_the_job_repairs_the_backstop_as_a_run_does(
 
 
 def test_the_steps_of_a_mosaic_in_parts_do_what_the_one_job_does(
-    tmp_path: Path, gathered: MergeTask, request_with_a_hole: MosaicRequest
+    tmp_path: Path, gathered: MergeTask, wanted: RunResult
 ) -> None:
     where = {"parts": str(tmp_path / "parts"), "part_cells": 1024}
     steps = (
@@ -127,7 +132,7 @@ def test_the_steps_of_a_mosaic_in_parts_do_what_the_one_job_does(
     assert made[:4] == [None] * 4
     assert made[4] is not None
     assert made[4] == made[5]
-    check_repaired(gathered, made[4], run(request_with_a_hole))
+    check_repaired(gathered, made[4], wanted)
 
 
 def leave(places: RunLayout, stem: str, like: str) -> None:
@@ -149,7 +154,7 @@ STEPS: tuple[tuple[dict[str, object], ...], ...] = (
 def test_what_another_attempt_has_left_is_not_merged(
     places: RunLayout,
     gathered: MergeTask,
-    request_with_a_hole: MosaicRequest,
+    wanted: RunResult,
     steps: tuple[dict[str, object], ...],
 ) -> None:
     leave(places, "m-07", "m-01")
@@ -158,7 +163,7 @@ def test_what_another_attempt_has_left_is_not_merged(
         more = where if step.get("step") in ("part", "assemble") else {}
         result = merge_task(gathered.model_copy(update={**step, **more}))
     assert result is not None
-    check_repaired(gathered, result, run(request_with_a_hole))
+    check_repaired(gathered, result, wanted)
 
 
 def test_a_scene_that_failed_is_not_merged_even_where_an_older_one_lies(

@@ -19,8 +19,7 @@ DOCUMENTS = ("candidates.json", "selection.json")
 RASTERS = ("backstop-m-03.tif", "m-01.tif", "m-02.tif")
 
 
-@pytest.fixture
-def request_of(tmp_path: Path) -> MosaicRequest:
+def make_request(folder: Path) -> MosaicRequest:
     """Return a request for two clear layers and a backstop, from scenes of three dates."""
     for day in (10, 11, 12):
         spec = SceneSpec(
@@ -29,22 +28,42 @@ def request_of(tmp_path: Path) -> MosaicRequest:
             cloud_cover=day,
             scl=[(slice(0, 10), slice(0, 10), 9)],
         )
-        write_scene(tmp_path / "catalog", spec)
+        write_scene(folder / "catalog", spec)
     return MosaicRequest.model_validate(
         {
             "name": "m",
             "aoi": area_of(SceneSpec()),
             "query": {
-                "catalog": str(tmp_path / "catalog"),
+                "catalog": str(folder / "catalog"),
                 "mindate": ["2023-05-01"],
                 "maxdate": ["2023-05-31"],
                 "maxclouds": 100,
             },
             "filter": {"coverage_count": 2},
             "gather": {"bands": BANDS},
-            "output": str(tmp_path / "run"),
+            "output": str(folder / "run"),
         }
     )
+
+
+@pytest.fixture
+def request_of(tmp_path: Path) -> MosaicRequest:
+    return make_request(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> MosaicRequest:
+    """Request that was run; tests work on the copy `done`."""
+    request = make_request(tmp_path_factory.mktemp("finished"))
+    pipeline.run(request)
+    return request
+
+
+@pytest.fixture
+def done(finished: MosaicRequest, tmp_path: Path) -> MosaicRequest:
+    """Request that was run into ``tmp_path``; its catalog is shared and must not be modified."""
+    shutil.copytree(finished.output or "", tmp_path / "run")
+    return finished.model_copy(update={"output": str(tmp_path / "run")})
 
 
 def run(request: MosaicRequest, **changes: Any) -> RunResult:
@@ -60,33 +79,31 @@ def status(folder: Path) -> dict[str, Any]:
 
 
 def test_a_second_run_does_nothing_twice_wherever_its_folder_was_moved(
-    request_of: MosaicRequest, tmp_path: Path
+    done: MosaicRequest, tmp_path: Path
 ) -> None:
-    first = run(request_of)
     everything = {*DOCUMENTS, *RASTERS, "m-cloudless.tif"}
-    assert set(run(request_of).reused) == everything
+    first = run(done)
+    assert set(first.reused) == everything
     (tmp_path / "run").rename(tmp_path / "moved")
-    again = run(request_of, output=str(tmp_path / "moved"))
+    again = run(done, output=str(tmp_path / "moved"))
     assert set(again.reused) == everything
     assert again.products.cloudless == str(tmp_path / "moved" / "m-cloudless.tif")
     assert again.products.scene_count == first.products.scene_count
 
 
 def test_a_document_that_is_made_again_makes_those_after_it_again(
-    request_of: MosaicRequest, tmp_path: Path
+    done: MosaicRequest, tmp_path: Path
 ) -> None:
-    run(request_of)
     (tmp_path / "run" / "candidates.json").write_text('{"type": ')
-    assert set(run(request_of).reused) == {*RASTERS, "m-cloudless.tif"}
+    assert set(run(done).reused) == {*RASTERS, "m-cloudless.tif"}
 
 
 def test_a_truncated_scene_does_not_stop_a_rerun_for_good(
-    request_of: MosaicRequest, tmp_path: Path
+    done: MosaicRequest, tmp_path: Path
 ) -> None:
-    run(request_of)
     raster = tmp_path / "run" / "scenes" / "m-01.tif"
-    raster.write_bytes(raster.read_bytes()[:3000])
-    assert set(run(request_of).reused) == {*DOCUMENTS, *RASTERS, "m-cloudless.tif"} - {"m-01.tif"}
+    raster.write_bytes(raster.read_bytes()[: raster.stat().st_size // 2])
+    assert set(run(done).reused) == {*DOCUMENTS, *RASTERS, "m-cloudless.tif"} - {"m-01.tif"}
 
 
 def test_a_scene_whose_file_was_changed_is_judged_and_gathered_again(
@@ -184,9 +201,8 @@ def test_the_status_says_how_a_run_was_stopped(
 
 
 def test_products_that_a_stopped_merge_may_have_mixed_are_made_again(
-    request_of: MosaicRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    done: MosaicRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run(request_of)
     good = status(tmp_path / "run")["merge_fingerprint"]
 
     def stopped(*_arguments: object, **_options: object) -> None:
@@ -197,29 +213,27 @@ def test_products_that_a_stopped_merge_may_have_mixed_are_made_again(
         patch.setattr(pipeline, "merge_scenes", stopped)
         patch.setattr(pipeline, "_merge_fingerprint", lambda *_: "other")
         with pytest.raises(KeyboardInterrupt):
-            run(request_of)
-    again = run(request_of)
+            run(done)
+    again = run(done)
     assert "m-cloudless.tif" not in again.reused
     assert status(tmp_path / "run")["merge_fingerprint"] == good
 
 
 def test_a_folder_of_a_request_that_cannot_be_read_is_not_taken(
-    request_of: MosaicRequest, tmp_path: Path
+    done: MosaicRequest, tmp_path: Path
 ) -> None:
-    run(request_of)
     (tmp_path / "run" / "request.json").write_text('{"schema": ')
     with pytest.raises(OutputError, match="cannot be read; choose another output, or --force"):
-        run(request_of)
-    run(request_of, force=True)
+        run(done)
+    run(done, force=True)
 
 
 def test_another_first_index_is_another_request_and_leaves_no_old_scene(
-    request_of: MosaicRequest, tmp_path: Path
+    done: MosaicRequest, tmp_path: Path
 ) -> None:
-    run(request_of)
-    moved = request_of.gather.model_copy(update={"index_start": 5})
+    moved = done.gather.model_copy(update={"index_start": 5})
     with pytest.raises(OutputError, match="holds the run of another request"):
-        run(request_of, gather=moved)
-    run(request_of, gather=moved, force=True)
+        run(done, gather=moved)
+    run(done, gather=moved, force=True)
     rasters = sorted(path.name for path in (tmp_path / "run" / "scenes").glob("*.tif"))
     assert rasters == ["backstop-m-07.tif", "m-05.tif", "m-06.tif"]

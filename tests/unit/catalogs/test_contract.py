@@ -1,5 +1,3 @@
-from typing import Any
-
 import pytest
 
 from tests.search_contract import SearchContract
@@ -12,17 +10,25 @@ def items():
     return thousand_items()
 
 
-@pytest.fixture(scope="module", params=["plain", "pages by GET"])
-def stac_url(items, request):
-    known: dict[str, dict[str, Any]] = {
-        "plain": {},
-        "pages by GET": {"links": "get", "matched": "numberMatched"},
-    }
-    spoken = (*CONFORMANCE, FILTER)
-    server = StacServer(items, page_size=100, conformance=spoken, **known[request.param])
-    with serving(server):
-        yield server.url
+def serve(items, **manners):
+    return serving(StacServer(items, page_size=100, conformance=(*CONFORMANCE, FILTER), **manners))
 
 
 class TestLoopbackServer(SearchContract):
-    pass
+    @pytest.fixture(scope="class")
+    @classmethod
+    def stac_url(cls, items):
+        with serve(items) as server:
+            yield server.url
+
+
+class TestLoopbackServerThatPagesByGet:
+    """How pages are linked matters to no other test of the contract."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def stac_url(cls, items):
+        with serve(items, links="get", matched="numberMatched") as server:
+            yield server.url
+
+    test_a_search_finds_exactly = SearchContract.test_a_search_finds_exactly_the_items_that_it_wants

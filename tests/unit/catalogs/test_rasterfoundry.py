@@ -2,8 +2,9 @@ import json
 import logging
 from datetime import date
 
+import boto3
 import pytest
-from moto.server import ThreadedMotoServer
+from moto import mock_aws
 from pydantic import SecretStr
 from shapely.geometry import shape
 
@@ -181,17 +182,12 @@ def test_the_token_comes_from_the_environment_too(server, monkeypatch):
 
 @pytest.fixture
 def secrets(monkeypatch):
-    moto = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    moto.start()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://{}:{}".format(*moto.get_host_and_port()))
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
-    import boto3
-
-    client = boto3.client("secretsmanager")
-    yield lambda name, text: client.create_secret(Name=name, SecretString=text)
-    moto.stop()
+    with mock_aws():
+        client = boto3.client("secretsmanager")
+        yield lambda name, text: client.create_secret(Name=name, SecretString=text)
 
 
 def test_the_token_comes_from_an_aws_secret_too(secrets):

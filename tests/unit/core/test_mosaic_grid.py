@@ -3,7 +3,7 @@ import math
 import pyproj
 import pytest
 import shapely
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from shapely.geometry import MultiPolygon, box
 
@@ -197,7 +197,6 @@ def test_native_phase_is_utm_at_a_native_size(crs, gsd_m, native):
     assert has_native_phase(crs, gsd_m) is native
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     st.floats(-170, 170), st.floats(-70, 70), st.floats(1e-5, 0.5), st.sampled_from([10, 20, 60])
 )
@@ -357,7 +356,6 @@ def test_utm_each_is_no_crs_of_one_mosaic():
         resolve_crs("UTM-each", AOI)
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     st.floats(-180, 179),
     st.floats(-79, 70),

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -279,7 +279,6 @@ DN = arrays(
 
 
 @given(DN, st.sampled_from([0, -1000]))
-@settings(max_examples=200)
 def test_harmonising_invents_and_loses_no_pixel(dn: np.ndarray, offset_dn: int) -> None:
     before = dn.copy()
     result = harmonise(dn, offset_dn)

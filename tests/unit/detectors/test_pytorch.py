@@ -27,6 +27,8 @@ def make_model(num_channels, input_stride, class_count, divisor, pretrained):
     assert (input_stride, class_count, divisor, pretrained) == (1, 1, 1, False)
     return torch.nn.Conv2d(num_channels, class_count, 1)
 """
+# Logit: mean of B02 over 5 by 5 cells - 3000.
+MEAN_NET = THRESHOLD_NET.replace("class_count, 1)", "class_count, 5, padding=2)")
 # The same in a dict, as the original's models return it.
 DICT_NET = """
 import torch
@@ -41,6 +43,17 @@ class Net(torch.nn.Module):
 
 def make_model(num_channels, **kwargs):
     return Net(num_channels)
+"""
+# A model without weights that returns an expression of its input.
+RETURNING_NET = """
+import torch
+
+class Net(torch.nn.Module):
+    def forward(self, x):
+        return {expression}
+
+def make_model(num_channels, **kwargs):
+    return Net()
 """
 
 
@@ -57,28 +70,6 @@ class ThresholdNet(torch.nn.Module):
 
     def forward(self, x):
         return self.conv(x)
-
-
-class NotANumber(torch.nn.Module):
-    """Logit: 1, and 0 / 0 where B02 is 3000."""
-
-    def forward(self, x):
-        return (x[:, 1] - THRESHOLD) / (x[:, 1] - THRESHOLD)
-
-
-class WrongShape(torch.nn.Module):
-    def forward(self, x):
-        return x[:, :1, ::2, ::2]
-
-
-class WrongKey(torch.nn.Module):
-    def forward(self, x):
-        return {"cloud": x[:, :1]}
-
-
-class WrongType(torch.nn.Module):
-    def forward(self, x):
-        return x[:, :1], x
 
 
 def state_of(net, prefix=""):
@@ -100,6 +91,32 @@ def architecture(tmp_path):
 @pytest.fixture
 def weights(tmp_path):
     return save(tmp_path / "threshold.pth", state_of(ThresholdNet()))
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    """`ThresholdNet` as an exported program; the first export of a process takes seconds."""
+    return exported(tmp_path_factory.mktemp("program") / "net.pt2", ThresholdNet())
+
+
+@pytest.fixture
+def mean_net(tmp_path):
+    """Weights and architecture of `MEAN_NET`."""
+    path = tmp_path / "mean.py"
+    path.write_text(MEAN_NET)
+    return save(tmp_path / "mean.pth", state_of(ThresholdNet(5))), str(path)
+
+
+@pytest.fixture
+def returning(tmp_path):
+    """Make a detector whose model has no weights and returns an expression of ``x``."""
+
+    def make(expression):
+        path = tmp_path / "returning.py"
+        path.write_text(RETURNING_NET.format(expression=expression))
+        return trusted(save(tmp_path / "none.pth", {}), str(path))
+
+    return make
 
 
 def scripted(path, net):
@@ -135,7 +152,7 @@ def trusted(weights, architecture):
 
 
 # 768 is two steps of 384; the others end inside a window, or one cell before or after its end.
-@pytest.mark.parametrize("shape", [(768, 385), (769, 500), (3, 900)])
+@pytest.mark.parametrize("shape", [(768, 385), (769, 20), (3, 900)])
 def test_every_cell_is_predicted_the_last_row_and_column_too(shape, weights, architecture):
     blue = random_blue(*shape)
     blue[-1], blue[:, -1] = 5000, 5000
@@ -147,19 +164,18 @@ def test_every_cell_is_predicted_the_last_row_and_column_too(shape, weights, arc
     assert not mask.low_rank.any()
 
 
-def test_seams_do_not_show_and_the_scene_is_mirrored_at_its_edges(tmp_path):
+def test_seams_do_not_show_and_the_scene_is_mirrored_at_its_edges(mean_net):
     blue = random_blue(400, 430)
     source = source_of(blue)
-    weights = exported(tmp_path / "mean.pt2", ThresholdNet(9))
-    mask = PytorchDetector(BANDS, weights=weights).detect(source, source.grid)
-    mean = ndimage.uniform_filter(blue.astype(np.float64), 9, mode="reflect")
+    mask = trusted(*mean_net).detect(source, source.grid)
+    mean = ndimage.uniform_filter(blue.astype(np.float64), 5, mode="reflect")
     sure = np.abs(mean - THRESHOLD) > 0.01
     np.testing.assert_array_equal(mask.cloud[sure], (mean > THRESHOLD)[sure])
 
 
-def test_the_result_does_not_depend_on_the_area(tmp_path):
+def test_the_result_does_not_depend_on_the_area(mean_net):
     source = source_of(random_blue(430, 420))
-    detector = PytorchDetector(BANDS, weights=exported(tmp_path / "m.pt2", ThresholdNet(9)))
+    detector = trusted(*mean_net)
     whole = detector.detect(source, source.grid)
     window = GridWindow(370, 377, 33, 21)
     part = detector.detect(source, source.grid.crop(window))
@@ -186,10 +202,11 @@ def test_windows_without_data_are_not_predicted(architecture, weights, monkeypat
     assert mask.defective.all()
 
 
-def test_a_logit_that_is_nan_makes_a_cell_defective(tmp_path):
+def test_a_logit_that_is_nan_makes_a_cell_defective(returning):
     source = source_of([[2999, THRESHOLD, 3001]])
-    weights = exported(tmp_path / "nan.pt2", NotANumber())
-    mask = PytorchDetector(BANDS, weights=weights).detect(source, source.grid)
+    # 1, and 0 / 0 where B02 is 3000.
+    detector = returning("(x[:, 1] - 3000) / (x[:, 1] - 3000)")
+    mask = detector.detect(source, source.grid)
     np.testing.assert_array_equal(mask.cloud, [[True, False, True]])
     np.testing.assert_array_equal(mask.defective, [[False, True, False]])
 
@@ -203,20 +220,16 @@ def test_a_model_may_return_a_dict_with_2seg(tmp_path):
     np.testing.assert_array_equal(mask.cloud, [[False, False, True]])
 
 
-def test_torchscript_and_exported_programs_need_neither_architecture_nor_trust(tmp_path):
+def test_torchscript_and_exported_programs_need_neither_architecture_nor_trust(tmp_path, program):
     source = source_of([[2999, 3000, 3001]])
-    for weights in (
-        scripted(tmp_path / "net.weights", ThresholdNet()),
-        exported(tmp_path / "net.pt2", ThresholdNet()),
-    ):
+    for weights in (scripted(tmp_path / "net.weights", ThresholdNet()), program):
         mask = PytorchDetector(BANDS, weights=weights).detect(source, source.grid)
         np.testing.assert_array_equal(mask.cloud, [[False, False, True]])
 
 
-def test_mask_gsd_is_the_cell_size_of_the_models_input(tmp_path):
+def test_mask_gsd_is_the_cell_size_of_the_models_input(program):
     source = source_of([[2000, 5000], [5000, 5000]])
-    weights = exported(tmp_path / "net.pt2", ThresholdNet())
-    mask = PytorchDetector(BANDS, weights=weights, mask_gsd_m=20).detect(source, source.grid)
+    mask = PytorchDetector(BANDS, weights=program, mask_gsd_m=20).detect(source, source.grid)
     assert mask.grid == grid_of(1, 1, 20)
     assert mask.cloud.all()
     assert mask.detector.startswith("pytorch weights=")
@@ -272,18 +285,16 @@ def _guard(program):
 @pytest.mark.parametrize(
     ("edit", "named"), [(_call_os, "a call of torch.os.system"), (_guard, "expressions")]
 )
-def test_code_in_an_exported_program_needs_trust(tmp_path, edit, named):
-    plain = exported(tmp_path / "net.pt2", ThresholdNet())
-    evil = edited(plain, tmp_path / "evil.pt2", edit)
+def test_code_in_an_exported_program_needs_trust(tmp_path, program, edit, named):
+    evil = edited(program, tmp_path / "evil.pt2", edit)
     with pytest.raises(UntrustedCodeError, match=f"{named}.*--trust-architecture"):
         PytorchDetector(BANDS, weights=evil).detect(source_of([[1]]), grid_of(1, 1))
 
 
-def test_pickled_objects_in_an_exported_program_need_trust(tmp_path, capsys):
-    plain = exported(tmp_path / "net.pt2", ThresholdNet())
-    evil_inputs = io.BytesIO()
-    torch.save(Evil(), evil_inputs)
-    evil = rewritten(plain, tmp_path / "evil.pt2", "sample_inputs/model.pt", evil_inputs.getvalue())
+def test_pickled_objects_in_an_exported_program_need_trust(tmp_path, program, capsys):
+    inputs = io.BytesIO()
+    torch.save(Evil(), inputs)
+    evil = rewritten(program, tmp_path / "evil.pt2", "sample_inputs/model.pt", inputs.getvalue())
     with pytest.raises(UntrustedCodeError, match="pickled objects"):
         PytorchDetector(BANDS, weights=evil).detect(source_of([[1]]), grid_of(1, 1))
     assert capsys.readouterr().out == ""
@@ -365,22 +376,20 @@ def test_a_missing_weights_file_raises_bad_input_error(tmp_path, architecture):
 
 
 @pytest.mark.parametrize(
-    ("net", "words"),
+    ("expression", "words"),
     [
-        (WrongShape(), r"returns shape \(1, 1, 256, 256\), not \(1, 1, 512, 512\)"),
-        (WrongKey(), "returns a dict of cloud, without '2seg'"),
-        (WrongType(), "returns a tuple"),
+        ("x[:, :1, ::2, ::2]", r"returns shape \(1, 1, 256, 256\), not \(1, 1, 512, 512\)"),
+        ("dict(cloud=x[:, :1])", "returns a dict of cloud, without '2seg'"),
+        ("(x[:, :1], x)", "returns a tuple"),
     ],
 )
-def test_an_unusable_output_of_a_model_raises_bad_input_error(tmp_path, net, words):
-    weights = exported(tmp_path / "net.pt2", net)
+def test_an_unusable_output_of_a_model_raises_bad_input_error(returning, expression, words):
     with pytest.raises(BadInputError, match=words):
-        PytorchDetector(BANDS, weights=weights).detect(source_of([[1]]), grid_of(1, 1))
+        returning(expression).detect(source_of([[1]]), grid_of(1, 1))
 
 
-def test_a_model_of_other_channels_raises_bad_input_error(tmp_path):
-    weights = exported(tmp_path / "net.pt2", ThresholdNet())
-    detector = PytorchDetector(BANDS[:4], weights=weights)
+def test_a_model_of_other_channels_raises_bad_input_error(program):
+    detector = PytorchDetector(BANDS[:4], weights=program)
     with pytest.raises(BadInputError, match="does not accept a window of 1 x 4 x 512 x 512"):
         detector.detect(source_of([[1]]), grid_of(1, 1))
 
@@ -401,7 +410,7 @@ def test_a_missing_package_names_the_command_that_brings_it(monkeypatch, weights
 
 
 @pytest.mark.real_data
-def test_a_threshold_on_blue_finds_the_labelled_clouds(test_data, tmp_path):
+def test_a_threshold_on_blue_finds_the_labelled_clouds(test_data, tmp_path, architecture):
     folder = test_data / "toa-labelled-dlr"
     with rasterio.open(folder / "sentinel2_toa_6band.tif") as dataset:
         blue = np.rint(dataset.read(1) * 10_000).astype(np.uint16)
@@ -411,6 +420,6 @@ def test_a_threshold_on_blue_finds_the_labelled_clouds(test_data, tmp_path):
     net = ThresholdNet()
     net.conv.bias = torch.nn.Parameter(torch.tensor([-2300.0]))
     source = source_of(blue, 30)
-    weights = exported(tmp_path / "blue.pt2", net)
-    mask = PytorchDetector(BANDS, weights=weights).detect(source, source.grid)
+    weights = save(tmp_path / "blue.pth", state_of(net))
+    mask = trusted(weights, architecture).detect(source, source.grid)
     assert (mask.cloud == labelled).mean() > 0.96

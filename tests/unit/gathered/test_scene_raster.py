@@ -9,13 +9,14 @@ from rasterio.errors import RasterioIOError
 
 from cloudbuster.core.grid import Grid
 from cloudbuster.errors import OutputError, RasterError
-from cloudbuster.gathered.scene_raster import OpenScenes
+from cloudbuster.gathered.scene_raster import OpenScenes, SceneRaster
 from cloudbuster.gathered.scene_writer import open_scene_writer
 from cloudbuster.products.cog import CogBand, open_cog_writer
 from cloudbuster.storage import tiled_raster
 from cloudbuster.storage.tiled_raster import check_written
+from tests.hand_made import spec, write_gathered
 
-GRID = Grid("EPSG:32633", 500_000.0, 5_000_000.0, 10.0, 10.0, 1500, 1100)
+GRID = Grid("EPSG:32633", 500_000.0, 5_000_000.0, 10.0, 10.0, 700, 600)
 NOISE = np.random.default_rng(5).integers(1, 9000, (1, *GRID.shape), dtype=np.uint16)
 
 
@@ -69,6 +70,16 @@ def test_a_scene_whose_end_was_lost_at_closing_is_not_published(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_scene_that_was_cut_anywhere_is_refused(tmp_path: Path) -> None:
+    path = write_gathered(tmp_path, spec(1, [[3, 3, 3, 3], [3, 3, 3, 3]]))
+    whole = path.read_bytes()
+    # The header is most of so small a file: without its end the raster has no georeference.
+    for length in (*range(0, len(whole), 50), len(whole) - 1):
+        path.write_bytes(whole[:length])
+        with pytest.raises(RasterError, match=r"m-01\.tif: .*gather this scene again"):
+            SceneRaster(path)
+
+
 def test_open_scenes_are_checked_and_few_are_open(tmp_path: Path) -> None:
     paths = []
     for index in (1, 2, 3):
@@ -80,8 +91,8 @@ def test_open_scenes_are_checked_and_few_are_open(tmp_path: Path) -> None:
         for position in (0, 1, 2, 0):
             assert (scenes.open_raster(position).read_classes(GRID.window) == 3).all()
             assert len(scenes._open) == 2
-        assert scenes.intersecting(GRID.window.shifted(0, 1400)) == [0, 1, 2]
-        assert scenes.intersecting(GRID.window.shifted(0, 1500)) == []
+        assert scenes.intersecting(GRID.window.shifted(0, 600)) == [0, 1, 2]
+        assert scenes.intersecting(GRID.window.shifted(0, 700)) == []
     paths[1].write_bytes(b"")
     with pytest.raises(RasterError, match=r"m-02\.tif"):
         OpenScenes(paths, GRID)

@@ -12,10 +12,9 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
 
 from cloudbuster.core.composite import CellState
-from cloudbuster.merge import MosaicRecipe, merge_scenes
 from cloudbuster.models import Assessment, LayerCoverage, MosaicRequest, SceneFailure
 from cloudbuster.products.report import STATES, format_area, format_percent, scene_colour
-from tests.hand_made import GRID, spec, write_gathered, write_original, write_three
+from tests.hand_made import GRID, merged, spec, write_gathered, write_original, write_three
 
 ASSESSMENT = Assessment(
     area_km2=12.3456,
@@ -65,7 +64,7 @@ class Page(HTMLParser):
 
 
 def page_of(folder: Path, **options: Any) -> tuple[Page, str]:
-    result = merge_scenes(str(folder / "scenes"), str(folder), MosaicRecipe("m", **options))
+    result = merged(folder, **options)
     content = Path(result.report).read_text()
     page = Page(content)
     assert page.open == []

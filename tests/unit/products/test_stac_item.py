@@ -16,7 +16,7 @@ from referencing.jsonschema import DRAFT7
 from shapely.geometry import Point, shape
 
 from cloudbuster.core.grid import Grid
-from cloudbuster.models import GridDocument, MosaicRequest, Radiometry, SceneRecord
+from cloudbuster.models import MosaicRequest, SceneRecord
 from cloudbuster.products.cog import CogBand, open_cog_writer
 from cloudbuster.products.stac_item import (
     EXTENSIONS,
@@ -28,6 +28,7 @@ from cloudbuster.products.stac_item import (
     mosaic_item,
     write_item,
 )
+from tests.hand_made import make_record
 
 # odc-geo 0.5 uses what affine 3.1 and shapely 2.2 call outdated.
 old_odc_geo = pytest.mark.filterwarnings(
@@ -46,31 +47,10 @@ REQUEST = MosaicRequest.model_validate(
 )
 
 
-def make_record(index: int, item_id: str, **changes: Any) -> SceneRecord:
-    record = SceneRecord(
-        name="m",
-        index=index,
-        backstop=False,
-        item_id=item_id,
-        catalog="https://example.com/v1",
-        collection="sentinel-2-l2a",
-        acquired=datetime(2020, 6, index, 10, tzinfo=UTC),
-        platform="sentinel-2b",
-        mgrs_tile="33TWM",
-        baseline="05.09",
-        cloud_cover=3.25,
-        detector="stock(standard)",
-        radiometry=Radiometry(verdict="removed", offset_dn=0, confidence="high", evidence=()),
-        bands=BANDS,
-        grid=GridDocument.of(GRID),
-        observed_fraction=1,
-        clear_fraction=0.5,
-        raster=f"m-{index:02d}.tif",
-        task_fingerprint="f",
-        version="1",
-        item={"id": item_id},
-    )
-    return record.model_copy(update=changes)
+def record_on(day: int, item_id: str, **changes: Any) -> SceneRecord:
+    """Record of a scene taken on a day of June; its index is the day."""
+    acquired = datetime(2020, 6, day, 10, tzinfo=UTC)
+    return make_record(day, item_id, acquired=acquired, bands=BANDS, **changes)
 
 
 def make_mosaic(**changes: Any) -> MosaicDescription:
@@ -80,9 +60,9 @@ def make_mosaic(**changes: Any) -> MosaicDescription:
         bands=BANDS,
         composite="first",
         scenes=(
-            MosaicScene(1, False, 0.75, make_record(1, "A")),
-            MosaicScene(3, False, 0.125, make_record(3, "B")),
-            MosaicScene(4, True, 0.0625, make_record(4, "A", backstop=True)),
+            MosaicScene(1, False, 0.75, record_on(1, "A")),
+            MosaicScene(3, False, 0.125, record_on(3, "B")),
+            MosaicScene(4, True, 0.0625, record_on(4, "A", backstop=True)),
         ),
         clear_fraction=0.875,
         backstop_fraction=0.0625,
@@ -194,10 +174,10 @@ def test_item_of_undated_scenes_spans_what_was_asked_for_else_the_mission() -> N
 
 def test_item_is_derived_from_each_source_once() -> None:
     linked = {"links": [{"rel": "canonical", "href": "s3://b/B.json"}, {"rel": "self", "href": ""}]}
-    local = make_record(5, "C c", catalog="/data/catalog", collection=None)
+    local = record_on(5, "C c", catalog="/data/catalog", collection=None)
     scenes = (
         *make_mosaic().scenes[::2],
-        MosaicScene(3, False, 0.1, make_record(3, "B", item={"id": "B", **linked})),
+        MosaicScene(3, False, 0.1, record_on(3, "B", item={"id": "B", **linked})),
         MosaicScene(5, False, 0.1, local),
         MosaicScene(6, False, 0.1, None),
     )

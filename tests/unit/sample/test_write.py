@@ -1,47 +1,43 @@
-"""Tests of the files, with a tiny world of 240 pixels a tile, whose 34 products are quick."""
+"""Writing the sample world: the bytes do not depend on the way, and a sample is whole."""
 
 import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pystac
 import pytest
 import rasterio
-import shapely
 
 from cloudbuster.core.bands import BANDS, BANDS_BY_KIND
 from cloudbuster.errors import BadInputError
 from cloudbuster.sample import files, plan, write, write_sample
+from tests.sample_world import cut_tiles_down
 
 if TYPE_CHECKING:
     from cloudbuster.events import Event
 
 
-def shrink(patch):
-    patch.setitem(plan.TILE_PIXELS, "small", 244)
-    origins = {"33TWL": (499_980, 5_100_000), "33TWM": (499_980, 5_101_440)}
-    patch.setitem(plan.TILE_ORIGINS, "small", origins)
-    # Several blocks a tile, the last of them cut.
-    patch.setattr(files, "BLOCK_PIXELS", 180)
+# Two scenes of 64 pixels stand for all: one of each tile, and one of them has the swath's edge.
+SCENES = slice(2, 6, 3)
 
 
 @pytest.fixture
 def tiny(monkeypatch):
-    shrink(monkeypatch)
+    cut_down(monkeypatch)
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        shrink(patch)
-        yield write_sample(tmp_path_factory.mktemp("sample") / "world")
+        cut_down(patch)
+        return write_sample(tmp_path_factory.mktemp("sample") / "world")
 
 
-def items_of(world):
-    catalog = json.loads((world.catalog / "catalog.json").read_text())
-    paths = [world.catalog / link["href"] for link in catalog["links"] if link["rel"] == "item"]
-    return [(path.parent, json.loads(path.read_text())) for path in paths]
+def cut_down(patch):
+    cut_tiles_down(patch, pixels=64, overlap=22)
+    some = plan.planned_scenes("small")[SCENES]
+    patch.setattr(plan, "planned_scenes", lambda _size: some)
 
 
 def digests(folder):
@@ -52,133 +48,24 @@ def digests(folder):
     }
 
 
-def test_catalog_links_every_item_and_pystac_reads_it(world):
-    catalog = pystac.Catalog.from_file(str(world.catalog / "catalog.json"))
-    found = list(catalog.get_items())
-    assert len(found) == world.scene_count == 34
-    assert len({item.id for item in found}) == 34
-    assert {item.collection_id for item in found} == {"sentinel-2-l1c", "sentinel-2-l2a"}
-
-
-def test_items_lie_where_the_real_keys_are(world):
-    folders = {item["id"]: str(f.relative_to(world.catalog)) for f, item in items_of(world)}
-    assert folders["S2A_33TWL_20230510_1_L2A"] == (
-        "sentinel-s2-l2a-cogs/33/T/WL/2023/5/S2A_33TWL_20230510_1_L2A"
-    )
-    assert folders["S2A_33TWM_20230709_0_L1C"] == "sentinel-s2-l1c/tiles/33/T/WM/2023/7/9/0"
-
-
-def test_items_are_in_the_dialect_of_earth_search(world):
-    for _, item in items_of(world):
-        properties, kind = item["properties"], item["id"][-3:]
-        required = {
-            "datetime", "platform", "constellation", "instruments", "eo:cloud_cover", "proj:epsg",
-            "grid:code", "view:sun_azimuth", "view:sun_elevation", "s2:processing_baseline",
-            "s2:product_uri", "s2:generation_time", "s2:datatake_id", "s2:datastrip_id",
-            "s2:sequence",
-        }  # fmt: skip
-        assert required <= properties.keys()
-        assert ("earthsearch:boa_offset_applied" in properties) == (kind == "L2A")
-        assert ("s2:nodata_pixel_percentage" in properties) == (kind == "L2A")
-        assert 0 <= properties["eo:cloud_cover"] <= 100
-        assert f"_T{item['id'][4:9]}_" in properties["s2:product_uri"]
-        assert ("cirrus" in item["assets"]) == (kind == "L1C")
-        assert ("scl" in item["assets"]) == ("cloud" in item["assets"]) == (kind == "L2A")
-
-
-def test_assets_describe_their_files(world):
-    for folder, item in items_of(world):
-        for asset in item["assets"].values():
-            with rasterio.open(folder / asset["href"]) as raster:
-                assert list(raster.shape) == asset["proj:shape"]
-                assert list(raster.transform)[:6] == asset["proj:transform"]
-                assert raster.dtypes[0] == asset["raster:bands"][0]["data_type"]
-                assert raster.nodata == asset["raster:bands"][0].get("nodata")
-                assert raster.crs.to_epsg() == 32633
-                assert raster.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
-        names = {asset["href"] for asset in item["assets"].values()}
-        assert names == {f"./{path.name}" for path in folder.glob("*.tif")}
-
-
-def test_footprint_is_the_outline_of_the_valid_pixels(world):
-    seen: dict[str, list[tuple[float, float]]] = {}
-    for folder, item in items_of(world):
-        with rasterio.open(folder / "B02.tif") as raster:
-            share = (raster.read(1) > 0).mean()
-        area = shapely.from_geojson(json.dumps(item["geometry"])).area
-        seen.setdefault(item["properties"]["grid:code"], []).append((share, area))
-        if item["collection"] == "sentinel-2-l2a":
-            nodata = item["properties"]["s2:nodata_pixel_percentage"]
-            assert share == pytest.approx(1 - nodata / 100, abs=0.02)
-    for scenes in seen.values():
-        whole = max(area for _, area in scenes)
-        assert min(share for share, _ in scenes) < 0.8
-        for share, area in scenes:
-            assert area / whole == pytest.approx(share, abs=0.02)
-
-
-def test_one_duplicate_and_one_item_without_nir(world):
-    found = [item for _, item in items_of(world) if item["collection"] == "sentinel-2-l2a"]
-    again = [item for item in found if item["properties"]["s2:sequence"] == "1"]
-    assert [item["id"] for item in again] == ["S2A_33TWL_20230510_1_L2A"]
-    first = next(item for item in found if item["id"] == "S2A_33TWL_20230510_0_L2A")
-    assert again[0]["properties"]["datetime"] == first["properties"]["datetime"]
-    for name in ("s2:processing_baseline", "s2:generation_time"):
-        assert again[0]["properties"][name] > first["properties"][name]
-    without = [item["id"] for item in found if "nir" not in item["assets"]]
-    assert without == ["S2B_33TWM_20230813_0_L2A"]
-
-
-def test_truth_document_says_what_the_pixels_hold(world):
-    truth = {s["id"]: s for s in json.loads(world.truth_document.read_text())["scenes"]}
-    darkest: dict[int, list[int]] = {0: [], 1000: []}
-    for folder, item in items_of(world):
-        scene = truth[item["id"]]
-        with rasterio.open(folder / "B05.tif") as raster:
-            values = raster.read(1)
-        darkest[scene["offset_dn"]].append(int(values[values > 0].min()))
-        assert (world.truth.parent / scene["affected"]).is_file()
-    # A scene all under cloud has no dark pixel.
-    assert min(darkest[1000]) > 1000 > np.median(darkest[0])
-    assert {s["flags_are_right"] for s in truth.values()} == {True, False}
-
-
-def test_truth_is_cloud_free_and_covers_both_tiles(world):
-    with rasterio.open(world.truth) as truth:
-        assert truth.descriptions == BANDS_BY_KIND["L2A"]
-        assert truth.shape == (388, 244)
-        pixels = truth.read()
-    assert (pixels > 0).all()
-
-
-def test_aoi_lies_inside_the_tiles_and_over_both(world):
-    aoi = shapely.from_geojson(json.dumps(json.loads(world.aoi.read_text())["geometry"]))
-    tiles: dict[str, shapely.Geometry] = {}
-    for _, item in items_of(world):
-        shape = shapely.from_geojson(json.dumps(item["geometry"]))
-        code = item["properties"]["grid:code"]
-        tiles[code] = shape.union(tiles.get(code, shape))
-    assert aoi.is_valid
-    assert shapely.union_all(list(tiles.values())).buffer(1e-6).contains(aoi)
-    assert all(not aoi.difference(tile).is_empty for tile in tiles.values())
-    request = json.loads(world.request.read_text())
-    assert request["aoi"] == shapely.geometry.mapping(aoi) | {
-        "coordinates": json.loads(world.aoi.read_text())["geometry"]["coordinates"]
-    }
-    assert (world.request.parent / request["query"]["catalog"]).is_dir()
+@pytest.mark.usefixtures("tiny")
+def test_write_sample_makes_the_same_bytes_in_blocks_of_another_size(world, tmp_path, monkeypatch):
+    # Two by two blocks in a tile, of which the last are cut.
+    monkeypatch.setattr(files, "BLOCK_PIXELS", 36)
+    again = digests(write_sample(tmp_path / "again").folder)
+    # Two scenes have 28 rasters and two items each; the rest is of the whole world.
+    assert len(again) == 2 * 30 + 8
+    assert again == digests(world.folder)
 
 
 @pytest.mark.usefixtures("tiny")
-def test_write_sample_makes_the_same_bytes_in_blocks_of_another_size(world, tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "BLOCK_PIXELS", 1830)
-    # Three scenes of both tiles, two of them with the swath's edge, stand for all.
-    some = plan.planned_scenes("small")[2::5]
-    monkeypatch.setattr(plan, "planned_scenes", lambda _size: some)
-    again = digests(write_sample(tmp_path / "again").folder)
-    for lists_all in ("catalog/catalog.json", "truth/truth.json"):
-        del again[lists_all]
-    assert len(again) == 3 * 30 + 6
-    assert again.items() <= digests(world.folder).items()
+def test_scenes_of_several_workers_come_in_the_order_of_the_plan(world, tmp_path, monkeypatch):
+    # Threads stand for processes: `make demo` and `make e2e` write the sample with those.
+    monkeypatch.setattr(write, "ProcessPoolExecutor", lambda count, **_: ThreadPoolExecutor(count))
+    together = write_sample(tmp_path / "together", workers=2)
+    assert digests(together.folder) == digests(world.folder)
+    scenes = json.loads(together.truth_document.read_text())["scenes"]
+    assert [scene["datatake"] for scene in scenes] == [1, 1, 2, 2]
 
 
 @pytest.mark.usefixtures("tiny")
@@ -187,8 +74,8 @@ def test_write_sample_returns_at_once_when_the_sample_is_there(world, monkeypatc
     assert write_sample(world.folder) == world
 
 
-@pytest.mark.usefixtures("tiny")
 def test_write_sample_replaces_another_sample_by_jp2_and_reports_progress(tmp_path, monkeypatch):
+    cut_tiles_down(monkeypatch, pixels=64, overlap=22)
     some = [(plan.PLAN[1], plan.tiles_of("small")[0])]
     monkeypatch.setattr(plan, "planned_scenes", lambda _size: some)
     events: list[Event] = []

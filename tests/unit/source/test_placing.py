@@ -7,11 +7,12 @@ import pytest
 
 from cloudbuster.core.grid import Grid, GridWindow
 from cloudbuster.core.masks import PixelClass
+from cloudbuster.models import GatherTask, GridDocument
 from cloudbuster.source import placing
 from tests.factories import CRS, SceneSpec, write_raster
 from tests.gathering import gathered, grid_of, task_of
 
-SIZE = 360
+SIZE = 216
 
 
 def busy_scene() -> SceneSpec:
@@ -29,18 +30,28 @@ def busy_scene() -> SceneSpec:
     return SceneSpec(size=SIZE, pixels=pixels, scl=scl)
 
 
+@pytest.fixture(scope="module")
+def busy_task(tmp_path_factory: pytest.TempPathFactory) -> GatherTask:
+    return task_of(tmp_path_factory.mktemp("busy"), busy_scene(), dilate_m=50)
+
+
 @pytest.mark.parametrize(
     ("gsd", "shift"), [(10, 0), (20, 0), (60, 0), (120, 0), (5, 0), (10, 4), (15, 0)]
 )
 def test_the_result_does_not_depend_on_the_blocks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gsd: float, shift: float
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    busy_task: GatherTask,
+    gsd: float,
+    shift: float,
 ) -> None:
     # The window begins outside the scene, north-west of it.
     whole = grid_of(SceneSpec(size=SIZE + 40), gsd=gsd)
     grid = Grid(CRS, whole.west - 120 + shift, whole.north + 120 - shift, gsd, gsd, *whole.shape)
-    task = task_of(tmp_path, busy_scene(), grid, dilate_m=50)
+    place = {"grid": GridDocument.of(grid), "output": str(tmp_path)}
+    task = busy_task.model_copy(update=place)
     by_large = gathered(task)
-    monkeypatch.setattr(placing, "BLOCK_PIXELS", 128)
+    monkeypatch.setattr(placing, "BLOCK_PIXELS", 64)
     by_small = gathered(task)
     for role, large in by_large.items():
         for name, values in vars(large).items():

@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -28,7 +27,6 @@ from cloudbuster.storage.access import access_of, bucket_of, read_file
 from cloudbuster.storage.gdal_env import _OPTIONS, gdal_env
 from cloudbuster.storage.raster_file import RasterFile
 from tests.loopback import LoopbackHandler, serving_http
-from tests.s3_server import S3Server, serving_s3
 
 SIZE = 512
 PIXELS = np.arange(SIZE * SIZE, dtype=np.uint16).reshape(SIZE, SIZE) % 9973
@@ -61,23 +59,15 @@ def clean_environment(monkeypatch, tmp_path):
     monkeypatch.setitem(_OPTIONS, "GDAL_HTTP_RETRY_DELAY", "0.01")
 
 
-@pytest.fixture(scope="module")
-def _store() -> Iterator[S3Server]:
-    with serving_s3() as server:
-        for bucket in (L1C, L2A, COGS, "eodata", "somebodys"):
-            server.put(bucket, "tiles/B04.tif", TIFF)
-        yield server
-
-
 @pytest.fixture
-def store(_store, monkeypatch):
+def store(s3_server, monkeypatch):
     """S3 that refuses as AWS does."""
-    _store.behave(requester_pays=[L1C], private=["somebodys", "eodata"])
-    _store.behave(unsigned_only=[], outages=[], outage_after=0)
-    _store.forget()
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", _store.url)
-    monkeypatch.setenv("CDSE_S3_ENDPOINT", _store.url)
-    return _store
+    s3_server.behave(requester_pays=[L1C], private=["somebodys", "eodata"])
+    s3_server.behave(unsigned_only=[], outages=[], outage_after=0)
+    s3_server.forget()
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3_server.url)
+    monkeypatch.setenv("CDSE_S3_ENDPOINT", s3_server.url)
+    return s3_server
 
 
 @pytest.fixture
