@@ -184,8 +184,8 @@ def _budget(targets: Targets) -> AslStates:
                 "Error": "OverBudgetError",
                 "Cause.$": (
                     "States.Format('gathering and merging would cost up to {} USD, the budget is "
-                    "{} USD: raise limits.budget_usd or select fewer scenes', "
-                    "$.plan.estimate_usd, $.plan.budget_usd)"
+                    "{} USD: raise {} or select fewer scenes', "
+                    "$.plan.estimate_usd, $.plan.budget_usd, $.plan.budget_name)"
                 ),
             },
             "ResultPath": "$.error",

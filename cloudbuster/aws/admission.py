@@ -9,7 +9,7 @@ import orjson
 from pydantic import ValidationError
 
 from cloudbuster.areas import check_crs, request_area
-from cloudbuster.aws.places import check_places
+from cloudbuster.aws.places import check_models, check_places, lies_in
 from cloudbuster.aws.settings import StackSettings
 from cloudbuster.errors import BadInputError, RequestError
 from cloudbuster.models import MAX_INLINE_AOI_BYTES, Geometry, MosaicRequest
@@ -73,7 +73,7 @@ def admit(document: object, *, source: str, settings: StackSettings) -> MosaicRe
         msg = f"{source}: {validation_message(error)}"
         raise RequestError(msg) from error
     roots = (join(settings.root, "mosaics"), *settings.output_roots)
-    if request.output is not None and not any(_lies_in(request.output, root) for root in roots):
+    if request.output is not None and not any(lies_in(request.output, root) for root in roots):
         msg = (
             f"{source}: output {request.output} lies outside of {', '.join(roots)}; "
             "choose one of these, leave it out, or deploy with its bucket in output_buckets"
@@ -83,6 +83,7 @@ def admit(document: object, *, source: str, settings: StackSettings) -> MosaicRe
     if request.gather.detector.type == "pytorch" and not settings.torch:
         msg = f"{source}: detector pytorch needs a stack with torch_image on; choose another"
         raise RequestError(msg)
+    check_models(request, source=source, settings=settings)
     check_size(request, source)
     _check_area(request, source)
     return request
@@ -122,8 +123,3 @@ def _completed(
     inline = len(orjson.dumps(aoi)) <= MAX_INLINE_AOI_BYTES
     area = aoi if inline else {"uri": stored_aoi(content, settings.root)}
     return {**settings.default_request, "name": name, "aoi": area}
-
-
-def _lies_in(uri: str, root: str) -> bool:
-    folder = f"{root.rstrip('/')}/"
-    return f"{uri.rstrip('/')}/".startswith(folder) and ".." not in uri.split("/")

@@ -41,6 +41,34 @@ def check_places(request: MosaicRequest, *, source: str, settings: StackSettings
             raise RequestError(msg)
 
 
+def check_models(request: MosaicRequest, *, source: str, settings: StackSettings) -> None:
+    """Check that the code and the weights of a model lie where the stack runs models from.
+
+    Both are programs, which would run with the permissions of the jobs.
+
+    Raises
+    ------
+    RequestError
+        If one lies elsewhere; names the field and the address.
+    """
+    detector = request.gather.detector
+    for what, uri in (("architecture", detector.architecture), ("weights", detector.weights)):
+        if uri is None or any(lies_in(uri, root) for root in settings.model_roots):
+            continue
+        roots = ", ".join(settings.model_roots) or "none"
+        msg = (
+            f"{source}: {what} {uri} lies in no prefix of models of this stack ({roots}): copy it "
+            "there, or deploy with its prefix in model_prefixes"
+        )
+        raise RequestError(msg)
+
+
+def lies_in(uri: str, root: str) -> bool:
+    """Whether an address lies in a folder, or is that folder."""
+    folder = f"{root.rstrip('/')}/"
+    return f"{uri.rstrip('/')}/".startswith(folder) and ".." not in uri.split("/")
+
+
 def check_scenes(candidates: Candidates, bands: Sequence[str], settings: StackSettings) -> None:
     """Check that the stack may read the files of the scenes that a catalog returned.
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from cloudbuster.aws.client.findings import Finding
-from cloudbuster.errors import BadInputError
 from cloudbuster.storage.boto import aws_client, translate_boto_errors
 
 HINT = "check the region"
@@ -88,10 +87,7 @@ def _value(quota: Quota) -> float:
     asked = {"ServiceCode": "ec2", "QuotaCode": quota.code}
     with translate_boto_errors(f"read quota {quota.code}", hint=HINT, permission=PERMISSION):
         try:
-            with translate_boto_errors(
-                f"read quota {quota.code}", hint=HINT, permission=PERMISSION
-            ):
-                found = client.get_service_quota(**asked)
-        except BadInputError:  # The account has no value of its own.
+            found = client.get_service_quota(**asked)
+        except client.exceptions.NoSuchResourceException:  # None of the account's own.
             found = client.get_aws_default_service_quota(**asked)
     return float(found["Quota"]["Value"])

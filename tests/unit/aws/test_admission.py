@@ -36,7 +36,7 @@ def test_pytorch_needs_a_stack_with_its_image() -> None:
     gather = {"detector": {"type": "pytorch", "weights": "s3://stack/models/m.pt"}}
     with pytest.raises(RequestError, match="torch_image"):
         request(gather=gather)
-    with_torch = STACK.model_copy(update={"torch": True})
+    with_torch = STACK.model_copy(update={"torch": True, "model_roots": ("s3://stack/models",)})
     found = admit({**REQUEST, "gather": gather}, source="test", settings=with_torch)
     assert found.gather.detector.type == "pytorch"
 

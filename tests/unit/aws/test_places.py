@@ -79,6 +79,43 @@ def test_a_part_of_the_own_bucket_that_the_role_does_not_read_is_refused(
         request(settings=SETTINGS, **fields(field, uri))
 
 
+MODELS = StackSettings(
+    root="s3://stack", torch=True, model_roots=("s3://stack/models", "s3://ours/masks")
+)
+
+
+def model(**values: Any) -> dict[str, Any]:
+    return {"gather": {"detector": {"type": "pytorch", "trust_architecture": True, **values}}}
+
+
+@pytest.mark.parametrize("field", ["weights", "architecture"])
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "s3://stack/models-of-others/m.pt",
+        "s3://stack/runs/m.pt",
+        "s3://stack/models/../runs/m.pt",
+        "s3://theirs/models/m.pt",
+        "https://example.org/models/m.pt",
+        "models/m.pt",
+        "/opt/m.pt",
+    ],
+)
+def test_a_model_from_elsewhere_is_refused_by_its_field_and_address(field: str, uri: str) -> None:
+    values = {"weights": "s3://ours/masks/m.pt", field: uri}
+    with pytest.raises(RequestError) as caught:
+        request(settings=MODELS, **model(**values))
+    assert str(caught.value) == (
+        f"test: {field} {uri} lies in no prefix of models of this stack (s3://stack/models, "
+        "s3://ours/masks): copy it there, or deploy with its prefix in model_prefixes"
+    )
+
+
+def test_a_model_under_a_prefix_of_models_is_admitted() -> None:
+    values = {"weights": "s3://stack/models/a/m.pth", "architecture": "s3://ours/masks/m.py"}
+    assert request(settings=MODELS, **model(**values)).gather.detector.weights == values["weights"]
+
+
 def candidates(*items: dict[str, Any]) -> Candidates:
     info = CandidatesInfo(aoi=square(14.6, 45.6, 0.2), kind="L2A", catalog="ours")
     return Candidates(features=items, cloudbuster=info)
