@@ -12,7 +12,8 @@ from cloudbuster.core.asset_mirror import parse_mirror
 from cloudbuster.core.scene import Scene
 from cloudbuster.errors import RequestError
 from cloudbuster.models import Candidates, MosaicRequest
-from cloudbuster.storage.access import BUCKETS, bucket_of
+from cloudbuster.storage.s3 import parse_s3_uri
+from cloudbuster.storage.uri import scheme_of
 
 # Prefixes of the stack's own bucket that may be read, by what lies there: the roles of Query (area,
 # catalog), and of Filter and jobs (files of scenes) allow just these.
@@ -121,18 +122,21 @@ def _read(scene: Scene, bands: Sequence[str]) -> Iterable[str]:
 
 def _is_readable(what: str, uri: str, settings: StackSettings) -> bool:
     """Whether the roles may read an address, or do not matter for it."""
-    located = bucket_of(uri)
-    if located is None:
+    if scheme_of(uri) != "s3":
         return True
-    name, key = located
+    name, key = parse_s3_uri(uri)
     if settings.root == f"s3://{name}":
         return ".." not in key.split("/") and f"{key}/".startswith(OWN_PREFIXES[what])
-    return name in BUCKETS or f"s3://{name}" in (*settings.input_roots, *settings.output_roots)
+    if f"s3://{name}" in (*settings.input_roots, *settings.output_roots):
+        return True
+    # Loads rasterio, which a request that names other buckets alone does not need.
+    from cloudbuster.storage.access import BUCKETS
+
+    return name in BUCKETS
 
 
 def _refusal(uri: str, settings: StackSettings) -> str:
-    located = bucket_of(uri)
-    name = located[0] if located else uri
+    name, _ = parse_s3_uri(uri)
     readable = ", ".join((*settings.input_roots, *settings.output_roots)) or "none"
     if settings.root == f"s3://{name}":
         return f"{uri} lies in a part of the stack's bucket that runs do not read"

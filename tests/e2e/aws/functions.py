@@ -16,6 +16,7 @@ from moto.awslambda_simple.models import LambdaSimpleBackend
 from tests.e2e.aws.bed import Bed, kill_group, put_logs
 from tests.e2e.aws.images import Image, ImageError
 from tests.e2e.aws.patches import replace, wrap_classmethod
+from tests.e2e.aws.permissions import key_of
 
 Answer = dict[str, Any]
 # https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
@@ -154,6 +155,7 @@ def _run_child(bed: Bed, function: Any, image: Image, event: str) -> tuple[Answe
     (handler,) = config.cmd or image.cmd
     with tempfile.TemporaryDirectory(dir=bed.settings.path("functions")) as folder:
         own = {
+            **key_of(function.role),
             **function.environment_vars,
             "_HANDLER": handler,
             "AWS_LAMBDA_FUNCTION_NAME": function.function_name,

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ACCOUNT, REGION = "123456789012", "us-west-2"
+# Access key of the command line, by which its calls are known.
+COMMAND_LINE_KEY = "command-line"
 
 
 @dataclass(frozen=True)
