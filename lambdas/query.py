@@ -8,10 +8,10 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """Run ``query_request`` for the request that an execution was started with."""
     from cloudbuster import log
     from cloudbuster.aws.admission import admit
-    from cloudbuster.aws.places import check_scenes
     from cloudbuster.aws.settings import StackSettings
     from cloudbuster.aws.stack.catalog_secret import load_catalog_secret
     from cloudbuster.aws.stack.run_status import make_status
+    from cloudbuster.aws.stack.scene_places import check_scenes
     from cloudbuster.aws.stack.state import first_round
     from cloudbuster.core.bands import requested_bands
     from cloudbuster.models import Candidates

@@ -4,14 +4,12 @@ S3 would refuse a file elsewhere in the middle of a run, with a bare 403. So eac
 request, and of a scene, is checked before any job is submitted. Addresses over HTTPS need no role.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 
 from cloudbuster.aws.settings import StackSettings
-from cloudbuster.catalogs.schema import parse_scene
 from cloudbuster.core.asset_mirror import parse_mirror
-from cloudbuster.core.scene import Scene
 from cloudbuster.errors import RequestError
-from cloudbuster.models import Candidates, MosaicRequest
+from cloudbuster.models import MosaicRequest
 from cloudbuster.storage.s3 import parse_s3_uri
 from cloudbuster.storage.uri import scheme_of
 
@@ -37,8 +35,8 @@ def check_places(request: MosaicRequest, *, source: str, settings: StackSettings
         If it may not; names the field, the address and its bucket.
     """
     for what, uri in _named(request):
-        if not _is_readable(what, uri, settings):
-            msg = f"{source}: {what} {_refusal(uri, settings)}"
+        if not is_readable(what, uri, settings):
+            msg = f"{source}: {what} {refusal(uri, settings)}"
             raise RequestError(msg)
 
 
@@ -70,40 +68,6 @@ def lies_in(uri: str, root: str) -> bool:
     return f"{uri.rstrip('/')}/".startswith(folder) and ".." not in uri.split("/")
 
 
-def check_scenes(candidates: Candidates, bands: Sequence[str], settings: StackSettings) -> None:
-    """Check that the stack may read the files of the scenes that a catalog returned.
-
-    Parameters
-    ----------
-    candidates : Candidates
-        Result of the query.
-    bands : sequence of str
-        Bands that are gathered; others are not read.
-    settings : StackSettings
-        Settings of the stack.
-
-    Raises
-    ------
-    RequestError
-        If it may not; names the first scene, its file and the bucket, and counts the scenes.
-    """
-    catalog = candidates.cloudbuster.catalog
-    refused = []
-    for item in candidates.features:
-        scene = parse_scene(item, catalog=catalog)
-        hrefs = _read(scene, bands)
-        first = next((uri for uri in hrefs if not _is_readable("asset", uri, settings)), None)
-        if first is not None:
-            refused.append((scene.id, first))
-    if refused:
-        item_id, uri = refused[0]
-        msg = (
-            f"{len(refused)} of {len(candidates.features)} scenes of {catalog} cannot be read: "
-            f"asset of {item_id} {_refusal(uri, settings)}"
-        )
-        raise RequestError(msg)
-
-
 def _named(request: MosaicRequest) -> Iterator[tuple[str, str]]:
     """Yield the fields of a request that hold an address to read, with the address."""
     yield "aoi", str(request.aoi.get("uri", ""))
@@ -113,15 +77,18 @@ def _named(request: MosaicRequest) -> Iterator[tuple[str, str]]:
     yield "donor_mask", request.gather.detector.donor_mask or ""
 
 
-def _read(scene: Scene, bands: Sequence[str]) -> Iterable[str]:
-    """Yield the files of a scene that may be read: its bands, its masks, and all of its twin."""
-    yield from (asset.href for name, asset in scene.bands.items() if name in bands)
-    yield from (asset.href for asset in scene.masks.values())
-    yield from scene.twin.hrefs if scene.twin else ()
+def is_readable(what: str, uri: str, settings: StackSettings) -> bool:
+    """Whether the roles may read an address, or do not matter for it.
 
-
-def _is_readable(what: str, uri: str, settings: StackSettings) -> bool:
-    """Whether the roles may read an address, or do not matter for it."""
+    Parameters
+    ----------
+    what : str
+        Key of `OWN_PREFIXES`.
+    uri : str
+        The address.
+    settings : StackSettings
+        Settings of the stack.
+    """
     if scheme_of(uri) != "s3":
         return True
     name, key = parse_s3_uri(uri)
@@ -135,7 +102,8 @@ def _is_readable(what: str, uri: str, settings: StackSettings) -> bool:
     return name in BUCKETS
 
 
-def _refusal(uri: str, settings: StackSettings) -> str:
+def refusal(uri: str, settings: StackSettings) -> str:
+    """Say why the roles may not read an address, and what to do."""
     name, _ = parse_s3_uri(uri)
     readable = ", ".join((*settings.input_roots, *settings.output_roots)) or "none"
     if settings.root == f"s3://{name}":

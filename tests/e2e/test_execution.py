@@ -13,7 +13,8 @@ from cloudbuster.models import MAX_INLINE_AOI_BYTES
 from infra.settings import INLINE_TASKS
 from tests.e2e.cloud import MAX_PAYLOAD_BYTES, DeployedStack, FinishedExecution, until
 from tests.e2e.commands import run_locally
-from tests.e2e.worlds import World, torn_world, upload
+from tests.e2e.worlds import BUCKET, World, published_items, torn_world, upload
+from tests.stac_server import StacServer, serving
 
 pytestmark = pytest.mark.e2e
 
@@ -59,6 +60,31 @@ def test_the_mosaic_is_byte_for_byte_that_of_cloudbuster_run(
     made = stack.get(sample_run.output["products"]["report"]).partition(b"<h2>Request")
     assert made[0] == Path(expected["report"]).read_bytes().partition(b"<h2>Request")[0]
     assert made[1]
+
+
+def test_catalog_and_scenes_may_be_a_stac_api_and_a_bucket(stack, world, tmp_path) -> None:
+    expected = run_locally(world, tmp_path)
+    with serving(StacServer(published_items(world))) as server:
+        query = {**world.request["query"], "catalog": server.url}
+        ended = stack.run({**world.request, "name": "small", "query": query}, name="published")
+    assert ended.status == "SUCCEEDED", ended.cause
+    assert len(server.searches) >= 2
+    assert ended.output["scenes"] == {"selected": 3, "gathered": 3, "failed": 0}
+    made = stack.get(ended.output["products"]["cloudless"])
+    assert made == Path(expected["cloudless"]).read_bytes()
+
+
+def test_scenes_in_a_bucket_that_no_role_may_read_end_the_run_before_its_first_job(
+    stack, world
+) -> None:
+    place = stack.cloud.journal.place()
+    items = json.dumps(published_items(world)).replace(f"s3://{BUCKET}/", "s3://theirs/")
+    with serving(StacServer(json.loads(items))) as server:
+        query = {**world.request["query"], "catalog": server.url}
+        ended = stack.run({**world.request, "name": "theirs", "query": query}, name="theirs")
+    assert (ended.status, ended.error) == ("FAILED", "RequestError")
+    assert "deploy with theirs in input_buckets" in ended.cause
+    assert not stack.cloud.journal.entries("started", since=place)
 
 
 def test_the_largest_area_and_the_most_scenes_fit_into_the_state(stack, world, sample_run) -> None:

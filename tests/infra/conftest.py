@@ -15,7 +15,7 @@ Template = dict[str, Any]
 Synth = Callable[..., Template]
 VALIDATOR_VARIABLE = "CLOUDBUSTER_ASL_VALIDATOR"
 # Configurations whose whole templates are checked.
-CONFIGS = {
+CONFIGS: dict[str, dict[str, Any]] = {
     "dev": {},
     "prod": {"preset": "prod"},
     "everything": {

@@ -63,7 +63,7 @@ def test_the_template_is_the_golden_one(template: Template) -> None:
 
 
 def run_app(
-    given: dict[str, object], folder: Path, **beside: object
+    given: Mapping[str, object], folder: Path, **beside: object
 ) -> subprocess.CompletedProcess[str]:
     file = folder / "prod.json"
     file.write_text(json.dumps(given))

@@ -35,6 +35,6 @@ def _make_images() -> None:
     parameters = ssm_backends[ACCOUNT][REGION]
     hosts = ec2_backends[ACCOUNT][REGION]
     for kind in KINDS:
-        image_id = parameters.get_parameter(f"{IMAGES}/{kind}/image_id").value
-        name = parameters.get_parameter(f"{IMAGES}/{kind}/image_name").value
+        names = [f"{IMAGES}/{kind}/{detail}" for detail in ("image_id", "image_name")]
+        image_id, name = (found.value for found in map(parameters.get_parameter, names) if found)
         hosts.amis[image_id] = Ami(hosts, image_id, name=name, region_name=f"{REGION}a")

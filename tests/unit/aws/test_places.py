@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from cloudbuster.aws.places import check_scenes
 from cloudbuster.aws.settings import StackSettings
+from cloudbuster.aws.stack.scene_places import check_scenes
 from cloudbuster.errors import RequestError
 from cloudbuster.models import Candidates, CandidatesInfo
 from tests.stac_items import make_item, square

@@ -35,7 +35,7 @@ def registered(image_id: str, monkeypatch: pytest.MonkeyPatch, *, made: str) -> 
 
 def shown(image_id: str, *, own: str | None = None, days: int = 0) -> list[tuple[bool, str]]:
     now = datetime(2026, 7, 1, tzinfo=UTC) + timedelta(days=days)
-    outputs = {Output.HOST_IMAGE: image_id}
+    outputs: dict[str, str] = {Output.HOST_IMAGE: image_id}
     return [
         (found.ok, f"{found.what}: {found.detail}")
         for found in image_findings(outputs, own=own, now=now)
