@@ -1,6 +1,7 @@
 """The README says what the commands do: each command and flag it names exists."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import click
@@ -8,8 +9,10 @@ import pytest
 
 from cloudbuster.cli.main import cli
 from cloudbuster.errors import ExitCode
+from cloudbuster.models import MosaicRequest
 
-README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text()
 
 
 def options_of(command: click.Command) -> set[str]:
@@ -54,3 +57,23 @@ def test_the_table_of_exit_codes_is_complete() -> None:
     }
     later = {ExitCode.VERIFY_DISAGREES}
     assert listed == {int(code) for code in ExitCode} - later
+
+
+def test_every_extra_is_listed_under_install() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    install = README.split("## Install")[1].split("\n## ")[0]
+    listed = re.findall(r"^\| `([a-z0-9-]+)` \|", install, re.M)
+    assert sorted(listed) == sorted(project["optional-dependencies"])
+
+
+def test_files_that_are_linked_exist() -> None:
+    linked = re.findall(r"\]\(([^)#:]+)\)", README)
+    assert len(linked) > 5
+    assert [path for path in linked if not (ROOT / path).exists()] == []
+
+
+def test_requests_in_the_examples_are_valid() -> None:
+    requests = re.findall(r"```json\n(.*?)```", README, re.DOTALL)
+    assert requests
+    for text in requests:
+        assert MosaicRequest.model_validate_json(text).name

@@ -172,7 +172,7 @@ def test_what_is_not_given_is_left_to_the_model(name: str) -> None:
 
 def _words(parameter: click.Parameter) -> list[str]:
     """Words that give a parameter some value."""
-    value = "bash" if isinstance(parameter.type, click.Choice) else "x"
+    value = str(parameter.type.choices[0]) if isinstance(parameter.type, click.Choice) else "x"
     return [value] if isinstance(parameter, click.Argument) else [parameter.opts[0], value]
 
 
