@@ -170,9 +170,11 @@ def granted(template: dict[str, Any], part: str) -> set[str]:
     )
     inline = template["Resources"][role]["Properties"].get("Policies", [])
     documents = [policy["PolicyDocument"] for policy in inline]
-    for entry in template["Resources"].values():
-        if entry["Type"] == "AWS::IAM::Policy" and {"Ref": role} in entry["Properties"]["Roles"]:
-            documents.append(entry["Properties"]["PolicyDocument"])
+    documents += [
+        entry["Properties"]["PolicyDocument"]
+        for entry in template["Resources"].values()
+        if entry["Type"] == "AWS::IAM::Policy" and {"Ref": role} in entry["Properties"]["Roles"]
+    ]
     actions: set[str] = set()
     for document in documents:
         for statement in document["Statement"]:
