@@ -13,7 +13,7 @@ from cloudbuster.cli.terminal import show
 @stack_option
 @click.option(
     "--config",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=click.Path(path_type=Path),
     help="Configuration file that the stack should have been deployed with.",
 )
 def doctor(*, stack: str, config: Path | None) -> None:

@@ -15,6 +15,7 @@ from cloudbuster.aws.published import PublishedConfig, differences
 from cloudbuster.errors import BadInputError, RequestError
 from cloudbuster.storage.boto import aws_client, translate_boto_errors
 from cloudbuster.storage.documents import parse_json
+from cloudbuster.storage.uri import read_bytes
 
 HINT = "deploy the stack again"
 
@@ -72,10 +73,12 @@ def read_config(path: Path) -> dict[str, Any]:
 
     Raises
     ------
+    NotFoundError
+        If there is no such file.
     RequestError
         If it holds no JSON object.
     """
-    content = parse_json(path.read_bytes(), source=str(path))
+    content = parse_json(read_bytes(str(path)), source=str(path))
     if not isinstance(content, dict):
         msg = f"{path} holds a {type(content).__name__}: give a configuration file, a JSON object"
         raise RequestError(msg)

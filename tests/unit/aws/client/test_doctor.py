@@ -112,6 +112,9 @@ def test_doctor_shows_in_what_a_file_differs_from_the_deployed_configuration(
 @pytest.mark.usefixtures("sound")
 def test_doctor_refuses_a_file_that_holds_no_configuration(invoke: Invoke, tmp_path: Path) -> None:
     path = tmp_path / "prod.json"
+    code, _, err = invoke("doctor", "--config", path)
+    assert code == ExitCode.BAD_INPUT
+    assert "NotFoundError" in err.splitlines()[-1]
     path.write_text("[]")
     code, _, err = invoke("doctor", "--config", path)
     assert code == ExitCode.BAD_INPUT
