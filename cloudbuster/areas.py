@@ -8,7 +8,11 @@ from cloudbuster.core.mosaic_grid import project_area, resolve_crs
 from cloudbuster.errors import AoiError, BadInputError, GridError
 from cloudbuster.models import GatherOptions, Geometry, QueryOptions
 from cloudbuster.storage.documents import parse_json
+from cloudbuster.storage.trust import own_trust
 from cloudbuster.storage.uri import read_bytes
+
+MAX_BYTES = 32 * 2**20
+"""Greatest size of a file of an area: half a million positions with all digits."""
 
 
 def load_aoi(source: str | Geometry) -> Geometry:
@@ -43,7 +47,8 @@ def load_aoi(source: str | Geometry) -> Geometry:
 def _load_file(uri: str) -> Geometry:
     """Read a JSON object from a file; raise AoiError."""
     try:
-        document = parse_json(read_bytes(uri), source=uri)
+        content = read_bytes(uri, trust=own_trust(), max_bytes=MAX_BYTES)
+        document = parse_json(content, source=uri)
     except BadInputError as error:
         raise AoiError(str(error)) from error
     if not isinstance(document, dict):

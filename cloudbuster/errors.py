@@ -4,8 +4,9 @@ A message says what is wrong, how much, and what to do next. An entry point prin
 ``ErrorName: message`` as its last line on stderr and exits with the error's ``exit_code``.
 """
 
-import re
 from enum import IntEnum
+
+from cloudbuster.redaction import redacted, visible
 
 
 class ExitCode(IntEnum):
@@ -35,27 +36,14 @@ class ExitCode(IntEnum):
     """Stopped by SIGTERM."""
 
 
-# Secrets in an address: signatures (SAS, S3), tokens, and a password before the host.
-_SIGNATURES = re.compile(
-    r"(?i)([?&](?:sig|x-amz-signature|x-amz-security-token|token|subscription-key|api_key)=)"
-    r"[^&\s'\":;,)]+"
-)
-_PASSWORDS = re.compile(r"(://)[^/@\s]+@")
-
-
-def redacted(text: str) -> str:
-    """Return ``text`` without the signatures and passwords of the addresses in it."""
-    return _PASSWORDS.sub(r"\1***@", _SIGNATURES.sub(r"\1***", text))
-
-
 class CloudBusterError(Exception):
     """Base of every error that this package raises on purpose."""
 
     exit_code: ExitCode = ExitCode.BUG
 
     def __str__(self) -> str:
-        """Return the message without the signatures and passwords of the addresses in it."""
-        return redacted(super().__str__())
+        """Return the message without secrets and without control characters."""
+        return visible(redacted(super().__str__()))
 
 
 class NothingUsableError(CloudBusterError):
@@ -98,6 +86,14 @@ class CredentialsError(BadInputError):
 
 class AccessError(BadInputError):
     """Access to a file is denied; the message names the bucket and the permission."""
+
+
+class UntrustedAddressError(AccessError):
+    """Whoever gave an address is not trusted to have it opened, or nothing may be opened by it."""
+
+
+class TooLargeError(BadInputError):
+    """A file, an answer or a raster is over its bound in bytes, members or pixels."""
 
 
 class GridError(BadInputError):

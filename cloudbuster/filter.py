@@ -12,7 +12,7 @@ from shapely.geometry.base import BaseGeometry
 
 from cloudbuster.areas import document_area
 from cloudbuster.catalogs.item_properties import first_number
-from cloudbuster.catalogs.schema import missing_bands, parse_scene
+from cloudbuster.catalogs.schema import missing_bands, parse_scene, refused_href
 from cloudbuster.catalogs.search import footprint_geometry
 from cloudbuster.core.antimeridian import middle_longitude, placed_near
 from cloudbuster.core.aoi import simplified
@@ -28,6 +28,7 @@ from cloudbuster.errors import CatalogError, NotCoveredError, NothingUsableError
 from cloudbuster.events import Event, OnEvent, emit
 from cloudbuster.models import (
     Candidates,
+    CandidatesInfo,
     Dropped,
     FilterOptions,
     Item,
@@ -88,7 +89,7 @@ def filter_scenes(
         If the area cannot be used.
     """
     aoi = document_area(candidates.cloudbuster.aoi)
-    checks = _checks(options, bands, candidates.cloudbuster.catalog)
+    checks = [*_checks(options), _scene_check(candidates.cloudbuster, bands)]
     items, footprints, dropped = _screen(candidates.features, checks, aoi)
     emit(on_event, Event("filter", 1, 2, f"{len(items)} of {len(candidates.features)} candidates"))
     if not items:
@@ -190,8 +191,8 @@ def _screen(
     return items, footprints, dropped
 
 
-def _checks(options: FilterOptions, bands: tuple[str, ...], catalog: str) -> list[Check]:
-    """Return the checks that may drop a candidate, the fastest first."""
+def _checks(options: FilterOptions) -> list[Check]:
+    """Return the checks by the options that may drop a candidate."""
     checks: list[Check] = []
     if options.minclouds > 0:
         reason = f"its cloud cover is below minclouds {options.minclouds:g}"
@@ -202,18 +203,22 @@ def _checks(options: FilterOptions, bands: tuple[str, ...], catalog: str) -> lis
     ):
         if pattern:
             checks.append(_pattern_check(name, pattern, texts))
-    if bands:
-        checks.append(lambda item: _lacking(item, bands, catalog))
     return checks
 
 
-def _lacking(item: Item, bands: tuple[str, ...], catalog: str) -> str | None:
-    """Return why an item cannot give the bands of the mosaic; None if it can."""
-    try:
-        missing = missing_bands(parse_scene(item, catalog=catalog), bands)
-    except CatalogError as error:
-        return str(error)
-    return f"it has no asset for {', '.join(missing)}" if missing else None
+def _scene_check(info: CandidatesInfo, bands: tuple[str, ...]) -> Check:
+    """Make the check that keeps an item whose files may be opened and give the bands."""
+
+    def problem(item: Item) -> str | None:
+        try:
+            scene = parse_scene(item, catalog=info.catalog, asset_mirror=info.asset_mirror)
+        except CatalogError as error:
+            # Without bands, coverage alone is planned, for which an item need not be a scene.
+            return str(error) if bands else None
+        missing = missing_bands(scene, bands)
+        return f"it has no asset for {', '.join(missing)}" if missing else refused_href(scene)
+
+    return problem
 
 
 def _pattern_check(name: str, pattern: str, texts: Callable[[Item], list[str]]) -> Check:
@@ -271,6 +276,7 @@ def _describe(
         aoi=candidates.cloudbuster.aoi,
         kind=candidates.cloudbuster.kind,
         catalog=candidates.cloudbuster.catalog,
+        asset_mirror=candidates.cloudbuster.asset_mirror,
         strategy=options.strategy,
         entries=tuple(_entry(items[pick.index], pick) for pick in picks),
         uncovered_by_layer=by_layer,

@@ -135,7 +135,7 @@ def gather_scene(task: GatherTask, *, on_event: OnEvent | None = None) -> tuple[
         If the disk or a remote service failed.
     """
     started = time.monotonic()
-    scene = parse_scene(task.item, catalog=task.catalog)
+    scene = parse_scene(task.item, catalog=task.catalog, asset_mirror=task.asset_mirror)
     grid = task.grid.grid()
     decided = task.radiometry.decision() if task.radiometry else None
     with gdal_env(), RasterSceneSource(scene, task.bands, radiometry=decided) as source:

@@ -1,4 +1,4 @@
-"""Logging of the entry points: one line for each record, as text or as JSON."""
+"""Logging of the entry points: one line for each record, as text or as JSON, without secrets."""
 
 import logging
 import sys
@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import orjson
+
+from cloudbuster.redaction import redacted, redacted_json, visible
 
 # Attributes that every record has. All others come from ``extra``.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -34,7 +36,8 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             content["exception"] = self.formatException(record.exc_info)
-        return orjson.dumps(content, default=str).decode()
+        plain = orjson.loads(orjson.dumps(content, default=str))
+        return orjson.dumps(redacted_json(plain)).decode()
 
 
 class TextFormatter(logging.Formatter):
@@ -43,7 +46,8 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return a record as one line of text."""
         values = " ".join(f"{key}={value}" for key, value in _extra(record).items())
-        return f"{record.levelname.lower()}: {record.getMessage()} {values}".rstrip()
+        text = f"{record.levelname.lower()}: {record.getMessage()} {values}".rstrip()
+        return visible(redacted(text))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from cloudbuster.areas import check_crs, request_area
 from cloudbuster.catalogs import Found, SceneSearch, check_catalog, open_catalog
 from cloudbuster.catalogs.item_hrefs import mended_item, mirrored_item
 from cloudbuster.catalogs.item_properties import datastrip_start_of, generated_of
-from cloudbuster.catalogs.schema import TWIN_PROPERTY, parse_scene
+from cloudbuster.catalogs.schema import TWIN_PROPERTY, parse_scene, refused_href
 from cloudbuster.catalogs.search import AREA, LEVEL, footprint_geometry
 from cloudbuster.core.aoi import geometry_document
 from cloudbuster.core.asset_mirror import Mirror, parse_mirror
@@ -163,7 +163,7 @@ def query_scenes(
     items = [candidate.item for candidate in taken]
     if with_twins:
         l1c = catalog.search(search.for_twins(), on_event=on_event)
-        items = _with_twins(taken, _usable(l1c, options.catalog, mirrors)[0])
+        items = _with_twins(taken, _usable(l1c, options, mirrors)[0])
     candidates = _candidates(items, dropped, area, options)
     _report(candidates, on_event)
     return candidates
@@ -218,7 +218,7 @@ def _chosen(
     NothingUsableError
         If no candidate is left.
     """
-    usable, dropped = _usable(found, options.catalog, mirrors)
+    usable, dropped = _usable(found, options, mirrors)
     taken, left = _without_repeats(usable, options.limit)
     dropped += left
     if not taken:
@@ -227,7 +227,7 @@ def _chosen(
 
 
 def _usable(
-    found: Found, catalog: str, mirrors: Sequence[Mirror]
+    found: Found, options: QueryOptions, mirrors: Sequence[Mirror]
 ) -> tuple[list[_Candidate], list[Dropped]]:
     """Parse the items, with repaired and mirrored hrefs; return the scenes and dropped items."""
     usable: list[_Candidate] = []
@@ -235,11 +235,15 @@ def _usable(
     for found_item in found.items:
         item = mirrored_item(mended_item(found_item), mirrors)
         try:
-            scene = parse_scene(item, catalog=catalog)
+            scene = parse_scene(item, catalog=options.catalog, asset_mirror=options.asset_mirror)
         except CatalogError as error:
             dropped.append(Dropped(item_id=str(item["id"]), reason=str(error)))
             continue
-        if scene.bands:
+        refused = refused_href(scene)
+        if refused is not None:
+            logger.warning("item_refused", extra={"item": scene.id, "reason": refused})
+            dropped.append(Dropped(item_id=scene.id, reason=refused))
+        elif scene.bands:
             usable.append(_Candidate(item, scene, footprint_geometry(item)))
         else:
             dropped.append(Dropped(item_id=scene.id, reason="has no reflectance band"))

@@ -193,7 +193,7 @@ def has_same_files(task: GatherTask) -> bool:
     CatalogError
         If its item is no scene.
     """
-    scene = parse_scene(task.item, catalog=task.catalog)
+    scene = parse_scene(task.item, catalog=task.catalog, asset_mirror=task.asset_mirror)
     return task.file_stamps == _files_of(scene, task.detector, task.file_stamps)
 
 
@@ -217,7 +217,10 @@ def _scenes(selection: Selection) -> list[Scene]:
     if not info.entries:
         msg = "the selection holds no scene; widen the query"
         raise NothingUsableError(msg)
-    return [parse_scene(item, catalog=info.catalog) for item in selection.features]
+    return [
+        parse_scene(item, catalog=info.catalog, asset_mirror=info.asset_mirror)
+        for item in selection.features
+    ]
 
 
 def _common(info: SelectionInfo, options: GatherOptions) -> dict[str, Any]:
@@ -226,6 +229,7 @@ def _common(info: SelectionInfo, options: GatherOptions) -> dict[str, Any]:
     return {
         "kind": info.kind,
         "catalog": info.catalog,
+        "asset_mirror": info.asset_mirror,
         "detector": options.detector.model_copy(update=detector),
         "dilate_m": options.dilate_m,
         "donate_mask": options.donate_mask,

@@ -254,9 +254,9 @@ def _check_variables(config: StackConfig) -> None:
     size = longest_variables(config)
     if size > MAX_VARIABLES_BYTES:
         msg = (
-            f"default_request, buckets, model_prefixes and catalog_secret: the variables of a "
-            f"function would take up to {size} bytes, Lambda has {MAX_VARIABLES_BYTES}: shorten "
-            "default_request, or name fewer buckets"
+            "default_request, buckets, model_prefixes, allowed_hosts and catalog_secret: the "
+            f"variables of a function would take up to {size} bytes, Lambda has "
+            f"{MAX_VARIABLES_BYTES}: shorten default_request, or name fewer buckets"
         )
         raise ValueError(msg)
 

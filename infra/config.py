@@ -16,7 +16,16 @@ from cloudbuster.core.bands import Kind
 from infra.capacity import greatest_scratch_gib, jobs_at_a_time, usable_mib
 from infra.instances import FAMILIES, GPU_VCPUS, USUAL_ZONES, ZONES, Family, sizes, sizes_by_vcpus
 from infra.sections import BucketEntry, CatalogSecret, Disk, Job, Section
-from infra.values import EmailAddress, KeyArn, ModelPrefix, PolicyArn, Qualifier, Region, Tags
+from infra.values import (
+    AllowedHost,
+    EmailAddress,
+    KeyArn,
+    ModelPrefix,
+    PolicyArn,
+    Qualifier,
+    Region,
+    Tags,
+)
 
 # Size of the operating system and the container agent in the ECS-optimised AL2023 image.
 SYSTEM_GIB = 8
@@ -136,6 +145,12 @@ class StackConfig(Section):
     )
     monthly_budget_usd: float | None = Field(
         None, ge=1, description="Budget of the whole account that raises alarms; null for none."
+    )
+    allowed_hosts: tuple[AllowedHost, ...] = Field(
+        (),
+        max_length=20,
+        description="Servers of catalogs and of their files in your own networks, which runs may "
+        "contact: names, addresses, or networks.",
     )
     catalog_secret: CatalogSecret | None = Field(
         None, description="Credentials of catalogs for functions and jobs."

@@ -3,6 +3,8 @@
 import json
 
 from cloudbuster.aws.settings import SETTINGS_VARIABLE, StackSettings
+from cloudbuster.storage.hosts import ALLOW_HOSTS_VARIABLE
+from cloudbuster.storage.trust import FOREIGN_REQUESTS_VARIABLE
 from infra.config import StackConfig
 
 # Scenes of a round that an inline map can hold. A history ends at 25 000 events
@@ -23,9 +25,22 @@ MAX_VARIABLES_BYTES = 4096
 LONGEST_BUCKET, LONGEST_NAME = 63, 200
 
 
-def variables(settings: str) -> dict[str, str]:
+def trust_variables(config: StackConfig) -> dict[str, str]:
+    """Variables of functions and jobs about the addresses that they may open.
+
+    Those in a request are its requester's, not those of the operator of the stack.
+    """
+    hosts = ",".join(config.allowed_hosts)
+    return {FOREIGN_REQUESTS_VARIABLE: "1", **({ALLOW_HOSTS_VARIABLE: hosts} if hosts else {})}
+
+
+def variables(config: StackConfig, settings: str) -> dict[str, str]:
     """Environment of a function with these settings; a function can write to /tmp only."""
-    return {SETTINGS_VARIABLE: settings, "NUMBA_CACHE_DIR": "/tmp/numba"}  # noqa: S108 -- the function's own
+    return {
+        **trust_variables(config),
+        SETTINGS_VARIABLE: settings,
+        "NUMBA_CACHE_DIR": "/tmp/numba",  # noqa: S108 -- the function's own
+    }
 
 
 def model_root(prefix: str, root: str) -> str:
@@ -65,4 +80,4 @@ def longest_variables(config: StackConfig) -> int:
     name = "x" * LONGEST_NAME
     settings = stack_settings(config, bucket_name="x" * LONGEST_BUCKET, topic_arn=name)
     settings = settings.model_copy(update={"state_machine_arn": name, "queue_url": name})
-    return len(json.dumps(variables(settings.model_dump_json(exclude_none=True))))
+    return len(json.dumps(variables(config, settings.model_dump_json(exclude_none=True))))

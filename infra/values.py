@@ -106,5 +106,12 @@ PolicyArn = Annotated[
 Qualifier = Annotated[
     str, _matching(r"[A-Za-z0-9_-]{1,10}", "qualifier; give 1 to 10 of A-Z, a-z, 0-9, '_' and '-'")
 ]
+AllowedHost = Annotated[
+    str,
+    _matching(
+        r"[A-Za-z0-9.-]{1,100}(:\d{1,5})?|\[?[0-9A-Fa-f:.]{2,45}\]?(:\d{1,5})?|[0-9A-Fa-f:.]{2,45}/\d{1,3}",
+        "host or network; give a name, an address, or a network as 10.0.0.0/8",
+    ),
+]
 EmailAddress = Annotated[str, _matching(r"[^@\s]+@[^@\s]+", "address; give one as ops@example.org")]
 Tags = Annotated[dict[str, str], AfterValidator(_tags)]

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
@@ -11,6 +11,11 @@ class LoopbackHandler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True  # else each answer waits 40 ms for the client's acknowledgement
+
+    def handle(self) -> None:
+        """Answer until either side hangs up: a client does so on what it refuses."""
+        with suppress(ConnectionError):
+            super().handle()
 
     def body(self) -> bytes:
         """Body of the request, by the length that it tells."""

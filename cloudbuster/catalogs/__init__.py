@@ -10,6 +10,7 @@ from pathlib import PurePath
 from cloudbuster.catalogs.named import CATALOGS, DEFAULT_CATALOG, NamedCatalog, check_catalog
 from cloudbuster.catalogs.search import Catalog, Found, SceneSearch
 from cloudbuster.errors import CatalogError
+from cloudbuster.storage.trust import admitted, own_trust
 from cloudbuster.storage.uri import local_path, scheme_of
 
 __all__ = [
@@ -47,6 +48,8 @@ def open_catalog(name_or_path: str, *, refresh_token: str | None = None) -> Cata
         If no catalog has that name or path, or it cannot be read.
     CredentialsError
         If the catalog is RasterFoundry and there is no refresh token.
+    UntrustedAddressError
+        If the request comes from others, who may not name that path.
     MissingExtraError
         If a stac-geoparquet file needs a package that is not installed.
     """
@@ -67,6 +70,7 @@ def open_catalog(name_or_path: str, *, refresh_token: str | None = None) -> Cata
             f"({', '.join(CATALOGS)}), the URL of a STAC API, or a local path"
         )
         raise CatalogError(msg)
+    admitted(name_or_path, own_trust())
     if not local_path(name_or_path).exists():
         raise _no_such_catalog(name_or_path)
     from cloudbuster.catalogs.local import LocalCatalog

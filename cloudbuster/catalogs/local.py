@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import orjson
 import shapely
 
 from cloudbuster.catalogs.geoparquet import PARQUET_SUFFIXES, ParquetCatalog
@@ -41,11 +40,14 @@ from cloudbuster.errors import BadInputError, CatalogError
 from cloudbuster.events import Event, OnEvent, emit
 from cloudbuster.models import Dropped, Item
 from cloudbuster.storage.documents import parse_json
-from cloudbuster.storage.uri import is_remote, local_path, resolve
+from cloudbuster.storage.json_text import JsonError, parsed_json
+from cloudbuster.storage.uri import is_remote, local_path, read_bytes, resolve
 
 logger = logging.getLogger(__name__)
 
 ITEM_SUFFIXES = (".json", ".geojson")
+# Greatest size of a file: 10 000 items of Earth Search have 200 MB.
+MAX_BYTES = 256 * 2**20
 # Masks in the folder of a scene, in the layout of the public buckets, that its item may not list:
 # path in the folder without suffix, and the asset key for it.
 NEIGHBOUR_MASKS = {
@@ -216,7 +218,7 @@ def _entries(path: Path, unreadable: list[Dropped]) -> Iterator[_Entry]:
         yield from _in_folder(path, unreadable)
         return
     try:
-        document = parse_json(path.read_bytes(), source=str(path))
+        document = parse_json(read_bytes(str(path), max_bytes=MAX_BYTES), source=str(path))
     except BadInputError as error:
         msg = f"catalog {error}; give a STAC catalog"
         raise CatalogError(msg) from error
@@ -293,11 +295,11 @@ def _child_hrefs(document: Item) -> list[str]:
 def _document(file: Path, unreadable: list[Dropped]) -> Any:  # noqa: ANN401 -- any JSON value
     """Content of a JSON file; None, and an entry in ``unreadable``, if it cannot be read."""
     try:
-        return orjson.loads(file.read_bytes())
-    except orjson.JSONDecodeError as error:
-        reason = f"{file}: not JSON at line {error.lineno}, column {error.colno}: {error.msg}"
-    except OSError as error:
-        reason = f"{file}: {error.strerror or error}"
+        return parsed_json(read_bytes(str(file), max_bytes=MAX_BYTES))
+    except JsonError as error:
+        reason = f"{file}: {error}"
+    except BadInputError as error:
+        reason = str(error)
     unreadable.append(Dropped(item_id=file.stem, reason=reason))
     return None
 

@@ -10,14 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
 import orjson
 import requests
 from pydantic import SecretStr
-from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
-from urllib3.util import Retry
 
 from cloudbuster.catalogs.search import Found, Period, SceneSearch, sift
 from cloudbuster.core.aoi import geometry_document
@@ -26,12 +23,16 @@ from cloudbuster.errors import (
     CredentialsError,
     RequestError,
     TryAgainError,
+    UntrustedAddressError,
 )
 from cloudbuster.events import Event, OnEvent, emit
 from cloudbuster.models import Dropped, Item
 from cloudbuster.original.documents import item_from_record
+from cloudbuster.redaction import keep_secret
 from cloudbuster.storage.boto import make_aws_client, translate_boto_errors
-from cloudbuster.storage.uri import HTTP_TIMEOUT_S
+from cloudbuster.storage.http import Answer, Limits, NoAnswerError, Retries, http_client
+from cloudbuster.storage.json_text import JsonError, parsed_json
+from cloudbuster.storage.trust import PROGRAM, server_of
 
 logger = logging.getLogger(__name__)
 
@@ -44,8 +45,12 @@ SECRET_MEMBER = "refresh_token"  # noqa: S105 -- a member's name
 # Id of the Sentinel-2 data source of RasterFoundry (its application.conf).
 SENTINEL_2_DATASOURCE = "4a50cb75-815d-4fe5-8bc1-144729ce5b42"
 PAGE_SIZE = 100
+# Greatest number of pages of a period: 20 000 scenes.
+MAX_PAGES = 200
 RETRIES = 5
 RETRY_BACKOFF_S = 1.0
+# Greatest answer: a page of 100 scenes has 2 MB.
+LIMITS = Limits(32 * 2**20, deadline_s=180.0)
 # The service sends 503 and 504 for slow queries.
 RETRY_STATUSES = (429, 500, 502, 503, 504)
 UNPROVEN = (
@@ -150,17 +155,17 @@ class RasterFoundryCatalog:
         logger.warning("catalog_unproven", extra={"catalog": self.name, "note": UNPROVEN})
         items: dict[str, Item] = {}
         unreadable: list[Dropped] = []
-        with _Connection(self) as connection:
-            shape = connection.create_shape(search)
-            for period in search.periods:
-                for record in _records(connection, search, period, shape):
-                    try:
-                        item = item_from_record(_completed(record), kind=search.kind)
-                    except RequestError as error:
-                        unreadable.append(Dropped(item_id=_record_id(record), reason=str(error)))
-                        continue
-                    items.setdefault(item["id"], item)
-                    emit(on_event, Event("query", len(items), 0, "scenes received"))
+        connection = _Connection(self)
+        shape = connection.create_shape(search)
+        for period in search.periods:
+            for record in _records(connection, search, period, shape):
+                try:
+                    item = item_from_record(_completed(record), kind=search.kind)
+                except RequestError as error:
+                    unreadable.append(Dropped(item_id=_record_id(record), reason=str(error)))
+                    continue
+                items.setdefault(item["id"], item)
+                emit(on_event, Event("query", len(items), 0, "scenes received"))
         kept, removed = sift(items.values(), search)
         logger.info("catalog_searched", extra={"catalog": self.url, "item_count": len(items)})
         return Found(tuple(kept), len(items), removed, tuple(unreadable))
@@ -182,30 +187,14 @@ class _Connection:
     """Authenticated requests to the service, with retries after temporary failures."""
 
     def __init__(self, catalog: RasterFoundryCatalog) -> None:
-        """Create the session; the id token is requested with the first call."""
+        """Keep the settings; the id token is requested with the first call."""
         self._refresh_token = catalog.refresh_token
         self._url = catalog.url.rstrip("/")
-        self.label = f"catalog {catalog.name} ({urlsplit(catalog.url).netloc.rpartition('@')[2]})"
+        self.label = f"catalog {catalog.name} ({server_of(catalog.url)})"
         self._id_token: SecretStr | None = None
-        retry = Retry(
-            total=RETRIES,
-            backoff_factor=catalog.backoff_s,
-            status_forcelist=RETRY_STATUSES,
-            allowed_methods=None,  # POST as well: creating a shape twice does no harm
-            raise_on_status=False,
-            respect_retry_after_header=False,  # it may ask for hours
-        )
-        self._session = requests.Session()
-        for scheme in ("http://", "https://"):
-            self._session.mount(scheme, HTTPAdapter(max_retries=retry))
-
-    def __enter__(self) -> "_Connection":
-        """Return the connection itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close the session."""
-        self._session.close()
+        # POST requests are repeated as well: creating a shape twice does no harm.
+        self._retries = Retries(RETRIES, catalog.backoff_s)
+        keep_secret(self._refresh_token.get_secret_value())
 
     def create_shape(self, search: SceneSearch) -> str:
         """Upload the area of a search as a shape, and return the id of the shape."""
@@ -225,13 +214,13 @@ class _Connection:
     def call(self, method: str, path: str, **content: Any) -> Any:  # noqa: ANN401 -- JSON
         """Send a request with the id token, renewing an expired one, and return its JSON."""
         fresh = self._id_token is None
-        response = self._send_signed(method, path, content)
-        if response.status_code == 401 and not fresh:
+        answer = self._send_signed(method, path, content)
+        if answer.status == 401 and not fresh:
             self._id_token = None
-            response = self._send_signed(method, path, content)
-        return self._document(response, path)
+            answer = self._send_signed(method, path, content)
+        return self._document(answer, path)
 
-    def _send_signed(self, method: str, path: str, content: dict[str, Any]) -> requests.Response:
+    def _send_signed(self, method: str, path: str, content: dict[str, Any]) -> Answer:
         """Send a request with the id token; request that token if there is none yet."""
         if self._id_token is None:
             self._id_token = self._request_id_token()
@@ -240,54 +229,52 @@ class _Connection:
     def _request_id_token(self) -> SecretStr:
         """Exchange the refresh token for an id token."""
         body = {"refresh_token": self._refresh_token.get_secret_value()}
-        response = self._send("POST", "/tokens/", {"json": body})
-        if response.status_code in (400, 401, 403):
+        answer = self._send("POST", "/tokens/", {"json": body})
+        if answer.status in (400, 401, 403):
             msg = (
-                f"{self.label}: refused the refresh token (HTTP status {response.status_code}); "
+                f"{self.label}: refused the refresh token (HTTP status {answer.status}); "
                 f"create a new one and pass it as --refresh-token or in {TOKEN_VARIABLE}"
             )
             raise CredentialsError(msg)
-        document = self._document(response, "/tokens/")
+        document = self._document(answer, "/tokens/")
         token = document.get("id_token") if isinstance(document, dict) else None
         if not isinstance(token, str):
             msg = f"{self.label}: sent no id_token for the refresh token"
             raise CatalogError(msg)
+        keep_secret(token)
         return SecretStr(token)
 
-    def _send(self, method: str, path: str, content: dict[str, Any]) -> requests.Response:
+    def _send(self, method: str, path: str, content: dict[str, Any]) -> Answer:
         """Send one request; translate failures of the network and a malformed URL."""
+        url = f"{self._url}{path}"
         try:
-            return self._session.request(
-                method, f"{self._url}{path}", timeout=HTTP_TIMEOUT_S, **content
+            return http_client(PROGRAM).request(
+                method, url, limits=LIMITS, retries=self._retries, **content
             )
-        except (
-            requests.exceptions.MissingSchema,
-            requests.exceptions.InvalidSchema,
-            requests.exceptions.InvalidURL,
-        ) as error:
-            msg = f"{self.label}: {URL_VARIABLE} is not a URL; it should look like {URL}"
+        except UntrustedAddressError as error:
+            msg = f"{self.label}: {error}; {URL_VARIABLE} should look like {URL}"
             raise CatalogError(msg) from error
-        except requests.RequestException as error:
-            msg = f"{self.label}: {path}: {type(error).__name__}; check the network, try again"
+        except NoAnswerError as error:
+            msg = f"{self.label}: {path}: {error}; check the network, try again"
             raise TryAgainError(msg) from error
 
-    def _document(self, response: requests.Response, path: str) -> Any:  # noqa: ANN401 -- JSON
+    def _document(self, answer: Answer, path: str) -> Any:  # noqa: ANN401 -- JSON
         """Parse the JSON of an answer; raise the error that its status means."""
         # The body of a refusal is not shown, as it may repeat the token that was sent.
-        status = response.status_code
+        status = answer.status
         if status in RETRY_STATUSES or status > 500:
             msg = f"{self.label}: {path}: HTTP status {status}; try again later"
             raise TryAgainError(msg)
         if status in (401, 403):
             msg = f"{self.label}: {path}: HTTP status {status}; the token's user may not do this"
             raise CredentialsError(msg)
-        if not response.ok:
+        if not answer.ok:
             msg = f"{self.label}: {path}: HTTP status {status}; the service may have changed"
             raise CatalogError(msg)
         try:
-            return response.json()
-        except ValueError as error:
-            msg = f"{self.label}: {path}: the answer is not JSON; try again"
+            return parsed_json(answer.content)
+        except JsonError as error:
+            msg = f"{self.label}: {path}: the answer is {error}; try again"
             raise TryAgainError(msg) from error
 
 
@@ -309,6 +296,9 @@ def _records(
             msg = f"{connection.label}: sent a page for the second time; try again"
             raise TryAgainError(msg)
         seen |= ids
+        if page >= MAX_PAGES:
+            msg = f"{connection.label}: over {MAX_PAGES} pages; make the area or the period smaller"
+            raise CatalogError(msg)
         yield from records
         if not document.get("hasNext"):
             return

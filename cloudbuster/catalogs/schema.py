@@ -28,8 +28,9 @@ from cloudbuster.catalogs.item_properties import (
 from cloudbuster.core.bands import Kind
 from cloudbuster.core.scene import Scene
 from cloudbuster.core.utm import utm_epsg
-from cloudbuster.errors import CatalogError
+from cloudbuster.errors import CatalogError, UntrustedAddressError
 from cloudbuster.models import Item
+from cloudbuster.storage.trust import admitted, catalog_trust
 
 TWIN_PROPERTY = "cloudbuster:l1c_twin"
 """Item property that holds the L1C item of the same datatake and tile."""
@@ -37,7 +38,7 @@ TWIN_PROPERTY = "cloudbuster:l1c_twin"
 _SENTINEL_2 = re.compile(r"^S2[A-D]_|sentinel[-_ ]?(?:s)?2", re.IGNORECASE)
 
 
-def parse_scene(item: Item, *, catalog: str) -> Scene:
+def parse_scene(item: Item, *, catalog: str, asset_mirror: tuple[str, ...] = ()) -> Scene:
     """Make a scene from a STAC item.
 
     Parameters
@@ -46,7 +47,9 @@ def parse_scene(item: Item, *, catalog: str) -> Scene:
         STAC item, version 1.0 or 1.1. Relative hrefs are resolved against its self link. Not
         modified.
     catalog : str
-        Name of the catalog, shown in errors.
+        Name, URL or path of the catalog, which decides what the hrefs may refer to.
+    asset_mirror : tuple of str
+        ``FROM=TO`` of each asset mirror that the hrefs were rewritten by.
 
     Returns
     -------
@@ -82,8 +85,24 @@ def parse_scene(item: Item, *, catalog: str) -> Scene:
         masks=bucket_masks(assets.bands, kind, baseline) | assets.masks,
         offset_removed_flag=None if assets.are_jp2 else offset_removed_flag_of(item),
         declared_offset=assets.declared_offset,
-        twin=_twin(item, catalog),
+        twin=_twin(item, catalog, asset_mirror),
+        catalog=catalog,
+        asset_mirror=asset_mirror,
     )
+
+
+def refused_href(scene: Scene) -> str | None:
+    """Return why one of the files of a scene, or of its twin, must not be opened; None if all may.
+
+    Nothing is opened and no name is resolved; see `cloudbuster.storage.trust.admitted`.
+    """
+    trust = catalog_trust(scene.catalog, scene.asset_mirror)
+    try:
+        for href in scene.hrefs:
+            admitted(href, trust)
+    except UntrustedAddressError as error:
+        return str(error)
+    return None
 
 
 def missing_bands(scene: Scene, bands: Iterable[str]) -> tuple[str, ...]:
@@ -137,12 +156,12 @@ def _scene_epsg(item: Item, bands_epsg: int | None) -> int | None:
     return utm_epsg(int(tile[:2]), north=tile[2] >= "N")
 
 
-def _twin(item: Item, catalog: str) -> Scene | None:
+def _twin(item: Item, catalog: str, asset_mirror: tuple[str, ...]) -> Scene | None:
     """Make a scene from the attached L1C twin; None if there is none or it is unusable."""
     twin = item["properties"].get(TWIN_PROPERTY)
     if not isinstance(twin, dict):
         return None
     try:
-        return parse_scene(twin, catalog=catalog)
+        return parse_scene(twin, catalog=catalog, asset_mirror=asset_mirror)
     except CatalogError:
         return None

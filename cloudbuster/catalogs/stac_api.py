@@ -8,7 +8,6 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
 import shapely
 from pystac.errors import STACError, STACTypeError
@@ -27,6 +26,7 @@ from cloudbuster.core.bands import Kind
 from cloudbuster.errors import CatalogError, TryAgainError
 from cloudbuster.events import Event, OnEvent, emit
 from cloudbuster.models import FIRST_DAY, LAST_DAY, Dropped, Item
+from cloudbuster.storage.trust import server_of, server_trust
 
 logger = logging.getLogger(__name__)
 
@@ -124,11 +124,12 @@ class StacApiCatalog:
     @property
     def _label(self) -> str:
         """Name and host of the catalog, for errors."""
-        return f"catalog {self.name} ({urlsplit(self.url).netloc.rpartition('@')[2]})"
+        return f"catalog {self.name} ({server_of(self.url)})"
 
     def _pages(self, search: SceneSearch) -> Generator[list[Any], None, None]:
         """Yield the features of each page; CatalogError if the server is not a STAC API."""
-        transport = RetryingIO(self._label, backoff_s=self._backoff_s, sleep=self._sleep)
+        trust = server_trust(self.url)
+        transport = RetryingIO(self._label, trust, backoff_s=self._backoff_s, sleep=self._sleep)
         try:
             client = Client.open(self.url, stac_io=transport)
             collections = self._collection_ids(client, transport, search.kind)
@@ -142,8 +143,6 @@ class StacApiCatalog:
         except NOT_AN_API as error:
             msg = f"{self._label}: not a STAC API ({type(error).__name__}); check the URL"
             raise CatalogError(msg) from error
-        finally:
-            transport.session.close()
 
     def _pages_of_span(
         self, transport: RetryingIO, call: Call, first: datetime, last: datetime, splits: int = 0

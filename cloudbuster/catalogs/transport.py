@@ -15,12 +15,12 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-import orjson
-import requests
 from pystac_client.stac_api_io import StacApiIO
 
-from cloudbuster.errors import CatalogError, TryAgainError
-from cloudbuster.storage.uri import HTTP_TIMEOUT_S
+from cloudbuster.errors import CatalogError, TooLargeError, TryAgainError
+from cloudbuster.storage.http import Answer, Limits, NoAnswerError, http_client
+from cloudbuster.storage.json_text import JsonError, parsed_json
+from cloudbuster.storage.trust import Trust
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +31,14 @@ RETRY_BACKOFF_S = 1.0
 MAX_WAIT_S = 60.0
 # 408 and 425 ask for another attempt; load balancers send 413 if an answer exceeds their limit.
 RETRY_STATUSES = (408, 413, 425, 429)
+# Bytes of the text of a refusal that are looked at.
+MAX_SHOWN_BYTES = 4096
 # Server errors that never pass; after any other, a smaller page may succeed.
 LASTING_STATUSES = (501, 505)
+# Greatest answer and duration of a request: Earth Search sends at most 6 MB for a page.
+LIMITS = Limits(32 * 2**20, deadline_s=180.0)
+MAX_SEARCH_BYTES = 512 * 2**20
+"""Greatest size of all answers of a search: 10 000 items of Earth Search have 400 MB."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,8 @@ class RetryingIO(StacApiIO):
     ----------
     label : str
         Name of the catalog in error messages.
+    trust : Trust
+        What the addresses of the catalog, and those of further pages in its answers, may refer to.
     backoff_s : float
         Delay before the first retry, seconds; it doubles with each retry.
     sleep : callable
@@ -98,13 +106,16 @@ class RetryingIO(StacApiIO):
     def __init__(
         self,
         label: str,
+        trust: Trust,
         *,
         backoff_s: float = RETRY_BACKOFF_S,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Create the session, without retries of urllib3."""
-        super().__init__(timeout=HTTP_TIMEOUT_S, max_retries=None)
+        """Keep the settings; pystac-client's own session is not used."""
+        super().__init__(max_retries=None)
         self.label = label
+        self._client = http_client(trust)
+        self._received = 0
         self._backoff_s = backoff_s
         self._sleep = sleep
 
@@ -146,26 +157,35 @@ class RetryingIO(StacApiIO):
         Raises
         ------
         UnusableAnswerError
-            If it fails temporarily.
+            If it fails temporarily, or the page is larger than is read.
         CatalogError
-            If the server refuses the request or does not send JSON objects.
+            If the server refuses the request, does not send JSON objects, or has sent more than
+            `MAX_SEARCH_BYTES` by now.
+        UntrustedAddressError
+            If the server, or that of a redirect or of a further page, may not be contacted.
         """
         try:
-            response = self.session.request(
+            answer = self._client.request(
                 call.method,
                 call.url,
                 json=call.body if call.method == "POST" else None,
                 headers=call.headers,
-                timeout=HTTP_TIMEOUT_S,
+                limits=LIMITS,
             )
-        except requests.exceptions.InvalidURL as error:
-            msg = f"{self.label}: {error}; check the URL"
-            raise CatalogError(msg) from error
-        except requests.RequestException as error:
-            msg = f"{_first_line(error)}; check the network"
+        except NoAnswerError as error:
+            msg = f"{error}; check the network"
             raise UnusableAnswerError(msg) from error
-        self._check_status(response)
-        return self._document(response)
+        except TooLargeError as error:
+            raise UnusableAnswerError(str(error), too_large=True) from error
+        self._received += len(answer.content)
+        if self._received > MAX_SEARCH_BYTES:
+            msg = (
+                f"{self.label}: sent over {MAX_SEARCH_BYTES / 2**20:g} MiB for one search; make "
+                "the area or the period smaller"
+            )
+            raise CatalogError(msg)
+        self._check_status(answer)
+        return self._document(answer)
 
     def wait(self, failures: int, error: UnusableAnswerError) -> None:
         """Wait before the next attempt.
@@ -191,29 +211,30 @@ class RetryingIO(StacApiIO):
         logger.info("request_retried", extra={"reason": str(error), "wait_s": round(wait_s, 2)})
         self._sleep(wait_s)
 
-    def _check_status(self, response: requests.Response) -> None:
+    def _check_status(self, answer: Answer) -> None:
         """Raise UnusableAnswerError for a temporary failure, CatalogError for a refusal."""
-        status = response.status_code
+        status = answer.status
         passes = status >= 500 and status not in LASTING_STATUSES
         if status in RETRY_STATUSES or passes:
             raise UnusableAnswerError(
                 f"HTTP status {status}",
                 too_large=passes or status == 413,
-                wait_s=_retry_after_s(response.headers.get("Retry-After", "")),
+                wait_s=_retry_after_s(answer.headers.get("Retry-After", "")),
             )
-        if not response.ok:
-            msg = f"{self.label}: HTTP status {status}: {_first_line(response.text)}"
+        if not answer.ok:
+            text = answer.content[:MAX_SHOWN_BYTES].decode(errors="replace")
+            msg = f"{self.label}: HTTP status {status}: {_first_line(text)}"
             raise CatalogError(msg)
 
-    def _document(self, response: requests.Response) -> dict[str, Any]:
+    def _document(self, answer: Answer) -> dict[str, Any]:
         """Parse the JSON object of an answer."""
-        if "html" in response.headers.get("Content-Type", ""):
+        if "html" in answer.headers.get("Content-Type", ""):
             msg = f"{self.label}: not a STAC API (sent a web page); check the URL"
             raise CatalogError(msg)
         try:
-            document = orjson.loads(response.content)
-        except orjson.JSONDecodeError as error:
-            msg = f"the answer is not JSON ({_first_line(error)})"
+            document = parsed_json(answer.content)
+        except JsonError as error:
+            msg = f"the answer is {_first_line(error)}"
             raise UnusableAnswerError(msg) from error
         if not isinstance(document, dict):
             msg = (

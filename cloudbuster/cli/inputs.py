@@ -11,8 +11,8 @@ from cloudbuster.areas import load_aoi
 from cloudbuster.core.bands import Kind
 from cloudbuster.errors import AoiError, OutputError, RequestError
 from cloudbuster.models import MAX_INLINE_AOI_BYTES, Document, Geometry, Selection, check_name
-from cloudbuster.storage.documents import parse_json, parse_selection
-from cloudbuster.storage.uri import read_bytes, resolve, write_bytes
+from cloudbuster.storage.documents import ADDRESSED, parse_json, parse_selection
+from cloudbuster.storage.uri import DOCUMENT_BYTES, read_bytes, resolve, too_large, write_bytes
 
 STDIN = "-"
 
@@ -29,8 +29,13 @@ def _dumped(document: object) -> object:
 
 
 def read_input(uri: str) -> bytes:
-    """Read a file, a URI, or for ``-`` stdin."""
-    return sys.stdin.buffer.read() if uri == STDIN else read_bytes(uri)
+    """Read a file, a URI, or for ``-`` stdin; raise TooLargeError over `DOCUMENT_BYTES`."""
+    if uri != STDIN:
+        return read_bytes(uri)
+    content = sys.stdin.buffer.read(DOCUMENT_BYTES + 1)
+    if len(content) > DOCUMENT_BYTES:
+        raise too_large("stdin", DOCUMENT_BYTES)
+    return content
 
 
 def write_output(target: str, content: object) -> str:
@@ -46,7 +51,8 @@ def write_output(target: str, content: object) -> str:
     if Path(target).is_dir():
         msg = f"{target} is a folder; name a file"
         raise OutputError(msg)
-    write_bytes(target, f"{json_text(content)}\n".encode())
+    private = isinstance(content, ADDRESSED)
+    write_bytes(target, f"{json_text(content)}\n".encode(), private=private)
     return target
 
 

@@ -26,7 +26,7 @@ from cloudbuster.cli.sample import sample
 from cloudbuster.cli.schema import schema
 from cloudbuster.cli.status import status
 from cloudbuster.cli.submit import submit
-from cloudbuster.cli.terminal import fail, log_bug, writes_json
+from cloudbuster.cli.terminal import fail, log_bug, show_bug, writes_json
 from cloudbuster.errors import CloudBusterError, ExitCode
 
 SECTIONS = {
@@ -113,7 +113,7 @@ def _configure_logging(words: list[str]) -> None:
     known = rewritten(words, _logging.params)
     flags = _logging.make_context("cloudbuster", known, resilient_parsing=True).params
     log.configure(as_json=bool(flags["log_json"]), level=str(flags["log_level"] or "WARNING"))
-    sys.excepthook = log_bug if writes_json() else sys.__excepthook__
+    sys.excepthook = log_bug if writes_json() else show_bug
 
 
 def _refuse(error: click.ClickException) -> NoReturn:

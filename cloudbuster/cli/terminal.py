@@ -6,6 +6,7 @@ With ``--log-json`` each line of stderr is a JSON object.
 import logging
 import os
 import sys
+import traceback
 from types import TracebackType
 from typing import NoReturn
 
@@ -13,6 +14,7 @@ import click
 
 from cloudbuster import log
 from cloudbuster.errors import ExitCode
+from cloudbuster.redaction import redacted, visible
 
 logger = logging.getLogger(f"{log.SPOKEN}.terminal")
 
@@ -39,17 +41,23 @@ def note(text: str) -> None:
     if writes_json():
         logger.info("note", extra={"text": text})
     else:
-        click.echo(text, err=True)
+        click.echo(visible(redacted(text)), err=True)
 
 
 def fail(name: str, message: str, code: int) -> NoReturn:
     """Write the last line of stderr, ``name: message``, and exit with ``code``."""
-    message = " ".join(message.split())
+    message = visible(redacted(" ".join(message.split())))
     if writes_json():
         logger.error("failed", extra={"error": name, "reason": message, "exit_code": int(code)})
     else:
         click.echo(f"{name}: {message}", err=True)
     sys.exit(int(code))
+
+
+def show_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Write an exception that nobody expected, as `sys.excepthook` does, without secrets."""
+    text = "".join(traceback.format_exception(kind, error, trace))
+    click.echo(visible(redacted(text)), err=True, nl=False)
 
 
 def log_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -24,6 +24,8 @@ MIN_RING_POSITIONS = 4
 # GeoJSON is in longitude and latitude on WGS 84 (RFC 7946 section 4); older files may name another
 # CRS. These are the ends of the names that mean WGS 84.
 LONGITUDE_LATITUDE_NAMES = ("CRS84", "4326")
+MAX_POSITIONS = 500_000
+"""Greatest number of positions of an area: at 10 m apart they follow a border of 5000 km."""
 # Longitudes beyond 180 are accepted for areas across the antimeridian: 181 means -179.
 MAX_LONGITUDE_DEG = 360.0
 # Least and greatest distance by which `simplified` moves an edge, degrees of latitude: a cell of
@@ -67,8 +69,11 @@ def parse_aoi(
         msg = f"scale {factor:g} must be a number above 0"
         raise ValueError(msg)
     shapes = []
+    count = 0
     for label, geometry in _geometries(geojson):
         area = shapely.union_all(arranged(list(_polygons(geometry, label))))
+        count += int(shapely.get_num_coordinates(area))
+        _check_positions(count, label)
         shapes.append(scaled(area, factor, factor, origin="center") if factor != 1 else area)
     union = shapely.union_all(arranged(shapes))
     label = f"AOI scaled by {factor:g}"
@@ -244,6 +249,7 @@ def _ring(positions: object, label: str) -> list[tuple[float, float]]:
         count = len(positions) if isinstance(positions, list | tuple) else 0
         msg = f"{label}: a ring of {count} positions; it needs {MIN_RING_POSITIONS} or more"
         raise ValueError(msg)
+    _check_positions(len(positions), label)
     ring = [_position(position, label) for position in positions]
     if ring[0] != ring[-1]:
         msg = f"{label}: a ring that ends at {ring[-1]}, not at its start {ring[0]}; close it"
@@ -253,6 +259,13 @@ def _ring(positions: object, label: str) -> list[tuple[float, float]]:
     _check_order(bounds, label)
     _check_range(bounds, label)
     return ring
+
+
+def _check_positions(count: int, label: str) -> None:
+    """Raise ValueError if an area has more positions than are read."""
+    if count > MAX_POSITIONS:
+        msg = f"{label}: the area has over {MAX_POSITIONS} positions; simplify it"
+        raise ValueError(msg)
 
 
 def _position(position: object, label: str) -> tuple[float, float]:

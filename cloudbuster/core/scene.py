@@ -71,6 +71,10 @@ class Scene:
         ``raster:bands`` offset of the reflectance bands (-0.1 or 0) according to the catalog.
     twin : Scene or None
         L1C scene of the same datatake and tile, if the query attached one.
+    catalog : str
+        Name, URL or path of its catalog, which decides what its hrefs may refer to.
+    asset_mirror : tuple of str
+        ``FROM=TO`` of each asset mirror that its hrefs were rewritten by.
     """
 
     id: str
@@ -93,6 +97,8 @@ class Scene:
     offset_removed_flag: bool | None = None
     declared_offset: float | None = None
     twin: "Scene | None" = None
+    catalog: str = ""
+    asset_mirror: tuple[str, ...] = ()
 
     @property
     def hrefs(self) -> tuple[str, ...]:

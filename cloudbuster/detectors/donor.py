@@ -16,6 +16,7 @@ from cloudbuster.source.donor_mask import (
     read_donor_mask,
     scene_identity,
 )
+from cloudbuster.storage.trust import admitted, own_trust
 from cloudbuster.storage.uri import exists, is_remote, join, local_path
 
 logger = logging.getLogger(__name__)
@@ -70,8 +71,12 @@ class DonorDetector:
         return _resample(mask, target, f"{uri} for {source.scene.id}")
 
     def _find(self, identity: SceneIdentity) -> tuple[str, DonatedMask]:
-        """URI and content of the mask that the options name, or of the scene's in the folder."""
+        """URI and content of the mask that the options name, or of the scene's in the folder.
+
+        Raises UntrustedAddressError before a folder is listed that may not be.
+        """
         base = self.donor_mask
+        admitted(base, own_trust())
         if base.lower().endswith(SUFFIXES) or (not is_remote(base) and local_path(base).is_file()):
             return base, read_donor_mask(base)
         if self.donor_mask_name is not None:

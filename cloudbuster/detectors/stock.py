@@ -21,6 +21,7 @@ from cloudbuster.core.windows import any_in_cells, cells_of_size, covering_grid,
 from cloudbuster.detectors.protocol import SceneSource
 from cloudbuster.errors import MaskError
 from cloudbuster.source.gml import read_cloud_polygons
+from cloudbuster.storage.trust import catalog_trust
 
 # The polygons of MSK_CLOUDS follow the edges of 60 m cells (seen in T32TNM of 2017-02-26).
 GML_GSD_M = 60.0
@@ -124,8 +125,9 @@ def _cld_layers(source: SceneSource, grid: Grid, _preset: Preset) -> MaskLayers:
 
 def _gml_layers(source: SceneSource, grid: Grid, _preset: Preset) -> MaskLayers:
     """Rasterise the cloud polygons of L1C; every cell that they touch is cloud."""
-    href = source.scene.masks["gml"].href
-    clouds = read_cloud_polygons(href)
+    scene = source.scene
+    href = scene.masks["gml"].href
+    clouds = read_cloud_polygons(href, catalog_trust(scene.catalog, scene.asset_mirror))
     if clouds.crs not in (None, grid.crs):
         msg = f"{href} is in {clouds.crs}, but the scene in {grid.crs}; choose another detector"
         raise MaskError(msg)

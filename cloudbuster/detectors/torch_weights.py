@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from cloudbuster.errors import BadInputError, UntrustedCodeError
+from cloudbuster.storage.trust import own_trust
 from cloudbuster.storage.uri import read_bytes
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ MODEL_ARGUMENTS: dict[str, Any] = {
     "divisor": 1,
     "pretrained": False,
 }
+# Greatest size of a file of a model: ResNet-152, the largest encoder in use for this, has 240 MB.
+MAX_MODEL_BYTES = 512 * 2**20
 # Operators of an exported program that only compute tensors.
 PLAIN_TARGET = re.compile(r"(torch\.ops\.aten\.\w+\.\w+|_operator\.getitem)\Z")
 
@@ -37,7 +40,12 @@ def first_line(error: BaseException) -> str:
 
 def fingerprint(uri: str) -> str:
     """First 12 hexadecimal digits of the SHA-256 of a file, to identify its content."""
-    return hashlib.sha256(read_bytes(uri)).hexdigest()[:12]
+    return hashlib.sha256(_read(uri)).hexdigest()[:12]
+
+
+def _read(uri: str) -> bytes:
+    """Read a file of a model, at an address that the request gives."""
+    return read_bytes(uri, trust=own_trust(), max_bytes=MAX_MODEL_BYTES)
 
 
 def load_model(
@@ -76,7 +84,7 @@ def load_model(
     BadInputError, TryAgainError
         If a file cannot be read or is not a model.
     """
-    content = read_bytes(weights)
+    content = _read(weights)
     file_format = _file_format(content)
     if file_format == "torchscript":
         return _load_torchscript(weights, content, device)
@@ -231,7 +239,7 @@ def _make_model(uri: str, num_channels: int, *, trusted: bool) -> "torch.nn.Modu
     """Run an architecture file and create its model."""
     require_trust(uri, trusted=trusted)
     module = types.ModuleType("cloudbuster_architecture")
-    source = read_bytes(uri)
+    source = _read(uri)
     # User code may raise any exception; all of them are errors of the file.
     try:
         exec(compile(source, uri, "exec"), module.__dict__)  # noqa: S102 -- trusted by the user

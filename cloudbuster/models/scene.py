@@ -93,6 +93,9 @@ class GatherTask(Document):
     name: MosaicName = Field(description="Base of the file names.")
     kind: Kind = Field(description="Product level.")
     catalog: str = Field(description="Catalog of the item: a name, a URL or a path.")
+    asset_mirror: tuple[str, ...] = Field(
+        (), description="FROM=TO for each prefix of asset hrefs that was rewritten."
+    )
     item: Item = Field(description="STAC item of the scene.")
     index: int | None = Field(
         ge=1, le=MAX_SCENE_INDEX, description="Index of the cloud-free raster; null for none."

@@ -63,6 +63,9 @@ class SelectionInfo(Document):
     aoi: Geometry = Field(description="Area of interest, one geometry, longitude and latitude.")
     kind: Kind = Field(description="Product level.")
     catalog: str = Field(description="Catalog that was searched: a name, a URL or a path.")
+    asset_mirror: tuple[str, ...] = Field(
+        (), description="FROM=TO for each prefix of asset hrefs that was rewritten."
+    )
     strategy: str = Field(description="Strategy by which scenes were picked.")
     entries: tuple[SelectionEntry, ...] = Field(description="Picks, in order.")
     uncovered_by_layer: tuple[float, ...] = Field(

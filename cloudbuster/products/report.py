@@ -20,10 +20,10 @@ from rasterio.enums import Resampling
 
 from cloudbuster.core.arrays import Raster
 from cloudbuster.core.composite import CellState
-from cloudbuster.errors import redacted
 from cloudbuster.models import Assessment
 from cloudbuster.products.preview import encode_png, preview_shape
 from cloudbuster.products.stac_item import QUALITY_BANDS, MosaicDescription, MosaicScene
+from cloudbuster.redaction import redacted_json
 from cloudbuster.storage.uri import write_bytes
 
 # Colours that can be distinguished with any colour vision (Okabe and Ito 2008).
@@ -171,7 +171,7 @@ def _request_text(mosaic: MosaicDescription) -> str | None:
     content = mosaic.request.model_dump(
         mode="json", by_alias=True, exclude={"output", "force", "limits"}
     )
-    return redacted(orjson.dumps(content, option=orjson.OPT_INDENT_2).decode())
+    return orjson.dumps(redacted_json(content), option=orjson.OPT_INDENT_2).decode()
 
 
 def _pictures(files: ReportFiles) -> dict[str, str]:

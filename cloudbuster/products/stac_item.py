@@ -25,9 +25,9 @@ from cloudbuster.core.bands import BANDS
 from cloudbuster.core.grid import Grid
 from cloudbuster.core.masks import DISTANCE_LIMIT_M
 from cloudbuster.core.transformers import LONLAT, transformer
-from cloudbuster.errors import redacted
 from cloudbuster.gathered.scene_raster import CLOUD_DISTANCE_BAND, SCENE_INDEX_BAND
 from cloudbuster.models import MosaicRequest, QueryOptions, SceneRecord
+from cloudbuster.redaction import redacted_json
 from cloudbuster.storage.tiled_raster import NODATA
 from cloudbuster.storage.uri import is_remote, join, write_bytes
 
@@ -161,14 +161,14 @@ def mosaic_item(mosaic: MosaicDescription) -> pystac.Item:
 
 
 def write_item(item: pystac.Item, uri: str) -> None:
-    """Write an item as indented JSON without a self link, whole or not at all.
+    """Write an item as indented JSON without a self link and without secrets in its addresses.
 
     Raises
     ------
     OutputError, TryAgainError
         If the file cannot be written, or the disk is full.
     """
-    content = item.to_dict(include_self_link=False, transform_hrefs=False)
+    content = redacted_json(item.to_dict(include_self_link=False, transform_hrefs=False))
     write_bytes(uri, orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
 
 
@@ -263,8 +263,8 @@ def _properties(mosaic: MosaicDescription) -> dict[str, Any]:
     }
     if mosaic.request is not None:
         # Items are passed on with the mosaic, so signatures and keys in addresses are removed.
-        text = redacted(mosaic.request.model_dump_json(by_alias=True))
-        properties["cloudbuster:request"] = orjson.loads(text)
+        content = mosaic.request.model_dump(mode="json", by_alias=True)
+        properties["cloudbuster:request"] = redacted_json(content)
     return properties
 
 

@@ -12,7 +12,8 @@ from cloudbuster.core.masks import DetectedMask
 from cloudbuster.core.scene import Scene
 from cloudbuster.errors import DonorError, RasterError
 from cloudbuster.storage.raster_file import RasterFile
-from cloudbuster.storage.uri import is_remote, local_path, write_bytes
+from cloudbuster.storage.trust import own_trust
+from cloudbuster.storage.uri import write_bytes
 
 # Bits of a cell. They keep the result of the detector exactly, before the mask is grown.
 CLOUD_BIT = 1
@@ -156,7 +157,7 @@ def read_donor_mask(uri: str) -> DonatedMask:
         If a remote file cannot be reached.
     """
     try:
-        with RasterFile(uri if is_remote(uri) else str(local_path(uri))) as dataset:
+        with RasterFile(uri, own_trust()) as dataset:
             return _decoded(uri, dataset)
     except RasterError as error:
         msg = f"the mask cannot be read: {error}, or make it again with --donate-mask"

@@ -9,14 +9,17 @@ import shapely
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import ParseError, fromstring
 
-from cloudbuster.errors import BadInputError, MaskError
+from cloudbuster.errors import BadInputError, MaskError, UntrustedAddressError
 from cloudbuster.storage.access import read_file
+from cloudbuster.storage.trust import PROGRAM, Trust
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
 # Mask types of MSK_CLOUDS (Sentinel-2 Products Specification Document, L1C quality indicators).
 CLOUD_TYPES = ("OPAQUE", "CIRRUS")
+# Greatest size of a file: ESA's have up to 3 MB. Coordinates take 15 times their text in memory.
+MAX_BYTES = 16 * 2**20
 # GML element that holds the coordinates of a ring.
 RING = "posList"
 
@@ -37,13 +40,15 @@ class CloudPolygons:
     polygons: tuple[shapely.Polygon, ...]
 
 
-def read_cloud_polygons(uri: str) -> CloudPolygons:
+def read_cloud_polygons(uri: str, trust: Trust = PROGRAM) -> CloudPolygons:
     """Read an MSK_CLOUDS file.
 
     Parameters
     ----------
     uri : str
         Path or URI of the GML file.
+    trust : Trust
+        What its giver may refer to; by default the address is one of this program.
 
     Returns
     -------
@@ -54,11 +59,15 @@ def read_cloud_polygons(uri: str) -> CloudPolygons:
     ------
     MaskError
         If the file cannot be read or is not an MSK_CLOUDS mask.
+    UntrustedAddressError
+        If its giver may not have it opened.
     TryAgainError
         If a remote file cannot be reached.
     """
     try:
-        content = read_file(uri)
+        content = read_file(uri, trust=trust, max_bytes=MAX_BYTES)
+    except UntrustedAddressError:
+        raise
     except BadInputError as error:
         raise MaskError(str(error)) from error
     try:

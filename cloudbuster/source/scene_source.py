@@ -23,6 +23,7 @@ from cloudbuster.errors import (
 )
 from cloudbuster.source.band_raster import BandRaster
 from cloudbuster.storage.raster_file import RasterFile
+from cloudbuster.storage.trust import catalog_trust
 
 # Longest side of the thumbnail that the radiometric decision is based on, pixels.
 EVIDENCE_PIXELS = 256
@@ -51,6 +52,8 @@ class RasterSceneSource:
     ------
     RasterError, TryAgainError
         If a band is missing or cannot be read.
+    UntrustedAddressError
+        If its catalog may not have a file opened.
     GridError
         If a raster has no CRS or is not north-up.
     """
@@ -60,6 +63,7 @@ class RasterSceneSource:
     ) -> None:
         """Open the bands of the mosaic to find the grid of the scene."""
         self._scene = scene
+        self._trust = catalog_trust(scene.catalog, scene.asset_mirror)
         self._given_radiometry = radiometry
         self._stack = ExitStack()
         self._open: dict[str, RasterFile] = {}
@@ -226,7 +230,8 @@ class RasterSceneSource:
     def _dataset(self, asset: BandAsset) -> RasterFile:
         """Open file of an asset, cached; raise RasterError if it lacks the band of the asset."""
         if asset.href not in self._open:
-            self._open[asset.href] = self._stack.enter_context(RasterFile(asset.href))
+            opened = RasterFile(asset.href, self._trust)
+            self._open[asset.href] = self._stack.enter_context(opened)
         dataset = self._open[asset.href]
         if asset.band_index > dataset.count:
             msg = f"{asset.href} has {dataset.count} bands, and band {asset.band_index} is needed"

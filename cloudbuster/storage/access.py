@@ -1,4 +1,4 @@
-"""How a file is opened, wherever it lies: its path for GDAL, and the settings that its place needs.
+"""Files in buckets as GDAL opens them: their paths, and the settings that each bucket needs.
 
 The settings (region, signature, requester pays, endpoint) hold for one file, around its opening and
 each of its reads, because one scene may mix buckets. For a file in a bucket every setting that any
@@ -15,14 +15,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import rasterio
-from rasterio.env import setenv
+from rasterio.env import hasenv, setenv
 from rasterio.session import DummySession
 
-from cloudbuster.errors import AccessError, CredentialsError, redacted
+from cloudbuster.errors import AccessError, CredentialsError
+from cloudbuster.redaction import redacted
 from cloudbuster.storage.boto import make_aws_client, translate_boto_errors
-from cloudbuster.storage.s3 import parse_s3_uri
-from cloudbuster.storage.sas import SIGNED_HOSTS, SIGNED_QUERY, sas_tokens
-from cloudbuster.storage.uri import read_bytes, scheme_of
+from cloudbuster.storage.s3 import parse_s3_uri, read_body
+from cloudbuster.storage.trust import PROGRAM, Trust, admitted, file_path, scheme_of
+from cloudbuster.storage.uri import DOCUMENT_BYTES, read_bytes
 
 CDSE_KEY_VARIABLES = ("CDSE_S3_ACCESS_KEY", "CDSE_S3_SECRET_KEY")
 """Environment variables of the keys for the Copernicus Data Space."""
@@ -98,7 +99,7 @@ class Access:
     href : str
         The address as the caller gave it; messages show this one.
     path : str
-        The path that GDAL opens; it may contain a signature.
+        The path that GDAL opens.
     options : mapping of str to str
         Configuration options around its opening and its reads; they may contain keys.
     bucket : str or None
@@ -113,7 +114,7 @@ class Access:
     @contextmanager
     def settings(self, **more: str) -> Iterator[None]:
         """Set the options, and ``more`` of them, in the body and only there."""
-        if not self.options and not more:
+        if not self.options and not more and hasenv():
             yield
             return
         # With a session, rasterio does not look for credentials. GDAL does that itself and renews
@@ -124,36 +125,29 @@ class Access:
 
 
 def access_of(href: str) -> Access:
-    """Find out how a file is opened; signatures and keys are those of this moment.
+    """Find out how GDAL opens a file on this machine or in a bucket; keys are those of this moment.
 
     Parameters
     ----------
     href : str
-        Path, ``file://``, ``http(s)://``, ``s3://``, or anything that GDAL reads.
+        Path, ``file://`` or ``s3://``, or the HTTPS address of a requester-pays bucket, as
+        `cloudbuster.storage.trust.admitted` returns it.
 
     Returns
     -------
     Access
-        With the settings of its bucket in `BUCKETS`; with a signature for `SIGNED_HOSTS`;
-        otherwise the address unchanged.
+        With the settings of its bucket in `BUCKETS`.
 
     Raises
     ------
     CredentialsError
         If the keys that a store needs are not in the environment.
-    AccessError, TryAgainError
-        If a signature is refused, or the service that signs is out of reach.
     """
     located = bucket_of(href)
-    if located is not None:
-        name, key = located
-        return Access(href, f"/vsis3/{name}/{key}", _s3_options(name), name)
-    if scheme_of(href) not in ("http", "https"):
-        return Access(href, href)
-    parts = urlsplit(href)
-    signed = parts.netloc in SIGNED_HOSTS and not SIGNED_QUERY.search(parts.query)
-    # The prefix keeps rasterio from making a boto3 session for each host of amazonaws.com.
-    return Access(href, f"/vsicurl/{sas_tokens().sign(href) if signed else href}")
+    if located is None:
+        return Access(href, str(file_path(href)))
+    name, key = located
+    return Access(href, f"/vsis3/{name}/{key}", _s3_options(name), name)
 
 
 def bucket_of(href: str) -> tuple[str, str] | None:
@@ -246,13 +240,17 @@ def missing_keys_message(what: str, variables: tuple[str, ...]) -> str:
     return f"{what} needs {' and '.join(missing)} in the environment; set them and try again"
 
 
-def read_file(href: str) -> bytes:
-    """Read a whole small file that is no raster, with the settings of `access_of`.
+def read_file(href: str, *, trust: Trust = PROGRAM, max_bytes: int = DOCUMENT_BYTES) -> bytes:
+    """Read a whole small file that is no raster, with the settings of its bucket.
 
     Parameters
     ----------
     href : str
         Path or URI.
+    trust : Trust
+        What its giver may refer to; by default the address is one of this program.
+    max_bytes : int
+        Greatest size, bytes.
 
     Raises
     ------
@@ -260,6 +258,10 @@ def read_file(href: str) -> bytes:
         If it does not exist.
     CredentialsError, AccessError
         If there are no credentials, or they do not allow it; names bucket and permission.
+    UntrustedAddressError
+        If its giver may not have it opened.
+    TooLargeError
+        If it is over ``max_bytes``.
     BadInputError
         If it cannot be read for another reason.
     MissingExtraError
@@ -267,16 +269,17 @@ def read_file(href: str) -> bytes:
     TryAgainError
         If its place is throttled, broken or out of reach.
     """
-    located = bucket_of(href)
+    located = bucket_of(admitted(href, trust))
     if located is None:
-        return read_bytes(href)
+        return read_bytes(href, trust=trust, max_bytes=max_bytes)
     name, key = located
     options = _s3_options(name)
     payer = {"RequestPayer": "requester"} if options["AWS_REQUEST_PAYER"] else {}
     try:
         with translate_boto_errors(f"read {href}", hint="check the address"):
             client = _s3_client(BUCKETS.get(name, UNKNOWN_BUCKET), options)
-            content: bytes = client.get_object(Bucket=name, Key=key, **payer)["Body"].read()
+            answer = client.get_object(Bucket=name, Key=key, **payer)
+            content = read_body(answer, href, max_bytes)
     except (AccessError, CredentialsError) as error:
         msg = f"{error}; {_remedy(name, options)}"
         raise type(error)(msg) from error
@@ -323,18 +326,19 @@ def refusal_error(
     CredentialsError or AccessError
         Without a status, and with one; the message names the bucket and the permission.
     """
+    answer = f"HTTP status {status}, {reason}" if status else reason
     if access.bucket is None:
-        answer = f"HTTP status {status}, {reason}" if status else reason
-        msg = f"{access.href}: refused ({answer}); check the address and who may read it"
-        return AccessError(msg)
+        return refused_error(access.href, answer)
     remedy = _remedy(access.bucket, access.options)
     if status is None:
         msg = f"{access.href}: no credentials for bucket {access.bucket}; {remedy}"
         return CredentialsError(msg)
-    msg = (
-        f"{access.href}: bucket {access.bucket} refused (HTTP status {status}, {reason}); {remedy}"
-    )
-    return AccessError(msg)
+    return AccessError(f"{access.href}: bucket {access.bucket} refused ({answer}); {remedy}")
+
+
+def refused_error(href: str, answer: str) -> AccessError:
+    """Make the error for a file that its server does not give out."""
+    return AccessError(f"{href}: refused ({answer}); check the address and who may read it")
 
 
 def _remedy(name: str, options: Mapping[str, str]) -> str:

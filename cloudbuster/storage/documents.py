@@ -10,21 +10,36 @@ from pydantic import BaseModel, ValidationError
 
 from cloudbuster.core.bands import Kind
 from cloudbuster.errors import RequestError
-from cloudbuster.models import DOCUMENTS, Candidates, Document, Selection
+from cloudbuster.models import (
+    DOCUMENTS,
+    Assessment,
+    Candidates,
+    Document,
+    GatherTask,
+    MosaicRequest,
+    RunStatus,
+    SceneRecord,
+    Selection,
+)
 from cloudbuster.original.documents import (
     candidates_from_original,
     is_original_response,
     is_original_selection,
     selection_from_original,
 )
+from cloudbuster.redaction import redacted_json
+from cloudbuster.storage.json_text import BYTE_ORDER_MARK, JsonError, parsed_json
 from cloudbuster.storage.uri import read_bytes, write_bytes
 
 D = TypeVar("D", bound=Document)
 
+ADDRESSED = (Candidates, GatherTask, MosaicRequest, Selection)
+"""Documents that need whole addresses, which may hold secrets."""
+PUBLISHED = (Assessment, RunStatus, SceneRecord)
+"""Documents that are passed on with a mosaic, or shown to others."""
+
 # Texts for two of pydantic's error types; the others keep pydantic's own.
 PROBLEMS = {"extra_forbidden": "unknown field", "missing": "is required"}
-# Some editors on Windows write it before UTF-8 text; RFC 8259 lets a reader of JSON ignore it.
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def read_document(uri: str, model: type[D]) -> D:
@@ -62,8 +77,20 @@ def parse_document(content: bytes, model: type[D], *, source: str) -> D:
 
 
 def write_document(uri: str, document: Document) -> None:
-    """Write a document as a whole; errors are those of `storage.uri.write_bytes`."""
-    write_bytes(uri, document.to_json())
+    """Write a document as a whole; errors are those of `storage.uri.write_bytes`.
+
+    A local file of a document in `ADDRESSED` can be read by its owner alone. Those in `PUBLISHED`
+    are written without the secrets in them.
+    """
+    write_bytes(uri, document_json(document), private=isinstance(document, ADDRESSED))
+
+
+def document_json(document: Document) -> bytes:
+    """Return a document as JSON for a file; one in `PUBLISHED` without the secrets in it."""
+    if not isinstance(document, PUBLISHED):
+        return document.to_json()
+    content = redacted_json(document.model_dump(mode="json", by_alias=True))
+    return orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
 @dataclass(frozen=True)
@@ -128,15 +155,14 @@ def _parsed(content: bytes, form: _Form[D], source: str, kind: Kind) -> D:
 
 
 def parse_json(content: bytes, *, source: str) -> Any:  # noqa: ANN401 -- any JSON value
-    """Parse JSON; raise RequestError with line and column of a mistake."""
-    text = content.removeprefix(BYTE_ORDER_MARK)
-    if not text.strip():
+    """Parse JSON; raise RequestError with line and column of a mistake, or the bound it is over."""
+    if not content.removeprefix(BYTE_ORDER_MARK).strip():
         msg = f"{source}: the file is empty; it must hold JSON"
         raise RequestError(msg)
     try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        msg = f"{source}: not JSON at line {error.lineno}, column {error.colno}: {error.msg}"
+        return parsed_json(content)
+    except JsonError as error:
+        msg = f"{source}: {error}"
         raise RequestError(msg) from error
 
 

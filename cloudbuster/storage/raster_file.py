@@ -1,21 +1,66 @@
-"""A raster wherever it lies, open for reading with the settings of its place."""
+"""A raster wherever it lies, open for reading: GeoTIFF or JPEG 2000, and within bounds.
 
+GDAL would open much more: virtual rasters and descriptions of services, which read other files and
+make requests. Only the drivers of these two formats are tried here, and a file that refers to other
+files is refused.
+"""
+
+import os
 import re
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import Any, Self
-from urllib.parse import urlsplit
 
-import rasterio
+import numpy as np
+from rasterio.enums import Interleaving
+from rasterio.io import DatasetReader
 
-from cloudbuster.errors import CloudBusterError, RasterError, TryAgainError
+from cloudbuster.errors import (
+    BadInputError,
+    CloudBusterError,
+    RasterError,
+    TooLargeError,
+    TryAgainError,
+)
 from cloudbuster.storage.access import Access, access_of, reason_of, refusal_error
 from cloudbuster.storage.gdal_env import RASTER_ERRORS
-from cloudbuster.storage.sas import SIGNED_HOSTS
-from cloudbuster.storage.uri import MISSING_STATUSES, is_remote
+from cloudbuster.storage.gdal_files import gdal_file
+from cloudbuster.storage.range_file import RangeFile
+from cloudbuster.storage.trust import PROGRAM, Trust, admitted, file_path, scheme_of
+from cloudbuster.storage.uri import MISSING_STATUSES, REFUSED_STATUSES, open_regular
 
-# S3 answers 400 for an expired token, Azure 409 for public access to a private account.
-REFUSED_STATUSES = frozenset({400, 401, 403, 407, 409})
+DRIVERS = ("GTiff", "JP2OpenJPEG")
+"""GDAL's drivers of the formats that are opened."""
+MAX_PIXELS = 16_384**2
+"""Greatest size of a raster: more than twice a tile of Sentinel-2 at 10 m (10 980 by 10 980)."""
+MAX_BANDS = 256
+MAX_BLOCK_BYTES = 128 * 2**20
+"""Greatest size of a block (tile or strip), which is decoded as a whole: 8192 by 8192 of uint16."""
+# Bytes at the beginning of a file that show what it is.
+HEAD_BYTES = 512
+# First bytes of a file: TIFF, BigTIFF, JPEG 2000 in a box and bare (ISO/IEC 15444-1, annexes A, I).
+MAGIC_NUMBERS = (
+    b"II*\x00",
+    b"MM\x00*",
+    b"II+\x00",
+    b"MM\x00+",
+    b"\x00\x00\x00\x0cjP  ",
+    b"\xff\x4f\xff\x51",
+)
+# What a file looks like that is neither, by its first bytes.
+OTHER_CONTENT = (
+    (re.compile(rb"\s*<VRTDataset", re.IGNORECASE), "a virtual raster (VRT)"),
+    (re.compile(rb"\s*<(?:!doctype\s+)?html", re.IGNORECASE), "a web page"),
+    (re.compile(rb"(?:\xef\xbb\xbf)?\s*<"), "XML"),
+    (re.compile(rb"\s*[\[{]"), "JSON"),
+    (re.compile(rb"\x89PNG|\xff\xd8\xff|GIF8"), "a picture"),
+    (re.compile(rb"\x89HDF|CDF"), "HDF5 or netCDF"),
+    (re.compile(rb"PK"), "an archive"),
+)
+# Domains of metadata by which a raster names other files to GDAL, which opens them with any driver.
+REFERRING_DOMAINS = frozenset({"overviews", "proxyoverviewrequest"})
+
 STATUS = re.compile(r"HTTP response code: (\d{3})")
 # Words of GDAL's messages when it finds no credentials, and when a file is no raster.
 NO_CREDENTIALS = re.compile(r"AWS_SECRET_ACCESS_KEY|AWS_ACCESS_KEY_ID")
@@ -25,14 +70,15 @@ NO_RASTER = re.compile(r"not recognized as being in a supported file format|not 
 class RasterFile:
     """A raster wherever it lies, open for reading with the settings of its place.
 
-    Use it as a context manager, which closes the file. A signature that expires while the file is
-    open is renewed, and a read that fails because of the network is repeated once on a file opened
-    anew.
+    Use it as a context manager, which closes the file. A read that fails because of the network is
+    repeated; a signature that expires while the file is open is renewed.
 
     Parameters
     ----------
     href : str
-        Address as `access_of` takes it.
+        Path, ``file://``, ``http(s)://`` or ``s3://``.
+    trust : Trust
+        What its giver may refer to; by default the address is one of this program.
 
     Attributes
     ----------
@@ -41,17 +87,25 @@ class RasterFile:
 
     Raises
     ------
+    UntrustedAddressError
+        If its giver may not have it opened.
     RasterError
-        If there is no such file, or it is no raster.
+        If there is no such file, it is neither GeoTIFF nor JPEG 2000, or it refers to other files.
+    TooLargeError
+        If it has more pixels, bands or bytes in a block than are read.
     CredentialsError, AccessError
         If it may not be read; names the bucket and the permission.
     TryAgainError
         If its place fails in a way that may pass.
     """
 
-    def __init__(self, href: str) -> None:
+    def __init__(self, href: str, trust: Trust = PROGRAM) -> None:
         self.href = href
-        self._access = access_of(href)
+        self._address = admitted(href, trust)
+        self._trust = trust
+        self._stack = ExitStack()
+        self._ranges: RangeFile | None = None
+        self._access = Access(href, "")
         self.dataset: Any = self._opened()
 
     def __enter__(self) -> Self:
@@ -66,7 +120,7 @@ class RasterFile:
 
     def close(self) -> None:
         """Close the file."""
-        self.dataset.close()
+        self._stack.close()
 
     def read(self, band: int | list[int], **how: Any) -> Any:  # noqa: ANN401 -- rasterio has no types
         """Read one band, or several.
@@ -92,15 +146,16 @@ class RasterFile:
         TryAgainError
             If its place fails in a way that may pass.
         """
-        if self._renewed():
-            self._reopen()
+        if self._ranges is not None and self._ranges.error is not None:
+            self._reopen()  # GDAL may have kept what it read in vain.
         try:
             return self._read(band, how)
         except RASTER_ERRORS as error:
-            if not is_remote(self.href):
+            self._raise_failure()
+            if self._access.bucket is None:
                 raise RasterError(_broken(self._access, error)) from error
             forget(self._access)
-        # GDAL does not say why a read failed; opening the file again does.
+        # GDAL does not say why a read in a bucket failed; opening the file again does.
         self._reopen()
         try:
             return self._read(band, how)
@@ -108,29 +163,117 @@ class RasterFile:
             msg = f"{self.href}: {reason_of(self._access, error)}; try again"
             raise TryAgainError(msg) from error
 
-    def _opened(self) -> Any:  # noqa: ANN401 -- rasterio has no types
+    def _opened(self) -> DatasetReader:
+        """Open the file, and refuse what it must not contain."""
+        self._access = access_of(self._address)
+        path = self._access.path
         try:
+            if self._access.bucket is None:
+                path = self._path_of_content()
             with self._access.settings():
-                return rasterio.open(self._access.path)
+                dataset = DatasetReader(path, driver=list(DRIVERS))
         except RASTER_ERRORS as error:
+            self._raise_failure()
+            self.close()
             raise open_error(self._access, error) from error
+        except CloudBusterError:
+            self.close()
+            raise
+        self._stack.callback(_close, dataset)
+        try:
+            self._raise_failure()
+            _check(dataset, self.href)
+        except CloudBusterError:
+            self.close()
+            raise
+        return dataset
+
+    def _path_of_content(self) -> str:
+        """Path for GDAL of a file that is not in a bucket; its first bytes are checked."""
+        if scheme_of(self._address) in ("http", "https"):
+            self._ranges = RangeFile(self._address, self._trust)
+            self._stack.callback(self._ranges.close)
+            _check_content(self.href, self._ranges.head)
+            path = self._stack.enter_context(gdal_file(self._ranges))
+            self._access = Access(self.href, path)
+            return path
+        path = str(file_path(self._address))
+        _check_content(self.href, _head(file_path(self._address), self.href))
+        self._access = Access(self.href, path)
+        return path
+
+    def _raise_failure(self) -> None:
+        """Raise the error of a range that could not be fetched, if there is one."""
+        failure = None if self._ranges is None else self._ranges.error
+        if failure is not None:
+            raise failure
 
     def _reopen(self) -> None:
         with suppress(*RASTER_ERRORS):
             self.close()
-        self._access = access_of(self.href)
+        self._stack = ExitStack()
+        self._ranges = None
         self.dataset = self._opened()
-
-    def _renewed(self) -> bool:
-        """Whether the file must now be opened with another signature."""
-        parts = urlsplit(self.href)
-        if parts.netloc not in SIGNED_HOSTS:
-            return False
-        return access_of(self.href).path != self._access.path
 
     def _read(self, band: int | list[int], how: Mapping[str, Any]) -> Any:  # noqa: ANN401 -- rasterio has no types
         with self._access.settings():
-            return self.dataset.read(band, **how)
+            pixels = self.dataset.read(band, **how)
+        # GDAL passes over some reads in vain, for example of overviews.
+        self._raise_failure()
+        return pixels
+
+
+def _close(dataset: DatasetReader) -> None:
+    dataset.close()
+
+
+def _head(path: Path, href: str) -> bytes:
+    """First bytes of a file of this machine; raise RasterError if it is none."""
+    try:
+        with open_regular(path, href) as descriptor:
+            return os.pread(descriptor, HEAD_BYTES, 0)
+    except OSError as error:
+        msg = f"{href}: {error.strerror or error}; fetch the file again or drop the scene"
+        raise RasterError(msg) from error
+    except BadInputError as error:
+        raise RasterError(str(error)) from error
+
+
+def _check_content(href: str, head: bytes) -> None:
+    """Raise RasterError unless the first bytes are those of a GeoTIFF or JPEG 2000."""
+    if head.startswith(MAGIC_NUMBERS):
+        return
+    looks = next((name for pattern, name in OTHER_CONTENT if pattern.match(head)), None)
+    found = f"its content is {looks}" if looks else "its first bytes are those of another format"
+    msg = (
+        f"{href} is neither GeoTIFF nor JPEG 2000: {found}; fetch the file again or drop the scene"
+    )
+    raise RasterError(msg)
+
+
+def _check(dataset: DatasetReader, href: str) -> None:
+    """Refuse a raster that refers to other files, or is over a bound; nothing is decoded yet."""
+    domains = {domain.lower() for domain in dataset.tag_namespaces()}
+    if not domains.isdisjoint(REFERRING_DOMAINS):
+        msg = f"{href} names another file as its overviews, which is not opened; drop the scene"
+        raise RasterError(msg)
+    pixels = dataset.width * dataset.height
+    if pixels > MAX_PIXELS or dataset.count > MAX_BANDS:
+        msg = (
+            f"{href} has {dataset.count} bands of {dataset.width} by {dataset.height} pixels; "
+            f"{MAX_BANDS} bands of {MAX_PIXELS} pixels are the most that are read; drop the scene"
+        )
+        raise TooLargeError(msg)
+    interleaved = dataset.count if dataset.interleaving == Interleaving.pixel else 1
+    for (height, width), dtype in zip(dataset.block_shapes, dataset.dtypes, strict=True):
+        size = height * width * np.dtype(dtype).itemsize * interleaved
+        if size > MAX_BLOCK_BYTES:
+            msg = (
+                f"{href} has blocks of {height} by {width} pixels, {size / 2**20:.0f} MiB; "
+                f"{MAX_BLOCK_BYTES / 2**20:.0f} MiB are the most that are decoded at a time: write "
+                "it anew in tiles, or drop the scene"
+            )
+            raise TooLargeError(msg)
 
 
 def open_error(access: Access, error: Exception) -> CloudBusterError:
@@ -149,7 +292,7 @@ def open_error(access: Access, error: Exception) -> CloudBusterError:
         For a file without credentials, refused, missing or broken, and for a failure that may
         pass. Messages hold no signatures and no keys.
     """
-    if not is_remote(access.href):
+    if access.bucket is None:
         return RasterError(_broken(access, error))
     reason = reason_of(access, error)
     status = forget(access)
@@ -164,11 +307,11 @@ def open_error(access: Access, error: Exception) -> CloudBusterError:
 
 
 def forget(access: Access) -> int | None:
-    """Make GDAL forget a remote file that it failed to open, and return the HTTP status.
+    """Make GDAL forget a file in a bucket that it failed to open, and return the HTTP status.
 
     GDAL remembers a failed opening for the life of the process, so that an outage of a second would
-    make a file missing for good (rasterio#2119). For S3 it reports the HTTP status only of an
-    opening that it does not remember.
+    make a file missing for good (rasterio#2119). It reports the HTTP status only of an opening that
+    it does not remember.
 
     Parameters
     ----------
@@ -183,7 +326,7 @@ def forget(access: Access) -> int | None:
     try:
         with (
             access.settings(CPL_VSIL_CURL_NON_CACHED=access.path),
-            rasterio.open(access.path),
+            DatasetReader(access.path, driver=list(DRIVERS)),
         ):
             return None
     except RASTER_ERRORS as error:

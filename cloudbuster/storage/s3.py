@@ -4,13 +4,17 @@ Credentials, region and endpoint come from the environment as boto3 reads it;
 ``AWS_ENDPOINT_URL_S3`` names another S3.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
-from cloudbuster.errors import BadInputError, NotFoundError
+from cloudbuster.errors import BadInputError, NotFoundError, TooLargeError
 from cloudbuster.storage.boto import aws_client, translate_boto_errors
 
 HINT = "check the address"
+DOCUMENT_BYTES = 64 * 2**20
+"""Greatest size of a document: a thousand candidates with their twins have a third of it."""
 
 
 def parse_s3_uri(uri: str) -> tuple[str, str]:
@@ -30,11 +34,13 @@ def parse_s3_uri(uri: str) -> tuple[str, str]:
     return parts.netloc, key
 
 
-def read_object(uri: str) -> bytes:
-    """Read a whole object.
+def read_object(uri: str, *, max_bytes: int = DOCUMENT_BYTES) -> bytes:
+    """Read a whole object of at most ``max_bytes``.
 
     Raises
     ------
+    TooLargeError
+        If it is larger.
     NotFoundError
         If the object or its bucket does not exist.
     CredentialsError, AccessError
@@ -44,7 +50,17 @@ def read_object(uri: str) -> bytes:
     """
     bucket, key = parse_s3_uri(uri)
     with translate_boto_errors(f"read {uri}", hint=HINT, permission="s3:GetObject"):
-        content: bytes = aws_client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+        answer = aws_client("s3").get_object(Bucket=bucket, Key=key)
+        return read_body(answer, uri, max_bytes)
+
+
+def read_body(answer: Mapping[str, Any], uri: str, max_bytes: int) -> bytes:
+    """Read the body of an answer of ``get_object``; raise TooLargeError over ``max_bytes``."""
+    size = int(answer.get("ContentLength", 0))
+    content: bytes = b"" if size > max_bytes else answer["Body"].read(max_bytes + 1)
+    if max(size, len(content)) > max_bytes:
+        msg = f"{uri} is over {max_bytes / 2**20:g} MiB, the most that is read of such an object"
+        raise TooLargeError(msg)
     return content
 
 

@@ -10,12 +10,18 @@ from datetime import datetime
 from functools import cache
 from urllib.parse import urlsplit
 
-import requests
-from requests.adapters import HTTPAdapter
-from urllib3.util import Retry
-
 from cloudbuster.errors import AccessError, TryAgainError
-from cloudbuster.storage.uri import HTTP_TIMEOUT_S
+from cloudbuster.redaction import keep_secret
+from cloudbuster.storage.http import (
+    BUSY_STATUSES,
+    Answer,
+    Limits,
+    NoAnswerError,
+    Retries,
+    http_client,
+)
+from cloudbuster.storage.json_text import parsed_json
+from cloudbuster.storage.trust import PROGRAM
 
 SIGNED_HOSTS = frozenset({"sentinel2l2a01.blob.core.windows.net"})
 """Hosts of the Planetary Computer that hold Sentinel-2 and answer only to signed requests."""
@@ -28,7 +34,10 @@ SUBSCRIPTION_VARIABLE = "PC_SDK_SUBSCRIPTION_KEY"
 # allows a request 120 s and a second try. Tokens last 45 minutes and more (PlanetaryComputer#418).
 RENEW_BEFORE_S = 300.0
 RETRIES = 5
-RETRY_STATUSES = (429, 500, 502, 503, 504)
+# A token has a few hundred bytes.
+MAX_ANSWER_BYTES = 64 * 1024
+# Names of containers (Azure, "Naming and referencing containers"); they become a part of a URL.
+_CONTAINER = re.compile(r"[a-z0-9$][a-z0-9-]{0,62}")
 
 
 @dataclass(frozen=True)
@@ -80,7 +89,7 @@ class SasTokens:
             If the service is throttled, broken or out of reach.
         """
         parts = urlsplit(href)
-        account, container = parts.netloc.partition(".")[0], parts.path.split("/")[1]
+        account, container = parts.netloc.partition(".")[0], _container(href)
         joint = "&" if parts.query else "?"
         return f"{href}{joint}{self._token(account, container).query}"
 
@@ -96,41 +105,39 @@ class SasTokens:
         """Ask the service for a token of a container."""
         url = f"{self._url}/{account}/{container}"
         headers = {"Ocp-Apim-Subscription-Key": self._key} if self._key else {}
-        retry = Retry(
-            total=RETRIES,
-            backoff_factor=self._backoff_s,
-            status_forcelist=RETRY_STATUSES,
-            raise_on_status=False,
-            respect_retry_after_header=False,  # The header may ask for hours.
-        )
-        with requests.Session() as session:
-            session.mount("http://", HTTPAdapter(max_retries=retry))
-            session.mount("https://", HTTPAdapter(max_retries=retry))
-            try:
-                response = session.get(url, headers=headers, timeout=HTTP_TIMEOUT_S)
-            except requests.RequestException as error:
-                msg = f"{url}: {type(error).__name__}; got no signature, try again"
-                raise TryAgainError(msg) from error
-        if response.status_code in RETRY_STATUSES:
-            msg = f"{url}: HTTP status {response.status_code}; got no signature, try again"
+        try:
+            answer = http_client(PROGRAM).request(
+                "GET",
+                url,
+                headers=headers,
+                limits=Limits(MAX_ANSWER_BYTES),
+                retries=Retries(RETRIES, self._backoff_s),
+            )
+        except NoAnswerError as error:
+            msg = f"{url}: {error}; got no signature, try again"
+            raise TryAgainError(msg) from error
+        if answer.status in BUSY_STATUSES:
+            msg = f"{url}: HTTP status {answer.status}; got no signature, try again"
             raise TryAgainError(msg)
-        if not response.ok:
+        if not answer.ok:
             msg = (
-                f"{url}: refused a signature (HTTP status {response.status_code}); check "
+                f"{url}: refused a signature (HTTP status {answer.status}); check "
                 f"{SUBSCRIPTION_VARIABLE}, which is optional"
             )
             raise AccessError(msg)
-        return _parsed(url, response, self._now())
+        return _parsed(url, answer, self._now())
 
 
-def _parsed(url: str, response: requests.Response, now_s: float) -> SasToken:
+def _parsed(url: str, answer: Answer, now_s: float) -> SasToken:
     try:
-        document = response.json()
+        document = parsed_json(answer.content)
         expires_s = datetime.fromisoformat(document["msft:expiry"]).timestamp()
         # A token may have little time left when it is issued; then half of that time is used.
         renew_s = max(expires_s - RENEW_BEFORE_S, (now_s + expires_s) / 2)
-        return SasToken(str(document["token"]), renew_s)
-    except (ValueError, KeyError, TypeError) as error:
+        token = str(document["token"])
+        keep_secret(token)
+        return SasToken(token, renew_s)
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         msg = f"{url}: sent no token ({type(error).__name__}); try again"
         raise TryAgainError(msg) from error
 
@@ -144,3 +151,16 @@ def sas_tokens() -> SasTokens:
     """Tokens of this process, from the service that the environment names."""
     url = os.environ.get(TOKEN_URL_VARIABLE) or TOKEN_URL
     return _shared(url, os.environ.get(SUBSCRIPTION_VARIABLE) or None)
+
+
+def signed(href: str) -> str:
+    """Address with a signature if its host is in `SIGNED_HOSTS` and it has none; else unchanged."""
+    parts = urlsplit(href)
+    if parts.netloc not in SIGNED_HOSTS or SIGNED_QUERY.search(parts.query):
+        return href
+    return sas_tokens().sign(href) if _CONTAINER.fullmatch(_container(href)) else href
+
+
+def _container(href: str) -> str:
+    """Name of the container of a blob."""
+    return urlsplit(href).path.lstrip("/").partition("/")[0]

@@ -7,28 +7,60 @@ the old content or the new one, nothing between.
 import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-import requests
-
-from cloudbuster.errors import BadInputError, NotFoundError, OutputError, TryAgainError
+from cloudbuster.errors import (
+    AccessError,
+    BadInputError,
+    NotFoundError,
+    OutputError,
+    TooLargeError,
+    TryAgainError,
+)
 from cloudbuster.storage import s3
+from cloudbuster.storage.http import BUSY_STATUSES, Limits, NoAnswerError, Retries, http_client
+from cloudbuster.storage.s3 import DOCUMENT_BYTES
+from cloudbuster.storage.trust import PROGRAM, Trust, admitted, file_path, scheme_of
 
-# Seconds to connect and to wait between bytes: ten times what a slow object store needs.
-HTTP_TIMEOUT_S = (10, 60)
+__all__ = [
+    "DOCUMENT_BYTES",
+    "MISSING_STATUSES",
+    "REFUSED_STATUSES",
+    "absolute_mirror",
+    "exists",
+    "is_remote",
+    "join",
+    "local_path",
+    "open_regular",
+    "output_error",
+    "read_bytes",
+    "replacing",
+    "resolve",
+    "scheme_of",
+    "write_bytes",
+]
+
 REMOTE_SCHEMES = ("http", "https", "s3")
 # Errors of the operating system for a disk, or a share of one, without room.
 FULL_DISK_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
 MISSING_STATUSES = frozenset({404, 410})
-
-
-def scheme_of(uri: str) -> str:
-    """Scheme of ``uri`` in lower case; ``file`` for a plain path."""
-    scheme = urlsplit(uri).scheme.lower()
-    return scheme if "://" in uri and scheme else "file"
+# S3 answers 400 for an expired token, Azure 409 for public access to a private account.
+REFUSED_STATUSES = frozenset({400, 401, 403, 407, 409})
+RETRIES = Retries(count=2, backoff_s=0.5)
+# Modes of new files, before the umask: readable by others, and by their owner alone.
+PUBLIC_MODE, PRIVATE_MODE = 0o666, 0o600
+# What is opened like a file and is none, in words.
+NO_FILES = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+    (stat.S_ISSOCK, "a socket"),
+)
 
 
 def is_remote(uri: str) -> bool:
@@ -75,45 +107,103 @@ def absolute_mirror(text: str, base_folder: str) -> str:
     return f"{source}{divider}{absolute}"
 
 
-def read_bytes(uri: str) -> bytes:
+def read_bytes(uri: str, *, trust: Trust = PROGRAM, max_bytes: int = DOCUMENT_BYTES) -> bytes:
     """Read a whole document.
+
+    Parameters
+    ----------
+    uri : str
+        Path, ``file://``, ``http(s)://`` or ``s3://``.
+    trust : Trust
+        What its giver may refer to; by default the address is one of this program.
+    max_bytes : int
+        Greatest size, bytes.
 
     Raises
     ------
     NotFoundError
         If it does not exist.
+    UntrustedAddressError, AccessError
+        If its giver may not have it opened, or its place refuses it.
+    TooLargeError
+        If it is over ``max_bytes``.
     BadInputError
-        If it may not be read, or the address is wrong.
+        If it may not be read, is no file, or the address is wrong.
     TryAgainError
         If its place is throttled, broken or out of reach.
     """
-    scheme = scheme_of(uri)
+    address = admitted(uri, trust)
+    scheme = scheme_of(address)
     if scheme in ("http", "https"):
-        return _http_get(uri)
+        return _http_get(address, trust, max_bytes)
     if scheme == "s3":
-        return s3.read_object(uri)
+        return s3.read_object(address, max_bytes=max_bytes)
+    return _read_file(uri, file_path(address), max_bytes)
+
+
+def _read_file(uri: str, path: Path, max_bytes: int) -> bytes:
+    """Read a file of this machine; errors name ``uri``."""
     try:
-        return local_path(uri).read_bytes()
+        with (
+            open_regular(path, uri) as descriptor,
+            os.fdopen(descriptor, "rb", closefd=False) as file,
+        ):
+            content = file.read(max_bytes + 1)
     except OSError as error:
         msg = f"{uri}: {error.strerror or error}; check the path"
         missing = isinstance(error, FileNotFoundError)
         raise (NotFoundError if missing else BadInputError)(msg) from error
+    if len(content) > max_bytes:
+        raise too_large(uri, max_bytes)
+    return content
 
 
-def _http_get(uri: str) -> bytes:
+@contextmanager
+def open_regular(path: Path, uri: str) -> Iterator[int]:
+    """Yield the descriptor of a file that is open for reading; refuse what is no file.
+
+    Raises
+    ------
+    BadInputError
+        If it is a folder, a pipe or a device. Opening it does not wait for anything.
+    OSError
+        If it cannot be opened.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     try:
-        response = requests.get(uri, timeout=HTTP_TIMEOUT_S)
-    except requests.RequestException as error:
-        msg = f"{uri}: {type(error).__name__}; try again"
+        mode = os.fstat(descriptor).st_mode
+        what = next((name for is_one, name in NO_FILES if is_one(mode)), None)
+        if what is not None:
+            msg = f"{uri} is {what}, and no file; check the path"
+            raise BadInputError(msg)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def too_large(uri: str, max_bytes: int) -> TooLargeError:
+    """Make the error for a document that is over its bound."""
+    return TooLargeError(
+        f"{uri} is over {max_bytes / 2**20:g} MiB, the most that is read of such a file; "
+        "check the address, or make it smaller"
+    )
+
+
+def _http_get(uri: str, trust: Trust, max_bytes: int) -> bytes:
+    try:
+        answer = http_client(trust).request("GET", uri, limits=Limits(max_bytes), retries=RETRIES)
+    except NoAnswerError as error:
+        msg = f"{uri}: {error}; try again"
         raise TryAgainError(msg) from error
-    status = response.status_code
-    if status >= 500 or status == 429:
-        msg = f"{uri}: HTTP status {status}; try again"
-        raise TryAgainError(msg)
-    if not response.ok:
-        msg = f"{uri}: HTTP status {status}; check the address"
-        raise (NotFoundError if status in MISSING_STATUSES else BadInputError)(msg)
-    return response.content
+    if answer.ok:
+        return answer.content
+    msg = f"{uri}: HTTP status {answer.status}; "
+    if answer.status in BUSY_STATUSES or answer.status > 500:
+        raise TryAgainError(f"{msg}try again")
+    if answer.status in MISSING_STATUSES:
+        raise NotFoundError(f"{msg}check the address")
+    refused = answer.status in REFUSED_STATUSES
+    raise (AccessError if refused else BadInputError)(f"{msg}check the address")
 
 
 def exists(uri: str) -> bool:
@@ -136,6 +226,7 @@ def replacing(target: Path) -> Iterator[Path]:
     """
     partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
     try:
+        _refuse_devices(target)
         target.parent.mkdir(parents=True, exist_ok=True)
         yield partial
         partial.replace(target)
@@ -147,6 +238,16 @@ def replacing(target: Path) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
+def _refuse_devices(target: Path) -> None:
+    """Raise OutputError if a target is a device or a pipe, which a renamed file would replace."""
+    with suppress(FileNotFoundError):
+        mode = target.lstat().st_mode
+        what = next((name for is_one, name in NO_FILES if is_one(mode)), None)
+        if what is not None:
+            msg = f"{target} is {what}, and no file; give another name"
+            raise OutputError(msg)
+
+
 def output_error(target: Path, error: OSError) -> OutputError | TryAgainError:
     """Make the error for a write that failed: a full disk may pass, other reasons do not."""
     reason = error.strerror or str(error)
@@ -155,8 +256,17 @@ def output_error(target: Path, error: OSError) -> OutputError | TryAgainError:
     return OutputError(f"{target}: {reason}; choose a folder that can be written")
 
 
-def write_bytes(uri: str, content: bytes) -> None:
+def write_bytes(uri: str, content: bytes, *, private: bool = False) -> None:
     """Write a whole document, to a local path or to S3.
+
+    Parameters
+    ----------
+    uri : str
+        Path, ``file://`` or ``s3://``.
+    content : bytes
+        Content of the document.
+    private : bool
+        Whether only the owner of a local file may read it.
 
     Raises
     ------
@@ -170,5 +280,8 @@ def write_bytes(uri: str, content: bytes) -> None:
     if scheme_of(uri) == "s3":
         s3.write_object(uri, content)
         return
+    mode = PRIVATE_MODE if private else PUBLIC_MODE
     with replacing(local_path(uri)) as partial:
-        partial.write_bytes(content)
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)

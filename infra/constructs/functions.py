@@ -51,14 +51,15 @@ class Function(Construct):
                 *policies.use_key(config),
             ],
         )
-        self.function = self._make(image, module, role, settings, memory_mib, timeout)
+        environment = variables(config, settings)
+        self.function = self._make(image, module, role, environment, memory_mib, timeout)
 
     def _make(
         self,
         image: Image,
         module: str,
         role: iam.Role,
-        settings: str,
+        environment: dict[str, str],
         memory_mib: int,
         timeout: cdk.Duration | None,
     ) -> lambda_.Function:
@@ -75,7 +76,7 @@ class Function(Construct):
             log_group=self.log_group,
             memory_size=memory_mib,
             timeout=timeout or cdk.Duration.minutes(1),
-            environment=variables(settings),
+            environment=environment,
             # An execution ends with the versions that it started with, so updates keep them. An
             # update that is rolled back removes its version, since the next update could not
             # publish the same content again.

@@ -11,6 +11,7 @@ from infra.constructs.images import Image
 from infra.constructs.job_roles import JobRoles
 from infra.scratch import scratch_mount
 from infra.sections import Job
+from infra.settings import trust_variables
 
 
 def job_name(scope: Construct, name: str) -> str:
@@ -107,6 +108,7 @@ class Jobs(Construct):
             # JSON lines, like those of the functions.
             "CLOUDBUSTER_LOG_LEVEL": "INFO",
             "CLOUDBUSTER_LOG_JSON": "true",
+            **trust_variables(self._config),
         }
         return Properties(
             image=image_uri,

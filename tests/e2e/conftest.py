@@ -33,6 +33,8 @@ CONFIG: dict[str, Any] = {
     "max_running_executions": 2,
     # The scenes lie in a bucket that is not the stack's.
     "input_buckets": [BUCKET],
+    # A catalog of a test is served on this machine.
+    "allowed_hosts": ["127.0.0.1"],
     "default_request": {
         "query": {"mindate": ["2023-05-01"], "maxdate": ["2023-05-31"]},
         "filter": {"backstop": False},

@@ -81,6 +81,10 @@ def with_key(number: int) -> dict[str, str]:
             {"availability_zones": 2, "vpc_id": "vpc-1", "subnet_ids": ["subnet-1"]},
             ["availability_zones is for the VPC that is made"],
         ),
+        *(
+            ({"allowed_hosts": [name]}, [f"allowed_hosts.0: '{name}' is no host or network"])
+            for name in ("*", "a,b", "http://catalog.lan", "", "10.0.0.0/8/8", "a b")
+        ),
         ({"max_vcpus": 4}, ["max_vcpus 4: the smallest host has 8 vCPU", "give at least 8"]),
         ({"max_vcpus": 0}, ["max_vcpus 0", "no job would ever start", "give at least 8"]),
         (

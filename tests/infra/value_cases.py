@@ -19,6 +19,7 @@ VPC = {
 CATALOGS = "arn:aws:secretsmanager:us-west-2:123456789012:secret:catalogs-AbCd12"
 CDSE = ("CDSE_S3_ACCESS_KEY", "CDSE_S3_SECRET_KEY")
 IN_MEMORY = {"memory_mib": 12_288, "scratch_gib": 10}
+HOSTS = ["catalog.lan:8080", "10.0.0.0/8"]
 DEFAULTS = {"query": {"mindate": ["2020-05-01"], "maxdate": ["2020-10-01"]}}
 
 
@@ -75,6 +76,17 @@ def bucket(*keys: str) -> Look:
         return content
 
     return look
+
+
+def allowed_hosts(template: Template) -> set[str]:
+    """Lists of hosts in the environments of all jobs and functions."""
+    jobs = resources(template, "Batch::JobDefinition").values()
+    lists = [job["Properties"]["ContainerProperties"]["Environment"] for job in jobs]
+    environments = [{entry["Name"]: entry["Value"] for entry in entries} for entries in lists]
+    functions = resources(template, "Lambda::Function").values()
+    environments += [each["Properties"]["Environment"]["Variables"] for each in functions]
+    assert {each["CLOUDBUSTER_FOREIGN_REQUESTS"] for each in environments} == {"1"}
+    return {each.get("CLOUDBUSTER_ALLOW_HOSTS", "") for each in environments}
 
 
 def expiry(prefix: str) -> Look:
@@ -351,6 +363,7 @@ CASES: list[tuple[str, dict[str, Any], Look, Any]] = [
         readers_of("our-models/masks"),
         ["JobsRolesJobRole"],
     ),
+    ("allowed_hosts", {"allowed_hosts": HOSTS}, allowed_hosts, {",".join(HOSTS)}),
     ("max_budget_usd", {"max_budget_usd": 12.5}, setting("max_budget_usd"), 12.5),
     ("monthly_budget_usd", {"monthly_budget_usd": 100}, count("Budgets::Budget"), 1),
     (

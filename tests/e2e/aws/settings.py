@@ -5,6 +5,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from cloudbuster.storage.trust import ALLOW_FOLDERS_VARIABLE
+
 ACCOUNT, REGION = "123456789012", "us-west-2"
 # Access key of the command line, by which its calls are known.
 COMMAND_LINE_KEY = "command-line"
@@ -70,6 +72,8 @@ class Settings:
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_CONFIG_FILE": "/dev/null",
             "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+            # Catalogs are folders of this machine, and not on a server.
+            ALLOW_FOLDERS_VARIABLE: "/",
         }
 
     def to_json(self) -> str:

@@ -8,7 +8,7 @@ from moto import mock_aws
 from pydantic import SecretStr
 from shapely.geometry import shape
 
-from cloudbuster.catalogs import open_catalog
+from cloudbuster.catalogs import open_catalog, rasterfoundry
 from cloudbuster.catalogs.rasterfoundry import RasterFoundryCatalog, read_refresh_token
 from cloudbuster.catalogs.schema import parse_scene
 from cloudbuster.catalogs.search import SceneSearch
@@ -158,7 +158,7 @@ def test_a_repeated_page_raises_try_again_error(server):
 
 def test_an_unreachable_service_raises_try_again_error(monkeypatch):
     monkeypatch.setenv("CLOUDBUSTER_RF_URL", "http://127.0.0.1:1/api")
-    with pytest.raises(TryAgainError, match=r"/tokens/: ConnectionError; check the network"):
+    with pytest.raises(TryAgainError, match="/tokens/: ConnectionError: Connection refused; check"):
         search()
 
 
@@ -249,3 +249,10 @@ def test_the_page_of_the_specification_parses(server, test_data):
     (item,) = search().items
     scene = parse_scene(item, catalog="rasterfoundry")
     assert (scene.mgrs_tile, scene.relative_orbit, scene.baseline) == ("53DMB", 130, "03.01")
+
+
+@pytest.mark.usefixtures("server")
+def test_pages_without_an_end_are_an_error(monkeypatch):
+    monkeypatch.setattr(rasterfoundry, "MAX_PAGES", 1)
+    with pytest.raises(CatalogError, match="over 1 pages; make the area or the period smaller"):
+        search()

@@ -6,9 +6,16 @@ from typing import Any
 import pytest
 from shapely.geometry import Point, box, shape
 
+from cloudbuster.catalogs import transport
 from cloudbuster.catalogs.search import SceneSearch
 from cloudbuster.catalogs.stac_api import MAX_SENT_VERTICES, StacApiCatalog
-from cloudbuster.errors import CatalogError, ExitCode, TryAgainError
+from cloudbuster.errors import (
+    BadInputError,
+    CatalogError,
+    ExitCode,
+    TryAgainError,
+    UntrustedAddressError,
+)
 from tests.stac_items import make_item, square
 from tests.stac_server import (
     COLLECTIONS,
@@ -350,3 +357,49 @@ def test_dates_before_the_satellites_are_not_asked_for():
         never = (date(1307, 10, 13), date(1400, 1, 1))
         assert search_of(server, SceneSearch(AOI, (never,), "L2A")).items == ()
     assert days(found) == WANTED
+
+
+def test_a_server_that_sends_items_without_an_end_is_an_error(monkeypatch):
+    monkeypatch.setattr(transport, "MAX_SEARCH_BYTES", 20_000)
+    with (
+        serving(StacServer(hundred_items(), page_size=5)) as server,
+        pytest.raises(CatalogError, match=r"sent over .* MiB for one search; make the area"),
+    ):
+        search_of(server)
+
+
+@pytest.mark.parametrize(
+    "href", ["http://169.254.169.254/search", "http://127.0.0.2:9/search", "file:///etc/passwd"]
+)
+def test_a_further_page_is_asked_of_no_other_server_of_this_network(href, monkeypatch):
+    monkeypatch.setattr(StacServer, "_next", lambda *_: {"rel": "next", "href": href})
+    with (
+        serving(StacServer(seven_items())) as server,
+        pytest.raises(UntrustedAddressError, match=href.partition("/search")[0]),
+    ):
+        search_of(server)
+
+
+@pytest.mark.parametrize("target", ["http://169.254.169.254/x", "http://10.0.0.5/x", "file:///x"])
+def test_a_search_follows_no_redirect_into_this_network(target):
+    away = Failure(302, headers={"Location": target})
+    with (
+        serving(StacServer(seven_items(), failures=[away])) as server,
+        pytest.raises(UntrustedAddressError, match=target),
+    ):
+        search_of(server)
+
+
+def test_nested_json_is_no_answer():
+    deep = Failure(200, b'{"features": ' + b"[" * 1000 + b"]" * 1000 + b"}")
+    with (
+        serving(StacServer(seven_items(), failures=[deep] * 6)) as server,
+        pytest.raises(TryAgainError, match="the answer is nested over 64 levels"),
+    ):
+        search_of(server)
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "https://h:port", "http://", "https:///v1"])
+def test_a_catalog_that_is_no_url_is_an_error(url):
+    with pytest.raises(BadInputError, match="URL"):
+        StacApiCatalog(url).search(SEARCH)

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapely.geometry import MultiPolygon, Polygon, box
 
+from cloudbuster.core import aoi
 from cloudbuster.core.aoi import (
     MOST_SIMPLIFICATION_DEG,
     feature_property,
@@ -257,3 +258,13 @@ def test_simplified_leaves_a_simple_area_alone_and_a_ragged_one_nearly_so():
 def test_simplified_gives_up_where_only_small_islands_are_left():
     islands = MultiPolygon([box(n, 0, n + 0.5, 0.5) for n in range(100)])
     assert simplified(islands, max_vertices=10).equals(islands)
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_an_area_of_too_many_positions_is_refused(parts, monkeypatch):
+    monkeypatch.setattr(aoi, "MAX_POSITIONS", 12)
+    squares = [[[[x, 0], [x + 1, 0], [x + 1, 1], [x, 1], [x, 0]]] for x in range(0, 2 * parts, 2)]
+    ring = [[x / 10, 0] for x in range(12)] + [[0, 1], [0, 0]]
+    document = {"type": "MultiPolygon", "coordinates": squares if parts > 1 else [[ring]]}
+    with pytest.raises(ValueError, match="the area has over 12 positions; simplify it"):
+        parse_aoi(document)

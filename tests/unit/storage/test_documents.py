@@ -128,7 +128,7 @@ def test_a_document_that_does_not_exist_is_named(tmp_path):
 
 def test_a_document_that_cannot_be_written_is_an_output_error(tmp_path):
     (tmp_path / "x.json").mkdir()
-    with pytest.raises(OutputError, match="choose a folder that can be written"):
+    with pytest.raises(OutputError, match=r"x\.json is a folder, and no file"):
         write_document(str(tmp_path / "x.json"), CANDIDATES)
 
 

@@ -1,0 +1,82 @@
+"""JSON from others: its nesting and the number of its members are bounded before it is parsed.
+
+Text of a few bytes can take many times its size in memory, and nesting can exhaust the stack of
+whatever walks through it later.
+"""
+
+import re
+from typing import Any
+
+import orjson
+
+MAX_DEPTH = 64
+"""Greatest nesting: a candidate with its twin and their polygons has 14."""
+MAX_CONTAINERS = 4_000_000
+"""Greatest number of objects and lists: 64 MB of coordinates have 3 million positions."""
+# Some editors on Windows write it before UTF-8 text; RFC 8259 lets a reader of JSON ignore it.
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+# Strings that contain brackets, as few texts have many of.
+MAX_BRACKETED_STRINGS = 1_000_000
+
+_BRACKETS = b"[]{}"
+_STRUCTURE = bytes(set(range(256)) - set(b'"' + _BRACKETS))
+_EMPTY = re.compile(rb"\[\]|\{\}")
+_STRING = re.compile(rb'"[^"]*"')
+
+
+class JsonError(ValueError):
+    """A text is not JSON, or over a bound; the message says where or how much."""
+
+
+def parsed_json(content: bytes) -> Any:  # noqa: ANN401 -- any JSON value
+    """Parse JSON.
+
+    Parameters
+    ----------
+    content : bytes
+        UTF-8 text, with or without a byte order mark.
+
+    Raises
+    ------
+    JsonError
+        If it is not JSON, is nested over `MAX_DEPTH`, or has over `MAX_CONTAINERS` objects and
+        lists.
+    """
+    text = content.removeprefix(BYTE_ORDER_MARK)
+    count = text.count(b"[") + text.count(b"{")
+    if count > MAX_CONTAINERS:
+        msg = f"too large: {count} objects and lists; {MAX_CONTAINERS} are the most that are read"
+        raise JsonError(msg)
+    # Without as many brackets it cannot be nested as deeply.
+    if count > MAX_DEPTH:
+        _check_depth(text)
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        msg = f"not JSON at line {error.lineno}, column {error.colno}: {error.msg}"
+        raise JsonError(msg) from error
+
+
+def _check_depth(text: bytes) -> None:
+    """Raise JsonError if a text is nested over `MAX_DEPTH`.
+
+    Everything but quotes and brackets is removed, then strings, then, `MAX_DEPTH` times, brackets
+    that enclose nothing. These are operations on whole texts, which take little time; text that is
+    not JSON is left to the parser.
+    """
+    unescaped = text.replace(b"\\\\", b"").replace(b'\\"', b"")
+    rest = unescaped.translate(None, _STRUCTURE).replace(b'""', b"")
+    if rest.count(b'"') > 2 * MAX_BRACKETED_STRINGS:
+        msg = f"too large: over {MAX_BRACKETED_STRINGS} of its texts contain brackets"
+        raise JsonError(msg)
+    rest = _STRING.sub(b"", rest)
+    for _ in range(MAX_DEPTH):
+        shorter = _EMPTY.sub(b"", rest)
+        if len(shorter) == len(rest):
+            return
+        rest = shorter
+    if b"[]" in rest or b"{}" in rest:
+        msg = (
+            f"nested over {MAX_DEPTH} levels, which no STAC document is; write it with fewer levels"
+        )
+        raise JsonError(msg)

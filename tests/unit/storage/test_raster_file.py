@@ -1,0 +1,255 @@
+"""Rasters are opened as GeoTIFF and JPEG 2000 alone, within bounds, and refer to nothing else."""
+
+import os
+import struct
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from rasterio.io import MemoryFile
+from rasterio.windows import Window
+
+from cloudbuster.errors import BadInputError, RasterError, TooLargeError
+from cloudbuster.storage.gdal_env import gdal_env
+from cloudbuster.storage.raster_file import RasterFile
+from cloudbuster.storage.trust import catalog_trust
+from tests.loopback import LoopbackHandler, serving_http
+
+PLACE = {"crs": "EPSG:32633", "transform": Affine(10, 0, 500_000, 0, -10, 5_000_000)}
+SECRET = 4321
+
+
+def raster_bytes(driver="GTiff", *, size=64, count=1, value=7, **options):
+    profile = {"driver": driver, "dtype": "uint16", "count": count, "width": size, "height": size}
+    with MemoryFile() as memory:
+        with memory.open(**profile, **PLACE, **options) as dataset:
+            dataset.write(np.full((count, size, size), value, np.uint16))
+        return bytes(memory.read())
+
+
+TIFF = raster_bytes()
+JP2 = raster_bytes("JP2OpenJPEG", QUALITY="100", REVERSIBLE="YES", CODEC="JP2")
+
+
+def vrt(source):
+    return (
+        '<VRTDataset rasterXSize="64" rasterYSize="64"><VRTRasterBand dataType="UInt16" band="1">'
+        f"<SimpleSource><SourceFilename>{source}</SourceFilename><SourceBand>1</SourceBand>"
+        "</SimpleSource></VRTRasterBand></VRTDataset>"
+    ).encode()
+
+
+@pytest.fixture(scope="module")
+def folder():
+    """Folder with a raster that nobody else may have."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name, "secret.tif").write_bytes(raster_bytes(value=SECRET))
+        Path(name, "raw").write_bytes(np.full(64 * 64, SECRET, np.uint16).tobytes())
+        yield Path(name)
+
+
+def hostile(folder):
+    """Contents that GDAL opens with another driver, each of which reads the raster beside it."""
+    secret = folder / "secret.tif"
+    raw = (
+        '<VRTDataset rasterXSize="64" rasterYSize="64"><VRTRasterBand dataType="UInt16" band="1" '
+        f'subClass="VRTRawRasterBand"><SourceFilename>{folder}/raw</SourceFilename>'
+        "</VRTRasterBand></VRTDataset>"
+    )
+    service = (
+        '<GDAL_WMS><Service name="TMS"><ServerUrl>http://127.0.0.1:9/${x}</ServerUrl></Service>'
+        "<DataWindow><SizeX>64</SizeX><SizeY>64</SizeY></DataWindow></GDAL_WMS>"
+    )
+    label = f'PDS_VERSION_ID = PDS3\nRECORD_BYTES = 128\n^IMAGE = ("{folder}/raw", 1)\nEND\n'
+    isis = f'Object = IsisCube\n Object = Core\n  ^Core = "{folder}/raw"\n End_Object\nEnd_Object\n'
+    return {
+        "VRT": vrt(secret),
+        "VRT after a mark of order and spaces": b"\xef\xbb\xbf  \n" + vrt(secret),
+        "VRT in UTF-16": vrt(secret).decode().encode("utf-16"),
+        "VRT of a raw file": raw.encode(),
+        "WMS": service.encode(),
+        "PDS label": label.encode(),
+        "ISIS label": isis.encode(),
+        "STAC item": b'{"type": "FeatureCollection", "stac_version": "1.0.0", "features": []}',
+        "tile index": b"<GDALTileIndexDataset><IndexDataset>x</IndexDataset>",
+        "web page": b"<!DOCTYPE html><html>sign in</html>",
+        "PNG": b"\x89PNG\r\n\x1a\n",
+        "HDF5": b"\x89HDF\r\n\x1a\n",
+        "netCDF": b"CDF\x01",
+        "ZIP": b"PK\x03\x04",
+        "text": b"ncols 64\nnrows 64\n",
+        "nothing": b"",
+        "a cut TIFF": TIFF[:8],
+        "a cut JPEG 2000": JP2[:40],
+        "TIFF in name only": b"II*\x00" + bytes(4),
+    }
+
+
+CASES = list(hostile(Path()))
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("name", ["B04.tif", "B04.jp2", "B04.vrt", "B04"])
+def test_other_contents_are_refused_whatever_their_name_is(folder, tmp_path, case, name):
+    path = tmp_path / name
+    path.write_bytes(hostile(folder)[case])
+    with gdal_env(), pytest.raises(RasterError, match=str(path)) as raised:
+        RasterFile(str(path))
+    assert "\n" not in str(raised.value)
+
+
+@pytest.fixture(scope="module")
+def server(folder):
+    """Server of the hostile contents by their number, and of what tests add."""
+    contents = {f"/{number}": content for number, content in enumerate(hostile(folder).values())}
+
+    class Handler(LoopbackHandler):
+        served = contents
+
+        def do_GET(self) -> None:
+            content = self.served[self.path]
+            wanted = self.headers["Range"].removeprefix("bytes=").split("-")
+            first, last = int(wanted[0]), min(int(wanted[1]), len(content) - 1)
+            if first > last:
+                self.send(416, b"")
+                return
+            place = {"Content-Range": f"bytes {first}-{last}/{len(content)}"}
+            self.send(206, content[first : last + 1], place)
+
+    with serving_http(Handler) as address:
+        yield f"http://{address}", contents
+
+
+@pytest.mark.parametrize("number", range(len(CASES)), ids=CASES)
+def test_other_contents_are_refused_from_a_server_too(server, number):
+    url, _ = server
+    with gdal_env(), pytest.raises(RasterError, match=f"{url}/{number}"):
+        RasterFile(f"{url}/{number}", catalog_trust(url))
+
+
+@pytest.mark.parametrize("content", [TIFF, JP2], ids=["GeoTIFF", "JPEG 2000"])
+def test_both_formats_are_read_here_and_from_a_server(server, tmp_path, content):
+    url, contents = server
+    contents["/good"] = content
+    (tmp_path / "good").write_bytes(content)
+    for href in (str(tmp_path / "good"), f"{url}/good"):
+        with gdal_env(), RasterFile(href, catalog_trust(url, [f"x={tmp_path}"])) as raster:
+            assert (raster.read(1) == 7).all()
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda path: path.mkdir(), "is a folder"),
+        (os.mkfifo, "is a pipe"),
+        (lambda path: path.symlink_to("/dev/zero"), "is a device"),
+        (lambda path: path.symlink_to("/dev/tty"), "device|No such"),
+        (lambda path: path.symlink_to(path), "symbolic links"),
+        (lambda path: path.symlink_to(path.parent / "none"), "No such file"),
+    ],
+    ids=["folder", "pipe", "device", "terminal", "loop", "dangling"],
+)
+def test_what_is_no_file_is_refused_at_once(tmp_path, make, said):
+    path = tmp_path / "B04.tif"
+    make(path)
+    with gdal_env(), pytest.raises(RasterError, match=said):
+        RasterFile(str(path))
+
+
+@pytest.mark.parametrize("domain", ["OVERVIEWS", "overviews", "ProxyOverviewRequest"])
+def test_a_raster_that_names_another_file_as_its_overviews_is_refused(folder, tmp_path, domain):
+    path = tmp_path / "B04.tif"
+    path.write_bytes(TIFF)
+    with rasterio.open(path, "r+") as dataset:
+        dataset.update_tags(ns=domain, OVERVIEW_FILE=str(folder / "secret.tif"))
+    with gdal_env(), pytest.raises(RasterError, match="names another file as its overviews"):
+        RasterFile(str(path))
+
+
+@pytest.mark.parametrize("suffix", [".ovr", ".msk", ".aux.xml"])
+def test_files_beside_a_raster_have_no_part_in_it(folder, tmp_path, suffix):
+    path = tmp_path / "B04.tif"
+    path.write_bytes(TIFF)
+    beside = hostile(folder)["VRT"] if suffix != ".aux.xml" else b"<PAMDataset><GCPList/></PAM"
+    (tmp_path / f"B04.tif{suffix}").write_bytes(beside)
+    with gdal_env(), RasterFile(str(path)) as raster:
+        assert (raster.read(1, out_shape=(8, 8)) == 7).all()
+        assert raster.overviews(1) == []
+
+
+def tiff_header(*, width, height, rows_per_strip=None, tile=None, samples=1, planar=1):
+    """Classic TIFF whose header promises much, with one block of a few bytes."""
+    tags = {
+        256: (4, width),
+        257: (4, height),
+        258: (3, 16),
+        259: (3, 8),
+        262: (3, 1),
+        277: (3, samples),
+        284: (3, planar),
+    }
+    if tile:
+        tags |= {322: (4, tile), 323: (4, tile), 324: (4, 8), 325: (4, 4)}
+    else:
+        tags |= {273: (4, 8), 278: (4, rows_per_strip or height), 279: (4, 4)}
+    entries = b"".join(
+        struct.pack("<HHII", tag, kind, 1, value) for tag, (kind, value) in sorted(tags.items())
+    )
+    return (
+        b"II*\x00"
+        + struct.pack("<I", 16)
+        + bytes(8)
+        + struct.pack("<H", len(tags))
+        + entries
+        + bytes(4)
+    )
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        ({"width": 1_000_000, "height": 1_000_000}, "are the most that are read"),
+        ({"width": 60_000, "height": 60_000, "tile": 256}, "are the most that are read"),
+        ({"width": 16_000, "height": 16_000}, "are the most that are decoded at a time"),
+        ({"width": 16_000, "height": 16_000, "tile": 16_384}, "are the most that are decoded"),
+        ({"width": 64, "height": 64, "tile": 65_536}, "are the most that are decoded"),
+        ({"width": 2000, "height": 2000, "samples": 200}, "are the most that are decoded"),
+        ({"width": 64, "height": 64, "samples": 60_000}, "bands"),
+    ],
+    ids=["size", "tiles", "strip", "tile", "tile over", "pixels", "bands"],
+)
+def test_a_raster_bomb_is_refused_by_its_header(tmp_path, header, said):
+    path = tmp_path / "B04.tif"
+    path.write_bytes(tiff_header(**header))
+    with gdal_env(), pytest.raises(BadInputError, match=said):
+        RasterFile(str(path))
+
+
+@pytest.mark.parametrize(
+    ("width", "tile"), [(100_000, 1024), (16_000, 16_000), (16_000, 0xFFFF_FFFF)]
+)
+def test_a_jpeg_2000_bomb_is_refused_before_it_is_decoded(tmp_path, width, tile):
+    content = bytearray(JP2)
+    size = content.index(b"\xff\x51") + 6  # SIZ: marker, length, capabilities, then the sizes
+    struct.pack_into(">8I", content, size, width, width, 0, 0, tile, tile, 0, 0)
+    header = content.index(b"ihdr") + 4
+    struct.pack_into(">2I", content, header, width, width)
+    path = tmp_path / "B04.jp2"
+    path.write_bytes(bytes(content))
+    with gdal_env(), pytest.raises((TooLargeError, RasterError)):
+        # A single tile is decoded by windows, so that its size alone is no reason.
+        RasterFile(str(path)).read(1, window=Window(0, 0, 64, 64))
+
+
+def test_a_raster_in_a_bucket_is_opened_as_the_same_two_formats_alone(
+    folder, s3_server, monkeypatch
+):
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3_server.url)
+    for number, content in enumerate((vrt(folder / "secret.tif"), hostile(folder)["WMS"])):
+        s3_server.put("sentinel-cogs", f"hostile/{number}.tif", content)
+        with gdal_env(), pytest.raises(RasterError, match="not recognized"):
+            RasterFile(f"s3://sentinel-cogs/hostile/{number}.tif")
