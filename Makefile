@@ -26,8 +26,9 @@ WORLD := demo/world
 SIZE ?= small
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+FUZZ_ARGS ?=
 
-.PHONY: help demo test test-pgstac e2e image e2e-containers check format bench constraints clean
+.PHONY: help demo test test-pgstac e2e image e2e-containers check format fuzz bench constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +70,9 @@ check: $(VENV)/.installed-dev ## formatting, lint, types and the layers of impor
 format: $(VENV)/.installed-dev ## format, and mend what lint can mend
 	@$(VENV)/bin/ruff format .
 	@$(VENV)/bin/ruff check --fix .
+
+fuzz: $(VENV)/.installed-dev ## read mutations of valid samples by every parser (FUZZ_ARGS="item --executions 1000")
+	@$(VENV_PYTHON) -m tests.fuzz $(FUZZ_ARGS)
 
 bench: $(VENV)/.installed-dev ## measure CPU time and memory (BENCH_ARGS="merge --repeat 1")
 	@$(VENV_PYTHON) -m benchmarks $(BENCH_ARGS)

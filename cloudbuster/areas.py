@@ -39,7 +39,7 @@ def load_aoi(source: str | Geometry) -> Geometry:
         return source
     uri = source["uri"] if isinstance(source, dict) else source
     if not isinstance(uri, str):
-        msg = f"aoi.uri: {uri!r} is no text; give the URI of a GeoJSON file"
+        msg = f"aoi.uri: {str(uri)[:80]} is no text; give the URI of a GeoJSON file"
         raise AoiError(msg)
     return _load_file(uri)
 

@@ -36,6 +36,11 @@ class ExitCode(IntEnum):
     """Stopped by SIGTERM."""
 
 
+def first_line(error: BaseException) -> str:
+    """First line of the message of an error, or the name of its class."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
 class CloudBusterError(Exception):
     """Base of every error that this package raises on purpose."""
 
@@ -117,7 +122,7 @@ class DonorError(MaskError):
 
 
 class UntrustedCodeError(BadInputError):
-    """A model's architecture is code that the user has not allowed to run."""
+    """A model, or its architecture, is code that the user has not allowed to run."""
 
 
 class MissingExtraError(BadInputError):

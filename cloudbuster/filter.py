@@ -2,7 +2,6 @@
 
 import logging
 import math
-import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -23,6 +22,7 @@ from cloudbuster.core.coverage import (
     Pick,
     uncovered_by_layer,
 )
+from cloudbuster.core.patterns import compile_pattern
 from cloudbuster.core.polygons import geodesic_area_m2
 from cloudbuster.errors import CatalogError, NotCoveredError, NothingUsableError
 from cloudbuster.events import Event, OnEvent, emit
@@ -223,9 +223,9 @@ def _scene_check(info: CandidatesInfo, bands: tuple[str, ...]) -> Check:
 
 def _pattern_check(name: str, pattern: str, texts: Callable[[Item], list[str]]) -> Check:
     """Make the check that keeps an item if one of its texts contains a match, as the original."""
-    compiled = re.compile(pattern)
+    contains_match = compile_pattern(pattern)
     reason = f"{name} {pattern!r} does not match it"
-    return lambda item: None if any(map(compiled.search, texts(item))) else reason
+    return lambda item: None if any(map(contains_match, texts(item))) else reason
 
 
 def _names(item: Item) -> list[str]:

@@ -1,5 +1,6 @@
 """Logging of the entry points: one line for each record, as text or as JSON, without secrets."""
 
+import json
 import logging
 import sys
 from dataclasses import dataclass
@@ -36,8 +37,12 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             content["exception"] = self.formatException(record.exc_info)
-        plain = orjson.loads(orjson.dumps(content, default=str))
-        return orjson.dumps(redacted_json(plain)).decode()
+        try:
+            plain = orjson.loads(orjson.dumps(content, default=str))
+        except orjson.JSONEncodeError:
+            # UTF-8 has no halves of characters, and orjson no integers over 64 bits.
+            plain = json.loads(json.dumps(content, default=str))
+        return json.dumps(redacted_json(plain))
 
 
 class TextFormatter(logging.Formatter):
@@ -46,8 +51,8 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return a record as one line of text."""
         values = " ".join(f"{key}={value}" for key, value in _extra(record).items())
-        text = f"{record.levelname.lower()}: {record.getMessage()} {values}".rstrip()
-        return visible(redacted(text))
+        text = f"{record.levelname.lower()}: {record.getMessage()} {values}"
+        return visible(redacted(" ".join(text.splitlines()).rstrip()))
 
 
 @dataclass(frozen=True)

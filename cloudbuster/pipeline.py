@@ -32,7 +32,7 @@ from cloudbuster.query import query_request
 from cloudbuster.run_status import StatusFile
 from cloudbuster.storage.documents import write_document
 from cloudbuster.storage.reuse import made_once, read_earlier
-from cloudbuster.storage.run_folder import held
+from cloudbuster.storage.run_folder import check_apart, held
 from cloudbuster.storage.run_layout import RunLayout, request_fingerprint
 from cloudbuster.storage.uri import is_remote, join, local_path, output_error
 from cloudbuster.tasks import earlier_decisions, plan_tasks, read_tasks
@@ -63,13 +63,15 @@ def run(request: MosaicRequest, *, workers: int = 1, on_event: OnEvent | None = 
     Raises
     ------
     OutputError
-        If the output cannot be written, or holds another request's run and ``force`` is off.
+        If the output cannot be written, holds another request's run and ``force`` is off, or lies
+        in the folder of another run or contains one.
     TryAgainError
         If another run uses the folder.
     CloudBusterError
         As any stage; ``status.json`` names the stage.
     """
     layout = RunLayout.in_folder(request, _folder_of(request))
+    check_apart(Path(layout.documents))
     with held(Path(layout.documents)):
         _claim(request, layout)
         status = StatusFile(layout, request)

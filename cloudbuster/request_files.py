@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 from cloudbuster.catalogs import CATALOGS
 from cloudbuster.errors import BadInputError, RequestError
 from cloudbuster.models import MosaicRequest
-from cloudbuster.storage.documents import parse_json, validation_message
+from cloudbuster.storage.documents import parse_unique_json, validation_message
 from cloudbuster.storage.uri import absolute_mirror, local_path, read_bytes, resolve
 
 M = TypeVar("M", bound=BaseModel)
@@ -50,7 +50,7 @@ def load_request(uri: str, changes: Changes | None = None) -> MosaicRequest:
     """
     folder = str(local_path(uri).absolute().parent)
     try:
-        document = parse_json(read_bytes(uri), source=uri)
+        document = parse_unique_json(read_bytes(uri), source=uri)
     except BadInputError as error:
         raise RequestError(str(error)) from error
     if isinstance(document, dict):

@@ -12,6 +12,8 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sns as sns
 from constructs import Construct, IConstruct
 
+from cloudbuster.aws.admission import MOSAICS
+from cloudbuster.aws.stack.claims import CLAIM
 from infra.config import StackConfig
 
 # Objects of the scenes: the requester-pays originals, and the free COGs.
@@ -157,10 +159,25 @@ def other_buckets(config: StackConfig, *, writing: bool) -> list[Statement]:
     if config.bucket_keys:
         statements.append(allow("kms:Decrypt", on=config.bucket_keys))
     # Decrypt is needed for an upload in parts too.
+    return [*statements, *(_encrypt_outputs(config) if writing else [])]
+
+
+def claim_outputs(bucket_arn: str, config: StackConfig) -> list[Statement]:
+    """Allow reading and writing the claims beside the products, in all buckets of outputs."""
+    places = [f"{bucket_arn}/{MOSAICS}"]
+    places += [_bucket_arn(entry.name) for entry in config.output_buckets]
+    claims = [f"{place}/*/{CLAIM}" for place in places]
+    reason = "a request chooses the prefix of its output"
+    return [
+        allow("s3:GetObject", "s3:PutObject", on=claims, reason=reason),
+        *_encrypt_outputs(config),
+    ]
+
+
+def _encrypt_outputs(config: StackConfig) -> list[Statement]:
+    """Allow encrypting what is written to the output buckets, if they have keys."""
     keys = [entry.kms_key_arn for entry in config.output_buckets if entry.kms_key_arn]
-    if writing and keys:
-        statements.append(allow("kms:GenerateDataKey", on=list(dict.fromkeys(keys))))
-    return statements
+    return [allow("kms:GenerateDataKey", on=list(dict.fromkeys(keys)))] if keys else []
 
 
 def read_models(config: StackConfig, bucket_arn: str) -> list[Statement]:

@@ -10,6 +10,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     from cloudbuster.aws.admission import admit
     from cloudbuster.aws.settings import StackSettings
     from cloudbuster.aws.stack.catalog_secret import load_catalog_secret
+    from cloudbuster.aws.stack.claims import claim_place
     from cloudbuster.aws.stack.run_status import make_status
     from cloudbuster.aws.stack.scene_places import check_scenes
     from cloudbuster.aws.stack.state import first_round
@@ -25,6 +26,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     load_catalog_secret(settings)
     request = admit(event["request"], source=event["execution"], settings=settings)
     run = RunLayout.in_bucket(request, settings.root, execution=event["execution"])
+    claim_place(run, request, settings)
     write_document(run.document("request.json"), request)
     # If the execution is stopped at this very moment, EventBridge may have reported it before this
     # write, and the status stays `running`. Asking Step Functions would take a permission, and the

@@ -12,5 +12,5 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
 
     log.configure(as_json=True, level="INFO")
     inbox = Inbox(StackSettings.of_environment(os.environ))
-    failed = inbox.handle_messages(event["Records"])
+    failed = inbox.handle_messages(event.get("Records"))
     return {"batchItemFailures": [{"itemIdentifier": message} for message in failed]}

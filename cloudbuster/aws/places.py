@@ -1,15 +1,18 @@
-"""Buckets that a request may read from: the stack's roles can read no others.
+"""Places that a request may read from: the stack's roles can read no other buckets.
 
 S3 would refuse a file elsewhere in the middle of a run, with a bare 403. So each address of a
-request, and of a scene, is checked before any job is submitted. Addresses over HTTPS need no role.
+request, and of a scene, is checked before any job is submitted. Addresses over HTTPS need no role;
+who may name which server is decided by `storage.trust`. Donated masks are made by runs of a stack,
+so that they lie in buckets alone.
 """
 
 from collections.abc import Iterator
 
+from cloudbuster.aws.prefixes import lies_in_any
 from cloudbuster.aws.settings import StackSettings
 from cloudbuster.core.asset_mirror import parse_mirror
-from cloudbuster.errors import RequestError
-from cloudbuster.models import MosaicRequest
+from cloudbuster.errors import BadInputError, RequestError
+from cloudbuster.models import DetectorOptions, MosaicRequest
 from cloudbuster.storage.s3 import parse_s3_uri
 from cloudbuster.storage.uri import scheme_of
 
@@ -17,31 +20,34 @@ from cloudbuster.storage.uri import scheme_of
 # catalog), and of Filter and jobs (files of scenes) allow just these.
 OWN_PREFIXES = {
     "aoi": ("aois/", "requests/", "runs/"),
-    "catalog": ("aois/", "requests/", "runs/"),
-    "asset_mirror": ("runs/", "scratch/"),
-    "donor_mask": ("runs/", "scratch/", "aois/"),
+    "query.catalog": ("aois/", "requests/", "runs/"),
+    "query.asset_mirror": ("runs/", "scratch/"),
+    "gather.detector.donor_mask": ("runs/", "scratch/", "aois/"),
     "asset": ("runs/", "scratch/"),
 }
+# Fields whose addresses lie in S3 alone.
+IN_BUCKETS = frozenset({"gather.detector.donor_mask"})
 
 
 def check_places(request: MosaicRequest, *, source: str, settings: StackSettings) -> None:
-    """Check that the stack may read what a request names in S3.
+    """Check that the stack may read what a request names.
 
-    Models have their own prefixes (``model_roots``), and outputs theirs.
+    Models have their own prefixes (`check_models`), and outputs theirs.
 
     Raises
     ------
     RequestError
         If it may not; names the field, the address and its bucket.
     """
-    for what, uri in _named(request):
-        if not is_readable(what, uri, settings):
-            msg = f"{source}: {what} {refusal(uri, settings)}"
+    for field, uri in _named(request):
+        reason = refusal(field, uri, settings)
+        if reason is not None:
+            msg = f"{source}: {field} {reason}"
             raise RequestError(msg)
 
 
-def check_models(request: MosaicRequest, *, source: str, settings: StackSettings) -> None:
-    """Check that the code and the weights of a model lie where the stack runs models from.
+def check_models(detector: DetectorOptions, *, source: str, settings: StackSettings) -> None:
+    """Check that the code and the weights of a model lie where the operator trusts models.
 
     Both are programs, which would run with the permissions of the jobs.
 
@@ -50,65 +56,67 @@ def check_models(request: MosaicRequest, *, source: str, settings: StackSettings
     RequestError
         If one lies elsewhere; names the field and the address.
     """
-    detector = request.gather.detector
-    for what, uri in (("architecture", detector.architecture), ("weights", detector.weights)):
-        if uri is None or any(lies_in(uri, root) for root in settings.model_roots):
-            continue
-        roots = ", ".join(settings.model_roots) or "none"
-        msg = (
-            f"{source}: {what} {uri} lies in no prefix of models of this stack ({roots}): copy it "
-            "there, or deploy with its prefix in model_prefixes"
-        )
-        raise RequestError(msg)
-
-
-def lies_in(uri: str, root: str) -> bool:
-    """Whether an address lies in a folder, or is that folder."""
-    folder = f"{root.rstrip('/')}/"
-    return f"{uri.rstrip('/')}/".startswith(folder) and ".." not in uri.split("/")
+    for field, uri in (("architecture", detector.architecture), ("weights", detector.weights)):
+        if uri is not None and not lies_in_any(uri, settings.trusted_roots):
+            roots = ", ".join(settings.trusted_roots) or "nothing"
+            msg = (
+                f"{source}: gather.detector.{field} {uri} lies outside of what this stack allows "
+                f"({roots}): copy it there, or deploy with its prefix in model_prefixes"
+            )
+            raise RequestError(msg)
 
 
 def _named(request: MosaicRequest) -> Iterator[tuple[str, str]]:
     """Yield the fields of a request that hold an address to read, with the address."""
-    yield "aoi", str(request.aoi.get("uri", ""))
-    yield "catalog", request.query.catalog
+    if "uri" in request.aoi:
+        yield "aoi", str(request.aoi["uri"])
+    yield "query.catalog", request.query.catalog
     for text in request.query.asset_mirror:
-        yield "asset_mirror", parse_mirror(text)[1]
-    yield "donor_mask", request.gather.detector.donor_mask or ""
+        yield "query.asset_mirror", parse_mirror(text)[1]
+    if request.gather.detector.donor_mask is not None:
+        yield "gather.detector.donor_mask", request.gather.detector.donor_mask
 
 
-def is_readable(what: str, uri: str, settings: StackSettings) -> bool:
-    """Whether the roles may read an address, or do not matter for it.
+def refusal(field: str, uri: str, settings: StackSettings) -> str | None:
+    """Say why the roles may not read an address, and what to do.
 
     Parameters
     ----------
-    what : str
+    field : str
         Key of `OWN_PREFIXES`.
     uri : str
         The address.
     settings : StackSettings
         Settings of the stack.
+
+    Returns
+    -------
+    str or None
+        The address and the reason; None if the roles may read it, or do not matter for it.
     """
     if scheme_of(uri) != "s3":
-        return True
-    name, key = parse_s3_uri(uri)
+        outside = f"{uri} lies outside of all buckets: copy it into one that this stack may read"
+        return outside if field in IN_BUCKETS else None
+    try:
+        name, key = parse_s3_uri(uri)
+    except BadInputError as error:
+        return str(error)
     if settings.root == f"s3://{name}":
-        return ".." not in key.split("/") and f"{key}/".startswith(OWN_PREFIXES[what])
-    if f"s3://{name}" in (*settings.input_roots, *settings.output_roots):
-        return True
+        if f"{key}/".startswith(OWN_PREFIXES[field]):
+            return None
+        return f"{uri} lies in a part of the stack's bucket that runs do not read"
+    others = (*settings.input_roots, *settings.output_roots)
+    if f"s3://{name}" in others or _is_public(name):
+        return None
+    return (
+        f"{uri} lies in the bucket {name}, which this stack may not read (other buckets: "
+        f"{', '.join(others) or 'none'}): copy it, or deploy with {name} in input_buckets"
+    )
+
+
+def _is_public(bucket: str) -> bool:
+    """Whether a bucket is one of the public catalogs'."""
     # Loads rasterio, which a request that names other buckets alone does not need.
     from cloudbuster.storage.access import BUCKETS
 
-    return name in BUCKETS
-
-
-def refusal(uri: str, settings: StackSettings) -> str:
-    """Say why the roles may not read an address, and what to do."""
-    name, _ = parse_s3_uri(uri)
-    readable = ", ".join((*settings.input_roots, *settings.output_roots)) or "none"
-    if settings.root == f"s3://{name}":
-        return f"{uri} lies in a part of the stack's bucket that runs do not read"
-    return (
-        f"{uri} lies in the bucket {name}, which this stack may not read (other buckets: "
-        f"{readable}): copy it, or deploy with {name} in input_buckets"
-    )
+    return bucket in BUCKETS

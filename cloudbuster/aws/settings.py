@@ -1,13 +1,14 @@
 """Settings of the deployed stack: one JSON document for its functions and for whoever submits."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from pydantic import Field
 
 from cloudbuster.core.bands import Kind
 from cloudbuster.errors import RequestError
-from cloudbuster.models import Document
+from cloudbuster.models import Address, Document, JsonObject
+from cloudbuster.storage.documents import parse_document
+from cloudbuster.storage.uri import join
 
 SETTINGS_VARIABLE = "CLOUDBUSTER_STACK"
 """Environment variable of the functions that holds the document."""
@@ -16,15 +17,17 @@ SETTINGS_VARIABLE = "CLOUDBUSTER_STACK"
 class StackSettings(Document):
     """What a function, or the command line, needs to know about the stack."""
 
-    root: str = Field(description="URI of the stack's bucket, as s3://NAME.")
-    input_roots: tuple[str, ...] = Field(
+    root: Address = Field(description="URI of the stack's bucket, as s3://NAME.")
+    input_roots: tuple[Address, ...] = Field(
         (), description="Other buckets, as s3://NAME, that a request may read from."
     )
-    output_roots: tuple[str, ...] = Field(
+    output_roots: tuple[Address, ...] = Field(
         (), description="Other buckets, as s3://NAME, that an `output` may lie in; readable too."
     )
-    model_roots: tuple[str, ...] = Field(
-        (), description="Prefixes, as s3://NAME/PREFIX, of the models that a request may run."
+    model_roots: tuple[Address, ...] | None = Field(
+        None,
+        description="Prefixes, as s3://NAME/PREFIX, of models that the operator trusts: "
+        "architectures and weights may lie nowhere else. Null for models/ in the stack's bucket.",
     )
     # The CDK omits a value of null, so null must be the default.
     home: Kind | None = Field(
@@ -33,7 +36,7 @@ class StackSettings(Document):
     torch: bool = Field(
         default=False, description="Whether jobs with PyTorch can be run (detector pytorch)."
     )
-    default_request: dict[str, Any] | None = Field(
+    default_request: JsonObject | None = Field(
         None, description="Request without name and aoi for a bare GeoJSON; null refuses those."
     )
     max_running_executions: int = Field(
@@ -53,7 +56,10 @@ class StackSettings(Document):
     torch_usd_per_hour: float = Field(0, ge=0, description="Price of a gather job with PyTorch.")
     merge_usd_per_hour: float = Field(0, ge=0, description="Price of a merge job.")
     max_budget_usd: float | None = Field(
-        None, gt=0, description="Most that any run may cost by its estimate; null for no limit."
+        None,
+        gt=0,
+        description="Most that any run may cost by its estimate, US dollars, whatever its request "
+        "allows; null for no limit.",
     )
     catalog_secret_arn: str | None = Field(
         None, description="ARN of the secret with the credentials of catalogs."
@@ -65,6 +71,11 @@ class StackSettings(Document):
     topic_arn: str | None = Field(None, description="ARN of the topic for outcomes and rejections.")
     queue_url: str | None = Field(None, description="URL of the queue of waiting requests.")
 
+    @property
+    def trusted_roots(self) -> tuple[str, ...]:
+        """Prefixes of the models that the operator trusts."""
+        return (join(self.root, "models"),) if self.model_roots is None else self.model_roots
+
     @classmethod
     def of_environment(cls, environment: Mapping[str, str]) -> "StackSettings":
         """Read the settings from the variable ``CLOUDBUSTER_STACK``.
@@ -72,10 +83,11 @@ class StackSettings(Document):
         Raises
         ------
         RequestError
-            If the variable is missing: the function does not run in its stack.
+            If the variable is missing, because the function does not run in its stack, or holds
+            no settings of this version.
         """
         content = environment.get(SETTINGS_VARIABLE)
         if content is None:
             msg = f"{SETTINGS_VARIABLE} is not set; the stack sets it for each of its functions"
             raise RequestError(msg)
-        return cls.model_validate_json(content)
+        return parse_document(content.encode(), cls, source=SETTINGS_VARIABLE)

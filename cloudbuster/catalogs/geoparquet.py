@@ -6,7 +6,8 @@ filters need are read first, and only the rows that pass are read whole and made
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,13 +30,13 @@ from cloudbuster.catalogs.search import (
 from cloudbuster.core.aoi import geometry_document
 from cloudbuster.core.arrays import BoolRaster
 from cloudbuster.core.footprint import repaired_footprints
-from cloudbuster.errors import CatalogError, MissingExtraError
+from cloudbuster.errors import CatalogError, MissingExtraError, first_line
 from cloudbuster.events import Event, OnEvent, emit
 from cloudbuster.models import Item
 
 if TYPE_CHECKING:
     from pyarrow import Array, RecordBatch
-    from pyarrow.parquet import ParquetFile, RowGroupMetaData
+    from pyarrow.parquet import ParquetFile, Statistics
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ ITEM_COLUMNS = (
 )
 NEEDED_COLUMNS = ("id", "geometry", "assets")
 TIME, CLOUD = "datetime", "eo:cloud_cover"
+STATISTICS_COLUMNS = ("bbox.xmin", "bbox.ymin", "bbox.xmax", "bbox.ymax", TIME)
 FILTER_COLUMNS = ("geometry", TIME, CLOUD)
 # Rows decoded at a time: 100 rows of Earth Search take about 3 MB.
 BATCH_ROWS = 2_000
@@ -88,8 +90,8 @@ class ParquetCatalog:
             raise MissingExtraError(msg) from error
         try:
             file = parquet.ParquetFile(path, memory_map=True, pre_buffer=False)
-        except (OSError, pa.ArrowException) as error:
-            msg = f"catalog {uri}: {str(error).splitlines()[0]}; give a stac-geoparquet file"
+        except (OSError, pa.ArrowException, ValueError) as error:
+            msg = f"catalog {uri}: {first_line(error)}; give a stac-geoparquet file"
             raise CatalogError(msg) from error
         absent = [name for name in NEEDED_COLUMNS if name not in file.schema_arrow.names]
         if absent:
@@ -112,8 +114,9 @@ class ParquetCatalog:
             for group in range(count):
                 items += self._search_group(group, search, removed)
                 emit(on_event, Event("query", group + 1, count, "parts of the catalog searched"))
-        except (OSError, pa.ArrowException) as error:
-            msg = f"catalog {self.name}: {str(error).splitlines()[0]}; the file is damaged"
+        # pyarrow raises ValueError for values that its types do not have.
+        except (OSError, pa.ArrowException, ValueError) as error:
+            msg = f"catalog {self.name}: {first_line(error)}; the file is damaged"
             raise CatalogError(msg) from error
         # Unary plus leaves the counts of 0 out.
         return Found(tuple(items), self._file.metadata.num_rows, +removed)
@@ -122,7 +125,7 @@ class ParquetCatalog:
         self, group: int, search: SceneSearch, removed: Counter[str]
     ) -> Iterator[Item]:
         """Yield the matching items of a row group; count the others in ``removed``."""
-        reason = _group_rejection(self._file.metadata.row_group(group), search)
+        reason = self._group_rejection(group, search)
         if reason is not None:
             removed[reason] += self._file.metadata.row_group(group).num_rows
             return
@@ -130,7 +133,7 @@ class ParquetCatalog:
         if not any(mask.any() for mask in masks):
             return
         for mask, batch in zip(masks, self._batches(group), strict=True):
-            rows = batch.take(np.flatnonzero(mask)).to_pylist() if mask.any() else []
+            rows = _rows(batch.take(np.flatnonzero(mask))) if mask.any() else []
             kept, rejected = sift([_item_from_row(row) for row in rows], search)
             removed.update(rejected)
             yield from (absolute_item(item, self._folder) for item in kept)
@@ -144,31 +147,51 @@ class ParquetCatalog:
             batch_size=BATCH_ROWS, row_groups=[group], columns=columns, use_threads=False
         )
 
+    def _group_rejection(self, group: int, search: SceneSearch) -> str | None:
+        """Name of a filter that rejects every row of a group by its statistics, or None."""
+        schema = self._file.schema
+        paths = [schema.column(index).path for index in range(len(schema))]
+        present = [path for path in STATISTICS_COLUMNS if path in paths]
+        # Where the metadata of a column are damaged, reading from it raises an error; asking for
+        # its statistics would end the process.
+        first = self._file.iter_batches(
+            batch_size=1, row_groups=[group], columns=present, use_threads=False
+        )
+        next(first, None)
+        columns = self._file.metadata.row_group(group)
+        return _rejection_of_all(
+            {path: columns.column(paths.index(path)).statistics for path in present}, search
+        )
 
-def _group_rejection(group: "RowGroupMetaData", search: SceneSearch) -> str | None:
-    """Name of a filter that rejects every row of a group by its statistics, or None."""
+
+def _rejection_of_all(statistics: Mapping[str, "Statistics"], search: SceneSearch) -> str | None:
+    """Name of a filter that rejects every row by the statistics of the columns, or None."""
     west, south, east, north = search.ground.bounds
-    lowest: dict[str, Any] = {}
-    highest: dict[str, Any] = {}
-    for index in range(group.num_columns):
-        column = group.column(index)
-        statistics = column.statistics
-        # Statistics ignore null values, so they decide nothing about a column that has some.
-        if statistics is not None and statistics.has_min_max and statistics.null_count == 0:
-            lowest[column.path_in_schema] = statistics.min
-            highest[column.path_in_schema] = statistics.max
+    # Statistics ignore null values, so they decide nothing about a column that has some.
+    known = {
+        path: (found.min, found.max)
+        for path, found in statistics.items()
+        if found is not None and found.has_min_max and found.null_count == 0
+    }
+    edges = {path: ends for path, ends in known.items() if all(map(_is_number, ends))}
+    lowest = {path: low for path, (low, _) in edges.items()}
+    highest = {path: high for path, (_, high) in edges.items()}
     if highest.get("bbox.ymax", south) < south or lowest.get("bbox.ymin", north) > north:
         return AREA
     if highest.get("bbox.xmin", 180.0) < LAST_PLAIN_WEST_DEG and (
-        highest.get("bbox.xmax", west) < west or lowest["bbox.xmin"] > east
+        highest.get("bbox.xmax", west) < west or lowest.get("bbox.xmin", east) > east
     ):
         return AREA
-    first, last = lowest.get(TIME), highest.get(TIME)
+    first, last = known.get(TIME, (None, None))
     if isinstance(first, datetime) and isinstance(last, datetime):
         spans = (utc_span(period) for period in search.periods)
         if not any(_as_utc(last) >= begin and _as_utc(first) < end for begin, end in spans):
             return DATES
     return None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float)
 
 
 def _as_utc(moment: datetime) -> datetime:
@@ -189,7 +212,8 @@ def _passing(batch: "RecordBatch", search: SceneSearch, removed: Counter[str]) -
         outside = _outside_of_cloud_cover(batch.column(CLOUD), search)
         kept = _remove(kept, outside, CLOUD_COVER, removed)
     rows = np.flatnonzero(kept)
-    wkb = np.array(batch.column("geometry").take(rows).to_pylist(), dtype=object)
+    geometries = map(_as_bytes, batch.column("geometry").take(rows).to_pylist())
+    wkb = np.array(list(geometries), dtype=object)
     footprints = repaired_footprints(shapely.from_wkb(wkb, on_invalid="ignore"))
     # A row without a footprint is kept: its item's bounding box or tile decides later.
     apart = np.zeros(batch.num_rows, dtype=bool)
@@ -230,6 +254,22 @@ def _outside_of_cloud_cover(clouds: "Array", search: SceneSearch) -> BoolRaster:
     return np.asarray((percent < search.minclouds) | (percent > search.maxclouds))
 
 
+def _rows(batch: "RecordBatch") -> list[dict[str, Any]]:
+    """Return the rows of a batch; a row with text that is not UTF-8 is empty."""
+    try:
+        return list(batch.to_pylist())
+    except UnicodeDecodeError:
+        return [_row(batch, index) for index in range(batch.num_rows)]
+
+
+def _row(batch: "RecordBatch", index: int) -> dict[str, Any]:
+    """Return one row of a batch; empty if its text is not UTF-8."""
+    try:
+        return dict(batch.slice(index, 1).to_pylist()[0])
+    except UnicodeDecodeError:
+        return {}
+
+
 def _item_from_row(row: dict[str, Any]) -> Item:
     """Make the STAC item of a row; columns that are null in this row are left out."""
     item: Item = {"type": "Feature", "stac_version": "1.0.0", "links": []}
@@ -237,16 +277,23 @@ def _item_from_row(row: dict[str, Any]) -> Item:
     for name, value in row.items():
         if value is not None:
             (item if name in ITEM_COLUMNS else properties)[name] = _without_nulls(value)
-    geometry = row["geometry"]
-    item["geometry"] = geometry_document(shapely.from_wkb(geometry)) if geometry else None
+    geometry = shapely.from_wkb(_as_bytes(row.get("geometry")), on_invalid="ignore")
+    item["geometry"] = None if geometry is None else geometry_document(geometry)
     assets = item.get("assets", {})
-    # Some mirrors store the assets as JSON text, to keep the schema small.
-    item["assets"] = orjson.loads(assets) if isinstance(assets, str) else assets
+    # Some mirrors store the assets as JSON text, to keep the schema small. What is no JSON remains
+    # a text, and the item then counts as none.
+    with suppress(orjson.JSONDecodeError):
+        item["assets"] = orjson.loads(assets) if isinstance(assets, str) else assets
     box = item.get("bbox")
     if isinstance(box, dict):
-        item["bbox"] = [box[key] for key in ("xmin", "ymin", "xmax", "ymax")]
+        item["bbox"] = [box.get(key) for key in ("xmin", "ymin", "xmax", "ymax")]
     item["properties"] = properties
     return item
+
+
+def _as_bytes(value: object) -> bytes | None:
+    """Return the bytes of a geometry; None for another value."""
+    return value if isinstance(value, bytes) else None
 
 
 def _without_nulls(value: object) -> Any:  # noqa: ANN401 -- any JSON value

@@ -149,7 +149,9 @@ def _described_band(band: Mapping[str, Any]) -> str | None:
 def _is_picture(key: str, asset: Mapping[str, Any]) -> bool:
     """Whether an asset is a picture of bands, by its roles or its key."""
     roles = asset.get("roles")
-    has_role = isinstance(roles, list) and any(role in PICTURE_ROLES for role in roles)
+    has_role = isinstance(roles, list) and any(
+        isinstance(role, str) and role in PICTURE_ROLES for role in roles
+    )
     stem = _RESOLUTION.match(key.lower())
     return has_role or (stem[1] if stem else key.lower()) in PICTURE_KEYS
 

@@ -5,6 +5,7 @@ and stactools, and of the original's responses. For each fact there is a table o
 """
 
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime
 from typing import Any
@@ -41,6 +42,9 @@ GENERATED_KEYS = (
     "created",
 )
 
+# Greatest code of EPSG with room for those that others add (PROJ's database: 104999 by ESRI).
+MAX_EPSG = 999_999
+_EPSG_CODE = re.compile(r"EPSG:([0-9]{1,6})", re.IGNORECASE)
 _KIND = re.compile(r"(?:MSI|MSIL|L)(1C|2A)", re.IGNORECASE)
 _PLATFORM = re.compile(r"(?:sentinel[-_ ]?2|^G?S2)([A-D])(?![a-z0-9])", re.IGNORECASE)
 _DATATAKE = re.compile(r"^G?(S2[A-D])_(?:(?:MSI)?L?(?:1C|2A)_)?(\d{8}T\d{6})(?!\d)")
@@ -199,7 +203,11 @@ def parse_time(value: object) -> datetime | None:
         except ValueError:
             return None
     if isinstance(value, datetime):
-        return value.replace(tzinfo=value.tzinfo or UTC).astimezone(UTC)
+        try:
+            return value.replace(tzinfo=value.tzinfo or UTC).astimezone(UTC)
+        except OverflowError:
+            # The first or the last day that Python knows, in another zone.
+            return None
     if isinstance(value, date):
         return datetime(value.year, value.month, value.day, tzinfo=UTC)
     return None
@@ -208,18 +216,20 @@ def parse_time(value: object) -> datetime | None:
 def projection_epsg(fields: Properties) -> int | None:
     """EPSG code in the projection extension's fields of an item or asset; None if there is none."""
     code, text = fields.get("proj:epsg"), fields.get("proj:code")
-    if isinstance(code, int):
-        return code
-    if isinstance(text, str) and text.upper().startswith("EPSG:") and text[5:].isdigit():
-        return int(text[5:])
-    return None
+    if isinstance(code, int) and not isinstance(code, bool):
+        return code if 0 < code <= MAX_EPSG else None
+    match = _EPSG_CODE.fullmatch(text) if isinstance(text, str) else None
+    return int(match[1]) if match else None
 
 
 def first_number(properties: Properties, keys: Iterable[str]) -> float | None:
-    """Value of the first of ``keys`` that holds a number; None if none does."""
+    """Value of the first of ``keys`` that holds a finite number; None if none does."""
     for key in keys:
         value = properties.get(key)
-        if isinstance(value, int | float) and not isinstance(value, bool):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        # An integer may be too large for a float.
+        if abs(value) <= sys.float_info.max:
             return float(value)
     return None
 

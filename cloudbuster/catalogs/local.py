@@ -218,7 +218,9 @@ def _entries(path: Path, unreadable: list[Dropped]) -> Iterator[_Entry]:
         yield from _in_folder(path, unreadable)
         return
     try:
-        document = parse_json(read_bytes(str(path), max_bytes=MAX_BYTES), source=str(path))
+        document = parse_json(
+            read_bytes(str(path), max_bytes=MAX_BYTES), source=str(path), levels=None
+        )
     except BadInputError as error:
         msg = f"catalog {error}; give a STAC catalog"
         raise CatalogError(msg) from error
@@ -306,7 +308,8 @@ def _document(file: Path, unreadable: list[Dropped]) -> Any:  # noqa: ANN401 -- 
 
 def _add_neighbour_masks(item: Item) -> Item:
     """Copy of an item with the masks found beside its files added to its assets."""
-    hrefs = [asset.get("href", "") for asset in item["assets"].values() if isinstance(asset, dict)]
+    assets = [asset for asset in item["assets"].values() if isinstance(asset, dict)]
+    hrefs = [asset["href"] for asset in assets if isinstance(asset.get("href"), str)]
     folders = dict.fromkeys(str(Path(href).parent) for href in hrefs if href.startswith("/"))
     added: dict[str, Any] = {}
     for folder in folders:

@@ -182,7 +182,11 @@ def feature_key(feature: object) -> tuple[str, str]:
     """Identity of a feature in its catalog: collection and id, as ids repeat across collections."""
     if isinstance(feature, Mapping) and isinstance(feature.get("id"), str):
         return (str(feature.get("collection")), feature["id"])
-    return ("", orjson.dumps(feature, option=orjson.OPT_SORT_KEYS).decode())
+    try:
+        return ("", orjson.dumps(feature, option=orjson.OPT_SORT_KEYS).decode())
+    except orjson.JSONEncodeError:
+        # Nested deeper than orjson writes; it is no item, and only counted.
+        return ("", "")
 
 
 def _matched(document: Mapping[str, Any]) -> int | None:
@@ -199,13 +203,22 @@ def _following(document: Mapping[str, Any], call: Call) -> Call | None:
     for link in links if isinstance(links, list) else []:
         if not isinstance(link, Mapping) or link.get("rel") != "next" or "href" not in link:
             continue
-        url = urljoin(call.url, str(link["href"]))
-        headers = {**call.headers, **(link.get("headers") or {})}
+        try:
+            url = urljoin(call.url, str(link["href"]))
+        except ValueError as error:
+            msg = f"sent a link to the next page that is no address ({error})"
+            raise UnusableAnswerError(msg) from error
+        headers = {**call.headers, **_object(link.get("headers"))}
         if str(link.get("method", "GET")).upper() != "POST":
             return Call(url, "GET", None, headers)
         kept = call.body or {} if link.get("merge") else {}
-        return Call(url, "POST", {**kept, **(link.get("body") or {})}, headers)
+        return Call(url, "POST", {**kept, **_object(link.get("body"))}, headers)
     return None
+
+
+def _object(value: object) -> Mapping[str, Any]:
+    """Return a JSON object; empty for another value."""
+    return value if isinstance(value, Mapping) else {}
 
 
 def _is_numbered(call: Call) -> bool:

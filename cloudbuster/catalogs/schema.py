@@ -26,14 +26,19 @@ from cloudbuster.catalogs.item_properties import (
     sun_elevation_of,
 )
 from cloudbuster.core.bands import Kind
+from cloudbuster.core.json_values import MAX_DEPTH, is_json
 from cloudbuster.core.scene import Scene
 from cloudbuster.core.utm import utm_epsg
 from cloudbuster.errors import CatalogError, UntrustedAddressError
-from cloudbuster.models import Item
+from cloudbuster.models import MAX_ID_CHARS, Item
 from cloudbuster.storage.trust import admitted, catalog_trust
 
 TWIN_PROPERTY = "cloudbuster:l1c_twin"
 """Item property that holds the L1C item of the same datatake and tile."""
+
+MAX_ITEM_DEPTH = MAX_DEPTH // 2 - 4
+"""Greatest number of levels of an item: with its twin, and within a document, it has no more than
+a document may have."""
 
 _SENTINEL_2 = re.compile(r"^S2[A-D]_|sentinel[-_ ]?(?:s)?2", re.IGNORECASE)
 
@@ -111,13 +116,18 @@ def missing_bands(scene: Scene, bands: Iterable[str]) -> tuple[str, ...]:
 
 
 def is_item(document: object) -> bool:
-    """Whether a JSON document is a STAC item: a GeoJSON Feature with id, properties and assets."""
+    """Whether a JSON document is a STAC item: a GeoJSON Feature with id, properties and assets.
+
+    One that cannot be written again, or whose id is too long, counts as none.
+    """
     return (
         isinstance(document, dict)
         and document.get("type") == "Feature"
         and isinstance(document.get("id"), str)
+        and 0 < len(document["id"]) <= MAX_ID_CHARS
         and isinstance(document.get("properties"), dict)
         and isinstance(document.get("assets"), dict)
+        and is_json(document, levels=MAX_ITEM_DEPTH)
     )
 
 

@@ -7,6 +7,7 @@ expectations. Retries of urllib3 are not used: they wait as long as ``Retry-Afte
 import json
 import logging
 import random
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ RETRY_BACKOFF_S = 1.0
 # Longest delay between two attempts: a `Retry-After` of hours is an outage, and raises an error.
 MAX_WAIT_S = 60.0
 # 408 and 425 ask for another attempt; load balancers send 413 if an answer exceeds their limit.
+RETRY_SECONDS = re.compile("[0-9]{1,9}")
 RETRY_STATUSES = (408, 413, 425, 429)
 # Bytes of the text of a refusal that are looked at.
 MAX_SHOWN_BYTES = 4096
@@ -247,7 +249,7 @@ class RetryingIO(StacApiIO):
 
 def _retry_after_s(value: str) -> float:
     """Delay that a ``Retry-After`` header asks for (a number or a date), seconds; 0 without one."""
-    if value.strip().isdigit():
+    if RETRY_SECONDS.fullmatch(value.strip()):
         return float(value)
     try:
         moment = parsedate_to_datetime(value)

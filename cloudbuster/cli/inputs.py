@@ -9,6 +9,7 @@ import orjson
 
 from cloudbuster.areas import load_aoi
 from cloudbuster.core.bands import Kind
+from cloudbuster.core.names import check_name_part
 from cloudbuster.errors import AoiError, OutputError, RequestError
 from cloudbuster.models import MAX_INLINE_AOI_BYTES, Document, Geometry, Selection, check_name
 from cloudbuster.storage.documents import ADDRESSED, parse_json, parse_selection
@@ -120,6 +121,28 @@ def checked_name(name: str) -> str:
         return check_name(name)
     except ValueError as error:
         msg = f"--name {error}"
+        raise RequestError(msg) from error
+
+
+def file_name(name: str, source: str) -> str:
+    """Return a name that is part of the name of a file to write.
+
+    Parameters
+    ----------
+    name : str
+        The name.
+    source : str
+        Where it comes from, for errors.
+
+    Raises
+    ------
+    RequestError
+        If it is no single part of a path.
+    """
+    try:
+        return check_name_part(name)
+    except ValueError as error:
+        msg = f"{source}: {error}"
         raise RequestError(msg) from error
 
 

@@ -378,7 +378,7 @@ detector_options = _as_one(
             "--trust-architecture/--no-trust-architecture",
             default=None,
             cls=DetectorOption,
-            help="Let the code of the architecture run.",
+            help="Let code run: that of the architecture, or of a TorchScript or exported model.",
         ),
         click.option(
             "--donor-mask",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from cloudbuster import log
 from cloudbuster.cli.terminal import writes_json
 from cloudbuster.events import Event, OnEvent
+from cloudbuster.redaction import visible
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -49,7 +50,7 @@ class _Bars:
         bar.bar_format = BAR_FORMAT if bar.total else COUNT_FORMAT
         bar.n = event.done
         count = f"{int(event.done)}/{bar.total}" if bar.total else f"{int(event.done)}"
-        bar.set_postfix_str(f"{count} {self._message}".rstrip())
+        bar.set_postfix_str(visible(f"{count} {self._message}").rstrip())
 
     def close(self) -> None:
         """Leave the bar as it stands."""

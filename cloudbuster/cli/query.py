@@ -70,16 +70,18 @@ def _target(
     aoi: dict[str, Any], response: str | None, aoi_name: str | None, name_property: str | None
 ) -> str:
     """Name the file to write: --response, else --aoi-name, else --name-property, else stdout."""
+    from cloudbuster.cli.inputs import file_name
     from cloudbuster.core.aoi import feature_property
     from cloudbuster.errors import AoiError
 
     if response:
         return response
     if aoi_name:
-        return f"{aoi_name}.json"
+        return f"{file_name(aoi_name, '--aoi-name')}.json"
     if not name_property:
         return "-"
     try:
-        return f"{feature_property(aoi, name_property)}.json"
+        named = feature_property(aoi, name_property)
     except ValueError as error:
         raise AoiError(str(error)) from error
+    return f"{file_name(named, f'property {name_property!r}')}.json"

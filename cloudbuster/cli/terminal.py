@@ -50,7 +50,7 @@ def fail(name: str, message: str, code: int) -> NoReturn:
     if writes_json():
         logger.error("failed", extra={"error": name, "reason": message, "exit_code": int(code)})
     else:
-        click.echo(f"{name}: {message}", err=True)
+        click.echo(visible(f"{name}: {message}"), err=True)
     sys.exit(int(code))
 
 

@@ -17,6 +17,7 @@ from cloudbuster.core.antimeridian import (
     unwrapped,
     unwrapped_polygon,
 )
+from cloudbuster.core.names import shown
 from cloudbuster.core.polygons import polygonal
 
 # RFC 7946 section 3.1.6: a linear ring has four or more positions, the first equal to the last.
@@ -127,7 +128,7 @@ def feature_property(geojson: Mapping[str, Any], name: str) -> str:
     value = properties.get(name) if isinstance(properties, Mapping) else None
     if value is None or value == "":
         known = ", ".join(sorted(properties)) if isinstance(properties, Mapping) else ""
-        msg = f"the first feature has no property {name!r}; it has {known or 'none'}"
+        msg = f"the first feature has no property {shown(name)}; it has {known[:200] or 'none'}"
         raise ValueError(msg)
     return str(value)
 
@@ -204,7 +205,7 @@ def _polygons(geometry: Mapping[str, Any], label: str) -> Iterator[BaseGeometry]
         return
     coordinates = geometry.get("coordinates")
     if kind not in ("Polygon", "MultiPolygon"):
-        found = f"is a {kind}" if isinstance(kind, str) else "has no GeoJSON type"
+        found = f"is a {kind[:40]}" if isinstance(kind, str) else "has no GeoJSON type"
         msg = f"{label} {found}; only Polygon and MultiPolygon have an area"
         raise ValueError(msg)
     parts = [coordinates] if kind == "Polygon" else coordinates
@@ -276,7 +277,7 @@ def _position(position: object, label: str) -> tuple[float, float]:
         for number in numbers
     )
     if not usable:
-        msg = f"{label}: position {position!r} is not two finite numbers"
+        msg = f"{label}: position {str(position)[:80]} is not two finite numbers"
         raise ValueError(msg)
     return float(numbers[0]), float(numbers[1])
 

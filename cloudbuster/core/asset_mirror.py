@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from cloudbuster.core.names import shown
+
 Mirror = tuple[str, str]
 """Prefix of an href, and its replacement."""
 
@@ -26,7 +28,7 @@ def parse_mirror(text: str) -> Mirror:
     """
     source, divider, target = (part.strip() for part in text.partition("="))
     if not (divider and source and target):
-        msg = f"asset mirror {text!r} is not FROM=TO, for example s3://eodata=/eodata"
+        msg = f"asset mirror {shown(text)} is not FROM=TO, for example s3://eodata=/eodata"
         raise ValueError(msg)
     return source, target
 

@@ -14,7 +14,7 @@ from shapely.geometry import Polygon, shape
 from shapely.geometry.base import BaseGeometry
 
 from cloudbuster.core.antimeridian import box_area, split, unwrapped
-from cloudbuster.core.polygons import polygonal
+from cloudbuster.core.polygons import have_empty_rings, polygonal
 from cloudbuster.core.transformers import LONLAT, transformer
 from cloudbuster.core.utm import utm_epsg
 
@@ -154,7 +154,7 @@ def repaired_footprints(geometries: npt.NDArray[np.object_]) -> npt.NDArray[np.o
     """
     west, _, east, _ = shapely.bounds(geometries).T
     plain = shapely.is_valid(geometries) & (west >= -180) & (east <= 180)
-    plain &= east - west <= MAX_WIDTH_DEG
+    plain &= (east - west <= MAX_WIDTH_DEG) & ~have_empty_rings(geometries)
     result = geometries.copy()
     for index in np.flatnonzero(~plain & ~shapely.is_missing(geometries)):
         result[index] = _usable_or_none(geometries[index])

@@ -9,6 +9,8 @@ from affine import Affine
 # Two grid lines that are this share of a cell apart count as the same line. Real transforms have
 # rounding errors in the ninth digit; a real shift is a tenth of a cell or more.
 ALIGNMENT_TOLERANCE = 1e-3
+# GDAL counts columns and rows in signed 32-bit integers.
+MAX_CELLS_ASIDE = 2**31 - 1
 
 Bounds = tuple[float, float, float, float]
 """(west, south, east, north) in the units of the coordinate reference system."""
@@ -69,7 +71,7 @@ class Grid:
     Attributes
     ----------
     crs : str
-        ``EPSG:<code>`` or another text that pyproj reads.
+        ``EPSG:<code>``, the code of another authority, or WKT.
     west, north : float
         Outer corner of the first cell, in units of ``crs``.
     x_size, y_size : float

@@ -7,11 +7,12 @@ import numpy as np
 import numpy.typing as npt
 import pyproj
 import shapely
-from pyproj.exceptions import CRSError
+from pyproj.exceptions import ProjError
 from shapely.geometry.base import BaseGeometry
 
 from cloudbuster.core.antimeridian import unwrapped
-from cloudbuster.core.grid import Bounds, Grid, snapped_grid
+from cloudbuster.core.crs import parse_crs
+from cloudbuster.core.grid import MAX_CELLS_ASIDE, Bounds, Grid, snapped_grid
 from cloudbuster.core.polygons import geodesic_area_m2, polygonal
 from cloudbuster.core.transformers import LONLAT, transformer
 from cloudbuster.core.utm import utm_epsg
@@ -39,8 +40,6 @@ NATIVE_GSDS_M = (10.0, 20.0, 60.0)
 # two of them is off the true curve by less than (1100 m)**2 / (8 x 6371 km) x tan(latitude):
 # 0.024 m at 45 degrees, 0.23 m at 84.
 EDGE_STEP_DEG = 0.01
-# GDAL counts columns and rows in signed 32-bit integers.
-MAX_CELLS_ASIDE = 2**31 - 1
 # Least area of the part of an area in one zone, square metres: one cell of 10 m.
 LEAST_PART_M2 = 100.0
 # Greatest distance between two projected vertices, metres. On the ground they are EDGE_STEP_DEG
@@ -195,8 +194,8 @@ def resolve_crs(text: str, aoi: BaseGeometry) -> str:
     Parameters
     ----------
     text : str
-        ``utm`` for the zone of the area's centroid, or any text that pyproj reads (``EPSG:3035``,
-        a PROJ string, WKT).
+        ``utm`` for the zone of the area's centroid, the code of an authority (``EPSG:3035``), or
+        WKT.
     aoi : shapely geometry
         Not empty, degrees of longitude and latitude.
 
@@ -208,7 +207,7 @@ def resolve_crs(text: str, aoi: BaseGeometry) -> str:
     Raises
     ------
     ValueError
-        If the CRS does not exist or does not have two horizontal axes, or as `utm_crs_of`.
+        If the CRS does not exist or a mosaic cannot have it, or as `utm_crs_of`.
     """
     if text.strip().lower() == "utm":
         return utm_crs_of(aoi)
@@ -219,26 +218,14 @@ def resolve_crs(text: str, aoi: BaseGeometry) -> str:
 
 
 def _parsed_crs(text: str) -> pyproj.CRS:
-    """Parse a CRS; raise ValueError if it does not exist or does not have two horizontal axes."""
+    """Parse the CRS of one mosaic; raise ValueError as `cloudbuster.core.crs.parse_crs`."""
     if text.strip().lower() == EACH_ZONE:
         msg = (
             f"{EACH_ZONE} makes one mosaic per zone, and this is one mosaic: take "
             f"`cloudbuster run --crs {EACH_ZONE}`, or the code of one zone, for example EPSG:32633"
         )
         raise ValueError(msg)
-    try:
-        crs = pyproj.CRS.from_user_input(text)
-    except CRSError as error:
-        reason = " ".join(str(error).split())
-        msg = f"no CRS {text!r} exists ({reason}): give utm or a code, for example EPSG:32633"
-        raise ValueError(msg) from error
-    if len(crs.axis_info) != 2 or not (crs.is_projected or crs.is_geographic):
-        msg = (
-            f"CRS {text!r} ({crs.name}) is a {crs.type_name}: give one with two axes, projected or "
-            "geographic"
-        )
-        raise ValueError(msg)
-    return crs
+    return parse_crs(text)
 
 
 def cell_size(crs: str, *, gsd_m: float, latitude: float) -> tuple[float, float]:
@@ -265,7 +252,7 @@ def cell_size(crs: str, *, gsd_m: float, latitude: float) -> tuple[float, float]
     if not (math.isfinite(gsd_m) and gsd_m > 0):
         msg = f"gsd {gsd_m:g} m is not above 0"
         raise ValueError(msg)
-    axes = pyproj.CRS.from_user_input(crs)
+    axes = parse_crs(crs)
     # Metres per unit of the axes of a projected CRS, radians per unit of a geographic one.
     factor = axes.axis_info[0].unit_conversion_factor
     return (
@@ -301,13 +288,18 @@ def project_area(geometry: BaseGeometry, crs: str) -> BaseGeometry:
     Raises
     ------
     ValueError
-        If a part of the area cannot be transformed, or ``crs`` cuts the area apart.
+        If the area or a part of it cannot be transformed, or ``crs`` cuts the area apart.
     """
-    axes = pyproj.CRS.from_user_input(crs)
+    axes = parse_crs(crs)
+    try:
+        to_crs = transformer(LONLAT, crs)
+    except ProjError as error:
+        msg = f"nothing transforms longitude and latitude to {_short(crs)}: take another CRS"
+        raise ValueError(msg) from error
     factor = axes.axis_info[0].unit_conversion_factor
     dense = shapely.segmentize(unwrapped(geometry), EDGE_STEP_DEG)
     points, ring = shapely.get_coordinates(dense), _ring_numbers(dense)
-    x, y = transformer(LONLAT, crs).transform(*points.T)
+    x, y = to_crs.transform(*points.T)
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         msg = f"a part of the area is outside of {_short(crs)}: take a CRS made for the area"
         raise ValueError(msg)
@@ -354,7 +346,7 @@ def _ring_numbers(geometry: BaseGeometry) -> npt.NDArray[np.intp]:
 
 def _short(crs: str) -> str:
     """Return a text for messages: the name of the CRS if ``crs`` is long WKT."""
-    return crs if len(crs) <= 40 else pyproj.CRS.from_user_input(crs).name
+    return crs if len(crs) <= 40 else parse_crs(crs).name[:80]
 
 
 def has_native_phase(crs: str, gsd_m: float) -> bool:
@@ -363,7 +355,7 @@ def has_native_phase(crs: str, gsd_m: float) -> bool:
     This holds in UTM at 10, 20 and 60 m. Otherwise `plan_grid` needs the phase of a raster so that
     its pixels need not be resampled.
     """
-    return gsd_m in NATIVE_GSDS_M and pyproj.CRS.from_user_input(crs).utm_zone is not None
+    return gsd_m in NATIVE_GSDS_M and parse_crs(crs).utm_zone is not None
 
 
 def plan_grid(

@@ -13,11 +13,10 @@ from cloudbuster.detectors.protocol import SceneSource
 from cloudbuster.detectors.torch_weights import (
     Model,
     fingerprint,
-    first_line,
     load_model,
     require_trust,
 )
-from cloudbuster.errors import BadInputError
+from cloudbuster.errors import BadInputError, first_line
 
 if TYPE_CHECKING:
     import torch
@@ -44,7 +43,7 @@ class PytorchDetector:
     architecture : str or None
         URI of a Python file with ``make_model``; required for a state dict, otherwise ignored.
     trust_architecture : bool
-        Whether the code of the architecture may run.
+        Whether the code of the architecture, or of a TorchScript or exported model, may run.
     mask_gsd_m : float or None
         Cell size of input and mask, metres; None uses that of the finest requested band.
 
@@ -133,7 +132,8 @@ class PytorchDetector:
         try:
             with torch.inference_mode(), exact:
                 answer = model(torch.from_numpy(window[None]).to(device))
-        except (RuntimeError, AssertionError, TypeError, ValueError, AttributeError) as error:
+        # The model is code of the user, and may raise anything.
+        except Exception as error:
             shape = " x ".join(str(size) for size in (1, *window.shape))
             msg = f"{self.weights} does not accept a window of {shape}: {first_line(error)}"
             raise BadInputError(msg) from error
@@ -152,6 +152,9 @@ class PytorchDetector:
             answer = answer[SEGMENTATION_KEY]
         if not isinstance(answer, torch.Tensor):
             msg = f"{self.weights} returns a {type(answer).__name__}, not a tensor of logits"
+            raise BadInputError(msg)
+        if answer.is_complex():
+            msg = f"{self.weights} returns complex numbers, not logits"
             raise BadInputError(msg)
         if tuple(answer.shape) not in ((1, 1, *shape), (1, *shape)):
             msg = (

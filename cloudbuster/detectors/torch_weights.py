@@ -2,16 +2,14 @@
 
 import hashlib
 import io
-import json
-import pickle
-import re
 import types
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from cloudbuster.errors import BadInputError, UntrustedCodeError
+from cloudbuster.core.names import shown
+from cloudbuster.errors import BadInputError, UntrustedCodeError, first_line
 from cloudbuster.storage.trust import own_trust
 from cloudbuster.storage.uri import read_bytes
 
@@ -27,15 +25,9 @@ MODEL_ARGUMENTS: dict[str, Any] = {
     "divisor": 1,
     "pretrained": False,
 }
+STORED = zipfile.ZIP_STORED
 # Greatest size of a file of a model: ResNet-152, the largest encoder in use for this, has 240 MB.
 MAX_MODEL_BYTES = 512 * 2**20
-# Operators of an exported program that only compute tensors.
-PLAIN_TARGET = re.compile(r"(torch\.ops\.aten\.\w+\.\w+|_operator\.getitem)\Z")
-
-
-def first_line(error: BaseException) -> str:
-    """First line of the message of an error, or the name of its class."""
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 def fingerprint(uri: str) -> str:
@@ -66,7 +58,8 @@ def load_model(
     architecture : str or None
         URI of a Python file with ``make_model(num_channels, **kwargs)``; required for a state dict.
     trusted : bool
-        Whether code in these files may run.
+        Whether code in these files may run. An architecture, a TorchScript archive and an exported
+        program are code; a state dict is none.
     num_channels : int
         Number of input bands.
     device : torch.device
@@ -85,11 +78,10 @@ def load_model(
         If a file cannot be read or is not a model.
     """
     content = _read(weights)
-    file_format = _file_format(content)
-    if file_format == "torchscript":
-        return _load_torchscript(weights, content, device)
-    if file_format == "exported":
-        return _load_exported(weights, content, trusted=trusted, device=device)
+    file_format = _file_format(weights, content)
+    if file_format in LOADERS:
+        require_trust(weights, trusted=trusted)
+        return LOADERS[file_format](weights, content, device)
     state = _load_state_dict(weights, content, device)
     if architecture is None:
         msg = (
@@ -98,24 +90,45 @@ def load_model(
         )
         raise BadInputError(msg)
     model = _make_model(architecture, num_channels, trusted=trusted)
+    # The architecture is code of the user, and may load its weights by code of its own.
     try:
         model.load_state_dict(state)
-    except (RuntimeError, TypeError, AttributeError) as error:
+        return model.to(device).eval()
+    except Exception as error:
         msg = f"{weights} does not fit the model of {architecture}: {first_line(error)}"
         raise BadInputError(msg) from error
-    return model.to(device).eval()
 
 
-def _file_format(content: bytes) -> str:
-    """Format of a weights file, by the names in its archive."""
-    if not zipfile.is_zipfile(io.BytesIO(content)):
-        return "state_dict"
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        names = {name.partition("/")[2] or name for name in archive.namelist()}
+def _file_format(uri: str, content: bytes) -> str:
+    """Format of a weights file, by the names in its archive.
+
+    Raises
+    ------
+    BadInputError
+        If it is a broken archive, or weights that would become larger than the file: torch writes
+        them without compression.
+    """
+    # The reader of archives raises errors of ten classes, according to what is broken.
+    try:
+        if not zipfile.is_zipfile(io.BytesIO(content)):
+            return "state_dict"
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            entries = archive.infolist()
+    except Exception as error:
+        msg = f"{uri} is a broken archive ({first_line(error)}); save the model again"
+        raise BadInputError(msg) from error
+    names = {entry.filename.partition("/")[2] or entry.filename for entry in entries}
     if "constants.pkl" in names:
         return "torchscript"
     if "archive_format" in names or "serialized_exported_program.json" in names:
         return "exported"
+    unpacked = sum(entry.file_size for entry in entries)
+    if unpacked > len(content) or any(entry.compress_type != STORED for entry in entries):
+        msg = (
+            f"{uri} is a compressed archive of {unpacked} bytes, and torch compresses no weights; "
+            "save them again"
+        )
+        raise BadInputError(msg)
     return "state_dict"
 
 
@@ -123,21 +136,39 @@ def _load_state_dict(uri: str, content: bytes, device: "torch.device") -> dict[s
     """Load a state dict without running code."""
     import torch
 
+    # Whatever a broken pickle leads the unpickler to raise.
     try:
         state = torch.load(io.BytesIO(content), weights_only=True, map_location=device)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:
         msg = f"{uri} is not a state dict ({first_line(error)}); save one with torch.save"
         raise BadInputError(msg) from error
     if not isinstance(state, dict):
         msg = f"{uri} holds a {type(state).__name__}, not a state dict; save model.state_dict()"
         raise BadInputError(msg)
+    strange = [name for name, value in state.items() if not _is_weight(name, value)]
+    if strange:
+        msg = f"{uri}: {shown(str(strange[0]))} is no plain tensor; save model.state_dict()"
+        raise BadInputError(msg)
     return state
 
 
-def _load_torchscript(uri: str, content: bytes, device: "torch.device") -> Model:
-    """Load a TorchScript archive."""
+def _is_weight(name: object, value: object) -> bool:
+    """Whether an entry of a state dict is a tensor with values of its own, under a name."""
     import torch
 
+    return (
+        isinstance(name, str)
+        and isinstance(value, torch.Tensor)
+        and value.layout == torch.strided
+        and not (value.is_meta or value.is_quantized or value.is_nested)
+    )
+
+
+def _load_torchscript(uri: str, content: bytes, device: "torch.device") -> Model:
+    """Load a TorchScript archive, which is trusted."""
+    import torch
+
+    # A program of the user: anything may be wrong with it.
     try:
         with warnings.catch_warnings():
             # torch deprecates TorchScript, but existing files must remain readable.
@@ -146,93 +177,33 @@ def _load_torchscript(uri: str, content: bytes, device: "torch.device") -> Model
                 io.BytesIO(content), map_location=device
             )
             return model.eval()  # type: ignore[no-any-return]
-    except RuntimeError as error:
+    except Exception as error:
         msg = f"{uri} cannot be read as TorchScript by this torch: {first_line(error)}"
         raise BadInputError(msg) from error
 
 
-def _load_exported(uri: str, content: bytes, *, trusted: bool, device: "torch.device") -> Model:
-    """Load a torch.export file.
-
-    ``torch.export.load`` unpickles and evaluates some parts of a file. Most files have no such
-    parts, only tensors and a list of operators; those that have some must be trusted. This limits
-    what a malicious file can do, but does not make files of unknown origin safe.
-    """
-    if not trusted:
-        part = next(_code_parts(content), None)
-        if part is not None:
-            msg = (
-                f"{uri} holds {part}, which can run code; if you trust its author, add "
-                "--trust-architecture"
-            )
-            raise UntrustedCodeError(msg)
+def _load_exported(uri: str, content: bytes, device: "torch.device") -> Model:
+    """Load a torch.export file, which is trusted: it is unpickled, and parts of it are run."""
     import torch
     from torch.export.passes import move_to_device_pass
 
+    # A program of the user: anything may be wrong with it.
     try:
         program = torch.export.load(io.BytesIO(content))
-    except (RuntimeError, AssertionError, ValueError, KeyError) as error:
+        if device.type != "cpu":
+            program = move_to_device_pass(program, device)
+        model: Model = program.module()
+    except Exception as error:
         msg = f"{uri} cannot be read as an exported program by this torch: {first_line(error)}"
         raise BadInputError(msg) from error
-    if device.type != "cpu":
-        program = move_to_device_pass(program, device)
-    model: Model = program.module()
     return model
 
 
-def _code_parts(content: bytes) -> Iterator[str]:
-    """Yield descriptions of the parts of an exported program that can run code."""
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        names = archive.namelist()
-        documents = {name: archive.read(name) for name in names if name.endswith(".json")}
-        samples = [archive.read(name) for name in names if "/sample_inputs/" in name]
-    if any("/aotinductor/" in name for name in names):
-        yield "compiled code"
-    if not any("/models/" in name for name in documents):
-        yield "an older format, with pickled parts"
-    for name, document in documents.items():
-        yield from _code_in_document(name, document)
-    if any(not _is_plain_pickle(sample) for sample in samples):
-        yield "pickled objects"
-
-
-def _code_in_document(name: str, document: bytes) -> Iterator[str]:
-    """Yield descriptions of the entries of a JSON document that can run code."""
-    try:
-        content = json.loads(document)
-    except ValueError:
-        yield f"an unreadable {name}"
-        return
-    for key, value in _entries(content):
-        if key == "target" and not PLAIN_TARGET.match(str(value)):
-            yield f"a call of {value}"
-        elif key == "use_pickle" and value:
-            yield "pickled tensors"
-        elif key in ("expr_str", "guards_code") and value:
-            yield "expressions (export it with a fixed shape)"
-        elif key == "path_name" and not re.match(r"(weight|tensor)_\d+\Z", str(value)):
-            yield f"an object {value}"
-
-
-def _entries(content: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 -- any JSON
-    """Yield the keys and values of all objects in a JSON value, at any depth."""
-    if isinstance(content, dict):
-        yield from content.items()
-    children = content.values() if isinstance(content, dict) else content
-    if isinstance(content, dict | list):
-        for child in children:
-            yield from _entries(child)
-
-
-def _is_plain_pickle(content: bytes) -> bool:
-    """Whether a pickle holds only tensors and plain values."""
-    import torch
-
-    try:
-        torch.load(io.BytesIO(content), weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError):
-        return False
-    return True
+LOADERS: dict[str, Callable[[str, bytes, "torch.device"], Model]] = {
+    "torchscript": _load_torchscript,
+    "exported": _load_exported,
+}
+"""Loaders of the formats that are programs and not only weights."""
 
 
 def _make_model(uri: str, num_channels: int, *, trusted: bool) -> "torch.nn.Module":
@@ -271,11 +242,11 @@ def _checked_module(uri: str, model: object) -> "torch.nn.Module":
     return model
 
 
-def require_trust(architecture: str, *, trusted: bool) -> None:
-    """Raise UntrustedCodeError unless the user trusts the code of an architecture."""
+def require_trust(uri: str, *, trusted: bool) -> None:
+    """Raise UntrustedCodeError unless the user trusts the code of a file."""
     if not trusted:
         msg = (
-            f"{architecture} is code that would run with all your permissions; read it, then add "
-            "--trust-architecture"
+            f"{uri} is code that would run with all your permissions; read it, or make sure of its "
+            "author, then add --trust-architecture"
         )
         raise UntrustedCodeError(msg)

@@ -242,7 +242,9 @@ def _record(document: Path, name: str) -> SceneRecord:
         place = ".".join(str(part) for part in first["loc"])
         msg = f"{document}: {place}: {first['msg']}; gather this scene again"
         raise RequestError(msg) from error
-    if (record.name, (record.index, record.backstop)) != (name, _role(document.name, name)):
+    is_its_own = record.raster == document.with_suffix(".tif").name
+    role = (record.index, record.backstop)
+    if not is_its_own or (record.name, role) != (name, _role(document.name, name)):
         msg = (
             f"{document} is the record of scene {record.index} of {record.name}; "
             "gather this scene again"

@@ -6,10 +6,13 @@ them from this package, not from its modules.
 """
 
 from cloudbuster.models.base import (
+    MAX_ID_CHARS,
     MAX_SCENE_INDEX,
+    Address,
     Document,
     Geometry,
     Item,
+    JsonObject,
     MosaicName,
     OnRadiometryConflict,
     check_name,
@@ -29,6 +32,7 @@ from cloudbuster.models.request import (
 )
 from cloudbuster.models.results import (
     Assessment,
+    Claim,
     LayerCoverage,
     MergeResult,
     RunResult,
@@ -55,11 +59,14 @@ __all__ = [
     "DOCUMENTS",
     "FIRST_DAY",
     "LAST_DAY",
+    "MAX_ID_CHARS",
     "MAX_INLINE_AOI_BYTES",
     "MAX_SCENE_INDEX",
+    "Address",
     "Assessment",
     "Candidates",
     "CandidatesInfo",
+    "Claim",
     "DetectorOptions",
     "Document",
     "Dropped",
@@ -69,6 +76,7 @@ __all__ = [
     "Geometry",
     "GridDocument",
     "Item",
+    "JsonObject",
     "LayerCoverage",
     "LimitOptions",
     "MergeOptions",

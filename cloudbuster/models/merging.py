@@ -4,8 +4,12 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from cloudbuster.models.base import SCHEMA_DESCRIPTION, Document, MosaicName
+from cloudbuster.core.grid import MAX_CELLS_ASIDE
+from cloudbuster.models.base import SCHEMA_DESCRIPTION, Address, Document, FileName, MosaicName
 from cloudbuster.models.scene import GridDocument, SceneFailure
+
+# Greatest side of a part, cells: at 10 m, the width of the Earth takes four of them.
+MAX_PART_CELLS = 2**20
 
 
 class MergeTask(Document):
@@ -20,28 +24,32 @@ class MergeTask(Document):
         "completes the backstop and assesses the coverage, `part` merges one part, `assemble` "
         "makes the products of the parts.",
     )
-    request: str | None = Field(
+    request: Address | None = Field(
         None, description="URI of the request; null to merge the scenes of `name`."
     )
-    selection: str | None = Field(
+    selection: Address | None = Field(
         None, description="URI of the selection; null to merge the scenes of `name`."
     )
     name: MosaicName | None = Field(
         None, description="Base of the file names; null if there is a request."
     )
-    scenes: str = Field(description="Folder or prefix of the gathered scenes.")
-    wanted: str | None = Field(
+    scenes: Address = Field(description="Folder or prefix of the gathered scenes.")
+    wanted: Address | None = Field(
         None, description="URI of the list of scenes to merge; null for all scenes of the name."
     )
     failures: tuple[SceneFailure, ...] = Field((), description="Scenes that were not gathered.")
-    output: str = Field(description="Folder or prefix of the products.")
-    assessment: str | None = Field(
+    output: Address = Field(description="Folder or prefix of the products.")
+    assessment: Address | None = Field(
         None, description="URI of the assessment to write; null to merge the scenes of `name`."
     )
-    result: str = Field(description="URI of the result to write.")
-    parts: str | None = Field(None, description="Folder or prefix of the parts.")
-    part_cells: int | None = Field(None, ge=1, description="Rows and columns of a part, cells.")
-    part: int | None = Field(None, ge=1, description="Number of the part to merge, from 1.")
+    result: Address = Field(description="URI of the result to write.")
+    parts: Address | None = Field(None, description="Folder or prefix of the parts.")
+    part_cells: int | None = Field(
+        None, ge=1, le=MAX_PART_CELLS, description="Rows and columns of a part, cells."
+    )
+    part: int | None = Field(
+        None, ge=1, le=MAX_CELLS_ASIDE, description="Number of the part to merge, from 1."
+    )
 
     @model_validator(mode="after")
     def _check_parts(self) -> Self:
@@ -70,7 +78,7 @@ class TaskScenes(Document):
     schema_: Literal["cloudbuster.task-scenes/1"] = Field(
         "cloudbuster.task-scenes/1", alias="schema", description=SCHEMA_DESCRIPTION
     )
-    tasks: tuple[dict[str, str], ...] = Field(
+    tasks: tuple[dict[FileName, str], ...] = Field(
         description="For each task, the fingerprint of each of its rasters by file name without "
         "extension."
     )
@@ -82,8 +90,8 @@ class WantedScenes(Document):
     schema_: Literal["cloudbuster.wanted-scenes/1"] = Field(
         "cloudbuster.wanted-scenes/1", alias="schema", description=SCHEMA_DESCRIPTION
     )
-    stems: tuple[str, ...] = Field(description="Scenes that must be there.")
-    failed: dict[str, str] = Field(
+    stems: tuple[FileName, ...] = Field(description="Scenes that must be there.")
+    failed: dict[FileName, str] = Field(
         description="Fingerprints of scenes that failed: they are merged if a raster with this "
         "fingerprint was gathered by hand since."
     )
@@ -96,7 +104,7 @@ class MergedPart(Document):
         "cloudbuster.merged-part/1", alias="schema", description=SCHEMA_DESCRIPTION
     )
     number: int = Field(ge=1, description="Number of the part, row by row from 1.")
-    cells: int = Field(ge=1, description="Rows and columns of a part, cells.")
+    cells: int = Field(ge=1, le=MAX_PART_CELLS, description="Rows and columns of a part, cells.")
     composite: str = Field(description="Composite that the part was merged with.")
     bands: tuple[str, ...] = Field(description="Bands in output order.")
     grid: GridDocument = Field(description="Grid of the whole mosaic.")

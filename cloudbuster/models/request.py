@@ -1,19 +1,22 @@
 """The request of a mosaic: the options of every stage."""
 
-import re
 from datetime import date
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import orjson
 from pydantic import Field, field_validator, model_validator
 
 from cloudbuster.core.asset_mirror import parse_mirror
-from cloudbuster.core.bands import Kind, requested_bands
+from cloudbuster.core.bands import BANDS, Kind, requested_bands
+from cloudbuster.core.crs_text import MAX_CRS_CHARS
+from cloudbuster.core.patterns import MAX_PATTERN_CHARS, compile_pattern
 from cloudbuster.models.base import (
     MAX_SCENE_INDEX,
     SCHEMA_DESCRIPTION,
+    Address,
     Document,
-    Geometry,
+    FileName,
+    JsonObject,
     MosaicName,
     OnRadiometryConflict,
 )
@@ -24,36 +27,64 @@ MAX_INLINE_AOI_BYTES = 64_000
 # Where a search without dates ends: Sentinel-2A was launched on 2015-06-23, and some servers refuse
 # years far from now. Not today's date: the same request must stay the same tomorrow.
 FIRST_DAY, LAST_DAY = date(2015, 6, 23), date(2100, 1, 1)
+# Bounds of what a request may ask for: far beyond any mosaic that makes sense, and far below what
+# overflows or fills a machine.
+EARLIEST_DAY = date(1970, 1, 1)
+MAX_PERIODS = 1000
+MAX_CANDIDATES = 10_000
+MAX_MIRRORS = 100
+MAX_SCALE = 1000
+# The finest bands of Sentinel-2 have cells of 10 m; 100 km is the side of a tile.
+MIN_GSD_M, MAX_GSD_M = 1, 100_000
+MIN_MASK_GSD_M, MAX_MASK_GSD_M = 10, 10_000
+MAX_DILATE_M = 10_000
+# Radius of a disk of s2cloudless, cells: 16 km at its 160 m.
+MAX_RADIUS_CELLS = 100
+MAX_ROUNDS = 100
+MAX_BUDGET_USD = 1_000_000
+
+# The keys of a run's objects begin with it, and S3 takes keys of 1024 bytes.
+MAX_OUTPUT_CHARS = 800
+
+BandName = Annotated[str, Field(max_length=8)]
+Day = Annotated[date, Field(ge=EARLIEST_DAY, le=LAST_DAY)]
 
 
 class QueryOptions(Document):
     """Options of the query: which candidate scenes to find."""
 
-    catalog: str = Field(
+    catalog: Address = Field(
         "earth-search",
         description="Name of a catalog, URL of a STAC API, or path of a local STAC catalog.",
     )
     kind: Kind = Field("L2A", description="Product level.")
-    mindate: tuple[date, ...] = Field(
-        (), description="First UTC day of each period, inclusive; none for no earliest day."
-    )
-    maxdate: tuple[date, ...] = Field(
+    mindate: tuple[Day, ...] = Field(
         (),
+        max_length=MAX_PERIODS,
+        description="First UTC day of each period, inclusive; none for no earliest day.",
+    )
+    maxdate: tuple[Day, ...] = Field(
+        (),
+        max_length=MAX_PERIODS,
         description="Last UTC day of each period, inclusive; pairs with `mindate`; none for no "
         "latest day.",
     )
     minclouds: float = Field(0, ge=0, le=100, description="Least cloud cover, percent.")
     maxclouds: float = Field(20, ge=0, le=100, description="Greatest cloud cover, percent.")
-    limit: int = Field(1024, ge=1, description="Greatest number of candidates in all.")
+    limit: int = Field(
+        1024, ge=1, le=MAX_CANDIDATES, description="Greatest number of candidates in all."
+    )
     scale: float | None = Field(
         None,
         gt=0,
+        le=MAX_SCALE,
         description="Factor by which each feature of the area is scaled about the centre of its "
         "bounding box; null for 1.",
     )
     original_shape: bool = Field(default=False, description="Whether to ignore `scale`.")
-    asset_mirror: tuple[str, ...] = Field(
+    asset_mirror: tuple[Address, ...] = Field(
         (),
+        max_length=MAX_MIRRORS,
         description="FROM=TO for each prefix of asset hrefs to rewrite, for example "
         "s3://eodata=/eodata; the longest FROM that matches is used.",
     )
@@ -64,11 +95,11 @@ class QueryOptions(Document):
         firsts, lasts = self.mindate or (FIRST_DAY,), self.maxdate or (LAST_DAY,)
         return tuple(zip(firsts, lasts, strict=True))
 
-    @field_validator("catalog")
+    @field_validator("catalog", mode="before")
     @classmethod
-    def _check_catalog(cls, catalog: str) -> str:
+    def _check_catalog(cls, catalog: object) -> object:
         """Refuse an empty catalog, which is not the default one."""
-        if not catalog.strip():
+        if isinstance(catalog, str) and not catalog.strip():
             msg = (
                 "is empty; leave it out for earth-search, or give a name, the URL of a STAC API, "
                 "or a path"
@@ -131,25 +162,23 @@ class FilterOptions(Document):
         0, ge=0, le=100, description="Least cloud cover of a candidate, percent."
     )
     name_regexp: str | None = Field(
-        None, description="Keep only candidates whose item id (or original `name`) matches."
+        None,
+        max_length=MAX_PATTERN_CHARS,
+        description="Keep only candidates whose item id (or original `name`) contains a match of "
+        "this regular expression of RE2.",
     )
     date_regexp: str | None = Field(
-        None, description="Keep only candidates whose acquisition time (ISO 8601) matches."
+        None,
+        max_length=MAX_PATTERN_CHARS,
+        description="Keep only candidates whose acquisition time (ISO 8601) contains a match of "
+        "this regular expression of RE2.",
     )
 
     @field_validator("name_regexp", "date_regexp")
     @classmethod
     def _check_pattern(cls, pattern: str | None) -> str | None:
-        """Refuse what is no regular expression."""
-        try:
-            re.compile(pattern or "")
-        except re.error as error:
-            where = "" if error.pos is None else f" at position {error.pos}"
-            msg = f"{pattern!r} is no regular expression: {error.msg}{where}; correct it there"
-            raise ValueError(msg) from error
-        except (OverflowError, RecursionError) as error:
-            msg = f"{len(pattern or '')} characters that are too complex to match: simplify it"
-            raise ValueError(msg) from error
+        """Refuse what is no regular expression, before any scene is searched."""
+        compile_pattern(pattern or "")
         return pattern
 
 
@@ -166,27 +195,38 @@ class DetectorOptions(Document):
         0.4, ge=0, le=1, description="s2cloudless: probability above which a cell is cloud."
     )
     average_over: int = Field(
-        4, ge=0, description="s2cloudless: radius of the averaging disk, cells of the mask."
+        4,
+        ge=0,
+        le=MAX_RADIUS_CELLS,
+        description="s2cloudless: radius of the averaging disk, cells of the mask.",
     )
     dilation_size: int = Field(
-        1, ge=0, description="s2cloudless: radius of its own dilation disk, cells of the mask."
+        1,
+        ge=0,
+        le=MAX_RADIUS_CELLS,
+        description="s2cloudless: radius of its own dilation disk, cells of the mask.",
     )
     mask_gsd_m: float | None = Field(
-        None, gt=0, description="Cell size of the mask, metres; null for the detector's own."
+        None,
+        ge=MIN_MASK_GSD_M,
+        le=MAX_MASK_GSD_M,
+        description="Cell size of the mask, metres; null for the detector's own.",
     )
-    architecture: str | None = Field(
+    architecture: Address | None = Field(
         None, description="pytorch: URI of a Python file with `make_model(num_channels, ...)`."
     )
-    weights: str | None = Field(
+    weights: Address | None = Field(
         None, description="pytorch: URI of a state dict, or of a TorchScript or exported model."
     )
     trust_architecture: bool = Field(
-        default=False, description="pytorch: whether the code of `architecture` may be run."
+        default=False,
+        description="pytorch: whether the code in `architecture`, or in a TorchScript or exported "
+        "model, may be run. On a stack its operator decides, and this has no effect.",
     )
-    donor_mask: str | None = Field(
+    donor_mask: Address | None = Field(
         None, description="donor: URI of a mask, or of the folder or prefix that contains it."
     )
-    donor_mask_name: str | None = Field(
+    donor_mask_name: FileName | None = Field(
         None, description="donor: name of the mask in `donor_mask`."
     )
     also_stock: bool = Field(
@@ -208,14 +248,19 @@ class DetectorOptions(Document):
 class GatherOptions(Document):
     """Options of gather: how a scene becomes a cloud-free raster on the mosaic's grid."""
 
-    bands: tuple[str, ...] | None = Field(
-        None, description="Bands in output order; null for every reflectance band of the level."
+    bands: tuple[BandName, ...] | None = Field(
+        None,
+        max_length=len(BANDS),
+        description="Bands in output order; null for every reflectance band of the level.",
     )
     detector: DetectorOptions = Field(
         default_factory=lambda: DetectorOptions(), description="How clouds are found."
     )
     dilate_m: float = Field(
-        50, ge=0, description="Growth of cloud and shadow, metres between cell centres."
+        50,
+        ge=0,
+        le=MAX_DILATE_M,
+        description="Growth of cloud and shadow, metres between cell centres.",
     )
     bounds_clip: bool = Field(
         default=True,
@@ -224,11 +269,15 @@ class GatherOptions(Document):
     )
     crs: str = Field(
         "utm",
-        description="`utm` (zone of the area's centroid), `utm-each` (one mosaic per zone) or any "
-        "CRS that pyproj reads.",
+        max_length=MAX_CRS_CHARS,
+        description="`utm` (zone of the area's centroid), `utm-each` (one mosaic per zone), the "
+        "code of an authority (`EPSG:3035`) or WKT.",
     )
     gsd_m: float = Field(
-        10, gt=0, description="Cell size of the mosaic, metres (also for a CRS in degrees)."
+        10,
+        ge=MIN_GSD_M,
+        le=MAX_GSD_M,
+        description="Cell size of the mosaic, metres (also for a CRS in degrees).",
     )
     index_start: int = Field(1, ge=1, le=MAX_SCENE_INDEX, description="Index of the first scene.")
     donate_mask: bool = Field(
@@ -255,9 +304,14 @@ class LimitOptions(Document):
     """Limits at which a run stops."""
 
     budget_usd: float | None = Field(
-        None, gt=0, description="Greatest estimated cost on the stack, US dollars; null for none."
+        None,
+        gt=0,
+        le=MAX_BUDGET_USD,
+        description="Greatest estimated cost on the stack, US dollars; null for none.",
     )
-    max_rounds: int = Field(3, ge=1, description="Greatest number of rounds of filter and gather.")
+    max_rounds: int = Field(
+        3, ge=1, le=MAX_ROUNDS, description="Greatest number of rounds of filter and gather."
+    )
     min_success_fraction: float = Field(
         0.8,
         ge=0,
@@ -273,7 +327,7 @@ class MosaicRequest(Document):
         "cloudbuster.request/1", alias="schema", description=SCHEMA_DESCRIPTION
     )
     name: MosaicName = Field(description="Base of the file names.")
-    aoi: Geometry = Field(
+    aoi: JsonObject = Field(
         description="Area of interest: a GeoJSON object in longitude and latitude, "
         'or {"uri": ...}; above 64 kB it must be a URI.'
     )
@@ -293,8 +347,10 @@ class MosaicRequest(Document):
     limits: LimitOptions = Field(
         default_factory=lambda: LimitOptions(), description="Limits at which the run stops."
     )
-    output: str | None = Field(
-        None, description="Folder or s3:// prefix of the run; null for ./{name}."
+    output: Address | None = Field(
+        None,
+        max_length=MAX_OUTPUT_CHARS,
+        description="Folder or s3:// prefix of the run; null for ./{name}.",
     )
     force: bool = Field(
         default=False, description="Whether to do again what an earlier run finished."

@@ -94,6 +94,19 @@ class RunStatus(Document):
     )
 
 
+class Claim(Document):
+    """Mark of a place in a bucket that belongs to a run: ``claim.json`` beside the products."""
+
+    schema_: Literal["cloudbuster.claim/1"] = Field(
+        "cloudbuster.claim/1", alias="schema", description=SCHEMA_DESCRIPTION
+    )
+    name: MosaicName = Field(description="Name of the mosaic.")
+    run: str = Field(description="Id of the run.")
+    request_fingerprint: str = Field(
+        description="SHA-256 of the request without `output` and `force`."
+    )
+
+
 class ZoneResult(Document):
     """Result of one part of a run by UTM zones, printed by ``cloudbuster run --json`` as a list."""
 

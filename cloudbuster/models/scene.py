@@ -1,34 +1,48 @@
 """One scene of a mosaic: the task that decides its raster, and the record of the result."""
 
 from datetime import UTC, datetime
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from cloudbuster.core.bands import Kind
-from cloudbuster.core.grid import Grid
+from cloudbuster.core.bands import BANDS, Kind
+from cloudbuster.core.crs_text import MAX_CRS_CHARS, check_crs_text
+from cloudbuster.core.grid import MAX_CELLS_ASIDE, Grid
 from cloudbuster.core.radiometry import OffsetDecision
 from cloudbuster.models.base import (
     MAX_SCENE_INDEX,
     SCHEMA_DESCRIPTION,
+    Address,
     Document,
-    Item,
+    FileName,
+    JsonObject,
     MosaicName,
     OnRadiometryConflict,
 )
-from cloudbuster.models.request import DetectorOptions
+from cloudbuster.models.request import MAX_DILATE_M, BandName, DetectorOptions
+
+# Coordinates of the Earth, in any unit from kilometres to feet or degrees, are far below this.
+MAX_COORDINATE = 1e9
+# Cells are between a millimetre (or its share of a degree) and the size of a continent.
+MIN_CELL_SIZE, MAX_CELL_SIZE = 1e-9, 1e7
+
+Coordinate = Annotated[float, Field(ge=-MAX_COORDINATE, le=MAX_COORDINATE)]
+CellSize = Annotated[float, Field(ge=MIN_CELL_SIZE, le=MAX_CELL_SIZE)]
 
 
 class GridDocument(Document):
     """A `Grid` as JSON."""
 
-    crs: str = Field(description="Coordinate reference system, as text that pyproj reads.")
-    west: float = Field(description="x of the outer edge of the first column, units of `crs`.")
-    north: float = Field(description="y of the outer edge of the first row, units of `crs`.")
-    x_size: float = Field(gt=0, description="Width of a cell, units of `crs`.")
-    y_size: float = Field(gt=0, description="Height of a cell, units of `crs`.")
-    width: int = Field(ge=1, description="Number of columns.")
-    height: int = Field(ge=1, description="Number of rows.")
+    crs: Annotated[str, AfterValidator(check_crs_text)] = Field(
+        max_length=MAX_CRS_CHARS,
+        description="Coordinate reference system: the code of an authority, or WKT.",
+    )
+    west: Coordinate = Field(description="x of the outer edge of the first column, units of `crs`.")
+    north: Coordinate = Field(description="y of the outer edge of the first row, units of `crs`.")
+    x_size: CellSize = Field(description="Width of a cell, units of `crs`.")
+    y_size: CellSize = Field(description="Height of a cell, units of `crs`.")
+    width: int = Field(ge=1, le=MAX_CELLS_ASIDE, description="Number of columns.")
+    height: int = Field(ge=1, le=MAX_CELLS_ASIDE, description="Number of rows.")
 
     @classmethod
     def of(cls, grid: Grid) -> "GridDocument":
@@ -92,22 +106,26 @@ class GatherTask(Document):
     )
     name: MosaicName = Field(description="Base of the file names.")
     kind: Kind = Field(description="Product level.")
-    catalog: str = Field(description="Catalog of the item: a name, a URL or a path.")
+    catalog: Address = Field(description="Catalog of the item: a name, a URL or a path.")
     asset_mirror: tuple[str, ...] = Field(
         (), description="FROM=TO for each prefix of asset hrefs that was rewritten."
     )
-    item: Item = Field(description="STAC item of the scene.")
+    item: JsonObject = Field(description="STAC item of the scene.")
     index: int | None = Field(
         ge=1, le=MAX_SCENE_INDEX, description="Index of the cloud-free raster; null for none."
     )
     backstop_index: int | None = Field(
         ge=1, le=MAX_SCENE_INDEX, description="Index of the unmasked raster; null for none."
     )
-    bands: tuple[str, ...] = Field(description="Bands in output order.")
+    bands: tuple[BandName, ...] = Field(
+        min_length=1, max_length=len(BANDS), description="Bands in output order."
+    )
     grid: GridDocument = Field(description="Grid of the mosaic.")
     detector: DetectorOptions = Field(description="How clouds are found.")
     dilate_m: float = Field(
-        ge=0, description="Growth of cloud and shadow, metres between cell centres."
+        ge=0,
+        le=MAX_DILATE_M,
+        description="Growth of cloud and shadow, metres between cell centres.",
     )
     donate_mask: bool = Field(default=False, description="Whether to keep the scene's mask.")
     radiometry: Radiometry | None = Field(
@@ -123,7 +141,7 @@ class GatherTask(Document):
         description="Size and modification time of each of the scene's and the detector's files "
         "that was on this machine when the task was planned; null if all are elsewhere.",
     )
-    output: str = Field(description="Folder or prefix of the rasters.")
+    output: Address = Field(description="Folder or prefix of the rasters.")
 
     @model_validator(mode="after")
     def _check_role(self) -> Self:
@@ -144,7 +162,7 @@ class SceneRecord(Document):
     index: int = Field(ge=1, le=MAX_SCENE_INDEX, description="Index of the raster.")
     backstop: bool = Field(description="Whether the raster is unmasked, for the backstop.")
     item_id: str = Field(description="Id of the STAC item.")
-    catalog: str = Field(description="Catalog of the item: a name, a URL or a path.")
+    catalog: Address = Field(description="Catalog of the item: a name, a URL or a path.")
     collection: str | None = Field(description="Collection of the item.")
     acquired: datetime | None = Field(description="Acquisition time, UTC.")
     platform: str | None = Field(description="Platform, for example `sentinel-2a`.")
@@ -163,11 +181,11 @@ class SceneRecord(Document):
     clear_fraction: float = Field(
         ge=0, le=1, description="Share of the mosaic's cells that the scene sees clear, 0 to 1."
     )
-    raster: str = Field(description="File name of the raster.")
-    mask: str | None = Field(None, description="File name of the donated mask; null for none.")
+    raster: FileName = Field(description="File name of the raster.")
+    mask: FileName | None = Field(None, description="File name of the donated mask; null for none.")
     task_fingerprint: str = Field(description="Fingerprint of the task that made the raster.")
     version: str = Field(description="Version of this package.")
-    item: Item = Field(description="STAC item of the scene.")
+    item: JsonObject = Field(description="STAC item of the scene.")
 
     @property
     def identity(self) -> str:

@@ -1,11 +1,18 @@
 """Documents of query and filter: the candidates, and the selection among them."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from cloudbuster.core.bands import Kind
-from cloudbuster.models.base import SCHEMA_DESCRIPTION, Document, Geometry, Item
+from cloudbuster.core.names import shown
+from cloudbuster.models.base import (
+    MAX_ID_CHARS,
+    SCHEMA_DESCRIPTION,
+    Address,
+    Document,
+    JsonObject,
+)
 
 
 class Dropped(Document):
@@ -21,9 +28,9 @@ class CandidatesInfo(Document):
     schema_: Literal["cloudbuster.candidates/1"] = Field(
         "cloudbuster.candidates/1", alias="schema", description=SCHEMA_DESCRIPTION
     )
-    aoi: Geometry = Field(description="Area of interest, one geometry, longitude and latitude.")
+    aoi: JsonObject = Field(description="Area of interest, one geometry, longitude and latitude.")
     kind: Kind = Field(description="Product level.")
-    catalog: str = Field(description="Catalog that was searched: a name, a URL or a path.")
+    catalog: Address = Field(description="Catalog that was searched: a name, a URL or a path.")
     asset_mirror: tuple[str, ...] = Field(
         (), description="FROM=TO for each prefix of asset hrefs that was rewritten."
     )
@@ -34,7 +41,7 @@ class Candidates(Document):
     """Result of the query: a STAC ItemCollection, newest first."""
 
     type: Literal["FeatureCollection"] = Field("FeatureCollection", description="GeoJSON type.")
-    features: tuple[Item, ...] = Field(description="STAC items, newest first.")
+    features: tuple[JsonObject, ...] = Field(description="STAC items, newest first.")
     cloudbuster: CandidatesInfo = Field(description="What was searched, and what was dropped.")
 
 
@@ -60,9 +67,9 @@ class SelectionInfo(Document):
     schema_: Literal["cloudbuster.selection/1"] = Field(
         "cloudbuster.selection/1", alias="schema", description=SCHEMA_DESCRIPTION
     )
-    aoi: Geometry = Field(description="Area of interest, one geometry, longitude and latitude.")
+    aoi: JsonObject = Field(description="Area of interest, one geometry, longitude and latitude.")
     kind: Kind = Field(description="Product level.")
-    catalog: str = Field(description="Catalog that was searched: a name, a URL or a path.")
+    catalog: Address = Field(description="Catalog that was searched: a name, a URL or a path.")
     asset_mirror: tuple[str, ...] = Field(
         (), description="FROM=TO for each prefix of asset hrefs that was rewritten."
     )
@@ -86,5 +93,27 @@ class Selection(Document):
     """Result of the filter: a STAC ItemCollection of the picked items, each once."""
 
     type: Literal["FeatureCollection"] = Field("FeatureCollection", description="GeoJSON type.")
-    features: tuple[Item, ...] = Field(description="STAC items that were picked, each once.")
+    features: tuple[JsonObject, ...] = Field(description="STAC items that were picked, each once.")
     cloudbuster: SelectionInfo = Field(description="Picks, and what they leave uncovered.")
+
+    @model_validator(mode="after")
+    def _check_picks(self) -> Self:
+        """Require that each item has an id of its own, and that each pick is one of the items."""
+        ids = [item.get("id") for item in self.features]
+        nameless = [number for number, name in enumerate(ids, start=1) if not _is_id(name)]
+        if nameless:
+            msg = f"feature {nameless[0]} has no id of 1 to {MAX_ID_CHARS} characters"
+            raise ValueError(msg)
+        known = set(ids)
+        if len(known) < len(ids):
+            msg = f"{len(ids)} features have {len(known)} ids: each item must be there once"
+            raise ValueError(msg)
+        unknown = [pick.item_id for pick in self.cloudbuster.entries if pick.item_id not in known]
+        if unknown:
+            msg = f"item {shown(unknown[0])} is picked, and is not among the features"
+            raise ValueError(msg)
+        return self
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= MAX_ID_CHARS

@@ -6,13 +6,14 @@ backstop has ``"backstop": true``. A record has ``name``, ``createdAt``, ``dataF
 ``sceneMetadata`` with ``path`` (folder in the public buckets) and ``cloudyPixelPercentage``.
 """
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from shapely.errors import ShapelyError
-from shapely.geometry import box, shape
+from shapely.geometry import box, mapping, shape
 
 from cloudbuster.core.aoi import geometry_document, parse_aoi
 from cloudbuster.core.bands import BANDS, BANDS_BY_KIND, Kind
@@ -241,10 +242,14 @@ def _cloud_cover(metadata: Record, field: str) -> float:
     """Cloud cover, percent; importers of RasterFoundry wrote it as text or as a number."""
     value = metadata.get("cloudyPixelPercentage")
     try:
-        return float(value)  # type: ignore[arg-type]  # TypeError is what this is for
-    except (TypeError, ValueError) as error:
-        msg = f"{field}.sceneMetadata.cloudyPixelPercentage: {value!r} is not a number"
-        raise RequestError(msg) from error
+        percent = float(value)  # type: ignore[arg-type]  # TypeError is what this is for
+    except (TypeError, ValueError, OverflowError):
+        percent = math.nan
+    if not math.isfinite(percent):
+        text = repr(value)[:80]
+        msg = f"{field}.sceneMetadata.cloudyPixelPercentage: {text} is not a number"
+        raise RequestError(msg)
+    return percent
 
 
 def _bounds(footprint: object, field: str) -> list[float]:
@@ -252,9 +257,9 @@ def _bounds(footprint: object, field: str) -> list[float]:
     try:
         bounds = shape(footprint).bounds if isinstance(footprint, dict) else ()
     except (ShapelyError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
-        msg = f"{field}.dataFootprint: {error}"
+        msg = f"{field}.dataFootprint: {str(error)[:200]}"
         raise RequestError(msg) from error
-    if len(bounds) == 4:
+    if len(bounds) == 4 and all(map(math.isfinite, bounds)):
         return [float(value) for value in bounds]
     msg = f"{field}.dataFootprint: must be a GeoJSON polygon"
     raise RequestError(msg)
@@ -266,7 +271,11 @@ def _box(bounds: object) -> Geometry:
     if len(numbers) != 4 or not all(isinstance(number, int | float) for number in numbers):
         msg = "bounds: must be four numbers: west, south, east, north"
         raise RequestError(msg)
-    return geometry_document(box(*numbers))
+    try:
+        return geometry_document(parse_aoi(mapping(box(*numbers))))
+    except (ShapelyError, ValueError) as error:
+        msg = f"bounds: {error}"
+        raise RequestError(msg) from error
 
 
 def _assets(path: str, kind: Kind, acquired: str) -> dict[str, Any]:

@@ -15,13 +15,13 @@ from urllib.parse import quote
 
 import numpy as np
 import orjson
-import pyproj
 import pystac
 import shapely
 from pystac.utils import datetime_to_str
 from shapely.geometry.polygon import orient
 
 from cloudbuster.core.bands import BANDS
+from cloudbuster.core.crs import parse_crs
 from cloudbuster.core.grid import Grid
 from cloudbuster.core.masks import DISTANCE_LIMIT_M
 from cloudbuster.core.transformers import LONLAT, transformer
@@ -270,14 +270,14 @@ def _properties(mosaic: MosaicDescription) -> dict[str, Any]:
 
 def gsd_m(grid: Grid) -> float:
     """Height of a cell, metres; degrees are converted along a meridian."""
-    crs = pyproj.CRS.from_user_input(grid.crs)
+    crs = parse_crs(grid.crs)
     factor = crs.axis_info[0].unit_conversion_factor
     return round(grid.y_size * factor * (EARTH_RADIUS_M if crs.is_geographic else 1.0), 3)
 
 
 def _projection(crs: str) -> dict[str, Any]:
     """Fields of the projection extension for a CRS: its EPSG code, or else its WKT."""
-    parsed = pyproj.CRS.from_user_input(crs)
+    parsed = parse_crs(crs)
     authority = parsed.to_authority(min_confidence=100)
     if authority and authority[0] == "EPSG":
         return {"proj:epsg": int(authority[1])}

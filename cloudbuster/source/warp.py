@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyproj
 from rasterio.enums import Resampling
 from rasterio.warp import reproject, transform_bounds
 
 from cloudbuster.core.arrays import BoolRaster, Raster, UInt8Raster, UInt16Raster
+from cloudbuster.core.crs import parse_crs
 from cloudbuster.core.digital_numbers import NODATA, SATURATED
 from cloudbuster.core.grid import ALIGNMENT_TOLERANCE, Bounds, Grid
 from cloudbuster.core.masks import PixelClass
@@ -62,7 +62,7 @@ def _continuous_range(
 
     Coordinates of a projected CRS are returned as they are.
     """
-    axes = pyproj.CRS.from_user_input(crs)
+    axes = parse_crs(crs)
     if not axes.is_geographic:
         return west, east
     turn = 2 * math.pi / axes.axis_info[0].unit_conversion_factor

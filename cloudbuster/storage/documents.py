@@ -1,6 +1,8 @@
 """Documents of the contract, read and written by URI; errors name the field and the remedy."""
 
 import difflib
+import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, get_args
@@ -9,6 +11,8 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from cloudbuster.core.bands import Kind
+from cloudbuster.core.json_values import MAX_DEPTH
+from cloudbuster.core.names import shown
 from cloudbuster.errors import RequestError
 from cloudbuster.models import (
     DOCUMENTS,
@@ -40,6 +44,8 @@ PUBLISHED = (Assessment, RunStatus, SceneRecord)
 
 # Texts for two of pydantic's error types; the others keep pydantic's own.
 PROBLEMS = {"extra_forbidden": "unknown field", "missing": "is required"}
+# A message is read by a person: more problems are counted, and longer ones are shortened.
+MAX_PROBLEMS, MAX_PROBLEM_CHARS = 10, 400
 
 
 def read_document(uri: str, model: type[D]) -> D:
@@ -154,22 +160,65 @@ def _parsed(content: bytes, form: _Form[D], source: str, kind: Kind) -> D:
         raise RequestError(msg) from error
 
 
-def parse_json(content: bytes, *, source: str) -> Any:  # noqa: ANN401 -- any JSON value
-    """Parse JSON; raise RequestError with line and column of a mistake, or the bound it is over."""
+def parse_json(content: bytes, *, source: str, levels: int | None = MAX_DEPTH) -> Any:  # noqa: ANN401 -- any JSON value
+    """Parse JSON; raise RequestError with line and column of a mistake, or the bound it is over.
+
+    With ``levels`` None the nesting is not bounded: the members are checked one by one.
+    """
     if not content.removeprefix(BYTE_ORDER_MARK).strip():
         msg = f"{source}: the file is empty; it must hold JSON"
         raise RequestError(msg)
     try:
-        return parsed_json(content)
+        return parsed_json(content, levels=levels)
     except JsonError as error:
         msg = f"{source}: {error}"
         raise RequestError(msg) from error
 
 
+def parse_unique_json(content: bytes, *, source: str) -> Any:  # noqa: ANN401 -- any JSON value
+    """Parse JSON that decides what is done: no object may have two members of one name.
+
+    Raises
+    ------
+    RequestError
+        As `parse_json`, and for such an object, of which readers take one member or the other.
+    """
+    document = parse_json(content, source=source)
+    try:
+        json.loads(content.removeprefix(BYTE_ORDER_MARK), object_pairs_hook=_refuse_repeated)
+    except ValueError as error:
+        msg = f"{source}: {error}"
+        raise RequestError(msg) from error
+    return document
+
+
+def _refuse_repeated(members: list[tuple[str, object]]) -> None:
+    """Raise ValueError if an object has two members of one name."""
+    counts = Counter(name for name, _ in members)
+    repeated = [name for name, count in counts.items() if count > 1]
+    if repeated:
+        msg = f"an object has member {shown(repeated[0])} twice; leave one of them"
+        raise ValueError(msg)
+
+
 def validation_message(error: ValidationError) -> str:
     """Describe in one line what breaks the contract: ``field: problem``, joined by ``; ``."""
     model = DOCUMENTS.get(error.title)
-    return "; ".join(_problem(detail, model) for detail in error.errors(include_url=False))
+    details = error.errors(include_url=False)
+    if len(details) > MAX_PROBLEMS:
+        # A misspelt field is shown rather than those that are missing for that reason.
+        details.sort(key=lambda detail: detail["type"] != "extra_forbidden")
+    problems = [_shortened(_problem(detail, model)) for detail in details[:MAX_PROBLEMS]]
+    more = len(details) - len(problems)
+    return "; ".join([*problems, f"{more} more problems"] if more else problems)
+
+
+def _shortened(text: str) -> str:
+    """Return a text without its middle if it is long."""
+    if len(text) <= MAX_PROBLEM_CHARS:
+        return text
+    half = MAX_PROBLEM_CHARS // 2
+    return f"{text[:half]} ... {text[-half:]}"
 
 
 def _problem(detail: Mapping[str, Any], model: type[BaseModel] | None) -> str:

@@ -12,8 +12,9 @@ from rasterio.errors import RasterioError
 
 from cloudbuster.storage.uri import output_error
 
-# rasterio wraps most of GDAL's errors in its own and passes some on unchanged.
-RASTER_ERRORS: tuple[type[Exception], ...] = (RasterioError, CPLE_BaseError)
+# rasterio wraps most of GDAL's errors in its own and passes some on unchanged. A message of GDAL
+# that quotes a broken file may be no UTF-8, and is then raised as UnicodeDecodeError.
+RASTER_ERRORS: tuple[type[Exception], ...] = (RasterioError, CPLE_BaseError, UnicodeDecodeError)
 # GDAL does not say why a write failed. With less free space than this, in bytes, the disk counts as
 # full: a few tiles, or the copy of a directory, may not have fitted.
 FULL_DISK_BYTES = 16 * 2**20

@@ -28,13 +28,15 @@ class JsonError(ValueError):
     """A text is not JSON, or over a bound; the message says where or how much."""
 
 
-def parsed_json(content: bytes) -> Any:  # noqa: ANN401 -- any JSON value
+def parsed_json(content: bytes, *, levels: int | None = MAX_DEPTH) -> Any:  # noqa: ANN401 -- any JSON value
     """Parse JSON.
 
     Parameters
     ----------
     content : bytes
         UTF-8 text, with or without a byte order mark.
+    levels : int or None
+        `MAX_DEPTH`; None leaves the nesting to the parser, which has a bound of its own.
 
     Raises
     ------
@@ -48,7 +50,7 @@ def parsed_json(content: bytes) -> Any:  # noqa: ANN401 -- any JSON value
         msg = f"too large: {count} objects and lists; {MAX_CONTAINERS} are the most that are read"
         raise JsonError(msg)
     # Without as many brackets it cannot be nested as deeply.
-    if count > MAX_DEPTH:
+    if levels is not None and count > levels:
         _check_depth(text)
     try:
         return orjson.loads(text)

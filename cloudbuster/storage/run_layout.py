@@ -75,13 +75,20 @@ class RunLayout:
 
 
 def request_fingerprint(request: MosaicRequest) -> str:
-    """Identity of the mosaic that is asked for: the request without ``output`` and ``force``."""
-    return request.model_copy(update={"output": None, "force": False}).fingerprint()
+    """Identity of the mosaic that is asked for: the request without ``output`` and ``force``.
+
+    Whether a model is trusted decides whether there is a mosaic, and not which.
+    """
+    detector = request.gather.detector.model_copy(update={"trust_architecture": False})
+    gather = request.gather.model_copy(update={"detector": detector})
+    changes = {"output": None, "force": False, "gather": gather}
+    return request.model_copy(update=changes).fingerprint()
 
 
 def run_id(request: MosaicRequest) -> str:
     """Identity of a run: the request without ``force``; another ``output`` is another run."""
-    canonical = request.model_copy(update={"force": False}).fingerprint()
+    parts = [request_fingerprint(request), request.output or ""]
+    canonical = hashlib.sha256("\n".join(parts).encode()).hexdigest()
     return f"{slug(request.name)}-{canonical[:HASH_LENGTH]}"
 
 

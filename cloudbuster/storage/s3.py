@@ -7,9 +7,8 @@ Credentials, region and endpoint come from the environment as boto3 reads it;
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from cloudbuster.errors import BadInputError, NotFoundError, TooLargeError
+from cloudbuster.errors import BadInputError, ConflictError, NotFoundError, TooLargeError
 from cloudbuster.storage.boto import aws_client, translate_boto_errors
 
 HINT = "check the address"
@@ -23,15 +22,19 @@ def parse_s3_uri(uri: str) -> tuple[str, str]:
     Raises
     ------
     BadInputError
-        If the URI names no bucket.
+        If the URI names no bucket, or its key has a part ``.`` or ``..``.
     """
-    parts = urlsplit(uri)
-    if parts.scheme != "s3" or not parts.netloc:
+    # A key may hold ? and #, which have a meaning of their own in a URL.
+    scheme, _, place = uri.partition("://")
+    bucket, _, key = place.partition("/")
+    if scheme.lower() != "s3" or not bucket:
         msg = f"{uri} is no S3 address; give s3://bucket/key"
         raise BadInputError(msg)
-    # A key may hold ? and #, which have a meaning of their own in a URL.
-    key = uri.split("://", 1)[1].partition("/")[2]
-    return parts.netloc, key
+    if {".", ".."} & set(key.split("/")):
+        # Clients of HTTP resolve them: the object would be another one than its address says.
+        msg = f"{uri} has a part . or ..; give the address without it"
+        raise BadInputError(msg)
+    return bucket, key
 
 
 def read_object(uri: str, *, max_bytes: int = DOCUMENT_BYTES) -> bytes:
@@ -81,15 +84,49 @@ def write_object(uri: str, content: bytes) -> None:
         aws_client("s3").put_object(Bucket=bucket, Key=key, Body=content)
 
 
-def object_exists(uri: str) -> bool:
-    """Whether an object of this very key exists; other errors are raised as by `read_object`."""
+def write_object_if(uri: str, content: bytes, **condition: str) -> bool:
+    """Write a whole object if a condition holds; return whether it was written.
+
+    Parameters
+    ----------
+    uri, content : str, bytes
+        As for `write_object`.
+    **condition
+        ``IfNoneMatch="*"`` for no object, or ``IfMatch`` with the ETag of a known one
+        (https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html).
+
+    Raises
+    ------
+    CloudBusterError
+        As `write_object`.
+    """
+    bucket, key = parse_s3_uri(uri)
+    try:
+        with translate_boto_errors(f"write {uri}", hint=HINT, permission="s3:PutObject"):
+            aws_client("s3").put_object(Bucket=bucket, Key=key, Body=content, **condition)
+    except ConflictError:
+        return False
+    except NotFoundError:
+        # With IfMatch the object was deleted meanwhile; otherwise the bucket does not exist.
+        if "IfMatch" not in condition:
+            raise
+        return False
+    return True
+
+
+def object_etag(uri: str) -> str | None:
+    """ETag of an object; None if there is none. Errors are raised as by `read_object`."""
     bucket, key = parse_s3_uri(uri)
     try:
         with translate_boto_errors(f"find {uri}", hint=HINT, permission="s3:GetObject"):
-            aws_client("s3").head_object(Bucket=bucket, Key=key)
+            return str(aws_client("s3").head_object(Bucket=bucket, Key=key)["ETag"])
     except NotFoundError:
-        return False
-    return True
+        return None
+
+
+def object_exists(uri: str) -> bool:
+    """Whether an object of this very key exists; other errors are raised as by `read_object`."""
+    return object_etag(uri) is not None
 
 
 def object_names(prefix_uri: str) -> list[str]:
@@ -107,6 +144,24 @@ def object_names(prefix_uri: str) -> list[str]:
         for page in pages.paginate(Bucket=bucket, Prefix=prefix, Delimiter="/"):
             names.extend(entry["Key"].removeprefix(prefix) for entry in page.get("Contents", ()))
     return sorted(name for name in names if name)
+
+
+def keys_below(prefix_uri: str, *, limit: int) -> list[str]:
+    """List the keys of objects below a prefix, at any depth, relative to it.
+
+    Parameters
+    ----------
+    prefix_uri : str
+        With or without a slash at its end.
+    limit : int
+        Greatest number of keys to list.
+    """
+    bucket, prefix = parse_s3_uri(prefix_uri.rstrip("/") + "/")
+    with translate_boto_errors(f"list {prefix_uri}", hint=HINT, permission="s3:ListBucket"):
+        pages = aws_client("s3").get_paginator("list_objects_v2")
+        listed = pages.paginate(Bucket=bucket, Prefix=prefix, PaginationConfig={"MaxItems": limit})
+        keys = [entry["Key"] for page in listed for entry in page.get("Contents", ())]
+    return [str(key).removeprefix(prefix) for key in keys]
 
 
 def download_object(uri: str, path: Path) -> None:

@@ -7,12 +7,12 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import pyproj
 import rasterio
 from rasterio.crs import CRS
 from rasterio.errors import RasterioIOError
 from rasterio.windows import Window
 
+from cloudbuster.core.crs import parse_crs
 from cloudbuster.core.grid import Grid, GridWindow
 from cloudbuster.errors import GridError, RasterError
 from cloudbuster.storage.gdal_env import writing
@@ -28,18 +28,17 @@ MIN_TILE_SIZE = 128
 
 
 def raster_crs(text: str) -> CRS:
-    """Make the CRS of a raster from any text that pyproj reads.
+    """Make the CRS of a raster from the code of an authority or WKT.
 
     Raises
     ------
     GridError
-        If the text names no coordinate reference system.
+        If there is no such CRS, or a mosaic cannot have it.
     """
     try:
-        crs = pyproj.CRS.from_user_input(text)
-    except pyproj.exceptions.CRSError as error:
-        msg = f"{text!r} is no coordinate reference system; give EPSG:<code> or WKT"
-        raise GridError(msg) from error
+        crs = parse_crs(text)
+    except ValueError as error:
+        raise GridError(str(error)) from error
     return CRS.from_wkt(crs.to_wkt())
 
 

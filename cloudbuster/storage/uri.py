@@ -77,11 +77,20 @@ def local_path(uri: str) -> Path:
         If ``uri`` lies on another machine.
     """
     if uri.lower().startswith("file://"):
-        return Path(unquote(urlsplit(uri).path))
+        return Path(unquote(_path_of(uri)))
     if is_remote(uri):
         msg = f"{uri} is not on this machine; give a local path"
         raise BadInputError(msg)
     return Path(uri)
+
+
+def _path_of(uri: str) -> str:
+    """Path of a ``file://`` URI; raise BadInputError if it has none."""
+    try:
+        return urlsplit(uri).path
+    except ValueError as error:
+        msg = f"{uri} is no address ({error}); give file:///PATH"
+        raise BadInputError(msg) from error
 
 
 def join(base: str, *parts: str) -> str:

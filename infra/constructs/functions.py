@@ -128,21 +128,26 @@ class Stages(Construct):
             )
 
         outside = policies.other_buckets(config, writing=False)
-        # Query searches catalogs and Filter reads scenes with the credentials of the secret.
+        # Query searches catalogs with the credentials of the secret. Filter and Assess read scenes
+        # with them, and keep their thumbnails in runs/.
         secret = policies.read_secret(config)
-        read_runs = policies.read(bucket_arn, "runs/", "scratch/")
-        write_runs = policies.write(bucket_arn, "runs/", "scratch/")
+        scenes = (
+            policies.read(bucket_arn, "runs/", "scratch/"),
+            policies.write(bucket_arn, "runs/", "scratch/"),
+            policies.read_scenes(),
+            *outside,
+            *secret,
+        )
         self.query = stage(
             "Query",
             policies.read(bucket_arn, "runs/", "requests/", "aois/"),
             policies.write(bucket_arn, "runs/"),
+            *policies.claim_outputs(bucket_arn, config),
             *outside,
             *secret,
         )
-        self.filter = stage(
-            "Filter", read_runs, write_runs, policies.read_scenes(), *outside, *secret
-        )
-        self.assess = stage("Assess", read_runs, write_runs)
+        self.filter = stage("Filter", *scenes)
+        self.assess = stage("Assess", *scenes)
         self.finish = stage(
             "Finish",
             policies.read(bucket_arn, "runs/"),

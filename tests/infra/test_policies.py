@@ -109,11 +109,14 @@ ALLOWED: dict[str, set[Line]] = {
         stage("Query")
         | behind("runs requests aois", "s3:GetObject")
         | behind("runs", *STORED)
+        | on(f"{BUCKET}/mosaics/*/claim.json", "s3:GetObject", "s3:PutObject")
+        | on(f"{S3}:our-mosaics/*/claim.json", "s3:GetObject", "s3:PutObject")
+        | on(OUTPUT_KEY, "kms:GenerateDataKey")
         | READ_OTHERS
         | READ_SECRET
     ),
     "StagesFilterRole": stage("Filter") | RUN | SCENES | READ_OTHERS | READ_SECRET,
-    "StagesAssessRole": stage("Assess") | RUN,
+    "StagesAssessRole": stage("Assess") | RUN | SCENES | READ_OTHERS | READ_SECRET,
     "StagesFinishRole": (
         stage("Finish")
         | behind("runs", "s3:GetObject", *STORED)

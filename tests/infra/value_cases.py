@@ -17,6 +17,8 @@ VPC = {
     "security_group_ids": ["sg-0123456789abcdef0"],
 }
 CATALOGS = "arn:aws:secretsmanager:us-west-2:123456789012:secret:catalogs-AbCd12"
+# Roles that read what a request or a catalog names.
+READERS = ["JobsRolesJobRole", "StagesAssessRole", "StagesFilterRole", "StagesQueryRole"]
 CDSE = ("CDSE_S3_ACCESS_KEY", "CDSE_S3_SECRET_KEY")
 IN_MEMORY = {"memory_mib": 12_288, "scratch_gib": 10}
 HOSTS = ["catalog.lan:8080", "10.0.0.0/8"]
@@ -322,13 +324,13 @@ CASES: list[tuple[str, dict[str, Any], Look, Any]] = [
         "input_buckets",
         {"input_buckets": ["our-scenes"]},
         readers_of("our-scenes"),
-        ["JobsRolesJobRole", "StagesFilterRole", "StagesQueryRole"],
+        READERS,
     ),
     (
         "input_buckets",
         {"input_buckets": [{"name": "our-scenes", "kms_key_arn": KEY}]},
         users_of_key,
-        {"kms:Decrypt": ["JobsRolesJobRole", "StagesFilterRole", "StagesQueryRole"]},
+        {"kms:Decrypt": READERS},
     ),
     (
         "output_buckets",
@@ -340,15 +342,15 @@ CASES: list[tuple[str, dict[str, Any], Look, Any]] = [
         "output_buckets",
         {"output_buckets": ["our-mosaics"]},
         readers_of("our-mosaics"),
-        ["JobsRolesJobRole", "StagesFilterRole", "StagesQueryRole"],
+        READERS,
     ),
     (
         "output_buckets",
         {"output_buckets": [{"name": "our-mosaics", "kms_key_arn": KEY}]},
         users_of_key,
         {
-            "kms:Decrypt": ["JobsRolesJobRole", "StagesFilterRole", "StagesQueryRole"],
-            "kms:GenerateDataKey": ["JobsRolesJobRole"],
+            "kms:Decrypt": READERS,
+            "kms:GenerateDataKey": ["JobsRolesJobRole", "StagesQueryRole"],
         },
     ),
     (
@@ -382,7 +384,7 @@ CASES: list[tuple[str, dict[str, Any], Look, Any]] = [
         "catalog_secret",
         {"catalog_secret": {"arn": CATALOGS, "variables": CDSE}},
         readers_of_the_secret,
-        ["JobsRolesExecutionRole", "StagesFilterRole", "StagesQueryRole"],
+        ["JobsRolesExecutionRole", *READERS[1:]],
     ),
     (
         "catalog_secret",

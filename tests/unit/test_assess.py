@@ -75,7 +75,9 @@ def test_more_scenes_than_a_process_may_open_are_assessed(tmp_path: Path) -> Non
     for index in range(1, count + 1):
         name = f"m-{index:02d}.tif"
         raster.with_name(name).write_bytes(raster.read_bytes())
-        records.append(record.model_copy(update={"index": index, "raster": name}))
+        item = {**record.item, "id": f"item-{index}"}
+        changes = {"index": index, "raster": name, "item": item, "item_id": item["id"]}
+        records.append(record.model_copy(update=changes))
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     # Files that other tests of this process hold open count too.
     held = len(list(Path("/proc/self/fd").iterdir()))

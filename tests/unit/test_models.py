@@ -106,6 +106,7 @@ def test_every_document_that_crosses_a_process_has_a_schema() -> None:
     assert {schema.decode().strip('"') for schema in schemas} == {
         "cloudbuster.assessment/1",
         "cloudbuster.candidates/1",
+        "cloudbuster.claim/1",
         "cloudbuster.merge-task/1",
         "cloudbuster.merged-part/1",
         "cloudbuster.request/1",

@@ -158,6 +158,21 @@ def test_two_runs_do_not_work_in_one_folder(request_of: MosaicRequest, tmp_path:
     run(request_of)
 
 
+@pytest.mark.parametrize("inner", [True, False])
+def test_a_run_does_not_work_in_the_folder_of_another_or_around_it(
+    request_of: MosaicRequest, tmp_path: Path, inner: bool
+) -> None:
+    taken = tmp_path / "a" / "b"
+    taken.mkdir(parents=True)
+    for name in ("request.json", "status.json"):
+        (taken / name).write_text("{}")
+    output = taken / "c" if inner else tmp_path / "a"
+    words = f"lies in {taken}" if inner else f"contains {taken}"
+    with pytest.raises(OutputError, match=f"{words}, the folder of another run"):
+        run(request_of, output=str(output))
+    assert not (output / "candidates.json").exists()
+
+
 def test_what_a_killed_run_left_is_swept_away(request_of: MosaicRequest, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     left = (folder / "scenes" / ".m-01.tif.0a1b2c3d.partial", folder / ".m.json.1.partial")

@@ -13,9 +13,9 @@ import orjson
 
 from cloudbuster import errors
 from cloudbuster.aws.admission import (
-    GEOJSON_TYPES,
     admit,
     check_size,
+    is_bare_area,
     parse_request,
     stored_aoi,
 )
@@ -30,7 +30,7 @@ from cloudbuster.catalogs import CATALOGS
 from cloudbuster.core.asset_mirror import parse_mirror
 from cloudbuster.errors import CloudBusterError, ExitCode, NotCoveredError, RequestError
 from cloudbuster.models import MAX_INLINE_AOI_BYTES, Geometry, MosaicRequest
-from cloudbuster.storage.documents import parse_json
+from cloudbuster.storage.documents import parse_json, parse_unique_json
 from cloudbuster.storage.run_layout import RunLayout, run_id
 from cloudbuster.storage.uri import is_remote, local_path, read_bytes, resolve, write_bytes
 
@@ -207,8 +207,8 @@ def _error_of(failure: Failure, name: str) -> CloudBusterError:
 def _admitted(uri: str, settings: StackSettings) -> tuple[MosaicRequest, bytes | None]:
     """Read a request that may run on the stack, and the area to upload for it."""
     content = read_bytes(uri)
-    document = parse_json(content, source=uri)
-    if isinstance(document, dict) and document.get("type") in GEOJSON_TYPES:
+    document = parse_unique_json(content, source=uri)
+    if is_bare_area(document):
         request = parse_request(content, source=uri, settings=settings)
         stored = request.aoi == {"uri": stored_aoi(content, settings.root)}
         return request, content if stored else None

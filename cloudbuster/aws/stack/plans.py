@@ -115,7 +115,7 @@ def _merge_jobs(tasks: Sequence[GatherTask], settings: StackSettings) -> int:
 def _budget(
     scenes: int, merge_jobs: int, request: MosaicRequest, settings: StackSettings
 ) -> dict[str, Any]:
-    """Compare the estimated cost of gathering ``scenes`` and merging with the lower budget."""
+    """Compare the estimated cost with the budget: the request's, or the stack's if it is lower."""
     torch = request.gather.detector.type == "pytorch"
     estimate = estimate_run_usd(
         kind=request.query.kind,

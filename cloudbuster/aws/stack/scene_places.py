@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from cloudbuster.aws.places import is_readable, refusal
+from cloudbuster.aws.places import refusal
 from cloudbuster.aws.settings import StackSettings
 from cloudbuster.catalogs.schema import parse_scene
 from cloudbuster.core.scene import Scene
@@ -31,15 +31,15 @@ def check_scenes(candidates: Candidates, bands: Sequence[str], settings: StackSe
     refused = []
     for item in candidates.features:
         scene = parse_scene(item, catalog=catalog)
-        hrefs = _read(scene, bands)
-        first = next((uri for uri in hrefs if not is_readable("asset", uri, settings)), None)
+        reasons = (refusal("asset", uri, settings) for uri in _read(scene, bands))
+        first = next((reason for reason in reasons if reason is not None), None)
         if first is not None:
             refused.append((scene.id, first))
     if refused:
-        item_id, uri = refused[0]
+        item_id, reason = refused[0]
         msg = (
             f"{len(refused)} of {len(candidates.features)} scenes of {catalog} cannot be read: "
-            f"asset of {item_id} {refusal(uri, settings)}"
+            f"asset of {item_id} {reason}"
         )
         raise RequestError(msg)
 

@@ -1,7 +1,6 @@
 """Turns: of several functions that run at a time, one does a thing while the others wait.
 
-An object in S3 belongs to the function whose turn it is. It is written only if it does not exist
-(https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html).
+An object in S3 belongs to the function whose turn it is. It is written only if it does not exist.
 """
 
 import secrets
@@ -10,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from cloudbuster.errors import ConflictError, NotFoundError
+from cloudbuster.errors import NotFoundError
 from cloudbuster.storage.boto import aws_client, translate_boto_errors
-from cloudbuster.storage.s3 import parse_s3_uri
+from cloudbuster.storage.s3 import parse_s3_uri, write_object_if
 
 # Longer than the function may run (its timeout is a minute): a function that still has its turn
 # after this time was killed.
@@ -73,23 +72,11 @@ def write_if(uri: str, **condition: str) -> bool:
     uri : str
         URI of the object.
     **condition
-        ``IfNoneMatch="*"`` for no object, or ``IfMatch`` with the ETag of a known one.
+        As for `cloudbuster.storage.s3.write_object_if`.
     """
-    bucket, key = parse_s3_uri(uri)
     # Random content gives the object another ETag each time: of two functions that take over an
     # abandoned turn, the second finds the object changed.
-    content = secrets.token_hex().encode()
-    try:
-        with translate_boto_errors(f"write {uri}", permission="s3:PutObject"):
-            aws_client("s3").put_object(Bucket=bucket, Key=key, Body=content, **condition)
-    except ConflictError:
-        return False
-    except NotFoundError:
-        # With IfMatch the object was deleted meanwhile; otherwise the bucket does not exist.
-        if "IfMatch" not in condition:
-            raise
-        return False
-    return True
+    return write_object_if(uri, secrets.token_hex().encode(), **condition)
 
 
 def _abandoned_etag(uri: str) -> str | None:

@@ -1,5 +1,6 @@
 """Buckets that a request, and the scenes of a catalog, may lie in."""
 
+import re
 from typing import Any
 
 import pytest
@@ -21,14 +22,17 @@ def fields(field: str, uri: str) -> dict[str, Any]:
     mirror = [f"s3://sentinel-cogs={uri}"]
     changes: dict[str, dict[str, Any]] = {
         "aoi": {"aoi": {"uri": uri}},
-        "catalog": {"query": {**QUERY, "catalog": uri}},
-        "asset_mirror": {"query": {**QUERY, "asset_mirror": mirror}},
-        "donor_mask": {"gather": {"detector": {"type": "donor", "donor_mask": uri}}},
+        "query.catalog": {"query": {**QUERY, "catalog": uri}},
+        "query.asset_mirror": {"query": {**QUERY, "asset_mirror": mirror}},
+        "gather.detector.donor_mask": {
+            "gather": {"detector": {"type": "donor", "donor_mask": uri}}
+        },
     }
     return changes[field]
 
 
-FIELDS = ("aoi", "catalog", "asset_mirror", "donor_mask")
+DONOR = "gather.detector.donor_mask"
+FIELDS = ("aoi", "query.catalog", "query.asset_mirror", DONOR)
 
 
 @pytest.mark.parametrize("field", FIELDS)
@@ -52,7 +56,6 @@ def test_an_address_in_a_bucket_that_no_role_may_read_is_refused_by_its_field_an
         "s3://scenes/some/file.json",
         "s3://ours/some/file.json",
         "s3://sentinel-cogs/some/file.json",
-        "https://example.org/some/file.json",
         "s3://stack/runs/a/file.json",
     ],
 )
@@ -60,16 +63,29 @@ def test_an_address_that_the_roles_may_read_is_admitted(field: str, uri: str) ->
     assert request(settings=SETTINGS, **fields(field, uri)).name == "denver-2020"
 
 
+@pytest.mark.parametrize("field", [field for field in FIELDS if field != DONOR])
+def test_an_address_over_https_needs_no_role(field: str) -> None:
+    uri = "https://example.org/some/file.json"
+    assert request(settings=SETTINGS, **fields(field, uri)).name == "denver-2020"
+
+
+@pytest.mark.parametrize(
+    "uri", ["/etc/passwd", "m.tif", "http://169.254.169.254/x", "https://example.org/m.tif"]
+)
+def test_donated_masks_lie_in_buckets_alone(uri: str) -> None:
+    with pytest.raises(RequestError, match=f"^test: {DONOR} {uri} lies outside of all buckets"):
+        request(settings=SETTINGS, **fields(DONOR, uri))
+
+
 @pytest.mark.parametrize(
     ("field", "uri"),
     [
         ("aoi", "s3://stack/scratch/a.json"),
         ("aoi", "s3://stack/mosaics/a.json"),
-        ("catalog", "s3://stack/turns/start-run"),
-        ("asset_mirror", "s3://stack/requests/"),
-        ("donor_mask", "s3://stack/rejected/a.tif"),
-        ("donor_mask", "s3://stack/runs/../rejected/a.tif"),
-        ("asset_mirror", "s3://stack"),
+        ("query.catalog", "s3://stack/turns/start-run"),
+        ("query.asset_mirror", "s3://stack/requests/"),
+        (DONOR, "s3://stack/rejected/a.tif"),
+        ("query.asset_mirror", "s3://stack"),
     ],
 )
 def test_a_part_of_the_own_bucket_that_the_role_does_not_read_is_refused(
@@ -79,41 +95,12 @@ def test_a_part_of_the_own_bucket_that_the_role_does_not_read_is_refused(
         request(settings=SETTINGS, **fields(field, uri))
 
 
-MODELS = StackSettings(
-    root="s3://stack", torch=True, model_roots=("s3://stack/models", "s3://ours/masks")
-)
-
-
-def model(**values: Any) -> dict[str, Any]:
-    return {"gather": {"detector": {"type": "pytorch", "trust_architecture": True, **values}}}
-
-
-@pytest.mark.parametrize("field", ["weights", "architecture"])
-@pytest.mark.parametrize(
-    "uri",
-    [
-        "s3://stack/models-of-others/m.pt",
-        "s3://stack/runs/m.pt",
-        "s3://stack/models/../runs/m.pt",
-        "s3://theirs/models/m.pt",
-        "https://example.org/models/m.pt",
-        "models/m.pt",
-        "/opt/m.pt",
-    ],
-)
-def test_a_model_from_elsewhere_is_refused_by_its_field_and_address(field: str, uri: str) -> None:
-    values = {"weights": "s3://ours/masks/m.pt", field: uri}
-    with pytest.raises(RequestError) as caught:
-        request(settings=MODELS, **model(**values))
-    assert str(caught.value) == (
-        f"test: {field} {uri} lies in no prefix of models of this stack (s3://stack/models, "
-        "s3://ours/masks): copy it there, or deploy with its prefix in model_prefixes"
-    )
-
-
-def test_a_model_under_a_prefix_of_models_is_admitted() -> None:
-    values = {"weights": "s3://stack/models/a/m.pth", "architecture": "s3://ours/masks/m.py"}
-    assert request(settings=MODELS, **model(**values)).gather.detector.weights == values["weights"]
+@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize("key", ["../theirs/a.json", "a/./b.json", "a/../../b.json", ".."])
+def test_an_address_that_clients_may_resolve_to_another_is_refused(field: str, key: str) -> None:
+    uri = f"s3://scenes/{key}"
+    with pytest.raises(RequestError, match=f"^test: {field} {re.escape(uri)} has a part . or .."):
+        request(settings=SETTINGS, **fields(field, uri))
 
 
 def candidates(*items: dict[str, Any]) -> Candidates:
@@ -141,6 +128,12 @@ def test_files_of_bands_that_are_not_gathered_may_lie_anywhere() -> None:
         check_scenes(candidates(item), ["B01", "B04"], SETTINGS)
     item["assets"]["scl"]["href"] = "s3://theirs/SCL.tif"
     with pytest.raises(RequestError, match=r"s3://theirs/SCL\.tif"):
+        check_scenes(candidates(item), ["B04"], SETTINGS)
+
+
+def test_a_scene_whose_file_clients_may_resolve_to_another_is_refused_by_its_name() -> None:
+    item = make_item(folder="s3://scenes/../theirs")
+    with pytest.raises(RequestError, match=rf"asset of {item['id']} s3://scenes/\.\./.* part"):
         check_scenes(candidates(item), ["B04"], SETTINGS)
 
 

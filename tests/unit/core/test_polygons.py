@@ -1,8 +1,10 @@
+import numpy as np
 import pytest
 import shapely
 from shapely.geometry import GeometryCollection, LineString, MultiPolygon, Point, Polygon, box
 
-from cloudbuster.core.polygons import geodesic_area_m2, polygonal
+from cloudbuster.core.footprint import read_footprint, repaired_footprints
+from cloudbuster.core.polygons import geodesic_area_m2, have_empty_rings, polygonal
 
 # Surface of the WGS 84 ellipsoid, square metres (Karney, GeographicLib, `EllipsoidArea`).
 ELLIPSOID_M2 = 510_065_621_724_088.4
@@ -59,3 +61,36 @@ def test_geodesic_area_of_parts_is_their_sum_and_of_nothing_zero() -> None:
     parts = MultiPolygon([box(0, 0, 1, 1), box(2, 0, 3, 1)])
     assert geodesic_area_m2(parts) == pytest.approx(2 * geodesic_area_m2(box(0, 0, 1, 1)))
     assert geodesic_area_m2(MultiPolygon()) == 0
+
+
+RING = [[10, 45], [11, 45], [11, 46], [10, 46], [10, 45]]
+HOLE = [[10.2, 45.2], [10.4, 45.2], [10.4, 45.4], [10.2, 45.2]]
+
+
+@pytest.mark.parametrize("empty", [None, []])
+@pytest.mark.parametrize("several", [False, True])
+def test_a_footprint_has_no_empty_rings(empty: list[object] | None, several: bool) -> None:
+    rings = [RING, empty, HOLE, empty]
+    document = (
+        {"type": "MultiPolygon", "coordinates": [rings]}
+        if several
+        else {"type": "Polygon", "coordinates": rings}
+    )
+    found = read_footprint(document)
+    assert found is not None
+    assert not have_empty_rings(np.array([found], dtype=object)).any()
+    assert found.area == pytest.approx(1 - 0.02)
+    # GEOS would read beyond its memory.
+    shapely.prepare(found)
+    assert not shapely.touches(box(10.5, 45.5, 12, 47), found)
+
+
+def test_many_footprints_have_no_empty_rings() -> None:
+    holed = shapely.from_wkt("POLYGON ((10 45, 11 45, 11 46, 10 46, 10 45), EMPTY)")
+    given = np.array([SQUARE, holed, None, Polygon()], dtype=object)
+    assert have_empty_rings(given[:3]).tolist() == [False, True, False]
+    repaired = repaired_footprints(given)
+    assert repaired[0] is SQUARE
+    assert repaired[1].equals(SQUARE)
+    assert not have_empty_rings(repaired[:2]).any()
+    assert repaired[2] is None

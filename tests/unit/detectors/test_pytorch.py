@@ -1,5 +1,4 @@
 import io
-import json
 import pickle
 import zipfile
 
@@ -145,9 +144,9 @@ def random_blue(height, width):
     return np.random.default_rng(5).integers(1, 6000, (height, width), dtype=np.uint16)
 
 
-def trusted(weights, architecture):
+def trusted(weights, architecture=None, bands=BANDS, **options):
     return PytorchDetector(
-        BANDS, weights=weights, architecture=architecture, trust_architecture=True
+        bands, weights=weights, architecture=architecture, trust_architecture=True, **options
     )
 
 
@@ -220,16 +219,19 @@ def test_a_model_may_return_a_dict_with_2seg(tmp_path):
     np.testing.assert_array_equal(mask.cloud, [[False, False, True]])
 
 
-def test_torchscript_and_exported_programs_need_neither_architecture_nor_trust(tmp_path, program):
+@pytest.mark.parametrize("make", [scripted, exported])
+def test_torchscript_and_exported_programs_are_code_that_needs_trust(tmp_path, make):
     source = source_of([[2999, 3000, 3001]])
-    for weights in (scripted(tmp_path / "net.weights", ThresholdNet()), program):
-        mask = PytorchDetector(BANDS, weights=weights).detect(source, source.grid)
-        np.testing.assert_array_equal(mask.cloud, [[False, False, True]])
+    weights = make(tmp_path / "net.weights", ThresholdNet())
+    with pytest.raises(UntrustedCodeError, match=r"net\.weights is code.*--trust-architecture"):
+        PytorchDetector(BANDS, weights=weights).detect(source, source.grid)
+    mask = trusted(weights).detect(source, source.grid)
+    np.testing.assert_array_equal(mask.cloud, [[False, False, True]])
 
 
 def test_mask_gsd_is_the_cell_size_of_the_models_input(program):
     source = source_of([[2000, 5000], [5000, 5000]])
-    mask = PytorchDetector(BANDS, weights=program, mask_gsd_m=20).detect(source, source.grid)
+    mask = trusted(program, mask_gsd_m=20).detect(source, source.grid)
     assert mask.grid == grid_of(1, 1, 20)
     assert mask.cloud.all()
     assert mask.detector.startswith("pytorch weights=")
@@ -259,62 +261,67 @@ def test_code_in_a_weights_file_does_not_run(tmp_path, architecture, capsys):
     assert capsys.readouterr().out == ""
 
 
-def rewritten(source, target, name, content):
-    """Copy an exported program with one entry replaced."""
-    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+def packed(path, compression=zipfile.ZIP_STORED, **replaced):
+    """Write a state dict of torch as an archive, with some of its entries replaced."""
+    plain = io.BytesIO()
+    torch.save(state_of(ThresholdNet()), plain)
+    with zipfile.ZipFile(plain) as old, zipfile.ZipFile(path, "w", compression) as new:
         for entry in old.namelist():
-            new.writestr(entry, content if entry.endswith(name) else old.read(entry))
-    return str(target)
+            name = entry.rpartition("/")[2]
+            new.writestr(entry, replaced.get(name, old.read(entry)))
+    return str(path)
 
 
-def edited(source, target, edit):
-    with zipfile.ZipFile(source) as archive:
-        program = json.loads(archive.read("net/models/model.json"))
-    edit(program)
-    return rewritten(source, target, "models/model.json", json.dumps(program))
+def _deflated(path):
+    packed(path, zipfile.ZIP_DEFLATED)
 
 
-def _call_os(program):
-    program["graph_module"]["graph"]["nodes"][0]["target"] = "torch.os.system"
+def _bomb(path):
+    packed(path, zipfile.ZIP_DEFLATED, version=b"0" * 10_000_000)
 
 
-def _guard(program):
-    program["guards_code"] = ["print('ran')"]
+def _broken_directory(path):
+    packed(path)
+    content = bytearray(path.read_bytes())
+    # The central directory begins with this signature; its length of names is made too large.
+    place = content.index(b"PK\x01\x02")
+    content[place + 28 : place + 30] = b"\xff\xff"
+    path.write_bytes(content)
 
 
-@pytest.mark.parametrize(
-    ("edit", "named"), [(_call_os, "a call of torch.os.system"), (_guard, "expressions")]
-)
-def test_code_in_an_exported_program_needs_trust(tmp_path, program, edit, named):
-    evil = edited(program, tmp_path / "evil.pt2", edit)
-    with pytest.raises(UntrustedCodeError, match=f"{named}.*--trust-architecture"):
-        PytorchDetector(BANDS, weights=evil).detect(source_of([[1]]), grid_of(1, 1))
+def _broken_pickle(path):
+    packed(path, **{"data.pkl": b"\x80\x02}q\x00(X\xff\xff\xff\x7fweight"})
 
 
-def test_pickled_objects_in_an_exported_program_need_trust(tmp_path, program, capsys):
-    inputs = io.BytesIO()
-    torch.save(Evil(), inputs)
-    evil = rewritten(program, tmp_path / "evil.pt2", "sample_inputs/model.pt", inputs.getvalue())
-    with pytest.raises(UntrustedCodeError, match="pickled objects"):
-        PytorchDetector(BANDS, weights=evil).detect(source_of([[1]]), grid_of(1, 1))
-    assert capsys.readouterr().out == ""
+def _short_record(path):
+    packed(path, **{"0": b"1234"})
 
 
-def test_an_exported_program_of_any_size_needs_trust(tmp_path):
-    size = {2: torch.export.Dim("y", min=8), 3: torch.export.Dim("x", min=8)}
-    weights = exported(tmp_path / "any.pt2", ThresholdNet(), dynamic_shapes=(size,))
-    source = source_of([[2999, 3001]])
-    with pytest.raises(UntrustedCodeError, match="fixed shape"):
-        PytorchDetector(BANDS, weights=weights).detect(source, source.grid)
-    mask = PytorchDetector(BANDS, weights=weights, trust_architecture=True).detect(
-        source, source.grid
-    )
-    np.testing.assert_array_equal(mask.cloud, [[False, True]])
+def _huge_array(path):
+    # bytearray(2**40), which the unpickler allows.
+    path.write_bytes(pickle.dumps({"weight": Huge()}, protocol=2))
+
+
+class Huge:
+    def __reduce__(self):
+        return (bytearray, (2**40,))
+
+
+def _meta(path):
+    torch.save({"weight": torch.zeros(1, device="meta"), "bias": torch.zeros(1)}, path)
+
+
+def _sparse(path):
+    torch.save({"weight": torch.zeros(1, 12).to_sparse(), "bias": torch.zeros(1)}, path)
+
+
+def _other_keys(path):
+    torch.save({5: torch.zeros(1)}, path)
 
 
 def test_a_state_dict_needs_an_architecture(weights):
     with pytest.raises(BadInputError, match="--architecture"):
-        PytorchDetector(BANDS, weights=weights).detect(source_of([[1]]), grid_of(1, 1))
+        trusted(weights).detect(source_of([[1]]), grid_of(1, 1))
 
 
 @pytest.mark.parametrize(
@@ -361,7 +368,14 @@ def _no_script(path):
         archive.writestr("net/constants.pkl", "")
 
 
-@pytest.mark.parametrize("write", [_not_a_model, _empty, _a_list, _no_program, _no_script])
+@pytest.mark.parametrize(
+    "write",
+    [
+        *(_not_a_model, _empty, _a_list, _no_program, _no_script, _deflated, _bomb),
+        *(_broken_directory, _broken_pickle, _short_record, _huge_array, _meta, _sparse),
+        _other_keys,
+    ],
+)
 def test_files_that_are_not_weights_raise_one_clear_line(tmp_path, architecture, write):
     path = tmp_path / "model.pth"
     write(path)
@@ -389,7 +403,7 @@ def test_an_unusable_output_of_a_model_raises_bad_input_error(returning, express
 
 
 def test_a_model_of_other_channels_raises_bad_input_error(program):
-    detector = PytorchDetector(BANDS[:4], weights=program)
+    detector = trusted(program, bands=BANDS[:4])
     with pytest.raises(BadInputError, match="does not accept a window of 1 x 4 x 512 x 512"):
         detector.detect(source_of([[1]]), grid_of(1, 1))
 

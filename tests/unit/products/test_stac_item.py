@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import odc.stac
+import pyproj
 import pystac
 import pytest
 from jsonschema import Draft7Validator
@@ -80,7 +81,8 @@ def make_mosaic(**changes: Any) -> MosaicDescription:
 
 
 UNDATED = (MosaicScene(1, False, 1.0, None),)
-CUSTOM = replace(GRID, crs="+proj=laea +lat_0=46 +lon_0=15 +datum=WGS84 +units=m", west=0, north=0)
+LOCAL_CRS = pyproj.CRS("+proj=laea +lat_0=46 +lon_0=15 +datum=WGS84 +units=m").to_wkt()
+CUSTOM = replace(GRID, crs=LOCAL_CRS, west=0, north=0)
 VARIANTS = {
     "plain": make_mosaic(),
     "without request": make_mosaic(request=None),

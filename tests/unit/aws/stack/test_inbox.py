@@ -182,14 +182,117 @@ def test_a_large_area_is_written_to_s3_before_its_run_starts(inbox: Inbox) -> No
     assert json.loads(s3.read_object(uri)) == area
 
 
-def test_messages_that_cannot_be_handled_are_delivered_again_and_the_others_run(
-    inbox: Inbox,
+LONG_KEY = f"requests/{'x' * 1010}.json"
+NO_EVENTS: list[Any] = [
+    *("", "{", "[]", "1", "null", '"text"', "[" * 100_000, '{"detail":' * 2000),
+    *({}, {"detail": None}, {"detail": []}, {"detail": {"bucket": {}}}, {"detail": {"object": 1}}),
+    *(event(""), event("requests/\ud800.json"), event(f"requests/{'x' * 1100}.json")),
+    {"detail": {"bucket": {"name": ["store"]}, "object": {"key": "requests/a.json"}}},
+    {"detail": {"bucket": {"name": "theirs"}, "object": {"key": "requests/a.json"}}},
+    {"detail": {"bucket": {"name": "store"}, "object": {"key": {"a": 1}}}},
+    {"detail": {"bucket": {"name": "store"}, "object": {"key": 10**400}}},
+]
+
+
+def message(body: object, number: int = 0) -> dict[str, Any]:
+    """Message of SQS; a text stands for itself."""
+    text = body if isinstance(body, str) else json.dumps(body)
+    return {"messageId": str(number), "body": text}
+
+
+def test_a_message_that_is_no_event_of_the_bucket_is_logged_and_not_delivered_again(
+    inbox: Inbox, caplog: pytest.LogCaptureFixture
 ) -> None:
+    for number, body in enumerate(NO_EVENTS):
+        assert inbox.handle_messages([message(body)]) == [], body
+        logged = caplog.records[number:]
+        assert [record.message for record in logged] == ["event_refused"], body
+        assert len(logged[0].reason) < 1000  # type: ignore[attr-defined]  # from `extra`
+    assert executions() == []
+
+
+def test_an_invocation_without_messages_does_nothing(inbox: Inbox) -> None:
+    lists: tuple[list[Any], ...] = ([None], [[]], ["x"], [{}], [{"body": None}], [{"body": {}}])
+    others: tuple[Any, ...] = (None, {}, "text", 5)
+    for records in (*others, *lists):
+        assert inbox.handle_messages(records) == [], records
+
+
+def test_bad_messages_do_not_keep_the_others_from_running(inbox: Inbox) -> None:
     good = drop("requests/a.json", REQUEST)
-    bodies = [json.dumps(good), "{", json.dumps({"detail": {}})]
-    records = [{"messageId": str(n), "body": body} for n, body in enumerate(bodies)]
-    assert inbox.handle_messages(records) == ["1", "2"]
+    s3.write_object("s3://store/requests/b.json", b"[" * 10_000)
+    bodies = [*NO_EVENTS[:4], event("requests/b.json"), good, NO_EVENTS[-1]]
+    assert inbox.handle_messages([message(body, n) for n, body in enumerate(bodies)]) == []
     assert len(executions()) == 1
+    assert s3.object_names("s3://store/rejected") == ["b.json.error.json"]
+
+
+BAD_CONTENTS = (
+    *(b"", b"\xef\xbb\xbf", b"{", b"\xff\xfe", b"null", b"[]", b"[" * 500 + b"]" * 500),
+    *(b'{"a":' * 100 + b"1" + b"}" * 100, b'{"name": "\\ud800"}', b'{"name": NaN}'),
+    *(b'{"name": "a", "name": "b"}', b'{"type": ["Polygon"]}', b'{"name": 1e999}'),
+    b'{"type": "Polygon", "coordinates": [[[0,0],[1e308,0],[1,1e308],[0,0]]]}',
+    b'{"type": "Polygon", "coordinates": [[[0,0],[1,1],[1,0],[0,1],[0,0]]]}',
+    b'{"type": "Polygon", "coordinates": ' + b"[" * 60 + b"]" * 60 + b"}",
+    b'{"type": "FeatureCollection", "features": [' + b"null," * 9 + b"null]}",
+    b'{"type": "Feature", "geometry": {"type": "GeometryCollection", "geometries": [[]]}}',
+    json.dumps({**REQUEST, "filter": {"name_regexp": "(a+)+\\1"}}).encode(),
+    json.dumps({**REQUEST, "gather": {"crs": "+proj=utm +nadgrids=/etc/passwd"}}).encode(),
+    json.dumps({**REQUEST, "query": {"mindate": ["0001-01-01"], "maxdate": [1e300]}}).encode(),
+    json.dumps({**REQUEST, "output": "s3://store/runs/x"}).encode(),
+    json.dumps({**REQUEST, "name": "request"}).encode(),
+    json.dumps({**REQUEST, **{f"field{n}": n for n in range(20_000)}}).encode(),
+)
+
+
+def test_a_content_that_is_no_request_is_answered_with_the_reason(inbox: Inbox) -> None:
+    for number, content in enumerate(BAD_CONTENTS):
+        s3.write_object(f"s3://store/requests/{number}.json", content)
+        assert inbox.handle_messages([message(event(f"requests/{number}.json"))]) == []
+        answer = json.loads(s3.read_object(f"s3://store/rejected/{number}.json.error.json"))
+        assert answer["error"] in ("RequestError", "AoiError", "GridError"), content
+        assert "a fault of cloudbuster" not in answer["message"], content
+        assert len(answer["message"]) <= 4096
+        (sent,) = published()
+        assert json.loads(sent["Message"]) == answer
+    assert executions() == []
+
+
+def test_a_content_that_shows_a_fault_is_answered_too(
+    inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_given: object, **_named: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("cloudbuster.aws.stack.inbox.parse_request", fail)
+    dropped = drop("requests/a.json", REQUEST)
+    assert inbox.handle_messages([message(dropped)]) == []
+    answer = json.loads(s3.read_object("s3://store/rejected/a.json.error.json"))
+    assert "a fault of cloudbuster (ZeroDivisionError); report it" in answer["message"]
+
+
+def test_a_request_that_failed_too_often_is_answered(
+    inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(starting, "MAX_ATTEMPTS", 1)
+    dropped = drop("requests/a.json", REQUEST)
+    end_named(str(inbox.handle_event(dropped).execution), "FAILED")
+    assert inbox.handle_event(dropped).state == "rejected"
+    answer = json.loads(s3.read_object("s3://store/rejected/a.json.error.json"))
+    assert "failed 1 times" in answer["message"]
+
+
+@pytest.mark.parametrize(
+    "key", [LONG_KEY, "requests/../runs/x/status.json", "requests/a//b.json", "requests/./a.json"]
+)
+def test_a_key_that_cannot_name_its_answer_is_answered_under_another(
+    inbox: Inbox, key: str
+) -> None:
+    assert inbox.handle_messages([message(event(key))]) == []
+    (name,) = s3.object_names("s3://store/rejected")
+    answer = json.loads(s3.read_object(f"s3://store/rejected/{name}"))
+    assert answer["request"] == key
+    assert s3.object_names("s3://store/runs") == []
 
 
 @pytest.mark.parametrize("code", ["ThrottlingException", None])
@@ -282,8 +385,3 @@ def test_the_turn_is_given_back_after_a_failure(inbox: Inbox, break_service: Bre
     with pytest.raises(TryAgainError, match="ThrottlingException"):
         inbox.handle_event(drop_named("n1"))
     assert not s3.object_exists(TURN)
-
-
-def test_an_event_of_another_service_is_refused(inbox: Inbox) -> None:
-    record = {"messageId": "7", "body": json.dumps({"detail": {"bucket": {}}})}
-    assert inbox.handle_messages([record]) == ["7"]
