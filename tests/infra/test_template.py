@@ -310,6 +310,23 @@ def test_roles_read_and_write_only_their_prefixes(
     assert not [name for name in others if name.endswith("*")]
 
 
+def test_functions_that_read_catalogs_and_pixels_have_the_most_memory_and_time(
+    template: Template,
+) -> None:
+    functions = resources(template, "Lambda::Function").items()
+    sizes = {
+        name.removeprefix("Stages").split("Function")[0]: (
+            entry["Properties"]["MemorySize"],
+            entry["Properties"]["Timeout"],
+        )
+        for name, entry in functions
+        if name.startswith("Stages")
+    }
+    # New accounts allow 3008 MiB; no function may run for more than 900 s.
+    heavy = dict.fromkeys(("Query", "Filter", "Assess"), (3008, 900))
+    assert sizes == {**heavy, "Finish": (1024, 120)}
+
+
 def test_jobs_and_functions_that_read_pixels_may_read_scenes(template: Template) -> None:
     roles = [name for name in resources(template, "IAM::Role") if "Instance" not in name]
     found = [name for name in roles if (["s3:GetObject"], SCENES) in statements(template, name)]
