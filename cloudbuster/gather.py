@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -12,14 +13,17 @@ import numpy as np
 import numpy.typing as npt
 
 from cloudbuster.catalogs.schema import parse_scene
-from cloudbuster.core.grid import Bounds, GridWindow
+from cloudbuster.core.grid import Bounds, Grid, GridWindow
+from cloudbuster.core.ground import cell_size_m, reach_in_cells
 from cloudbuster.core.masks import (
     DISTANCE_LIMIT_M,
     DetectedMask,
     PixelClass,
     distance_to,
+    grows,
     pixel_classes,
 )
+from cloudbuster.core.regrid import COARSER_RATIO
 from cloudbuster.detectors import make_detector
 from cloudbuster.errors import (
     CloudBusterError,
@@ -61,6 +65,8 @@ logger = logging.getLogger(__name__)
 Counts = npt.NDArray[np.int64]
 """Number of cells of each `PixelClass`."""
 
+# Beginnings of the notes about cells that are too large for what was asked.
+COARSE_NOTE, GROWTH_NOTE = "coarse pixels", "no growth of cloud"
 # Errors that every scene would have: of the disk, the installation, the permission.
 HARD_ERRORS = (OutputError, MissingExtraError, UntrustedCodeError)
 
@@ -219,6 +225,7 @@ def gather_scenes(
             else:
                 records.extend(result)
             emit(on_event, Event("gather", done, len(tasks), _outcome(result)))
+    _warn_about_cells(records)
     return GatherReport(
         tuple(sorted(records, key=lambda record: (record.backstop, record.index))),
         tuple(sorted(failures, key=lambda failure: failure.index)),
@@ -258,7 +265,9 @@ def gather_or_raise(
         `GatherReport.raise_for_failures` for several.
     """
     if len(tasks) == 1:
-        return gather_scene(tasks[0], on_event=on_event)
+        single = gather_scene(tasks[0], on_event=on_event)
+        _warn_about_cells(single)
+        return single
     report = gather_scenes(tasks, workers=workers, on_event=on_event)
     report.raise_for_failures(min_success_fraction)
     return report.records
@@ -322,9 +331,9 @@ def _gather_or_fail(task: GatherTask, report: Report) -> tuple[SceneRecord, ...]
 
 def _detect(task: GatherTask, source: RasterSceneSource, bounds: Bounds, crs: str) -> DetectedMask:
     """Detect cloud in the part of the scene that the mosaic needs, with a margin for growth."""
-    margin_m = task.dilate_m + DISTANCE_LIMIT_M
+    margin = reach_in_cells(task.dilate_m + DISTANCE_LIMIT_M, source.grid)
     area = source.grid.window_of(bounds_in(bounds, crs, source.grid.crs))
-    area = area.grown(int(np.ceil(margin_m / source.grid.x_size)) + KERNEL_MARGIN)
+    area = area.grown(margin + KERNEL_MARGIN)
     wanted = source.grid.crop(area.intersection(source.grid.window))
     return make_detector(task.detector, task.kind).detect(source, wanted)
 
@@ -363,7 +372,7 @@ def _write_scene(
         # later call would take the new rasters with the old records for finished.
         for output in outputs:
             _remove(folder / f"{output.stem}.json")
-    return tuple(_record(task, source, output, mask.detector, counts) for output in outputs)
+    return tuple(_record(task, source, output, mask, counts) for output in outputs)
 
 
 def _blocks(
@@ -376,6 +385,32 @@ def _blocks(
     return placed_blocks(source, class_map, target, task.bands, keep_observed=keep_observed)
 
 
+def _warn_about_cells(records: Iterable[SceneRecord]) -> None:
+    """Log a warning for each note that the cells of scenes are too large, with their number."""
+    scenes: defaultdict[str, set[str]] = defaultdict(set)
+    for record in records:
+        for note in record.notes:
+            if note.startswith((COARSE_NOTE, GROWTH_NOTE)):
+                scenes[note].add(record.item_id)
+    for note, item_ids in scenes.items():
+        extra = {"note": note, "scenes": len(item_ids), "first": min(item_ids)}
+        logger.warning("cells_too_large", extra=extra)
+
+
+def _size_notes(task: GatherTask, scene: Grid, mask: Grid) -> tuple[str, ...]:
+    """Return notes about cells that are too large for what the task asks."""
+    notes = []
+    scene_m, mosaic_m = max(cell_size_m(scene)), max(cell_size_m(task.grid.grid()))
+    if scene_m > mosaic_m * COARSER_RATIO:
+        notes.append(f"{COARSE_NOTE} of {scene_m:.4g} m on the mosaic's cells of {mosaic_m:.4g} m")
+    if task.dilate_m > 0 and not grows(task.dilate_m, mask):
+        size_m = min(cell_size_m(mask))
+        notes.append(
+            f"{GROWTH_NOTE}: dilate_m {task.dilate_m:g} is below the mask's cell of {size_m:.4g} m"
+        )
+    return tuple(notes)
+
+
 def _remove(path: Path) -> None:
     """Remove a file if it is there; raise OutputError if that fails."""
     try:
@@ -385,7 +420,11 @@ def _remove(path: Path) -> None:
 
 
 def _record(
-    task: GatherTask, source: RasterSceneSource, output: TaskOutput, detector: str, counts: Counts
+    task: GatherTask,
+    source: RasterSceneSource,
+    output: TaskOutput,
+    mask: DetectedMask,
+    counts: Counts,
 ) -> SceneRecord:
     """Make the record of one raster."""
     scene = source.scene
@@ -402,7 +441,8 @@ def _record(
         mgrs_tile=scene.mgrs_tile,
         baseline=scene.baseline,
         cloud_cover=scene.cloud_cover,
-        detector=detector,
+        detector=mask.detector,
+        notes=(*source.notes, *_size_notes(task, source.grid, mask.grid)),
         radiometry=Radiometry.of(source.radiometry),
         bands=task.bands,
         grid=task.grid,

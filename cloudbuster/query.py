@@ -87,7 +87,7 @@ class _Candidate:
         baseline, time of processing. The content of the item comes last, so that the order of the
         search result never matters.
         """
-        hrefs = [band.href for band in self.scene.bands.values()]
+        hrefs = [band.href for band in (*self.scene.bands.values(), *self.scene.unnamed)]
         return (
             sum(PAID_HREF.match(href) is None for href in hrefs),
             len(hrefs),
@@ -243,7 +243,7 @@ def _usable(
         if refused is not None:
             logger.warning("item_refused", extra={"item": scene.id, "reason": refused})
             dropped.append(Dropped(item_id=scene.id, reason=refused))
-        elif scene.bands:
+        elif scene.bands or scene.unnamed:
             usable.append(_Candidate(item, scene, footprint_geometry(item)))
         else:
             dropped.append(Dropped(item_id=scene.id, reason="has no reflectance band"))

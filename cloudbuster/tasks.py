@@ -1,6 +1,7 @@
 """Plan the gather tasks of a selection: the mosaic's grid, and the indices of the scenes."""
 
 import logging
+import math
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePath
@@ -15,6 +16,7 @@ from cloudbuster.core.antimeridian import middle_longitude, placed_near
 from cloudbuster.core.bands import BANDS, Kind, requested_bands
 from cloudbuster.core.footprint import read_footprint
 from cloudbuster.core.grid import Bounds, Grid
+from cloudbuster.core.ground import cell_size_m
 from cloudbuster.core.mosaic_grid import (
     has_native_phase,
     plan_grid,
@@ -51,6 +53,9 @@ from cloudbuster.storage.uri import join
 
 logger = logging.getLogger(__name__)
 
+# Ratio to a native cell size up to which a raster counts as one of that size: a raster that GDAL
+# warped to degrees has cells of about the same diagonal, so that their sides vary.
+NATIVE_TOLERANCE = 1.2
 # Tasks that are read from S3 at a time: as many as boto3 keeps connections open for.
 READERS = 10
 
@@ -296,8 +301,9 @@ def selection_grid(
     try:
         crs = resolve_crs(options.crs, aoi)
         extent = None if options.bounds_clip else _extent(aoi, scenes, crs)
-        phase = _phase(aoi, scenes, bands, crs, options.gsd_m)
-        return plan_grid(aoi, crs=crs, gsd_m=options.gsd_m, phase=phase, extent_bounds=extent)
+        gsd_m = options.gsd_m or _finest_gsd(aoi, scenes, bands)
+        phase = _phase(aoi, scenes, bands, crs, gsd_m)
+        return plan_grid(aoi, crs=crs, gsd_m=gsd_m, phase=phase, extent_bounds=extent)
     except ValueError as error:
         raise GridError(str(error)) from error
 
@@ -309,6 +315,28 @@ def _extent(aoi: BaseGeometry, scenes: list[Scene], crs: str) -> Bounds:
     # Vertices along the edges distinguish a box of over half the world, which is refused, from a
     # box across the antimeridian.
     return projected_bounds(shapely.segmentize(shapely.box(west, south, east, north), 1.0), crs)
+
+
+def _finest_gsd(aoi: BaseGeometry, scenes: list[Scene], bands: tuple[str, ...]) -> float:
+    """Return the cell size of the finest band of any scene, metres.
+
+    If a scene has this band's native size, the others are not opened. The native size is assumed
+    if no scene can be opened.
+    """
+    finest = min(bands, key=lambda band: BANDS[band].gsd_m)
+    native_m = float(BANDS[finest].gsd_m)
+    sizes = []
+    for scene in sorted(scenes, key=lambda scene: _covered_area(scene, aoi), reverse=True):
+        try:
+            with gdal_env(), RasterSceneSource(scene, (finest,)) as source:
+                width_m, height_m = cell_size_m(source.grid)
+        except CloudBusterError:
+            # A scene that cannot be opened fails when it is gathered.
+            continue
+        sizes.append(math.sqrt(width_m * height_m))
+        if sizes[-1] <= native_m * NATIVE_TOLERANCE:
+            return native_m
+    return float(f"{min(sizes, default=native_m):.3g}")
 
 
 def _phase(

@@ -1,25 +1,28 @@
 """Find the bands and masks of a scene among the assets of a STAC item, by tables of aliases."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cloudbuster.catalogs.item_properties import first_number, projection_epsg
+from cloudbuster.catalogs.item_properties import projection_epsg
+from cloudbuster.catalogs.raster_metadata import (
+    Placing,
+    band_texts,
+    described_count,
+    raster_metadata,
+)
+from cloudbuster.core.band_names import (
+    BAND_ALIASES,
+    are_positions,
+    band_in_file_name,
+    bands_of,
+)
 from cloudbuster.core.bands import BANDS, Kind
 from cloudbuster.core.scene import BandAsset
 from cloudbuster.original.documents import TILE_PATH
 
-# Band names in asset keys, `eo:bands` and `bands`, in lower case: ESA's names (Planetary Computer,
-# Earth Search v0, Data Space), the same without the zero, and the common names of Earth Search v1
-# and of the EO extension 2.0. `rededge` is left out: it may be any of three bands.
-BAND_ALIASES: dict[str, str] = {
-    **{name.lower(): name for name in BANDS},
-    **{name.lower().replace("b0", "b"): name for name in BANDS},
-    **{band.common_name: name for name, band in BANDS.items() if band.common_name != "rededge"},
-    **{"rededge1": "B05", "rededge2": "B06", "rededge3": "B07"},
-    **{"rededge071": "B05", "rededge075": "B06", "rededge078": "B07"},
-}
 # Masks of the product by asset key, in lower case.
 MASK_ALIASES: dict[str, str] = {
     "scl": "scl",
@@ -45,6 +48,10 @@ JP2_ENDING = "-jp2"
 # since 2022-01-25 (Sentinel-2 Products Specification Document; sentinelhub-py#242).
 FIRST_RASTER_MASK_BASELINE = (4, 0)
 
+# Media types and file endings of the rasters that are read.
+RASTER_TYPES = ("tiff", "jp2", "jpeg2000")
+RASTER_ENDINGS = (".tif", ".tiff", ".jp2", ".j2k")
+
 _RESOLUTION = re.compile(r"^(.+)_(\d{2})m$")
 
 
@@ -56,30 +63,35 @@ class SceneAssets:
     ----------
     bands : dict of str to BandAsset
         Bands by name, in the order of `cloudbuster.core.bands.BANDS`.
+    unnamed : tuple of BandAsset
+        First band of each raster whose bands the item does not name.
     masks : dict of str to BandAsset
         Masks of the product by name.
     epsg : int or None
         EPSG code of the first band that has one.
     declared_offset : float or None
-        Offset declared for the first reflectance band, in reflectance (-0.1 or 0).
+        Offset declared for the first band that has one, in reflectance (-0.1 or 0).
     are_jp2 : bool
         Whether the bands are the JPEG 2000 files of an item without COGs.
     """
 
     bands: dict[str, BandAsset]
+    unnamed: tuple[BandAsset, ...]
     masks: dict[str, BandAsset]
     epsg: int | None
     declared_offset: float | None
     are_jp2: bool
 
 
-def read_assets(assets: Mapping[str, Any]) -> SceneAssets:
+def read_assets(assets: Mapping[str, Any], properties: Mapping[str, Any]) -> SceneAssets:
     """Find the bands and the masks among the assets of an item.
 
     Parameters
     ----------
     assets : mapping
         Assets of the item, with absolute hrefs. Not modified.
+    properties : mapping
+        Properties of the item. Not modified.
 
     Returns
     -------
@@ -87,12 +99,21 @@ def read_assets(assets: Mapping[str, Any]) -> SceneAssets:
         COGs where the item has some. JPEG 2000 files are used only if it has no COG at all: they
         hold ESA's original pixels, and the metadata of the item describes the COGs.
     """
-    bands = _bands(assets)
-    are_jp2 = not bands
+    item = Placing.of(properties)
+    found = _BandFinder(assets, item)
+    are_jp2 = not found.bands and not found.unnamed
     if are_jp2:
         assets = _jp2_assets(assets)
-        bands = _bands(assets)
-    return SceneAssets(bands, _masks(assets), _epsg(assets), _declared_offset(assets), are_jp2)
+        found = _BandFinder(assets, item)
+    offsets = (band.metadata.values.reflectance_offset for band in found.bands.values())
+    return SceneAssets(
+        found.bands,
+        found.unnamed,
+        _masks(assets, item),
+        _epsg(assets),
+        next((offset for offset in offsets if offset is not None), None),
+        are_jp2,
+    )
 
 
 def bucket_masks(
@@ -124,26 +145,6 @@ def _key_band(key: str) -> str | None:
     match = _RESOLUTION.match(name)
     band = BAND_ALIASES.get(match[1]) if match else None
     return band if match and band and BANDS[band].gsd_m == int(match[2]) else None
-
-
-def _asset_bands(asset: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Descriptions of an asset's bands: ``eo:bands``, or ``bands`` of STAC 1.1."""
-    return _mappings(asset.get("eo:bands")) or _mappings(asset.get("bands"))
-
-
-def _mappings(value: object) -> list[Mapping[str, Any]]:
-    """Members of a list; those that are not JSON objects are replaced by empty ones."""
-    members = value if isinstance(value, list) else []
-    return [member if isinstance(member, Mapping) else {} for member in members]
-
-
-def _described_band(band: Mapping[str, Any]) -> str | None:
-    """Band that a description of ``eo:bands`` or ``bands`` names; None if it is not known."""
-    for key in ("name", "eo:common_name", "common_name"):
-        known = BAND_ALIASES.get(str(band.get(key, "")).lower())
-        if known:
-            return known
-    return None
 
 
 def _is_picture(key: str, asset: Mapping[str, Any]) -> bool:
@@ -178,48 +179,89 @@ def _jp2_assets(assets: Mapping[str, Any]) -> dict[str, Any]:
     return {**jp2, **{key: asset for key, asset in assets.items() if key not in jp2}}
 
 
-def _bands(assets: Mapping[str, Any]) -> dict[str, BandAsset]:
-    """Find each band by asset key, or else by the descriptions of the asset's bands."""
-    found: dict[str, BandAsset] = {}
-    described: dict[str, BandAsset] = {}
-    for key, asset in _usable_assets(assets):
+class _BandFinder:
+    """Finds each band by asset key, or else by what the item says about the bands of an asset.
+
+    Attributes
+    ----------
+    bands : dict of str to BandAsset
+        Bands by name, in the order of `BANDS`.
+    unnamed : tuple of BandAsset
+        First band of each raster that may hold other bands.
+    """
+
+    def __init__(self, assets: Mapping[str, Any], item: Placing) -> None:
+        """Look through all assets; ``item`` holds for those without projection fields."""
+        self._item = item
+        self._keyed: dict[str, BandAsset] = {}
+        self._described: dict[str, BandAsset] = {}
+        self._unclear: list[BandAsset] = []
+        self._plain: list[BandAsset] = []
+        usable = list(_usable_assets(assets))
+        keys = [key for key, _ in usable if _key_band(key) is not None]
+        self._keys_are_positions = are_positions(keys)
+        for key, asset in usable:
+            self._take(key, asset)
+        bands = self._without_shared({**self._described, **self._keyed})
+        self.bands = {name: bands[name] for name in BANDS if name in bands}
+        self.unnamed = tuple(self._unclear or ([] if self.bands else self._plain))
+
+    def _take(self, key: str, asset: Mapping[str, Any]) -> None:
+        """Find the bands of one asset."""
         stem = _RESOLUTION.match(key.lower())
-        named = _key_band(key)
-        if named is not None:
+        named = None if self._keys_are_positions else _key_band(key)
+        if named is not None and described_count(asset) <= 1:
             # A key without a resolution, `B04`, is preferred to `B04_10m`.
-            if named not in found or stem is None:
-                found[named] = BandAsset(asset["href"])
+            if named not in self._keyed or stem is None:
+                self._keyed[named] = self._band(asset)
         elif not (stem and stem[1] in BAND_ALIASES) and key.lower() not in MASK_ALIASES:
-            for index, band in enumerate(_asset_bands(asset), start=1):
-                name = _described_band(band)
+            texts = band_texts(asset)
+            named_bands = bands_of(texts)
+            if not any(named_bands) and len(texts) <= 1:
+                named_bands = (band_in_file_name(asset["href"]),) if _is_raster(asset) else ()
+            for index, name in enumerate(named_bands, start=1):
                 if name is not None:
-                    described.setdefault(name, BandAsset(asset["href"], index))
-    bands = {**described, **found}
-    return {name: bands[name] for name in BANDS if name in bands}
+                    self._described.setdefault(name, self._band(asset, index))
+            if not any(named_bands) and _is_raster(asset):
+                (self._unclear if texts else self._plain).append(self._band(asset))
+
+    def _band(self, asset: Mapping[str, Any], index: int = 1) -> BandAsset:
+        """Make the location of a band of an asset."""
+        metadata = raster_metadata(asset, index, self._item)
+        return BandAsset(asset["href"], index, metadata)
+
+    def _without_shared(self, bands: dict[str, BandAsset]) -> dict[str, BandAsset]:
+        """Leave out a file that is named as several bands; its own descriptions may decide."""
+        times = Counter(bands.values())
+        self._unclear += [asset for asset, count in times.items() if count > 1]
+        return {name: asset for name, asset in bands.items() if times[asset] == 1}
 
 
-def _masks(assets: Mapping[str, Any]) -> dict[str, BandAsset]:
-    """Find the masks of the product by asset key, in the order of `MASK_ALIASES`."""
-    by_key = {
-        key.lower(): asset["href"]
+def _is_raster(asset: Mapping[str, Any]) -> bool:
+    """Whether an asset is a raster that may hold bands, by its media type or else its ending."""
+    media = asset.get("type")
+    if isinstance(media, str) and media:
+        return any(kind in media.lower() for kind in RASTER_TYPES)
+    path: str = asset["href"].partition("?")[0]
+    return path.lower().endswith(RASTER_ENDINGS)
+
+
+def _masks(assets: Mapping[str, Any], item: Placing) -> dict[str, BandAsset]:
+    """Find the masks of the product by asset key, or else among the bands of an asset."""
+    found = {
+        key.lower(): (asset, 1)
         for key, asset in assets.items()
         if isinstance(asset, Mapping) and isinstance(asset.get("href"), str)
     }
+    if not found.keys() & MASK_ALIASES.keys():
+        found = {
+            text.name.lower(): (asset, index)
+            for _, asset in _usable_assets(assets)
+            for index, text in enumerate(band_texts(asset), start=1)
+        }
     masks: dict[str, BandAsset] = {}
     for key, mask in MASK_ALIASES.items():
-        if key in by_key:
-            masks.setdefault(mask, BandAsset(by_key[key]))
+        if key in found and mask not in masks:
+            asset, index = found[key]
+            masks[mask] = BandAsset(asset["href"], index, raster_metadata(asset, index, item))
     return masks
-
-
-def _declared_offset(assets: Mapping[str, Any]) -> float | None:
-    """Offset declared for the first reflectance band, in reflectance (-0.1 or 0)."""
-    for key, asset in _usable_assets(assets):
-        described = _asset_bands(asset)
-        if _key_band(key) is None and not any(_described_band(band) for band in described):
-            continue
-        for holder in (*_mappings(asset.get("raster:bands")), *described, asset):
-            offset = first_number(holder, ("offset", "raster:offset"))
-            if offset is not None:
-                return offset
-    return None

@@ -67,7 +67,7 @@ def parse_scene(item: Item, *, catalog: str, asset_mirror: tuple[str, ...] = ())
         If it is not a STAC item, not of Sentinel-2, or of unknown product level.
     """
     kind = _kind_of_scene(item, catalog)
-    assets = read_assets(mended_item(absolute_item(item))["assets"])
+    assets = read_assets(mended_item(absolute_item(item))["assets"], item["properties"])
     collection = item.get("collection")
     baseline = baseline_of(item)
     return Scene(
@@ -90,6 +90,7 @@ def parse_scene(item: Item, *, catalog: str, asset_mirror: tuple[str, ...] = ())
         masks=bucket_masks(assets.bands, kind, baseline) | assets.masks,
         offset_removed_flag=None if assets.are_jp2 else offset_removed_flag_of(item),
         declared_offset=assets.declared_offset,
+        unnamed=assets.unnamed,
         twin=_twin(item, catalog, asset_mirror),
         catalog=catalog,
         asset_mirror=asset_mirror,
@@ -111,7 +112,12 @@ def refused_href(scene: Scene) -> str | None:
 
 
 def missing_bands(scene: Scene, bands: Iterable[str]) -> tuple[str, ...]:
-    """Bands that the scene lacks, in the order given."""
+    """Bands that the scene lacks, in the order given.
+
+    A scene with rasters whose bands only the files can name lacks none until they are opened.
+    """
+    if scene.unnamed:
+        return ()
     return tuple(name for name in bands if name not in scene.bands)
 
 

@@ -445,7 +445,11 @@ gather_options = _as_one(
             help="utm, utm-each (`run`: one mosaic per UTM zone), or any CRS.",
         ),
         click.option(
-            "--gsd", "gsd_m", type=float, cls=GatherOption, help="Cell size of the mosaic, metres."
+            "--gsd",
+            "gsd_m",
+            type=float,
+            cls=GatherOption,
+            help="Cell size of the mosaic, metres.  [default: that of the finest band]",
         ),
         click.option(
             "--dilate-m",

@@ -90,8 +90,13 @@ class Grid:
 
     @classmethod
     def from_transform(cls, crs: str, transform: Affine, *, width: int, height: int) -> "Grid":
-        """Make a grid from an affine transform; raise ValueError if it is not north-up."""
-        if transform.b or transform.d or transform.a <= 0 or transform.e >= 0:
+        """Make a grid from an affine transform; raise ValueError if it is not north-up.
+
+        A rotation that moves no corner by more than `ALIGNMENT_TOLERANCE` is a rounding error.
+        """
+        slant = max(abs(transform.b) * height, abs(transform.d) * width)
+        turned = slant > ALIGNMENT_TOLERANCE * min(abs(transform.a), abs(transform.e))
+        if turned or transform.a <= 0 or transform.e >= 0:
             msg = f"transform {tuple(transform)[:6]} is not north-up"
             raise ValueError(msg)
         return cls(crs, transform.c, transform.f, transform.a, -transform.e, width, height)

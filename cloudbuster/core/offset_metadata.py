@@ -47,6 +47,11 @@ class OffsetMetadata:
     declared_offset : float or None
         ``raster:bands`` offset, reflectance (-0.1 or 0). If the provider removes offsets, it
         describes ESA's product and is recorded only.
+    file_offset : float or None
+        Offset that the raster files themselves declare, reflectance; None if none.
+    is_reflectance : bool
+        Whether the files hold reflectance and not DN. Without a declared offset, reflectance has
+        none.
     treatment : {"kept", "mixed"} or None
         What the provider does with the offset; None if the provider is unknown.
     """
@@ -55,6 +60,8 @@ class OffsetMetadata:
     removed_flag: bool | None = None
     declared_offset: float | None = None
     treatment: Treatment | None = None
+    file_offset: float | None = None
+    is_reflectance: bool = False
 
     @property
     def had_offset(self) -> bool | None:
@@ -74,6 +81,10 @@ class OffsetMetadata:
             said["flag"] = made
         if self.declared_offset is not None and self.treatment != "mixed":
             said["declared offset"] = self.declared_offset < 0
+        if self.file_offset is not None and self.treatment != "mixed":
+            said["offset of the files"] = self.file_offset < 0
+        if self.is_reflectance and self.declared_offset is None and self.file_offset is None:
+            said = {"reflectance": False, **said}
         if made is not None and (made is False or not said):
             said["baseline"] = made
         return said
@@ -86,11 +97,15 @@ class OffsetMetadata:
             "mixed": "provider removes the offset from some products",
             None: "provider unknown",
         }[self.treatment]
+        files = () if self.file_offset is None else (f"offset of the files {self.file_offset:g}",)
+        unit = ("files hold reflectance",) if self.is_reflectance else ()
         return (
             f"baseline {self.baseline or 'unknown'}",
             f"boa_offset_applied {self.removed_flag}",
             f"declared offset {self.declared_offset}",
             provider,
+            *files,
+            *unit,
         )
 
 

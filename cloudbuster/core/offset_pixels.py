@@ -99,7 +99,9 @@ class PixelEvidence:
         )
 
 
-def pixel_evidence(bands: UInt16Raster, names: Sequence[str]) -> PixelEvidence:
+def pixel_evidence(
+    bands: UInt16Raster, names: Sequence[str], *, rim_cells: int = 0
+) -> PixelEvidence:
     """Measure the dark pixels of a thumbnail.
 
     Parameters
@@ -108,13 +110,19 @@ def pixel_evidence(bands: UInt16Raster, names: Sequence[str]) -> PixelEvidence:
         DN as delivered, 0 is nodata; any low resolution. Not modified.
     names : sequence of str
         Names of the bands, as in `cloudbuster.core.bands.BANDS`.
+    rim_cells : int
+        Cells to which a rim of low values beside nodata may reach. They are left out if enough
+        pixels remain.
 
     Returns
     -------
     PixelEvidence
         Measured over the pixels for which `inner_pixels` is True.
     """
-    pixels = bands[:, inner_pixels(bands)]
+    inner = inner_pixels(bands, max(rim_cells, EDGE_CELLS))
+    if np.count_nonzero(inner) < MIN_PIXELS:
+        inner = inner_pixels(bands)
+    pixels = bands[:, inner]
     if not pixels.size:
         return PixelEvidence(0.0, 0.0, 0.0, 0.0, 0)
     darkest, second = np.sort(pixels, axis=0)[[0, min(1, len(pixels) - 1)]]
@@ -131,12 +139,12 @@ def pixel_evidence(bands: UInt16Raster, names: Sequence[str]) -> PixelEvidence:
     )
 
 
-def inner_pixels(bands: UInt16Raster) -> BoolRaster:
+def inner_pixels(bands: UInt16Raster, cells: int = EDGE_CELLS) -> BoolRaster:
     """Return which pixels are valid in every band and not near an invalid one; shape (y, x).
 
-    Resampling mixes zeros into the pixels within `EDGE_CELLS` of invalid ones.
+    Near is within ``cells``. Resampling mixes zeros into the pixels within `EDGE_CELLS`.
     """
     inner: BoolRaster = ndimage.binary_erosion(
-        valid_pixels(bands), structure=np.ones((3, 3)), iterations=EDGE_CELLS, border_value=1
+        valid_pixels(bands), structure=np.ones((3, 3)), iterations=cells, border_value=1
     )
     return inner

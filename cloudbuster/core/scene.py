@@ -6,6 +6,35 @@ from datetime import datetime
 from typing import Any
 
 from cloudbuster.core.bands import Kind
+from cloudbuster.core.encoding import Declaration
+
+
+@dataclass(frozen=True)
+class RasterMetadata:
+    """What the item of a scene states about one raster.
+
+    Attributes
+    ----------
+    values : Declaration
+        Scale, offset and nodata of the band.
+    band_count : int
+        Number of bands that the item describes in the file; 0 if it describes none.
+    crs : str or None
+        ``EPSG:<code>``, or WKT, of the asset or the item; None if neither states one.
+    transform : tuple of float or None
+        First six numbers of ``proj:transform`` of the asset, or else of the item.
+    shape : tuple of int or None
+        (rows, columns) that belong to ``transform``.
+    is_of_asset : bool
+        Whether ``transform`` is the asset's own, and not one for the whole item.
+    """
+
+    values: Declaration = field(default=Declaration())
+    band_count: int = 0
+    crs: str | None = None
+    transform: tuple[float, ...] | None = None
+    shape: tuple[int, int] | None = None
+    is_of_asset: bool = True
 
 
 @dataclass(frozen=True)
@@ -18,10 +47,13 @@ class BandAsset:
         URI or path, absolute.
     band_index : int
         1-based index of the band in the raster.
+    metadata : RasterMetadata
+        What the item states about the raster; not compared.
     """
 
     href: str
     band_index: int = 1
+    metadata: RasterMetadata = field(default=RasterMetadata(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -69,6 +101,8 @@ class Scene:
         ``earthsearch:boa_offset_applied``: whether the provider declares the offset removed.
     declared_offset : float or None
         ``raster:bands`` offset of the reflectance bands (-0.1 or 0) according to the catalog.
+    unnamed : tuple of BandAsset
+        Rasters of which the item does not say which bands they hold; the files may say it.
     twin : Scene or None
         L1C scene of the same datatake and tile, if the query attached one.
     catalog : str
@@ -96,6 +130,7 @@ class Scene:
     masks: Mapping[str, BandAsset] = field(default_factory=dict)
     offset_removed_flag: bool | None = None
     declared_offset: float | None = None
+    unnamed: tuple[BandAsset, ...] = ()
     twin: "Scene | None" = None
     catalog: str = ""
     asset_mirror: tuple[str, ...] = ()
@@ -103,5 +138,6 @@ class Scene:
     @property
     def hrefs(self) -> tuple[str, ...]:
         """Hrefs of every file that a gather may read: bands and masks, then those of the twin."""
-        own = (asset.href for asset in (*self.bands.values(), *self.masks.values()))
+        files = (*self.bands.values(), *self.unnamed, *self.masks.values())
+        own = (asset.href for asset in files)
         return (*own, *(self.twin.hrefs if self.twin else ()))

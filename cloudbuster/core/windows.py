@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from cloudbuster.core.arrays import BoolRaster
 from cloudbuster.core.grid import ALIGNMENT_TOLERANCE, Grid, GridWindow, snapped_grid
+from cloudbuster.core.ground import cell_size_m
 
 # Relative tolerance within which a cell size means a multiple of the scene's own cells: a raster of
 # 9.995 m is a 10 m raster, and 160 m are 16 of its cells.
@@ -46,14 +47,18 @@ def cells_of_size(anchor: Grid, area: Grid, gsd_m: float) -> Grid:
     area : Grid
         Area to cover, in the same CRS.
     gsd_m : float
-        Wanted cell size, metres. A size within 0.5 % of a multiple or a whole fraction of the
-        anchor's cells is replaced by it, so that the cells nest.
+        Wanted cell size, metres on the ground. A size within 0.5 % of a multiple or a whole
+        fraction of the anchor's cells is replaced by it, so that the cells nest.
 
     Returns
     -------
     Grid
     """
-    size = (nested_size(gsd_m, anchor.x_size), nested_size(gsd_m, anchor.y_size))
+    width_m, height_m = cell_size_m(anchor)
+    size = (
+        nested_size(gsd_m / width_m * anchor.x_size, anchor.x_size),
+        nested_size(gsd_m / height_m * anchor.y_size, anchor.y_size),
+    )
     return snapped_grid(anchor.crs, area.bounds, cell_size=size, phase=(anchor.west, anchor.north))
 
 

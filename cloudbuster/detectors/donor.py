@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cloudbuster.core.grid import Grid
+from cloudbuster.core.ground import cell_size_m
 from cloudbuster.core.masks import DetectedMask
 from cloudbuster.core.windows import any_in_cells, cells_of_size, covering_grid
 from cloudbuster.detectors.protocol import SceneSource
@@ -66,7 +67,7 @@ class DonorDetector:
             )
             raise DonorError(msg)
         target = covering_grid(mask.grid, area)
-        if self.mask_gsd_m is not None and self.mask_gsd_m > mask.grid.x_size:
+        if self.mask_gsd_m is not None and self.mask_gsd_m > cell_size_m(mask.grid)[0]:
             target = cells_of_size(source.grid, area, self.mask_gsd_m)
         return _resample(mask, target, f"{uri} for {source.scene.id}")
 
@@ -163,4 +164,6 @@ def _resample(mask: DetectedMask, target: Grid, label: str) -> DetectedMask:
         defective=defective | ~covered,
         low_rank=low_rank,
         detector=f"donor ({mask.detector})",
+        # A cell of several is no observation only if none of them is one.
+        unobserved=covered & ~any_in_cells(~mask.layers.unobserved, mask.grid, target),
     )

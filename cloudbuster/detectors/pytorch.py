@@ -6,6 +6,7 @@ import numpy as np
 
 from cloudbuster.core.arrays import BoolRaster
 from cloudbuster.core.grid import Grid, GridWindow
+from cloudbuster.core.ground import cell_size_m
 from cloudbuster.core.masks import DetectedMask, valid_pixels
 from cloudbuster.core.windows import cells_of_size, context_windows, covering_grid, mirrored
 from cloudbuster.detectors.extras import require_package
@@ -102,7 +103,7 @@ class PytorchDetector:
             cloud=cloud,
             defective=defective,
             low_rank=np.zeros_like(cloud),
-            detector=f"pytorch weights={fingerprint(self.weights)} gsd_m={cells.x_size:g}",
+            detector=f"pytorch weights={fingerprint(self.weights)} gsd_m={cell_size_m(cells)[0]:g}",
         )
 
     def _detect_window(

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from cloudbuster.core.arrays import BoolRaster, UInt16Raster
 from cloudbuster.core.grid import Grid, GridWindow
+from cloudbuster.core.ground import cell_size_m
 from cloudbuster.core.masks import DetectedMask, valid_pixels
 from cloudbuster.core.windows import cells_of_size, nearest_multiple, row_strips
 from cloudbuster.detectors.extras import require_package
@@ -67,7 +68,7 @@ class S2CloudlessDetector:
         if level1.grid.crs != area.crs:
             msg = f"{level1.scene.id} is in {level1.grid.crs}, not in {area.crs}"
             raise MaskError(msg)
-        gsd_m = self.mask_gsd_m or nearest_multiple(DEFAULT_GSD_M, level1.grid.x_size)
+        gsd_m = self.mask_gsd_m or nearest_multiple(DEFAULT_GSD_M, cell_size_m(level1.grid)[0])
         cells = cells_of_size(level1.grid, level1.grid, gsd_m)
         wanted = cells.window_of(area.bounds)
         cloud = np.zeros((wanted.height, wanted.width), dtype=np.bool_)
@@ -84,7 +85,7 @@ class S2CloudlessDetector:
             low_rank=np.zeros_like(cloud),
             detector=(
                 f"s2cloudless threshold={self.threshold:g} average_over={self.average_over} "
-                f"dilation_size={self.dilation_size} gsd_m={cells.x_size:g}"
+                f"dilation_size={self.dilation_size} gsd_m={gsd_m:g}"
             ),
         )
 

@@ -8,6 +8,7 @@ import rasterio.features
 
 from cloudbuster.core.bands import Kind
 from cloudbuster.core.grid import Grid
+from cloudbuster.core.ground import cell_size_m
 from cloudbuster.core.masks import (
     DetectedMask,
     MaskLayers,
@@ -65,7 +66,7 @@ class StockDetector:
         native = _native_grid(source, name, area)
         detector = f"stock {name} {self.preset}" if name == "scl" else f"stock {name}"
         target = covering_grid(native, area)
-        if self.mask_gsd_m is not None and self.mask_gsd_m > native.x_size:
+        if self.mask_gsd_m is not None and self.mask_gsd_m > cell_size_m(native)[0]:
             target = cells_of_size(source.grid, area, self.mask_gsd_m)
             detector = f"{detector} gsd_m={self.mask_gsd_m:g}"
         grid = covering_grid(native, target)
@@ -75,10 +76,14 @@ class StockDetector:
         inside = ~overhang_cells(native, grid)
         cloud, defective, low_rank = (
             any_in_cells(layer & inside, grid, target) if target != grid else layer & inside
-            for layer in layers
+            for layer in layers[:3]
         )
         defective |= overhang_cells(native, target)
-        return DetectedMask(target, cloud, defective, low_rank, detector)
+        unobserved = layers.unobserved & inside
+        if target != grid:
+            # A larger cell is no observation only if no part of it is one.
+            unobserved = ~any_in_cells(~layers.unobserved | ~inside, grid, target)
+        return DetectedMask(target, cloud, defective, low_rank, detector, unobserved)
 
     def _mask_name(self, scene: Scene) -> str:
         """Name of the mask to read; raise MaskError if the scene has none that is suitable."""
@@ -144,7 +149,7 @@ def _gml_layers(source: SceneSource, grid: Grid, _preset: Preset) -> MaskLayers:
             != 0
         )
     nothing = np.zeros_like(cloud)
-    return MaskLayers(cloud, nothing, nothing.copy())
+    return MaskLayers(cloud, nothing, nothing.copy(), nothing.copy())
 
 
 _LAYERS: dict[str, Callable[[SceneSource, Grid, Preset], MaskLayers]] = {

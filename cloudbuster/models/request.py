@@ -273,11 +273,12 @@ class GatherOptions(Document):
         description="`utm` (zone of the area's centroid), `utm-each` (one mosaic per zone), the "
         "code of an authority (`EPSG:3035`) or WKT.",
     )
-    gsd_m: float = Field(
-        10,
+    gsd_m: float | None = Field(
+        None,
         ge=MIN_GSD_M,
         le=MAX_GSD_M,
-        description="Cell size of the mosaic, metres (also for a CRS in degrees).",
+        description="Cell size of the mosaic, metres (also for a CRS in degrees); null for that of "
+        "the finest band: 10, 20 or 60, or the cell size of the rasters if it is larger.",
     )
     index_start: int = Field(1, ge=1, le=MAX_SCENE_INDEX, description="Index of the first scene.")
     donate_mask: bool = Field(

@@ -172,6 +172,11 @@ class SceneRecord(Document):
         description="Cloud cover of the whole scene as the catalog gives it, percent."
     )
     detector: str = Field(description="Name and parameters of the cloud detector.")
+    notes: tuple[str, ...] = Field(
+        (),
+        description="What is unusual about the scene's files and how they were understood: stored "
+        "values, masks, place on the ground, cells that are too large.",
+    )
     radiometry: Radiometry = Field(description="Decision about the radiometric offset.")
     bands: tuple[str, ...] = Field(description="Bands in output order.")
     grid: GridDocument = Field(description="Grid of the mosaic, of which the raster has a part.")

@@ -23,6 +23,7 @@ from shapely.geometry.polygon import orient
 from cloudbuster.core.bands import BANDS
 from cloudbuster.core.crs import parse_crs
 from cloudbuster.core.grid import Grid
+from cloudbuster.core.ground import cell_size_m
 from cloudbuster.core.masks import DISTANCE_LIMIT_M
 from cloudbuster.core.transformers import LONLAT, transformer
 from cloudbuster.gathered.scene_raster import CLOUD_DISTANCE_BAND, SCENE_INDEX_BAND
@@ -50,8 +51,6 @@ QUALITY_BANDS = {
 SEGMENTS_PER_EDGE = 16
 # Decimals of longitude and latitude: about a centimetre.
 DEGREE_DECIMALS = 7
-# Length of one radian on the ground, metres (semi-major axis of WGS 84).
-EARTH_RADIUS_M = 6_378_137.0
 
 
 @dataclass(frozen=True)
@@ -269,10 +268,8 @@ def _properties(mosaic: MosaicDescription) -> dict[str, Any]:
 
 
 def gsd_m(grid: Grid) -> float:
-    """Height of a cell, metres; degrees are converted along a meridian."""
-    crs = parse_crs(grid.crs)
-    factor = crs.axis_info[0].unit_conversion_factor
-    return round(grid.y_size * factor * (EARTH_RADIUS_M if crs.is_geographic else 1.0), 3)
+    """Size of a cell on the ground in the middle of a grid, metres."""
+    return round(math.sqrt(math.prod(cell_size_m(grid))), 3)
 
 
 def _projection(crs: str) -> dict[str, Any]:
@@ -319,6 +316,7 @@ def _scene_row(scene: MosaicScene) -> dict[str, Any]:
         "radiometry_evidence": list(record.radiometry.evidence),
         "cloud_cover": record.cloud_cover,
         "detector": record.detector,
+        **({"notes": list(record.notes)} if record.notes else {}),
     }
 
 

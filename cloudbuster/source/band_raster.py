@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -9,10 +11,13 @@ from rasterio.enums import Resampling
 from rasterio.windows import Window
 
 from cloudbuster.core.arrays import BoolRaster, Raster, UInt16Raster
-from cloudbuster.core.digital_numbers import NODATA, harmonise
+from cloudbuster.core.digital_numbers import NODATA, harmonise, has_value
+from cloudbuster.core.encoding import Encoding, check_range
 from cloudbuster.core.grid import Grid, GridWindow
 from cloudbuster.core.masks import ISOLATED_ZERO_PIXELS, repair_isolated_zeros
 from cloudbuster.core.regrid import count_in_boxes, valid_means
+from cloudbuster.errors import RasterError
+from cloudbuster.source.declared import DeclaredMask
 from cloudbuster.source.warp import warp
 from cloudbuster.storage.raster_file import RasterFile
 from cloudbuster.storage.tiled_raster import rasterio_window
@@ -20,6 +25,8 @@ from cloudbuster.storage.tiled_raster import rasterio_window
 # Pixels read around a block to repair isolated zeros: a group that is small enough to be repaired
 # cannot reach further.
 ZERO_REPAIR_MARGIN = 16
+# Longest side of the thumbnail in which parts of the raster without data are found.
+EMPTY_PARTS = 256
 # Cells read around a window for bilinear interpolation: one for the kernel, one for misalignment.
 INTERPOLATION_MARGIN = 2
 # Side of a block of pixels that are averaged at a time: 32 MB in double precision.
@@ -41,15 +48,29 @@ class BandRaster:
         1-based index of the band in the file.
     grid : Grid
         Grid of the whole raster.
+    encoding : Encoding
+        How the stored values become DN.
+    mask : DeclaredMask or None
+        Mask that the file declares for the band; None if there is none.
     """
 
-    def __init__(self, dataset: RasterFile, band_index: int, grid: Grid) -> None:
+    def __init__(
+        self,
+        dataset: RasterFile,
+        band_index: int,
+        grid: Grid,
+        *,
+        encoding: Encoding,
+        mask: DeclaredMask | None,
+    ) -> None:
         """Keep the file and the band; nothing is read yet."""
         self._dataset = dataset
         self._index = band_index
         self.grid = grid
+        self.encoding = encoding
+        self.mask = mask
 
-    def read_native(self, window: GridWindow) -> Raster:
+    def read_dn(self, window: GridWindow) -> UInt16Raster:
         """Read a window of the raster's own cells.
 
         Parameters
@@ -59,21 +80,44 @@ class BandRaster:
 
         Returns
         -------
-        ndarray, shape (y, x)
-            DN as delivered, of the dtype of the raster; 0 outside the raster.
+        ndarray of uint16, shape (y, x)
+            DN as `Encoding.decode` returns them; 0 outside the raster.
 
         Raises
         ------
         RasterError, TryAgainError
             If the file cannot be read.
         """
+        pixels = np.zeros((window.height, window.width), dtype=np.uint16)
         inside = window.intersection(self.grid.window)
-        dtype = self._dataset.dtypes[self._index - 1]
-        pixels = np.zeros((window.height, window.width), dtype=dtype)
         if not inside.is_empty:
             target = inside.shifted(-window.row, -window.col)
-            pixels[target.slices] = self._dataset.read(self._index, window=rasterio_window(inside))
+            pixels[target.slices] = self._decoded(window=rasterio_window(inside))
         return pixels
+
+    def read_thumbnail(self, shape: tuple[int, int]) -> UInt16Raster:
+        """Read the whole band in low resolution, every n-th pixel: DN, shape (y, x).
+
+        Raises
+        ------
+        RasterError, TryAgainError
+            If the file cannot be read, or holds no value that can be DN.
+        """
+        how = {"out_shape": shape, "resampling": Resampling.nearest}
+        values: Raster = self._dataset.read(self._index, **how)
+        masked = None if self.mask is None else self.mask.read(**how)
+        try:
+            check_range(values if masked is None else values[~masked], self.encoding)
+        except ValueError as error:
+            msg = f"{self._dataset.href} {error}, or drop the scene"
+            raise RasterError(msg) from error
+        return self.encoding.decode(values, masked)
+
+    def _decoded(self, **how: Any) -> UInt16Raster:  # noqa: ANN401 -- rasterio has no types
+        """DN of the pixels that arguments of rasterio's ``read`` select."""
+        values: Raster = self._dataset.read(self._index, **how)
+        masked = None if self.mask is None else self.mask.read(**how)
+        return self.encoding.decode(values, masked)
 
     def read_harmonised(self, grid: Grid, *, offset_dn: int) -> UInt16Raster:
         """Read reflectance times 10 000 on a grid.
@@ -88,7 +132,7 @@ class BandRaster:
         Returns
         -------
         ndarray of uint16, shape (y, x)
-            Harmonised DN; 0 where the raster has no data, is saturated, or does not reach. A finer
+            Harmonised DN; 0 where the raster has no value, or does not reach. A finer
             raster is averaged over its valid pixels, a coarser or shifted one is interpolated
             bilinearly, and an aligned one is copied.
 
@@ -105,15 +149,49 @@ class BandRaster:
         window = self.grid.window_of(grid.bounds).grown(INTERPOLATION_MARGIN)
         return _interpolate(self._repaired(window, offset_dn), self.grid.crop(window), grid)
 
+    def may_lack_data(self, window: GridWindow) -> bool:
+        """Return whether the edge of the data may be within or near a window of the raster's cells.
+
+        This is known from a small overview, and True for a raster without any.
+        """
+        if self._empty_parts is None:
+            return True
+        rows, cols = self._empty_parts.shape
+        y_size, x_size = self.grid.height / rows, self.grid.width / cols
+        first_row, first_col = (
+            max(0, int(start) - 1) for start in (window.row / y_size, window.col / x_size)
+        )
+        last_row = int((window.row + window.height) / y_size) + 2
+        last_col = int((window.col + window.width) / x_size) + 2
+        return bool(self._empty_parts[first_row:last_row, first_col:last_col].any())
+
+    @property
+    def has_thumbnail(self) -> bool:
+        """Whether `may_lack_data` knows, and does not guess."""
+        return self._empty_parts is not None
+
+    @cached_property
+    def _empty_parts(self) -> BoolRaster | None:
+        """Where a thumbnail of the raster has no data; None if it has no overviews of its own.
+
+        Overviews of JPEG 2000 are decoded from the whole file, which costs too much.
+        """
+        if self._dataset.driver != "GTiff" or not self._dataset.overviews(self._index):
+            return None
+        rows, cols = (min(EMPTY_PARTS, side) for side in self.grid.shape)
+        how = {"out_shape": (rows, cols), "resampling": Resampling.nearest}
+        empty: BoolRaster = ~has_value(self._decoded(**how))
+        return empty
+
     def _repaired(self, window: GridWindow, offset_dn: int) -> UInt16Raster:
         """Harmonised DN of a native window, with isolated zeros repaired."""
-        pixels = self.read_native(window)
+        pixels = self.read_dn(window)
         zeros = pixels == NODATA
         # The surroundings of an empty block need not be read, unless it is so small that it may be
         # an isolated group of zeros itself.
         if zeros.any() and not (zeros.all() and zeros.size >= ISOLATED_ZERO_PIXELS):
             wide = window.grown(ZERO_REPAIR_MARGIN)
-            repaired = repair_isolated_zeros(self.read_native(wide))
+            repaired = repair_isolated_zeros(self.read_dn(wide))
             pixels = repaired[window.shifted(-wide.row, -wide.col).slices]
         return harmonise(pixels, offset_dn)
 
@@ -121,8 +199,11 @@ class BandRaster:
         """Harmonised means of the valid pixels on a coarser grid, read from overviews if possible.
 
         The overviews of a raster without a nodata tag (JPEG 2000 has none) mix zeros into the edge
-        of the data, so that cells there are averaged from full resolution instead.
+        of the data, so that cells there are averaged from full resolution instead. So is every cell
+        of a raster that does not hold plain DN, or has a mask: its overviews may ignore that.
         """
+        if self.mask is not None or not self.encoding.is_plain:
+            return self._means(grid, grid.window, offset_dn)
         factors = self._dataset.overviews(self._index)
         tagged = self._dataset.nodatavals[self._index - 1] == NODATA
         ratio = grid.x_size / self.grid.x_size

@@ -19,7 +19,8 @@ from cloudbuster.storage.uri import write_bytes
 CLOUD_BIT = 1
 DEFECTIVE_BIT = 2
 LOW_RANK_BIT = 4
-BAND_DESCRIPTION = "cloud 1, defective 2, low rank 4"
+UNOBSERVED_BIT = 8
+BAND_DESCRIPTION = "cloud 1, defective 2, low rank 4, unobserved 8"
 TILE_TAG = "CLOUDBUSTER_MGRS_TILE"
 DATATAKE_TAG = "CLOUDBUSTER_DATATAKE"
 DETECTOR_TAG = "CLOUDBUSTER_DETECTOR"
@@ -104,6 +105,7 @@ def write_donor_mask(path: Path, mask: DetectedMask, scene: Scene) -> None:
     codes = mask.cloud * np.uint8(CLOUD_BIT)
     codes |= mask.defective * np.uint8(DEFECTIVE_BIT)
     codes |= mask.low_rank * np.uint8(LOW_RANK_BIT)
+    codes |= mask.layers.unobserved * np.uint8(UNOBSERVED_BIT)
     # Encoded in memory first, because GDAL may not report that a disk is full.
     write_bytes(str(path), _encoded(codes, mask, identity))
 
@@ -173,14 +175,17 @@ def _decoded(uri: str, dataset: RasterFile) -> DonatedMask:
             "make it with --donate-mask"
         )
         raise DonorError(msg)
-    epsg = dataset.crs.to_epsg() if dataset.crs else None
-    if epsg is None or dataset.count != 1 or dataset.descriptions[0] != BAND_DESCRIPTION:
+    if dataset.crs is None or dataset.count != 1 or dataset.descriptions[0] != BAND_DESCRIPTION:
         msg = f"{uri} is not a mask as --donate-mask makes it; make it again"
         raise DonorError(msg)
     codes = dataset.read(1)
+    epsg = dataset.crs.to_epsg()
     try:
         grid = Grid.from_transform(
-            f"EPSG:{epsg}", dataset.transform, width=dataset.width, height=dataset.height
+            f"EPSG:{epsg}" if epsg else dataset.crs.to_wkt(),
+            dataset.transform,
+            width=dataset.width,
+            height=dataset.height,
         )
     except ValueError as error:
         msg = f"{uri}: {error}; make it again with --donate-mask"
@@ -191,5 +196,6 @@ def _decoded(uri: str, dataset: RasterFile) -> DonatedMask:
         defective=codes & DEFECTIVE_BIT != 0,
         low_rank=codes & LOW_RANK_BIT != 0,
         detector=tags.get(DETECTOR_TAG, "unknown"),
+        unobserved=codes & UNOBSERVED_BIT != 0,
     )
     return DonatedMask(mask, SceneIdentity(tags[TILE_TAG], tags[DATATAKE_TAG]))

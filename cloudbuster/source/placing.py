@@ -8,7 +8,7 @@ import numpy as np
 
 from cloudbuster.core.arrays import BoolRaster, UInt8Raster, UInt16Raster
 from cloudbuster.core.grid import ALIGNMENT_TOLERANCE, Grid, GridWindow
-from cloudbuster.core.masks import PixelClass, valid_pixels
+from cloudbuster.core.masks import PixelClass, grown_by, valid_pixels
 from cloudbuster.core.regrid import Method, resampling_method, sample_nearest
 from cloudbuster.core.windows import any_in_cells
 from cloudbuster.source.scene_source import RasterSceneSource
@@ -21,6 +21,8 @@ BLOCK_PIXELS = 1024
 MAX_TARGET_BLOCK = 1024
 # Pixels read around a block for cubic resampling: two for the kernel, one for misalignment.
 KERNEL_MARGIN = 3
+# Pixels on each side of a place that a cubic kernel takes into account.
+CUBIC_REACH = 2
 
 
 @dataclass(frozen=True)
@@ -103,19 +105,28 @@ def placed_blocks(
         if grid is None:
             yield _empty_block(window, len(bands), keep_observed=keep_observed)
             continue
-        pixels = source.read(bands, grid)
-        valid = valid_pixels(pixels)
-        clear, classes, distance_m = _place_clear(pixels, valid, class_map, grid, part, method)
+        pixels, rim = source.read_with_rim(bands, grid)
+        classes = _classes_on(class_map, grid)
+        classes[~valid_pixels(pixels)] = PixelClass.UNOBSERVED
+        classes[_spread(rim, method) & (classes == PixelClass.CLEAR)] = PixelClass.LOW_RANK
+        clear, placed, distance_m = _place_clear(pixels, classes, class_map, grid, part, method)
         observed = None
         if keep_observed:
-            observed = np.where(valid, pixels, np.uint16(0))
+            observed = np.where(classes != PixelClass.UNOBSERVED, pixels, np.uint16(0))
             observed = place_reflectance(observed, grid, part, method=method)
-        yield PlacedBlock(window, clear, observed, classes, distance_m)
+        yield PlacedBlock(window, clear, observed, placed, distance_m)
+
+
+def _spread(rim: BoolRaster, method: Method) -> BoolRaster:
+    """Extend the rim of a swath to the pixels whose resampled value it has a share in."""
+    if method != "cubic":
+        return rim
+    return grown_by(rim, CUBIC_REACH)
 
 
 def _place_clear(
     pixels: UInt16Raster,
-    valid: BoolRaster,
+    classes: UInt8Raster,
     class_map: ClassMap,
     grid: Grid,
     part: Grid,
@@ -123,11 +134,9 @@ def _place_clear(
 ) -> tuple[UInt16Raster, UInt8Raster, UInt16Raster]:
     """Mask pixels on ``grid``, and place them on ``part`` with their classes and distances.
 
-    Returns ``clear``, ``classes`` and ``distance_m`` of a `PlacedBlock`; ``valid`` are the pixels
-    with a value in every band.
+    Returns ``clear``, ``classes`` and ``distance_m`` of a `PlacedBlock`; the argument ``classes``
+    are those of the pixels.
     """
-    classes = _classes_on(class_map, grid)
-    classes = np.where(valid, classes, np.uint8(PixelClass.UNOBSERVED))
     distance = sample_nearest(class_map.distance_m, class_map.grid, grid, fill=0)
     placed_classes = place_classes(classes, grid, part, method=method)
     clear = np.where(classes >= PixelClass.LOW_RANK, pixels, np.uint16(0))
@@ -154,6 +163,8 @@ def _classes_on(class_map: ClassMap, grid: Grid) -> UInt8Raster:
             codes[
                 any_in_cells(class_map.classes == code, class_map.grid, grid) & (codes > code)
             ] = code
+        absent = any_in_cells(class_map.classes == PixelClass.UNOBSERVED, class_map.grid, grid)
+        codes[absent & (codes > PixelClass.MASKED)] = PixelClass.MASKED
     return codes
 
 

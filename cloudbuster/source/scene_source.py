@@ -1,29 +1,33 @@
 """Read the files of a scene: harmonised pixels and the masks of the product, on any grid."""
 
+import math
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import cached_property
 from typing import Self
 
 import numpy as np
 from rasterio.enums import Resampling
 
-from cloudbuster.core.arrays import BoolRaster, UInt8Raster, UInt16Raster
-from cloudbuster.core.grid import Grid
+from cloudbuster.core.arrays import BoolRaster, Raster, UInt8Raster, UInt16Raster
+from cloudbuster.core.digital_numbers import NODATA
+from cloudbuster.core.encoding import DARK_BAND, as_stored, check_brightness
+from cloudbuster.core.grid import ALIGNMENT_TOLERANCE, Grid, GridWindow
+from cloudbuster.core.mask_codes import class_codes, flag_codes, percent_codes, probability_unit
+from cloudbuster.core.masks import RIM_DN, RIM_PIXELS, grown_by, low_rim, valid_pixels
 from cloudbuster.core.offset_metadata import OffsetMetadata, offset_metadata
 from cloudbuster.core.offset_neighbours import SceneThumbnail
 from cloudbuster.core.offset_pixels import THUMBNAIL_BANDS, PixelEvidence, pixel_evidence
 from cloudbuster.core.radiometry import OffsetDecision, decide_offset
 from cloudbuster.core.regrid import sample_nearest
 from cloudbuster.core.scene import BandAsset, Scene
-from cloudbuster.errors import (
-    CloudBusterError,
-    GridError,
-    MaskError,
-    RasterError,
-)
+from cloudbuster.core.windows import overhang_cells
+from cloudbuster.errors import CloudBusterError, GridError, MaskError, RasterError
 from cloudbuster.source.band_raster import BandRaster
-from cloudbuster.storage.raster_file import RasterFile
-from cloudbuster.storage.trust import catalog_trust
+from cloudbuster.source.declared import declared_mask, declared_values
+from cloudbuster.source.georeference import MASK_GSDS_M
+from cloudbuster.source.scene_files import SceneFiles
+from cloudbuster.storage.tiled_raster import rasterio_window
 
 # Longest side of the thumbnail that the radiometric decision is based on, pixels.
 EVIDENCE_PIXELS = 256
@@ -62,28 +66,14 @@ class RasterSceneSource:
         self, scene: Scene, bands: tuple[str, ...], *, radiometry: OffsetDecision | None = None
     ) -> None:
         """Open the bands of the mosaic to find the grid of the scene."""
-        self._scene = scene
-        self._trust = catalog_trust(scene.catalog, scene.asset_mirror)
         self._given_radiometry = radiometry
-        self._stack = ExitStack()
-        self._open: dict[str, RasterFile] = {}
-        self._rasters: dict[BandAsset, BandRaster] = {}
-        missing = [name for name in bands if name not in scene.bands]
-        if missing:
-            msg = (
-                f"{scene.id} has no asset for {', '.join(missing)}; "
-                "ask for other bands or drop the scene"
-            )
-            raise RasterError(msg)
         self._bands = bands
-        try:
+        with ExitStack() as stack:
+            self._files = stack.enter_context(SceneFiles(scene, bands))
             self._grid = min(
-                (self._raster(scene.bands[name]).grid for name in bands),
-                key=lambda grid: grid.x_size,
+                (self._files.band(name).grid for name in bands), key=lambda grid: grid.x_size
             )
-        except CloudBusterError:
-            self._stack.close()
-            raise
+            self._stack = stack.pop_all()
 
     def __enter__(self) -> Self:
         """Return the source itself."""
@@ -95,8 +85,13 @@ class RasterSceneSource:
 
     @property
     def scene(self) -> Scene:
-        """Description of the scene by its catalog."""
-        return self._scene
+        """Description of the scene by its catalog, with the bands that its files hold."""
+        return self._files.scene
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is unusual about the files read so far, and how they were understood."""
+        return self._files.notes
 
     @property
     def grid(self) -> Grid:
@@ -105,8 +100,17 @@ class RasterSceneSource:
 
     @property
     def metadata(self) -> OffsetMetadata:
-        """Statements of the metadata about the radiometric offset."""
-        return offset_metadata(self._scene)
+        """Statements of the item and of the files about the radiometric offset.
+
+        Raises RasterError if the bands of the mosaic have different offsets.
+        """
+        files = self._files
+        return replace(
+            offset_metadata(files.scene),
+            declared_offset=files.item_offset,
+            file_offset=files.file_offset,
+            is_reflectance=files.are_reflectance,
+        )
 
     @cached_property
     def radiometry(self) -> OffsetDecision:
@@ -117,7 +121,8 @@ class RasterSceneSource:
     def pixels(self) -> PixelEvidence:
         """Evidence of the thumbnail's pixels about the radiometric offset."""
         names, dn = self._thumbnail_pixels
-        return pixel_evidence(dn, names)
+        decimation = max(self._grid.shape) / max(dn.shape[1:])
+        return pixel_evidence(dn, names, rim_cells=math.ceil(RIM_PIXELS / decimation))
 
     def thumbnail(self) -> SceneThumbnail:
         """Read the scene at low resolution, to compare it with others.
@@ -161,13 +166,52 @@ class RasterSceneSource:
         RasterError, TryAgainError
             If a band is missing or cannot be read.
         """
-        missing = [name for name in bands if name not in self._scene.bands]
-        if missing:
-            msg = f"{self._scene.id} has no asset for {', '.join(missing)}"
-            raise RasterError(msg)
-        rasters = [self._raster(self._scene.bands[name]) for name in bands]
+        rasters = [self._files.band(name) for name in bands]
         offset_dn = self.radiometry.offset_dn
         return np.stack([raster.read_harmonised(grid, offset_dn=offset_dn) for raster in rasters])
+
+    def read_with_rim(self, bands: tuple[str, ...], grid: Grid) -> tuple[UInt16Raster, BoolRaster]:
+        """Read as `read`, and mark the rim of low values at the edge of the swath.
+
+        Returns
+        -------
+        pixels : ndarray of uint16, shape (band, y, x)
+            As `read`.
+        rim : ndarray of bool, shape (y, x)
+            True where any band has such a value (see `cloudbuster.core.masks.low_rim`), except
+            B10, which is dark everywhere.
+        """
+        pixels, rim = self.read(bands, grid), np.zeros(grid.shape, dtype=np.bool_)
+        shown = [place for place, name in enumerate(bands) if name != DARK_BAND]
+        spread = {place: self._reach_of_coarse(bands[place], grid) for place in shown}
+        around = grid.window.grown(RIM_PIXELS + max(spread.values(), default=0))
+        wide = grid.crop(around)
+        if not valid_pixels(pixels).any():
+            return pixels, rim
+        lows = pixels[shown]
+        is_low = bool(((lows != NODATA) & (lows <= RIM_DN)).any())
+        near = self._bands_near_edge(tuple(bands[place] for place in shown), wide)
+        # A coarser band may be low just beyond ``grid``, which counts where the edge is known.
+        known = any(spread.values()) and any(raster.has_thumbnail for raster in near)
+        if not near or not (is_low or known):
+            return pixels, rim
+        values = self.read(bands, wide)
+        # Beyond the scene there may be data, in the neighbouring tile.
+        invalid = ~valid_pixels(values) & ~overhang_cells(self._grid, wide)
+        part = grid.window.shifted(-around.row, -around.col).slices
+        for place in shown:
+            rim |= grown_by(low_rim(values[place], invalid), spread[place])[part]
+        return pixels, rim
+
+    def _reach_of_coarse(self, band: str, grid: Grid) -> int:
+        """Cells of a grid to which a cell of a coarser band reaches by interpolation."""
+        ratio = self._files.band(band).grid.x_size / grid.x_size
+        return math.ceil(ratio) if ratio > 1 + ALIGNMENT_TOLERANCE else 0
+
+    def _bands_near_edge(self, bands: tuple[str, ...], wide: Grid) -> list[BandRaster]:
+        """Rasters of which the edge of the data may be in ``wide``."""
+        rasters = [self._files.band(name) for name in bands]
+        return [each for each in rasters if each.may_lack_data(each.grid.window_of(wide.bounds))]
 
     def read_mask(self, name: str, grid: Grid, *, bands: int = 1) -> UInt8Raster:
         """Read a mask of the product at full resolution, by nearest neighbour.
@@ -184,18 +228,20 @@ class RasterSceneSource:
         Returns
         -------
         ndarray of uint8, shape (bands, y, x)
-            Values of the mask; 0 outside it.
+            Codes of `cloudbuster.core.mask_codes`; 0 outside of the mask.
 
         Raises
         ------
         MaskError
-            If the mask is missing or cannot be read.
+            If the mask is missing, cannot be read, or holds values that are no such mask.
         """
         asset, native = self._mask_asset(name), self.mask_grid(name)
-        window = native.window_of(grid.bounds)
-        parts = [BandAsset(asset.href, asset.band_index + offset) for offset in range(bands)]
+        window = native.window_of(grid.bounds).intersection(native.window)
         try:
-            layers = [self._raster(part).read_native(window).astype(np.uint8) for part in parts]
+            layers = [
+                self._mask_codes(name, replace(asset, band_index=asset.band_index + place), window)
+                for place in range(bands)
+            ]
         except RasterError as error:
             raise MaskError(str(error)) from error
         return np.stack(
@@ -204,9 +250,10 @@ class RasterSceneSource:
 
     def mask_grid(self, name: str) -> Grid:
         """Native grid of a mask; raise MaskError if it is missing or cannot be read."""
+        asset = self._mask_asset(name)
         try:
-            return self._raster(self._mask_asset(name)).grid
-        except RasterError as error:
+            return self._files.grid(asset, MASK_GSDS_M)
+        except (RasterError, GridError) as error:
             raise MaskError(str(error)) from error
 
     def twin(self) -> "RasterSceneSource | None":
@@ -214,94 +261,92 @@ class RasterSceneSource:
 
         It is closed with this source.
         """
-        twin = self._scene.twin
+        twin = self.scene.twin
         if twin is None:
             return None
         return self._stack.enter_context(RasterSceneSource(twin, tuple(twin.bands)))
 
     def _mask_asset(self, name: str) -> BandAsset:
         """Asset of a mask; raise MaskError if the scene has none."""
-        asset = self._scene.masks.get(name)
+        asset = self.scene.masks.get(name)
         if asset is None:
-            msg = f"{self._scene.id} has no mask asset {name}"
+            msg = f"{self.scene.id} has no mask asset {name}"
             raise MaskError(msg)
         return asset
 
-    def _dataset(self, asset: BandAsset) -> RasterFile:
-        """Open file of an asset, cached; raise RasterError if it lacks the band of the asset."""
-        if asset.href not in self._open:
-            opened = RasterFile(asset.href, self._trust)
-            self._open[asset.href] = self._stack.enter_context(opened)
-        dataset = self._open[asset.href]
-        if asset.band_index > dataset.count:
-            msg = f"{asset.href} has {dataset.count} bands, and band {asset.band_index} is needed"
-            raise RasterError(msg)
-        return dataset
+    def _mask_codes(self, name: str, asset: BandAsset, window: GridWindow) -> UInt8Raster:
+        """Codes of a band of a mask in a window of its own cells.
 
-    def _raster(self, asset: BandAsset) -> BandRaster:
-        """Band of an asset with its grid, cached; raise GridError if it is not georeferenced."""
-        if asset not in self._rasters:
-            dataset = self._dataset(asset)
-            grid = _raster_grid(asset.href, dataset, self._scene.epsg)
-            self._rasters[asset] = BandRaster(dataset, asset.band_index, grid)
-        return self._rasters[asset]
+        Raises MaskError if its values are no such mask.
+        """
+        if window.is_empty:
+            return np.zeros((window.height, window.width), dtype=np.uint8)
+        dataset, index = self._files.dataset(asset), asset.band_index
+        values: Raster = dataset.read(index, window=rasterio_window(window))
+        valid = ~np.isnan(values)
+        for nodata in self._files.nodata(asset):
+            # Class 0 of the scene classification, and 0 of the others, are no nodata.
+            if nodata != 0:
+                valid &= values != as_stored(nodata, values.dtype)
+        mask = declared_mask(dataset, index, self._files.claimed[asset.href])
+        if mask is not None:
+            valid &= ~mask.read(window=rasterio_window(window))
+        try:
+            if name == "cld":
+                return self._percent_codes(asset, values, valid)
+            return (flag_codes if name == "classi" else class_codes)(values, valid)
+        except ValueError as error:
+            msg = f"{asset.href}: {error}; give another mask, or drop the scene"
+            raise MaskError(msg) from error
+
+    def _percent_codes(self, asset: BandAsset, values: Raster, valid: BoolRaster) -> UInt8Raster:
+        """Codes of a cloud probability, whose unit is decided by the whole file."""
+        known = self._files.sample(asset)
+        known = known[np.isfinite(known)]
+        declared = declared_values(self._files.dataset(asset), asset.band_index).scale
+        scale = declared if declared not in (None, 1) else asset.metadata.values.scale
+        factor = 1.0 if scale is None else scale
+        unit = probability_unit(float(known.max(initial=0)) * factor)
+        return percent_codes(values * factor, valid, unit=unit)
 
     @cached_property
     def _thumbnail_pixels(self) -> tuple[tuple[str, ...], UInt16Raster]:
         """Names and DN as delivered of the thumbnail's bands, DN of shape (band, y, x)."""
-        bands = self._scene.bands
+        shape = (min(EVIDENCE_PIXELS, self._grid.height), min(EVIDENCE_PIXELS, self._grid.width))
         pixels: dict[str, UInt16Raster] = {}
         for name in self._thumbnail_bands():
             try:
-                pixels[name] = self._read_thumbnail(bands[name])
+                pixels[name] = self._files.band(name).read_thumbnail(shape)
             except CloudBusterError:
                 # A band that was not requested may be missing from the thumbnail.
                 if name in self._bands:
                     raise
+        try:
+            check_brightness(pixels, declared=self._files.is_declared)
+        except ValueError as error:
+            msg = f"{self.scene.id} {error}, or drop the scene"
+            raise RasterError(msg) from error
         return tuple(pixels), np.stack(list(pixels.values()))
 
     def _thumbnail_bands(self) -> tuple[str, ...]:
         """Bands of the thumbnail: requested ones, and others in the same folders."""
-        bands = self._scene.bands
+        bands = self.scene.bands
         folders = {bands[name].href.rpartition("/")[0] for name in self._bands}
         beside = {name for name, asset in bands.items() if asset.href.rpartition("/")[0] in folders}
         preferred = [name for name in THUMBNAIL_BANDS if name in beside]
         others = [name for name in self._bands if name not in preferred]
         return tuple([*preferred, *others][: max(len(preferred), MIN_THUMBNAIL_BANDS)])
 
-    def _read_thumbnail(self, asset: BandAsset) -> UInt16Raster:
-        """DN as delivered of one band, decimated to the thumbnail's size."""
-        shape = tuple(min(EVIDENCE_PIXELS, side) for side in self._grid.shape)
-        pixels: UInt16Raster = self._dataset(asset).read(
-            asset.band_index, out_shape=shape, resampling=Resampling.nearest
-        )
-        return pixels
-
     def _steady_cells(self, shape: tuple[int, ...]) -> BoolRaster:
         """Mask of the thumbnail's cells in `STEADY_CLASSES`; all cells if SCL cannot be read."""
-        scl = self._scene.masks.get("scl")
+        scl = self.scene.masks.get("scl")
         if scl is None:
             return np.ones(shape, dtype=np.bool_)
         try:
-            classes = self._dataset(scl).read(
+            classes = self._files.dataset(scl).read(
                 scl.band_index, out_shape=shape, resampling=Resampling.nearest
             )
         except CloudBusterError:
             # The comparison uses the shift that most pixels agree on, so classes are optional.
             return np.ones(shape, dtype=np.bool_)
         return np.isin(classes, STEADY_CLASSES)
-
-
-def _raster_grid(href: str, dataset: RasterFile, scene_epsg: int | None) -> Grid:
-    """Grid of a whole raster, in its own CRS, or that of the scene's item if it has none."""
-    epsg = dataset.crs.to_epsg() if dataset.crs else scene_epsg
-    if epsg is None:
-        msg = f"{href} has no coordinate reference system with an EPSG code; drop the scene"
-        raise GridError(msg)
-    try:
-        return Grid.from_transform(
-            f"EPSG:{epsg}", dataset.transform, width=dataset.width, height=dataset.height
-        )
-    except ValueError as error:
-        msg = f"{href}: {error}"
-        raise GridError(msg) from error

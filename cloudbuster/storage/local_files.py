@@ -3,6 +3,7 @@
 import stat
 from collections.abc import Iterable, Sequence
 
+from cloudbuster.storage.sidecars import sidecar_files
 from cloudbuster.storage.uri import local_path, scheme_of
 
 Stamps = tuple[str | None, ...]
@@ -17,7 +18,8 @@ def file_stamps(hrefs: Iterable[str], before: Sequence[str | None] | None = None
     ----------
     hrefs : iterable of str
         URIs or paths. Remote ones get no stamp: a product does not change under its address, and
-        finding out would take a request for each. A folder gets the stamps of the TIFFs in it.
+        finding out would take a request for each. A folder gets the stamps of the TIFFs in it, a
+        raster also those of the files beside it that complete it.
     before : sequence of str or None, optional
         Earlier stamps of the same addresses. A file that is gone keeps its earlier stamp, since
         what was made from it is still valid.
@@ -39,9 +41,9 @@ def _stamp(href: str) -> str | None:
         if path.is_dir():
             stamps = [_stamp(str(entry)) for entry in sorted(path.glob("*.tif"))]
             return " ".join(stamp for stamp in stamps if stamp) or None
-        status = path.stat()
+        statuses = [each.stat() for each in (path, *sidecar_files(path))]
     except (OSError, ValueError):  # ValueError: a path that no file can have.
         return None
-    if not stat.S_ISREG(status.st_mode):
+    if not stat.S_ISREG(statuses[0].st_mode):
         return None
-    return f"{status.st_size}-{status.st_mtime_ns}"
+    return " ".join(f"{each.st_size}-{each.st_mtime_ns}" for each in statuses)

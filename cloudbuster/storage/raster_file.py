@@ -2,11 +2,12 @@
 
 GDAL would open much more: virtual rasters and descriptions of services, which read other files and
 make requests. Only the drivers of these two formats are tried here, and a file that refers to other
-files is refused.
+files is refused. What lies beside a file of this machine is checked first; see `storage.sidecars`.
 """
 
 import os
 import re
+import warnings
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any, Self
 
 import numpy as np
 from rasterio.enums import Interleaving
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import DatasetReader
 
 from cloudbuster.errors import (
@@ -27,6 +29,7 @@ from cloudbuster.storage.access import Access, access_of, reason_of, refusal_err
 from cloudbuster.storage.gdal_env import RASTER_ERRORS
 from cloudbuster.storage.gdal_files import gdal_file
 from cloudbuster.storage.range_file import RangeFile
+from cloudbuster.storage.sidecars import sidecar_options, sidecar_rasters
 from cloudbuster.storage.trust import PROGRAM, Trust, admitted, file_path, scheme_of
 from cloudbuster.storage.uri import MISSING_STATUSES, REFUSED_STATUSES, open_regular
 
@@ -115,8 +118,16 @@ class RasterFile:
         self.close()
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 -- rasterio has no types
-        """Return an attribute of the dataset: ``count``, ``crs``, ``transform``, ..."""
-        return getattr(self.dataset, name)
+        """Return an attribute of the dataset: ``count``, ``crs``, ``transform``, ...
+
+        GDAL reads parts of the header only for some of them, such as the flags of a mask, and
+        passes over a failure. It is raised here.
+        """
+        self._recover()
+        with self._access.settings():
+            found = getattr(self.dataset, name)
+        self._raise_failure()
+        return found
 
     def close(self) -> None:
         """Close the file."""
@@ -146,10 +157,20 @@ class RasterFile:
         TryAgainError
             If its place fails in a way that may pass.
         """
-        if self._ranges is not None and self._ranges.error is not None:
-            self._reopen()  # GDAL may have kept what it read in vain.
+        return self._repeated("read", band, how)
+
+    def read_mask(self, band: int, **how: Any) -> Any:  # noqa: ANN401 -- rasterio has no types
+        """Read the mask that GDAL finds for a band: uint8, shape (y, x), 0 where it has no value.
+
+        Arguments and errors are those of `read`.
+        """
+        return self._repeated("read_masks", band, how)
+
+    def _repeated(self, method: str, band: int | list[int], how: Mapping[str, Any]) -> Any:  # noqa: ANN401 -- rasterio has no types
+        """Call a method of the dataset; after a failure of the network, once more."""
+        self._recover()
         try:
-            return self._read(band, how)
+            return self._read(method, band, how)
         except RASTER_ERRORS as error:
             self._raise_failure()
             if self._access.bucket is None:
@@ -158,7 +179,7 @@ class RasterFile:
         # GDAL does not say why a read in a bucket failed; opening the file again does.
         self._reopen()
         try:
-            return self._read(band, how)
+            return self._read(method, band, how)
         except RASTER_ERRORS as error:
             msg = f"{self.href}: {reason_of(self._access, error)}; try again"
             raise TryAgainError(msg) from error
@@ -171,7 +192,7 @@ class RasterFile:
             if self._access.bucket is None:
                 path = self._path_of_content()
             with self._access.settings():
-                dataset = DatasetReader(path, driver=list(DRIVERS))
+                dataset = _reader(path)
         except RASTER_ERRORS as error:
             self._raise_failure()
             self.close()
@@ -183,6 +204,7 @@ class RasterFile:
         try:
             self._raise_failure()
             _check(dataset, self.href)
+            self._raise_failure()
         except CloudBusterError:
             self.close()
             raise
@@ -197,10 +219,18 @@ class RasterFile:
             path = self._stack.enter_context(gdal_file(self._ranges))
             self._access = Access(self.href, path)
             return path
-        path = str(file_path(self._address))
-        _check_content(self.href, _head(file_path(self._address), self.href))
-        self._access = Access(self.href, path)
-        return path
+        here = file_path(self._address)
+        _check_content(self.href, _head(here, self.href))
+        self._access = Access(self.href, str(here), sidecar_options(here, self._trust))
+        for beside in sidecar_rasters(here):
+            with self._access.settings(), _reader(str(beside)) as dataset:
+                _check(dataset, str(beside))
+        return str(here)
+
+    def _recover(self) -> None:
+        """Open the file again after a failure: GDAL may have kept what it read in vain."""
+        if self._ranges is not None and self._ranges.error is not None:
+            self._reopen()
 
     def _raise_failure(self) -> None:
         """Raise the error of a range that could not be fetched, if there is one."""
@@ -215,12 +245,22 @@ class RasterFile:
         self._ranges = None
         self.dataset = self._opened()
 
-    def _read(self, band: int | list[int], how: Mapping[str, Any]) -> Any:  # noqa: ANN401 -- rasterio has no types
+    def _read(self, method: str, band: int | list[int], how: Mapping[str, Any]) -> Any:  # noqa: ANN401 -- rasterio has no types
         with self._access.settings():
-            pixels = self.dataset.read(band, **how)
+            pixels = getattr(self.dataset, method)(band, **how)
         # GDAL passes over some reads in vain, for example of overviews.
         self._raise_failure()
         return pixels
+
+
+def _reader(path: str) -> DatasetReader:
+    """Open a raster of the two formats.
+
+    One without georeference is no fault here: the item of its scene may say where it lies.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        return DatasetReader(path, driver=list(DRIVERS))
 
 
 def _close(dataset: DatasetReader) -> None:
@@ -326,7 +366,7 @@ def forget(access: Access) -> int | None:
     try:
         with (
             access.settings(CPL_VSIL_CURL_NON_CACHED=access.path),
-            DatasetReader(access.path, driver=list(DRIVERS)),
+            _reader(access.path),
         ):
             return None
     except RASTER_ERRORS as error:

@@ -72,6 +72,23 @@ def test_an_item_with_a_hostile_href_is_left_out_of_the_candidates(server, href,
     assert "\n" not in dropped.reason
 
 
+@pytest.mark.parametrize("href", ["/etc/B04.tif", "http://10.0.0.5/B04.tif"])
+def test_a_raster_whose_bands_are_only_counted_passes_the_same_gate(server, href):
+    good, bad = make_item(taken="2020-05-11T10:00:31"), make_item()
+    counted = {
+        "type": "image/tiff",
+        "roles": ["data"],
+        "eo:bands": [{"name": "b1"}, {"name": "b2"}],
+    }
+    good["assets"] = {"image": {"href": "https://public.example/image.tif", **counted}}
+    bad["assets"] = {"image": {"href": href, **counted}}
+    server.items[:] = [good, bad]
+    server.chosen.clear()
+    found = query_scenes(AOI, QueryOptions.model_validate({**OPTIONS, "catalog": server.url}))
+    assert [item["id"] for item in found.features] == [good["id"]]
+    assert href in found.cloudbuster.dropped[0].reason
+
+
 def test_a_self_link_to_this_machine_makes_no_local_file_of_a_relative_href(server):
     bad = with_href(make_item(), "B04.tif")
     bad["links"] = [{"rel": "self", "href": "/etc/item.json"}]

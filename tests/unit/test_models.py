@@ -136,7 +136,7 @@ def test_defaults_are_those_of_the_contract() -> None:
     assert (request.query.catalog, request.query.kind) == ("earth-search", "L2A")
     assert (request.query.maxclouds, request.query.limit) == (20, 1024)
     assert (request.filter.coverage_count, request.filter.max_uncovered) == (3, 0.0005)
-    assert (request.gather.dilate_m, request.gather.gsd_m, request.gather.crs) == (50, 10, "utm")
+    assert (request.gather.dilate_m, request.gather.gsd_m, request.gather.crs) == (50, None, "utm")
 
 
 @pytest.mark.parametrize(

@@ -292,3 +292,14 @@ def test_query_scenes_finds_the_five_real_l1c_dates(test_data):
     assert [name[8:16] for name in ids(found)] == [
         *("20150909", "20150830", "20150820", "20150731", "20150711")
     ]
+
+
+def test_an_item_whose_bands_only_its_file_can_tell_is_a_candidate(query):
+    item = make_item()
+    bands = [{"name": f"b{place}"} for place in range(1, 5)]
+    asset = {"href": "https://example.com/all.tif", "type": "image/tiff", "eo:bands": bands}
+    item["assets"] = {"data": asset}
+    assert ids(query([item])) == [item["id"]]
+    item["assets"] = {"data": {**asset, "roles": ["thumbnail"], "type": "image/png"}}
+    with pytest.raises(NothingUsableError, match="has no reflectance band"):
+        query([item])

@@ -30,7 +30,21 @@ def nested(depth: int) -> Any:
 
 
 VALUES: tuple[Any, ...] = (
-    *(None, True, 0, -1, 1e308, 2**63 - 1, "", "x" * 5000, "\x1b[2J", [], {}, [None], {"a": []}),
+    *(
+        None,
+        True,
+        0,
+        -1,
+        1e308,
+        2**63 - 1,
+        "",
+        "x" * 5000,
+        "\x1b[2J",
+        [],
+        {},
+        [None],
+        {"a": []},
+    ),
     *("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2020-02-30", [[1e308, 1]]),
 )
 PLACES: tuple[tuple[str, ...], ...] = (
@@ -41,6 +55,8 @@ PLACES: tuple[tuple[str, ...], ...] = (
     *(("properties", "datetime"), ("properties", "eo:cloud_cover"), ("properties", "platform")),
     *(("properties", "grid:code"), ("properties", "s2:processing_baseline")),
     *(("properties", "proj:epsg"), ("properties", "proj:code"), ("properties", "statistics")),
+    *(("properties", "proj:transform"), ("properties", "proj:shape"), ("properties", "proj:wkt2")),
+    *(("assets", "red", "nodata"), ("assets", "red", "bands"), ("assets", "red", "scale")),
     *(("properties", "cloudbuster:l1c_twin"), ("properties", "s2:datatake_id")),
 )
 
@@ -113,7 +129,7 @@ def test_a_time_that_there_is_not_is_none(text: str) -> None:
     assert parse_time(text) is None
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), 10**400, -(10**400), "5", True, []])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -(10**400), "5", True, []])
 def test_a_number_that_is_not_finite_is_none(value: Any) -> None:
     assert first_number({"a": value, "b": 2}, ("a", "b")) == 2.0
 

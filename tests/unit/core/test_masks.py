@@ -14,7 +14,7 @@ from cloudbuster.core.masks import (
     combine,
     distance_to,
     grow,
-    growth_cells,
+    grows,
     pixel_classes,
     probability_to_mask,
     repair_isolated_zeros,
@@ -165,11 +165,11 @@ def test_growth_reaches_exactly_its_radius():
     assert not grown[4, 4]
 
 
-def test_growth_below_a_cell_has_no_effect_and_growth_cells_says_so():
+def test_growth_below_a_cell_has_no_effect_and_grows_says_so():
     mask = picture("...", ".#.", "...")
     np.testing.assert_array_equal(grow(mask, 19.9, grid_of((3, 3))), mask)
-    assert growth_cells(19.9, grid_of((3, 3))) == (0, 0)
-    assert growth_cells(20, grid_of((3, 3))) == (1, 1)
+    assert not grows(19.9, grid_of((3, 3)))
+    assert grows(20, grid_of((3, 3)))
 
 
 def test_growth_larger_than_the_mask_fills_it():

@@ -1,4 +1,5 @@
 import json
+import math
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -131,6 +132,17 @@ def test_item_is_valid_by_the_schema_of_each_extension(test_data: Path, variant:
         Draft7Validator(schema, registry=registry).validate(item)
 
 
+def test_the_scene_table_holds_what_is_unusual_about_a_scene() -> None:
+    mosaic = make_mosaic()
+    first = mosaic.scenes[0]
+    assert first.record is not None
+    noted = first.record.model_copy(update={"notes": ("B04.tif: with a mask band",)})
+    scenes = (replace(first, record=noted), *mosaic.scenes[1:])
+    rows = mosaic_item(replace(mosaic, scenes=scenes)).properties["cloudbuster:scenes"]
+    assert rows[0]["notes"] == ["B04.tif: with a mask band"]
+    assert "notes" not in rows[1]
+
+
 def test_item_holds_the_scene_table_and_the_request() -> None:
     properties = mosaic_item(make_mosaic()).properties
     assert properties["cloudbuster:scenes"][2] == {
@@ -236,7 +248,12 @@ def test_item_names_its_crs_by_code_or_in_full() -> None:
 
 def test_gsd_is_in_metres() -> None:
     assert gsd_m(GRID) == 10
-    assert gsd_m(replace(GRID, crs="EPSG:4326", x_size=1e-4, y_size=1e-4)) == pytest.approx(11.132)
+    # At 46 N a degree is 77.46 by 111.15 km, and a unit of EPSG:3857 is cos(46 degrees) m.
+    degrees = Grid("EPSG:4326", 15, 46, 1e-4, 1e-4, 4, 4)
+    assert gsd_m(degrees) == pytest.approx(math.sqrt(7.746 * 11.115), abs=0.005)
+    assert gsd_m(Grid("EPSG:3857", 1_669_792, 5_780_349, 10, 10, 4, 4)) == pytest.approx(
+        6.947, abs=0.01
+    )
 
 
 def test_footprint_is_counter_clockwise_and_holds_the_corners() -> None:

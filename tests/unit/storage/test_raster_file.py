@@ -12,7 +12,13 @@ from affine import Affine
 from rasterio.io import MemoryFile
 from rasterio.windows import Window
 
-from cloudbuster.errors import BadInputError, RasterError, TooLargeError
+from cloudbuster.errors import (
+    AccessError,
+    BadInputError,
+    RasterError,
+    TooLargeError,
+    UntrustedAddressError,
+)
 from cloudbuster.storage.gdal_env import gdal_env
 from cloudbuster.storage.raster_file import RasterFile
 from cloudbuster.storage.trust import catalog_trust
@@ -169,15 +175,122 @@ def test_a_raster_that_names_another_file_as_its_overviews_is_refused(folder, tm
         RasterFile(str(path))
 
 
-@pytest.mark.parametrize("suffix", [".ovr", ".msk", ".aux.xml"])
-def test_files_beside_a_raster_have_no_part_in_it(folder, tmp_path, suffix):
+def write_world_file(folder):
+    """A world file beside B04.tif, so that GDAL looks for other files beside it too."""
+    (folder / "B04.tfw").write_text("10\n0\n0\n-10\n500005\n4999995\n")
+
+
+BESIDE = [
+    *(f".{one}" for one in ("ovr", "OVR", "msk", "MSK")),
+    *(f".{one}.{two}" for one, two in (("msk", "ovr"), ("MSK", "ovr"), ("ovr", "msk"))),
+]
+
+
+@pytest.mark.parametrize("suffix", BESIDE)
+def test_overviews_and_masks_beside_a_raster_are_opened_as_tiff_alone(folder, tmp_path, suffix):
     path = tmp_path / "B04.tif"
     path.write_bytes(TIFF)
-    beside = hostile(folder)["VRT"] if suffix != ".aux.xml" else b"<PAMDataset><GCPList/></PAM"
-    (tmp_path / f"B04.tif{suffix}").write_bytes(beside)
-    with gdal_env(), RasterFile(str(path)) as raster:
+    write_world_file(tmp_path)
+    (tmp_path / f"B04.tif{suffix}").write_bytes(hostile(folder)["VRT"])
+    with gdal_env(), pytest.raises(RasterError, match=rf"B04\.tif{suffix} is no TIFF"):
+        RasterFile(str(path))
+
+
+@pytest.mark.parametrize("suffix", [".ovr", ".msk"])
+@pytest.mark.parametrize("domain", ["OVERVIEWS", "ProxyOverviewRequest"])
+def test_a_raster_beside_another_names_no_file_either(folder, tmp_path, suffix, domain):
+    path, beside = tmp_path / "B04.tif", tmp_path / f"B04.tif{suffix}"
+    path.write_bytes(TIFF)
+    beside.write_bytes(TIFF)
+    with rasterio.open(beside, "r+") as dataset:
+        dataset.update_tags(ns=domain, OVERVIEW_FILE=str(folder / "secret.tif"))
+    with gdal_env(), pytest.raises(RasterError, match=f"{suffix} names another file"):
+        RasterFile(str(path))
+
+
+@pytest.mark.parametrize("name", ["B04.tif.aux.xml", "B04.tif.ovr.aux.xml"])
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        '<Metadata domain="OVERVIEWS"><MDI key="OVERVIEW_FILE">{}</MDI></Metadata>',
+        '<Metadata domain="overviews"><MDI name="overview_file">{}</MDI></Metadata>',
+        '<Metadata domain="ProxyOverviewRequest"><MDI key="x">{}</MDI></Metadata>',
+    ],
+)
+def test_metadata_beside_a_raster_name_no_file(folder, tmp_path, name, metadata):
+    path = tmp_path / "B04.tif"
+    path.write_bytes(TIFF)
+    (tmp_path / "B04.tif.ovr").write_bytes(TIFF)
+    text = metadata.format(folder / "secret.tif")
+    (tmp_path / name).write_text(f"<PAMDataset>{text}</PAMDataset>")
+    with gdal_env(), pytest.raises(RasterError, match="names overviews in another file"):
+        RasterFile(str(path))
+
+
+@pytest.mark.parametrize("name", ["B04.aux", "B04.tif.AUX", "B04.tif.msk.aux"])
+def test_a_file_of_erdas_is_not_opened_because_of_another_one(tmp_path, name):
+    path = tmp_path / "B04.tif"
+    path.write_bytes(TIFF)
+    write_world_file(tmp_path)
+    with MemoryFile() as memory:
+        profile = {"driver": "HFA", "dtype": "uint16", "count": 1, "width": 64, "height": 64}
+        with memory.open(**profile, **PLACE) as dataset:
+            dataset.write(np.full((1, 64, 64), 9, np.uint16))
+        (tmp_path / name).write_bytes(memory.read())
+    with gdal_env(), pytest.raises(RasterError, match="is a file of Erdas, which is not read"):
+        RasterFile(str(path))
+
+
+@pytest.mark.parametrize("suffix", [".ovr", ".msk", ".aux.xml", ".tfw"])
+def test_a_file_beside_a_raster_is_no_link_out_of_its_folder(folder, tmp_path, suffix):
+    path = tmp_path / "B04.tif"
+    path.write_bytes(TIFF)
+    beside = path.with_suffix(".tfw") if suffix == ".tfw" else tmp_path / f"B04.tif{suffix}"
+    beside.symlink_to(folder / "secret.tif")
+    trust = catalog_trust("https://catalog.example", [f"x={tmp_path}"])
+    with gdal_env(), pytest.raises(UntrustedAddressError, match=str(beside)):
+        RasterFile(str(path), trust)
+
+
+def test_nothing_beside_a_remote_raster_is_asked_for(server):
+    url, contents = server
+    contents["/B04.tif"] = TIFF
+    # The server fails for every other name.
+    with gdal_env(), RasterFile(f"{url}/B04.tif", catalog_trust(url)) as raster:
         assert (raster.read(1, out_shape=(8, 8)) == 7).all()
+        assert (raster.read_mask(1) == 255).all()
         assert raster.overviews(1) == []
+
+
+def flags_and_pixels(href):
+    with gdal_env(), RasterFile(href) as raster:
+        return raster.mask_flag_enums[0], raster.read_mask(1), raster.read(1)
+
+
+@pytest.mark.parametrize("failing", [2, 3])
+def test_a_part_of_the_header_that_cannot_be_read_is_an_error(tmp_path, failing):
+    path = tmp_path / "B04.tif"
+    path.write_bytes(raster_bytes(size=512))
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as dataset:
+        dataset.write_mask(np.zeros((512, 512), np.uint8))
+    content = path.read_bytes()
+
+    class Handler(LoopbackHandler):
+        asked = 0
+
+        def do_GET(self) -> None:
+            type(self).asked += 1
+            if self.asked == failing:
+                self.send(403, b"")
+                return
+            first, last = self.headers["Range"].removeprefix("bytes=").split("-")
+            part = content[int(first) : int(last) + 1]
+            place = {"Content-Range": f"bytes {first}-{int(first) + len(part) - 1}/{len(content)}"}
+            self.send(206, part, place)
+
+    # The directory of the mask lies behind the pixels. Without it they would all be valid.
+    with serving_http(Handler) as address, pytest.raises(AccessError, match="403"):
+        flags_and_pixels(f"http://{address}/B04.tif")
 
 
 def tiff_header(*, width, height, rows_per_strip=None, tile=None, samples=1, planar=1):
@@ -226,6 +339,14 @@ def test_a_raster_bomb_is_refused_by_its_header(tmp_path, header, said):
     path = tmp_path / "B04.tif"
     path.write_bytes(tiff_header(**header))
     with gdal_env(), pytest.raises(BadInputError, match=said):
+        RasterFile(str(path))
+
+
+def test_a_bomb_beside_a_raster_is_refused_by_its_header(tmp_path):
+    path = tmp_path / "B04.tif"
+    path.write_bytes(TIFF)
+    (tmp_path / "B04.tif.msk").write_bytes(tiff_header(width=16_000, height=16_000))
+    with gdal_env(), pytest.raises(TooLargeError, match=r"B04\.tif\.msk has blocks"):
         RasterFile(str(path))
 
 
