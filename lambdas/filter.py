@@ -27,7 +27,8 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     request = read_document(run.document("request.json"), MosaicRequest)
     candidates = read_document(run.document("candidates.json"), Candidates)
     # A later round takes the selection that assess has extended, and gathers the added scenes.
-    anew = request.force and event["run"]["round"] == 1
+    is_first_round = event["run"]["round"] == 1
+    anew = request.force and is_first_round
     bands = requested_bands(request.query.kind, request.gather.bands)
     selection = made_once(
         run.document("selection.json"),
@@ -44,6 +45,6 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         known=known,
         stamps=stamps,
     )
-    plan = write_plan(run, tasks, request, settings, anew=anew)
+    plan = write_plan(run, tasks, request, settings, anew=anew, is_first_round=is_first_round)
     enter_stage(run, "gather")
     return plan

@@ -98,7 +98,7 @@ def test_a_request_that_the_stack_would_refuse_is_not_started(
             "up to 0.016 USD a scene, and time\n",
         ),
         ({"kind": "L1C", "catalog": "cdse"}, {}, ""),
-        ({"kind": "L1C", "asset_mirror": ["s3://sentinel-s2-l1c=s3://ours"]}, {}, ""),
+        ({"kind": "L1C", "asset_mirror": ["s3://sentinel-s2-l1c=s3://store/runs"]}, {}, ""),
         (
             {"catalog": "rasterfoundry"},
             {},
