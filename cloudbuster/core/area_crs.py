@@ -11,6 +11,8 @@ import pyproj
 import shapely
 from pyproj.exceptions import CRSError
 
+from cloudbuster.core.crs_text import MAX_CRS_CHARS, check_crs_text
+
 Points = npt.NDArray[np.float64]
 """Coordinates x and y, shape (point, 2)."""
 
@@ -25,9 +27,15 @@ MAX_ADDED_VERTICES = 10_000
 DEGREES_AT_MOST = (360.0, 90.0)
 # Greatest error of a position that is converted there and back: a metre.
 RETURN_TOLERANCE_M, RETURN_TOLERANCE_DEG = 1.0, 1e-5
-# Old and new forms of URN that name an EPSG code: urn:ogc:def:crs:EPSG::32633,
-# urn:x-ogc:def:crs:EPSG:6.9:32633.
-_EPSG_URN = re.compile(r"urn:(?:x-)?ogc:def:crs:EPSG:(?:[\d.]*:)?(\d+)", re.IGNORECASE)
+# Forms of URN and of URL that name a code: urn:ogc:def:crs:EPSG::32633,
+# urn:x-ogc:def:crs:EPSG:6.9:32633, urn:ogc:def:crs:OGC:1.3:CRS84,
+# http://www.opengis.net/def/crs/EPSG/0/32633.
+_CODES = (
+    re.compile(r"urn:(?:x-)?ogc:def:crs:(EPSG|OGC):(?:[\d.]*:)?(\w+)", re.IGNORECASE),
+    re.compile(r"https?://www\.opengis\.net/def/crs/(EPSG|OGC)/[\d.]+/(\w+)", re.IGNORECASE),
+)
+# Beginning of the WKT of a compound CRS; that of its horizontal CRS follows.
+_COMPOUND = re.compile(r'(?:COMPD_CS|COMPOUNDCRS)\s*[\[(]\s*"[^"]*"\s*,\s*', re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -138,13 +146,7 @@ def area_crs(geojson: Mapping[str, Any]) -> AreaCrs | None:
             "and latitude"
         )
         raise ValueError(msg)
-    match = _EPSG_URN.fullmatch(name.strip())
-    try:
-        crs = pyproj.CRS.from_user_input(f"EPSG:{match[1]}" if match else name.strip())
-    except CRSError as error:
-        shown = " ".join(name.split())[:80]
-        msg = f"its crs {shown!r} is not known; name one by its code, for example EPSG:32633"
-        raise ValueError(msg) from error
+    crs = _parsed(name.strip())
     crs = crs.sub_crs_list[0] if crs.is_compound else crs
     if not (crs.is_projected or crs.is_geographic):
         msg = f"its crs {crs.name} is a {crs.type_name}; save the area in a projected CRS"
@@ -153,3 +155,21 @@ def area_crs(geojson: Mapping[str, Any]) -> AreaCrs | None:
     if code in (("EPSG", "4326"), ("OGC", "CRS84")):
         return None
     return AreaCrs(f"{':'.join(code)} ({crs.name})" if code else crs.name, crs)
+
+
+def _parsed(name: str) -> pyproj.CRS:
+    """Parse a code, in any of its forms, plain WKT or PROJJSON; raise ValueError for anything else.
+
+    PROJ would also read PROJ strings, and open grids and files that they name.
+    """
+    match = next(filter(None, (form.fullmatch(name) for form in _CODES)), None)
+    text = f"{match[1]}:{match[2]}" if match else name
+    try:
+        if name.startswith("{") and len(name) <= MAX_CRS_CHARS:
+            text = pyproj.CRS.from_json(name).to_wkt()
+        check_crs_text(_COMPOUND.sub("", text, count=1))
+        return pyproj.CRS.from_user_input(text)
+    except (CRSError, ValueError) as error:
+        shown = " ".join(name.split())[:80]
+        msg = f"its crs {shown!r} is not known; name one by its code, for example EPSG:32633"
+        raise ValueError(msg) from error

@@ -11,6 +11,7 @@ from shapely.geometry import Polygon, box
 
 from cloudbuster.core.antimeridian import split
 from cloudbuster.core.aoi import ReadArea, parse_aoi, read_area
+from cloudbuster.core.area_crs import area_crs
 
 BERGAMO = box(9.6, 45.65, 9.75, 45.75)
 
@@ -114,3 +115,38 @@ def test_a_bounding_box_in_another_crs_is_a_plain_rectangle() -> None:
     assert area.bounds[2] == pytest.approx(15.127, abs=1e-3)
     with pytest.raises(ValueError, match="give west, south, east, north in this order"):
         parse_aoi({**box, "bbox": [510_000, 5_000_000, 500_000, 5_010_000], "crs": crs})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "+proj=utm +zone=33 +nadgrids=/etc/passwd",
+        "+proj=pipeline +step +proj=utm +zone=33",
+        "+init=/etc/passwd:1",
+        "http://127.0.0.1/crs",
+        'PROJCS["x",EXTENSION["PROJ4","+proj=merc +nadgrids=/etc/passwd"]]',
+        'COMPD_CS["x",PROJCS["y",EXTENSION["PROJ4","+proj=merc +nadgrids=/etc/passwd"]]]',
+        '{"type": "BoundCRS"}',
+        "EPSG:" + "9" * 20_000,
+    ],
+)
+def test_a_text_by_which_proj_opens_files_is_no_crs(name):
+    with pytest.raises(ValueError, match="is not known"):
+        area_crs({"crs": {"type": "name", "properties": {"name": name}}})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "urn:ogc:def:crs:EPSG::32633",
+        "http://www.opengis.net/def/crs/EPSG/0/32633",
+        pyproj.CRS("EPSG:32633").to_wkt(),
+        pyproj.CRS("EPSG:32633").to_json(),
+        pyproj.CRS("EPSG:32633+5773").to_wkt(),
+        pyproj.CRS("EPSG:32633+5773").to_wkt("WKT1_GDAL"),
+    ],
+)
+def test_a_code_is_known_in_any_of_its_forms(name):
+    found = area_crs({"crs": {"type": "name", "properties": {"name": name}}})
+    assert found is not None
+    assert found.crs == pyproj.CRS("EPSG:32633")
