@@ -202,9 +202,12 @@ def thumbnails(cache: Path) -> dict[str, float]:
 def synth(cache: Path) -> dict[str, float]:
     """Synthesize the default stack as ``cdk synth`` runs the app, with Python and node."""
     output = _empty_folder(cache / "synth")
+    config = cache / "stack.json"
+    config.write_text("{}")
+    context = json.loads(Path("cdk.json").read_text())["context"]
     environment = {
         **os.environ,
-        "CDK_CONTEXT_JSON": json.dumps(json.loads(Path("cdk.json").read_text())["context"]),
+        "CDK_CONTEXT_JSON": json.dumps({**context, "config": str(config)}),
         "CDK_OUTDIR": str(output),
         # The `infra` extra brings node beside Python.
         "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])),

@@ -15,13 +15,15 @@ if TYPE_CHECKING:
     from cloudbuster.models import MosaicRequest
     from cloudbuster.pipeline import run
     from cloudbuster.query import query_scenes
-    from cloudbuster.zones import run_zones
+    from cloudbuster.request_files import load_request
+    from cloudbuster.subruns import run_zones
 
 __all__ = [
     "MosaicRecipe",
     "MosaicRequest",
     "filter_scenes",
     "gather_scenes",
+    "load_request",
     "merge_scenes",
     "query_scenes",
     "run",
@@ -33,10 +35,11 @@ _HOMES = {
     "MosaicRequest": "cloudbuster.models",
     "filter_scenes": "cloudbuster.filter",
     "gather_scenes": "cloudbuster.gather",
+    "load_request": "cloudbuster.request_files",
     "merge_scenes": "cloudbuster.merge",
     "query_scenes": "cloudbuster.query",
     "run": "cloudbuster.pipeline",
-    "run_zones": "cloudbuster.zones",
+    "run_zones": "cloudbuster.subruns",
 }
 
 

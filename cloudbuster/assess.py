@@ -4,16 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import shapely
-from rasterio.features import rasterize
-from shapely.geometry.base import BaseGeometry
 
 from cloudbuster.areas import document_area
 from cloudbuster.core.arrays import BoolRaster, UInt8Raster
 from cloudbuster.core.grid import Grid, GridWindow
 from cloudbuster.core.holes import Holes
 from cloudbuster.core.masks import PixelClass
-from cloudbuster.core.mosaic_grid import project_area
 from cloudbuster.core.polygons import geodesic_area_m2
 from cloudbuster.errors import NothingUsableError
 from cloudbuster.events import Event, OnEvent, emit
@@ -27,6 +23,7 @@ from cloudbuster.models import (
     Selection,
     SelectionEntry,
 )
+from cloudbuster.storage.area_cells import AreaCells
 from cloudbuster.storage.gdal_env import gdal_env
 from cloudbuster.storage.uri import join
 
@@ -87,15 +84,13 @@ def assess_scenes(
         msg = "no scene was gathered; see the failures of each scene"
         raise NothingUsableError(msg)
     aoi = document_area(selection.cloudbuster.aoi)
-    inside = project_area(aoi, grid.crs)
+    area = AreaCells(aoi, grid)
     blocks = list(grid.blocks(BLOCK_CELLS))
-    # An area of less than a cell may contain no centre of a cell: then the touched cells count.
-    touched = not any(_burn(inside, grid.crop(window)).any() for window in blocks)
     tally = np.zeros(options.coverage_count + 5, dtype=np.int64)
     left = _HoleShares(grid)
     with gdal_env(), OpenScenes(_rasters(folder, records), grid) as scenes:
         for done, window in enumerate(blocks, start=1):
-            within = _burn(inside, grid.crop(window), all_touched=touched)
+            within = area.inside(window)
             if within.any():
                 seen = _seen(records, scenes, window)
                 tally += _count(seen, within, options.coverage_count)
@@ -312,19 +307,3 @@ def _layers(shares: npt.NDArray[np.float64]) -> tuple[LayerCoverage, ...]:
         LayerCoverage(times=times, covered_fraction=float(share))
         for times, share in enumerate(shares, start=1)
     )
-
-
-def _burn(area: BaseGeometry, part: Grid, *, all_touched: bool = False) -> BoolRaster:
-    """Return which cells of ``part`` have their centre in ``area``, or which are touched by it."""
-    # The area is cut first, because GDAL processes all its vertices for every block.
-    cut = shapely.clip_by_rect(area, *part.bounds)
-    if cut.is_empty:
-        return np.zeros(part.shape, dtype=bool)
-    burnt = rasterize(
-        [(cut, 1)],
-        out_shape=part.shape,
-        transform=part.transform,
-        dtype="uint8",
-        all_touched=all_touched,
-    )
-    return np.asarray(burnt, dtype=bool)

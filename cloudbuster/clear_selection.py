@@ -73,7 +73,7 @@ class Choice:
 
 
 @dataclass(frozen=True, eq=False)
-class AreaCells:
+class SelectionCells:
     """Cells of an area on which scenes are compared.
 
     Attributes
@@ -91,7 +91,7 @@ class AreaCells:
     frame: BoolRaster
 
 
-def area_cells(aoi: BaseGeometry, crs: str = "utm") -> AreaCells:
+def area_cells(aoi: BaseGeometry, crs: str = "utm") -> SelectionCells:
     """Lay the grid of cells over an area and the mosaic of it.
 
     Parameters
@@ -110,7 +110,7 @@ def area_cells(aoi: BaseGeometry, crs: str = "utm") -> AreaCells:
     width = max(1, math.ceil((east - west) / size))
     height = max(1, math.ceil((north - south) / size))
     grid = Grid(equal, west, north, size, size, width, height)
-    return AreaCells(grid, _touched(area, grid), _touched(frame, grid))
+    return SelectionCells(grid, _touched(area, grid), _touched(frame, grid))
 
 
 def equal_area_crs(longitude: float, latitude: float) -> str:
@@ -229,7 +229,7 @@ def _seed(item_id: str) -> int:
 
 
 def choose_clear(
-    aoi: BaseGeometry, candidates: ClearCandidates, cells: AreaCells, options: FilterOptions
+    aoi: BaseGeometry, candidates: ClearCandidates, cells: SelectionCells, options: FilterOptions
 ) -> Choice:
     """Pick scenes so that the area is seen clear, and again for further layers.
 
@@ -242,7 +242,7 @@ def choose_clear(
         Area in longitude and latitude.
     candidates : ClearCandidates
         What there is to pick from.
-    cells : AreaCells
+    cells : SelectionCells
         Cells of the area, on the grid of the candidates.
     options : FilterOptions
         ``coverage_count``, ``max_selections``, ``backstop``, ``score`` and ``target_date`` are

@@ -11,8 +11,8 @@ class Event:
     Attributes
     ----------
     stage : str
-        ``query``, ``filter``, ``gather``, ``assess``, ``merge`` or ``sample``; ``zone`` before the
-        stages of each part of a run by UTM zones.
+        ``query``, ``filter``, ``gather``, ``assess``, ``merge`` or ``sample``; ``zone`` or
+        ``feature`` before the stages of each part of a run by UTM zones or by features.
     done : float
         Number of finished steps; scenes under way count with the share of them that is done.
     total : int

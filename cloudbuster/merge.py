@@ -5,12 +5,16 @@ A large mosaic can be merged in parts on several machines. The products are the 
 
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
+from pystac.utils import datetime_to_str
+from shapely.geometry.base import BaseGeometry
+
+from cloudbuster.areas import request_area
 from cloudbuster.core.composite import COMPOSITES, CellState
 from cloudbuster.errors import NothingUsableError, RequestError
 from cloudbuster.events import Event, OnEvent, emit
@@ -24,7 +28,7 @@ from cloudbuster.gathered.scene_files import (
 )
 from cloudbuster.gathered.scene_raster import SCENE_INDEX_BAND
 from cloudbuster.models import Assessment, MergeResult, MosaicRequest, SceneRecord
-from cloudbuster.products.blocks import MosaicBlocks, SceneBlocks, Tally, mosaic_grid
+from cloudbuster.products.blocks import MosaicBlocks, SceneBlocks, Tally, clipped, mosaic_grid
 from cloudbuster.products.cog import CogBand, CogWriter, open_cog_writer, scratch_folder
 from cloudbuster.products.parts import Part, PartBlocks, write_part
 from cloudbuster.products.preview import write_preview
@@ -36,6 +40,7 @@ from cloudbuster.products.stac_item import (
     mosaic_item,
     write_item,
 )
+from cloudbuster.storage.area_cells import AreaCells
 from cloudbuster.storage.documents import write_document
 from cloudbuster.storage.folders import input_folder, output_folder
 from cloudbuster.storage.gdal_env import gdal_env
@@ -63,6 +68,10 @@ class MosaicRecipe:
         Request to record in the STAC item.
     assessment : Assessment, optional
         Assessment to show in the report.
+    layout : {"multi-band", "per-band"}
+        Whether each band of the mosaic is written to a file of its own too.
+    clip_area : shapely geometry, optional
+        Area to which the products are clipped, longitude (unwrapped) and latitude.
     """
 
     name: str
@@ -70,6 +79,8 @@ class MosaicRecipe:
     wanted: Collection[str] | None = None
     request: MosaicRequest | None = None
     assessment: Assessment | None = None
+    clip_area: BaseGeometry | None = None
+    layout: str = "multi-band"
 
     def __post_init__(self) -> None:
         """Raise RequestError if the name or the composite cannot be used."""
@@ -87,8 +98,17 @@ class MosaicRecipe:
         wanted: Collection[str] | None = None,
         assessment: Assessment | None = None,
     ) -> "MosaicRecipe":
-        """Make the recipe of a request."""
-        return cls(request.name, request.merge.composite, wanted, request, assessment)
+        """Make the recipe of a request, whose area is read if it is to be clipped."""
+        area = request_area(request.aoi, request.query) if request.merge.clip else None
+        return cls(
+            request.name,
+            request.merge.composite,
+            wanted,
+            request,
+            assessment,
+            area,
+            request.merge.layout,
+        )
 
 
 def merge_scenes(
@@ -258,13 +278,19 @@ def _write_products(mosaic: _Mosaic, target: _Target, on_event: OnEvent | None) 
     name, count = mosaic.recipe.name, len(mosaic.blocks) + 1
     with scratch_folder(target.folder / f"{name}.tif") as folder:
         staged = {key: folder / PurePosixPath(path).name for key, path in target.paths.items()}
-        tally = _write_rasters(mosaic, staged, on_event)
-        described = _describe(mosaic, tally, staged)
+        band_files = _band_files(mosaic, folder)
+        tally = _write_rasters(mosaic, staged, band_files, on_event)
+        home = target.paths["item"].rpartition("/")[0] or "."
+        described = replace(
+            _describe(mosaic, tally, staged),
+            folder=home,
+            band_files={band: path.name for band, path in band_files.items()},
+        )
         files = ReportFiles(staged["cloudless"], staged["quality"], staged["preview"])
         assessment = mosaic.recipe.assessment
         write_report(described, files, str(staged["report"]), assessment=assessment)
         write_item(mosaic_item(described), str(staged["item"]))
-        _publish(staged, target.folder)
+        _publish([*band_files.values(), *staged.values()], target.folder)
     emit(on_event, Event("merge", count, count, "products written"))
     duration_s = round(time.monotonic() - started, 3)
     values = {"mosaic": name, "scenes": len(mosaic.scenes), "duration_s": duration_s}
@@ -291,17 +317,44 @@ def product_paths(output_path: str, name: str) -> dict[str, str]:
     return {key: join(output_path, file_name) for key, file_name in names.items()}
 
 
-def _write_rasters(mosaic: _Mosaic, paths: dict[str, Path], on_event: OnEvent | None) -> Tally:
-    """Stream all blocks into the three rasters, and count their cells."""
+def _band_files(mosaic: _Mosaic, folder: Path) -> dict[str, Path]:
+    """Return the path of a file for each band of the mosaic; none for one file of all bands."""
+    if mosaic.recipe.layout == "multi-band":
+        return {}
+    names = (*mosaic.blocks.bands, SCENE_INDEX_BAND)
+    return {name: folder / f"{mosaic.recipe.name}-cloudless-{name}.tif" for name in names}
+
+
+def _write_rasters(
+    mosaic: _Mosaic,
+    paths: dict[str, Path],
+    band_files: dict[str, Path],
+    on_event: OnEvent | None,
+) -> Tally:
+    """Stream all blocks into the rasters, and count their cells."""
     tally, blocks = Tally(), mosaic.blocks
-    count = len(blocks)
+    count, tags = len(blocks), _acquisition_tags(mosaic.scenes)
+    area = mosaic.recipe.clip_area
+    cells = None if area is None else AreaCells(area, blocks.grid)
     with ExitStack() as stack:
         writers: dict[str, CogWriter] = {
-            key: stack.enter_context(open_cog_writer(paths[key], blocks.grid, bands, nodata=nodata))
+            key: stack.enter_context(
+                open_cog_writer(
+                    paths[key],
+                    blocks.grid,
+                    bands,
+                    nodata=nodata,
+                    tags=tags,
+                    alone=band_files if key == "cloudless" else None,
+                )
+            )
             for key, (bands, nodata) in _layouts(blocks.bands).items()
         }
         for done, (window, pixels) in enumerate(blocks.blocks(), start=1):
-            tally.add(pixels)
+            inside = None if cells is None else cells.inside(window)
+            if inside is not None:
+                pixels = clipped(pixels, inside)
+            tally.add(pixels, inside)
             for key, part in pixels.items():
                 writers[key].write(window, part)
             emit(on_event, Event("merge", done, count + 1, f"block {done}/{count}"))
@@ -311,10 +364,21 @@ def _write_rasters(mosaic: _Mosaic, paths: dict[str, Path], on_event: OnEvent | 
     return tally
 
 
+def _acquisition_tags(scenes: Sequence[_Scene]) -> dict[str, str]:
+    """Return the first and the last acquisition of the scenes, as metadata of the rasters."""
+    times = [scene.record.acquired for scene in scenes if scene.record and scene.record.acquired]
+    if not times:
+        return {}
+    return {
+        "ACQUISITION_START": datetime_to_str(min(times)),
+        "ACQUISITION_END": datetime_to_str(max(times)),
+    }
+
+
 def _layouts(bands: tuple[str, ...]) -> dict[str, tuple[list[CogBand], int | None]]:
     """Return the bands of each raster, with their resampling in overviews, and its nodata."""
     mosaic_bands = [
-        *(CogBand(band, "average") for band in bands),
+        *(CogBand(band, "average", is_reflectance=True) for band in bands),
         CogBand(SCENE_INDEX_BAND, "nearest"),
     ]
     quality_bands = [CogBand(band, "nearest") for band in QUALITY_BANDS]
@@ -349,13 +413,17 @@ def _describe(mosaic: _Mosaic, tally: Tally, staged: dict[str, Path]) -> MosaicD
         never_observed_fraction=tally.share(CellState.NEVER_OBSERVED),
         preview_shape=write_preview(staged["cloudless"], staged["preview"]),
         request=recipe.request,
-        **{key: path.name for key, path in staged.items() if key != "item"},
+        cloudless=staged["cloudless"].name,
+        cloudy=staged["cloudy"].name,
+        quality=staged["quality"].name,
+        preview=staged["preview"].name,
+        report=staged["report"].name,
     )
 
 
-def _publish(staged: dict[str, Path], folder: Path) -> None:
+def _publish(staged: Sequence[Path], folder: Path) -> None:
     """Rename every product into place, the item last, so that whoever sees it finds the others."""
-    for path in staged.values():
+    for path in staged:
         target = folder / path.name
         try:
             path.replace(target)

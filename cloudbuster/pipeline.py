@@ -8,9 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+from cloudbuster.areas import check_crs, request_area
 from cloudbuster.assess import assess_scenes, backstop_repairs, with_backstop
 from cloudbuster.core.bands import requested_bands
 from cloudbuster.core.holes import Holes
+from cloudbuster.detectors import check_detector
 from cloudbuster.errors import NotCoveredError, OutputError
 from cloudbuster.events import Event, OnEvent, emit
 from cloudbuster.filter import LookOptions, filter_scenes
@@ -41,12 +43,13 @@ from cloudbuster.storage.run_folder import check_apart, held
 from cloudbuster.storage.run_layout import RunLayout, request_fingerprint
 from cloudbuster.storage.uri import is_remote, join, local_path, output_error
 from cloudbuster.tasks import earlier_decisions, plan_tasks, read_tasks
+from cloudbuster.workers import refuse_reimport
 
 logger = logging.getLogger(__name__)
 
 D = TypeVar("D", bound=Document)
 
-# Documents of a run that another request must not find.
+# Documents that the run of another request must not find.
 STAGE_DOCUMENTS = ("candidates.json", "selection.json", "assessment.json", "status.json")
 
 
@@ -67,6 +70,8 @@ def run(request: MosaicRequest, *, workers: int = 1, on_event: OnEvent | None = 
 
     Raises
     ------
+    RequestError
+        If a process that another pool started runs its parent's script again.
     OutputError
         If the output cannot be written, holds another request's run and ``force`` is off, or lies
         in the folder of another run or contains one.
@@ -75,6 +80,7 @@ def run(request: MosaicRequest, *, workers: int = 1, on_event: OnEvent | None = 
     CloudBusterError
         As any stage; ``status.json`` names the stage.
     """
+    refuse_reimport()
     layout = RunLayout.in_folder(request, _folder_of(request))
     check_apart(Path(layout.documents))
     with held(Path(layout.documents)):
@@ -120,6 +126,7 @@ class _Stages:
     def run(self, workers: int) -> RunResult:
         """Run all stages; see `cloudbuster.pipeline.run`."""
         request = self.request
+        self._check_first()
         candidates = self._document(
             "query",
             "candidates.json",
@@ -175,6 +182,16 @@ class _Stages:
             added = len(selection.cloudbuster.entries) - assessment.scenes_selected
             logger.info("round_added", extra={"round": assessment.rounds + 1, "scenes": added})
             write_document(self.layout.document("selection.json"), selection)
+
+    def _check_first(self) -> None:
+        """Check area, CRS and detector before anything is searched.
+
+        A run that resumes may have finished every scene, whatever became of the files since.
+        """
+        request = self.request
+        if request.force or not _holds_results(self.layout):
+            check_crs(request.gather, request_area(request.aoi, request.query))
+            check_detector(request.gather.detector, request.query.kind)
 
     def _document(self, stage: str, name: str, model: type[D], make: Callable[[], D]) -> D:
         """Read the document of a stage if an earlier run made it, else make it.
@@ -303,17 +320,15 @@ def _folder_of(request: MosaicRequest) -> str:
 
 
 def _claim(request: MosaicRequest, layout: RunLayout) -> None:
-    """Write a request into its folder; raise OutputError if the folder is another request's.
+    """Write a request into its folder; raise OutputError if the folder holds another run's results.
 
-    With ``force`` the documents of the other run are removed instead.
+    With ``force``, or if the other run gathered nothing, the other run's documents are removed.
     """
     document = Path(layout.document("request.json"))
-    if document.is_file() and request.force:
-        for name in STAGE_DOCUMENTS:
-            Path(layout.document(name)).unlink(missing_ok=True)
-    elif document.is_file():
+    if document.is_file():
         known = read_earlier(str(document), MosaicRequest)
-        if known is None or request_fingerprint(known) != request_fingerprint(request):
+        is_same = known is not None and request_fingerprint(known) == request_fingerprint(request)
+        if not is_same and not request.force and _holds_results(layout):
             whose = "a request that cannot be read" if known is None else "another request"
             msg = (
                 f"{layout.documents} holds the run of {whose}"
@@ -321,7 +336,27 @@ def _claim(request: MosaicRequest, layout: RunLayout) -> None:
                 "choose another output, or --force to replace it"
             )
             raise OutputError(msg)
+        if not is_same or request.force:
+            _remove_documents(layout)
     write_document(str(document), request.model_copy(update={"refresh": False}))
+
+
+def _holds_results(layout: RunLayout) -> bool:
+    """Whether a run's folder holds a gathered scene, a mask or a mosaic."""
+    return any(
+        next(Path(folder).glob("*.tif"), None) is not None
+        for folder in (layout.scenes, layout.products)
+    )
+
+
+def _remove_documents(layout: RunLayout) -> None:
+    """Remove the documents and tasks that another run left."""
+    paths = [Path(layout.document(name)) for name in STAGE_DOCUMENTS]
+    try:
+        for path in (*paths, *Path(layout.tasks).glob("*.json")):
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise output_error(Path(layout.documents), error) from error
 
 
 def _remove_stale(

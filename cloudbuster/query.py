@@ -11,13 +11,13 @@ import orjson
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from cloudbuster.areas import check_crs, request_area
+from cloudbuster.areas import check_crs, described_area, request_area
 from cloudbuster.catalogs import Found, SceneSearch, check_catalog, open_catalog
 from cloudbuster.catalogs.item_hrefs import mended_item, mirrored_item
 from cloudbuster.catalogs.item_properties import datastrip_start_of, generated_of
 from cloudbuster.catalogs.schema import TWIN_PROPERTY, parse_scene, refused_href
 from cloudbuster.catalogs.search import AREA, LEVEL, footprint_geometry
-from cloudbuster.core.aoi import geometry_document
+from cloudbuster.core.aoi import ReadArea, geometry_document
 from cloudbuster.core.asset_mirror import Mirror, parse_mirror
 from cloudbuster.core.footprint import tile_square
 from cloudbuster.core.scene import Scene
@@ -121,8 +121,8 @@ def query_scenes(
     Parameters
     ----------
     aoi : dict
-        GeoJSON geometry, Feature or FeatureCollection in longitude and latitude, or
-        ``{"uri": ...}``.
+        GeoJSON geometry, Feature or FeatureCollection, or ``{"uri": ...}``, as for
+        `cloudbuster.areas.load_aoi`.
     options : QueryOptions
         Catalog, product level, dates, cloud cover, greatest number, scale of the area.
     with_twins : bool
@@ -152,7 +152,8 @@ def query_scenes(
     TryAgainError
         If a remote catalog failed in a way that may pass.
     """
-    area = request_area(aoi, options)
+    described = described_area(aoi, options)
+    area = described.geometry
     with_twins = with_twins and options.kind == "L2A"
     mirrors = [parse_mirror(text) for text in options.asset_mirror]
     check_catalog(options.catalog, ("L2A", "L1C") if with_twins else (options.kind,), mirrors)
@@ -164,7 +165,7 @@ def query_scenes(
     if with_twins:
         l1c = catalog.search(search.for_twins(), on_event=on_event)
         items = _with_twins(taken, _usable(l1c, options, mirrors)[0])
-    candidates = _candidates(items, dropped, area, options)
+    candidates = _candidates(items, dropped, described, options)
     _report(candidates, on_event)
     return candidates
 
@@ -186,13 +187,14 @@ def query_request(request: MosaicRequest, *, on_event: OnEvent | None = None) ->
 
 
 def _candidates(
-    items: Sequence[Item], dropped: Sequence[Dropped], area: BaseGeometry, options: QueryOptions
+    items: Sequence[Item], dropped: Sequence[Dropped], area: ReadArea, options: QueryOptions
 ) -> Candidates:
     """Make the document of the query's result."""
     return Candidates(
         features=tuple(items),
         cloudbuster=CandidatesInfo(
-            aoi=geometry_document(area),
+            aoi=geometry_document(area.geometry),
+            aoi_notes=area.notes,
             kind=options.kind,
             catalog=options.catalog,
             asset_mirror=options.asset_mirror,
@@ -205,7 +207,9 @@ def _report(candidates: Candidates, on_event: OnEvent | None) -> None:
     """Log the result and emit its event."""
     count, catalog = len(candidates.features), candidates.cloudbuster.catalog
     logger.info("scenes_found", extra={"catalog": catalog, "scene_count": count})
-    emit(on_event, Event("query", count, count, f"{count} candidates"))
+    notes = candidates.cloudbuster.aoi_notes
+    shown = f" (area {'; '.join(notes)})" if notes else ""
+    emit(on_event, Event("query", count, count, f"{count} candidates{shown}"))
 
 
 def _chosen(

@@ -18,7 +18,7 @@ Changes = Mapping[str, Any]
 # Fields of `DetectorOptions` that only one detector reads.
 OWN_FIELDS = {
     "s2cloudless": ("threshold", "average_over", "dilation_size"),
-    "pytorch": ("architecture", "weights", "trust_architecture"),
+    "pytorch": ("architecture", "weights", "trust_architecture", "cloud_classes"),
     "donor": ("donor_mask", "donor_mask_name"),
 }
 # Fields of `DetectorOptions` that are addresses.
@@ -117,6 +117,7 @@ def _absolute(document: Changes, folder: str) -> dict[str, Any]:
     if _is_text(result.get("output")):
         result["output"] = resolve(result["output"], folder)
     aoi, query, gather = (result.get(name) for name in ("aoi", "query", "gather"))
+    aoi = {"uri": aoi} if _is_text(aoi) else aoi
     if isinstance(aoi, dict) and _is_text(aoi.get("uri")):
         result["aoi"] = {**aoi, "uri": resolve(aoi["uri"], folder)}
     if isinstance(query, dict):

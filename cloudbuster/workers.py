@@ -3,16 +3,17 @@
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Generator, Iterator, MutableSequence, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
-from typing import ClassVar, NoReturn, TypeVar
+from typing import Any, ClassVar, NoReturn, TypeVar
 
 from cloudbuster import log
-from cloudbuster.errors import ExitCode, TryAgainError
+from cloudbuster.errors import ExitCode, RequestError, TryAgainError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -56,11 +57,14 @@ def run_tasks(
 
     Raises
     ------
+    RequestError
+        If this process is itself a worker that is still importing its parent's script.
     TryAgainError
         If a worker was killed.
     Exception
         As ``function``.
     """
+    refuse_reimport()
     if workers <= 1 or len(tasks) <= 1:
         for task in tasks:
             yield function(task, on_progress or _ignore)
@@ -100,7 +104,7 @@ def _results(
     on_progress: Report | None,
 ) -> Iterator[Result]:
     """Yield the results of the workers, and report their progress in between."""
-    with _interrupts_held():
+    with _interrupts_held(), _main_module_left_out():
         futures = {
             pool.submit(_call_in_worker, function, task, number): number
             for number, task in enumerate(tasks)
@@ -128,6 +132,41 @@ def _interrupts_held() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _main_module_left_out() -> Iterator[None]:
+    """Start workers that do not import the caller's main module.
+
+    A spawned process first imports the file of its parent's main module. It would run a script
+    without ``if __name__ == "__main__":`` again, from its start. Tasks hold nothing of that module,
+    so its file is hidden while processes start.
+    """
+    main = sys.modules["__main__"].__dict__
+    known: dict[str, Any] = {name: main[name] for name in ("__file__", "__spec__") if name in main}
+    main.pop("__file__", None)
+    main["__spec__"] = None
+    try:
+        yield
+    finally:
+        main.update(known)
+
+
+def refuse_reimport() -> None:
+    """Refuse to work in a process that is still importing the script of its parent.
+
+    Raises
+    ------
+    RequestError
+        If a pool of the caller's own imports a script that runs this package without a guard: each
+        of its processes would start the same run.
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        msg = (
+            "a process of your own pool imports this script and would run it again; put the call "
+            'under: if __name__ == "__main__":'
+        )
+        raise RequestError(msg)
 
 
 class _Worker:

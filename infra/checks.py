@@ -21,11 +21,24 @@ from infra.values import check_image_region
 # Memory that a job needs beside its /scratch: twice the limit of 1 GB that the benchmarks set to
 # gather and merge with four bands, for JPEG 2000, all bands, and models.
 WORKING_MIB = 2048
-# Greatest number of output_buckets: each takes up to 240 of the 10,240 characters that the policies
-# of a role may have (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html);
-# everything else in those of the jobs takes under 3000.
-MAX_OUTPUT_BUCKETS = 20
-ECR_IMAGE = re.compile(r"^\d{12}\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com(\.cn)?/[^:@]+[:@].+$")
+# Greatest numbers of other buckets, of the keys that encrypt them, and of the prefixes of models. A
+# bucket takes up to 240 of the 10,240 characters that the policies of a role may have
+# (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html), a key up to 190, a
+# prefix up to 120; everything else in those of the jobs takes under 3000.
+MAX_BUCKETS, MAX_BUCKET_KEYS, MAX_MODEL_PREFIXES = 20, 5, 10
+MAX_MODEL_PREFIX = 100
+# Regions in whose stacks CloudFormation makes a budget (AWS::Budgets::Budget in its registry).
+BUDGET_REGIONS = frozenset(
+    {
+        *("us-east-1", "us-east-2", "us-west-1", "us-west-2", "ca-central-1", "sa-east-1"),
+        *("eu-central-1", "eu-west-1", "eu-west-2", "eu-west-3", "ap-south-1"),
+        *("ap-northeast-1", "ap-northeast-2", "ap-southeast-1", "ap-southeast-2"),
+    }
+)
+# A tag can be moved to another image: functions and hosts that run already keep the old one then.
+ECR_IMAGE = re.compile(
+    r"^\d{12}\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com(\.cn)?/[^:@]+@sha256:[0-9a-f]{64}$"
+)
 # Characters of a stack's name that CloudFormation uses at least in the name of its bucket.
 NAME_OF_STACK = 24
 
@@ -135,7 +148,11 @@ def _check_network_and_images(config: StackConfig) -> None:
         raise ValueError(msg)
     for uri in filter(None, (config.image_uri, config.torch_image_uri)):
         if not ECR_IMAGE.match(uri):
-            msg = f"image {uri}: functions run images of ECR only, with a tag or a digest"
+            msg = (
+                f"image {uri}: give an image in ECR by its digest, as "
+                "ACCOUNT.dkr.ecr.REGION.amazonaws.com/NAME@sha256:..., since a tag can be moved; "
+                "imageDigest of `aws ecr describe-images --repository-name NAME`"
+            )
             raise ValueError(msg)
         check_image_region(uri, config.target_region)
 
@@ -167,12 +184,40 @@ def _check_map(config: StackConfig) -> None:
     raise ValueError(msg)
 
 
-def _check_output_buckets(config: StackConfig) -> None:
-    count = len(config.output_buckets)
-    if count > MAX_OUTPUT_BUCKETS:
+def _check_places(config: StackConfig) -> None:
+    counts = (
+        ("input_buckets and output_buckets have", "buckets", config.bucket_names, MAX_BUCKETS),
+        ("input_buckets and output_buckets have", "keys", config.bucket_keys, MAX_BUCKET_KEYS),
+        ("model_prefixes has", "prefixes", config.model_prefixes, MAX_MODEL_PREFIXES),
+    )
+    for where, what, values, most in counts:
+        if len(values) > most:
+            msg = (
+                f"{where} {len(values)} {what}: at most {most} fit into the policy of the jobs' "
+                "role (10,240 characters); name fewer"
+            )
+            raise ValueError(msg)
+    for prefix in config.model_prefixes:
+        if len(prefix) > MAX_MODEL_PREFIX:
+            msg = (
+                f"model_prefixes: {prefix} has {len(prefix)} characters, at most "
+                f"{MAX_MODEL_PREFIX} fit into the policy of the jobs' role; name a shorter one"
+            )
+            raise ValueError(msg)
+
+
+def _check_zones(config: StackConfig) -> None:
+    if config.vpc_id is not None and config.availability_zones is not None:
+        msg = "availability_zones is for the VPC that is made; leave it out with vpc_id"
+        raise ValueError(msg)
+
+
+def _check_budget(config: StackConfig) -> None:
+    region = config.target_region
+    if config.monthly_budget_usd is not None and region not in BUDGET_REGIONS:
         msg = (
-            f"output_buckets has {count} buckets: at most {MAX_OUTPUT_BUCKETS} fit into the policy "
-            "of the jobs' role (10,240 characters); name fewer"
+            f"monthly_budget_usd: CloudFormation makes no budget in {region}; leave it out, and "
+            "make one of the account in the console"
         )
         raise ValueError(msg)
 
@@ -182,8 +227,9 @@ def _check_default_request(config: StackConfig) -> None:
     request = config.default_request
     if request is None:
         return
-    area = {"uri": "s3://BUCKET/aois/any.json"}
-    settings = stack_settings(config, bucket_name=_own_bucket(config, request), topic_arn="TOPIC")
+    bucket = _own_bucket(config, request)
+    area = {"uri": f"s3://{bucket}/aois/any.json"}
+    settings = stack_settings(config, bucket_name=bucket, topic_arn="TOPIC")
     try:
         admit(
             {**request, "name": "default", "aoi": area},
@@ -208,9 +254,9 @@ def _check_variables(config: StackConfig) -> None:
     size = longest_variables(config)
     if size > MAX_VARIABLES_BYTES:
         msg = (
-            "default_request, output_buckets, allowed_hosts and catalog_secret: the variables of a "
-            f"function would take up to {size} bytes, Lambda has {MAX_VARIABLES_BYTES}: shorten "
-            "default_request, or name fewer buckets"
+            "default_request, buckets, model_prefixes, allowed_hosts and catalog_secret: the "
+            f"variables of a function would take up to {size} bytes, Lambda has "
+            f"{MAX_VARIABLES_BYTES}: shorten default_request, or name fewer buckets"
         )
         raise ValueError(msg)
 
@@ -233,7 +279,9 @@ CHECKS: tuple[Callable[[StackConfig], None], ...] = (
     _check_network_and_images,
     _check_secret_and_key,
     _check_map,
-    _check_output_buckets,
+    _check_places,
+    _check_zones,
+    _check_budget,
     _check_default_request,
     _check_variables,
 )

@@ -5,16 +5,22 @@ from typing import Any, Literal
 from pydantic import Field
 
 from cloudbuster.aws import DEFAULT_STACK
-from cloudbuster.aws.costs import HOMES, PRICES_AS_OF, disk_usd_per_hour, job_usd_per_hour
+from cloudbuster.aws.costs import (
+    HOMES,
+    PRICES_AS_OF,
+    REGIONS,
+    disk_usd_per_hour,
+    host_usd_per_hour,
+)
 from cloudbuster.core.bands import Kind
 from infra.capacity import greatest_scratch_gib, jobs_at_a_time, usable_mib
-from infra.instances import FAMILIES, Family, sizes
-from infra.sections import CatalogSecret, Disk, Job, Section
+from infra.instances import FAMILIES, GPU_VCPUS, USUAL_ZONES, ZONES, Family, sizes, sizes_by_vcpus
+from infra.sections import BucketEntry, CatalogSecret, Disk, Job, Section
 from infra.values import (
     AllowedHost,
-    BucketName,
     EmailAddress,
     KeyArn,
+    ModelPrefix,
     PolicyArn,
     Qualifier,
     Region,
@@ -48,13 +54,18 @@ class StackConfig(Section):
     security_group_ids: tuple[str, ...] = Field(
         (), description="Security groups of the hosts; an empty list makes one."
     )
+    availability_zones: int | None = Field(
+        None, ge=2, le=6, description="Zones of the VPC that is made; null for all of the region."
+    )
     # Compute
     disk: Disk = Field(default_factory=lambda: Disk(), description="Root disk of each host.")
     scratch: Literal["root", "nvme", "shm"] = Field(
         "root", description="Place of /scratch: the root disk, the host's own NVMe, or memory."
     )
     ami_id: str | None = Field(
-        None, pattern=r"^ami-[0-9a-f]+$", description="Own AL2023 ECS image; null for AWS's newest."
+        None,
+        pattern=r"^ami-[0-9a-f]+$",
+        description="Own AL2023 ECS image; null for AWS's newest at each deployment.",
     )
     spot: bool = Field(default=True, description="Try spot hosts first.")
     instance_classes: tuple[str, ...] = Field(
@@ -65,6 +76,12 @@ class StackConfig(Section):
     )
     max_vcpus: int = Field(
         64, description="vCPUs of each compute environment; at least those of the smallest host."
+    )
+    wait_hours: int = Field(
+        6,
+        ge=3,
+        le=24,
+        description="Hours that a job may wait for a host before its run gives it up.",
     )
     gather: Job = Field(
         default_factory=lambda: Job(
@@ -83,9 +100,11 @@ class StackConfig(Section):
     gpu_instance_classes: tuple[str, ...] = Field(
         ("g5", "g6"), min_length=1, description="Instance families of the GPU hosts."
     )
-    image_uri: str | None = Field(None, description="Image in ECR; null builds containers/.")
+    image_uri: str | None = Field(
+        None, description="Image in ECR, by its digest; null builds containers/."
+    )
     torch_image_uri: str | None = Field(
-        None, description="Second image in ECR; null builds containers/."
+        None, description="Second image in ECR, by its digest; null builds containers/."
     )
     base_image: str = Field(
         "public.ecr.aws/docker/library/python:3.12-slim-bookworm",
@@ -111,8 +130,21 @@ class StackConfig(Section):
     default_request: dict[str, Any] | None = Field(
         None, description="Request without name and aoi that completes a bare GeoJSON."
     )
-    output_buckets: tuple[BucketName, ...] = Field(
-        (), description="Names of other buckets that runs may write to; at most 20."
+    # Places and limits of requests
+    input_buckets: tuple[BucketEntry, ...] = Field(
+        (), description="Other buckets that runs may read from; at most 20 with output_buckets."
+    )
+    output_buckets: tuple[BucketEntry, ...] = Field(
+        (), description="Other buckets that runs may write to, and read from."
+    )
+    model_prefixes: tuple[ModelPrefix, ...] = Field(
+        ("models/",), description="Prefixes of the models that a request may run; at most 10."
+    )
+    max_budget_usd: float | None = Field(
+        None, gt=0, description="Most that any run may cost by its estimate; null for no limit."
+    )
+    monthly_budget_usd: float | None = Field(
+        None, ge=1, description="Budget of the whole account that raises alarms; null for none."
     )
     allowed_hosts: tuple[AllowedHost, ...] = Field(
         (),
@@ -134,7 +166,13 @@ class StackConfig(Section):
     log_days: Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731] = Field(
         30, description="Days after which logs expire."
     )
-    retain_data: bool = Field(default=False, description="`cdk destroy` leaves the bucket.")
+    retain_data: bool = Field(
+        default=False,
+        description="`cdk destroy` is refused, and leaves the bucket once that is allowed.",
+    )
+    versioning: bool = Field(
+        default=False, description="Keep overwritten and removed objects for 30 days."
+    )
     # Organisation
     permissions_boundary: PolicyArn | None = Field(
         None, description="ARN of a policy that bounds every role."
@@ -157,6 +195,18 @@ class StackConfig(Section):
     def target_region(self) -> str:
         """Region to deploy to."""
         return self.region or HOMES["L1C" if self.home == "l1c" else "L2A"]
+
+    @property
+    def bucket_names(self) -> tuple[str, ...]:
+        """Names of the other buckets that runs may use, each once."""
+        entries = (*self.input_buckets, *self.output_buckets)
+        return tuple(dict.fromkeys(entry.name for entry in entries))
+
+    @property
+    def bucket_keys(self) -> tuple[str, ...]:
+        """ARNs of the keys that encrypt these buckets, each once."""
+        entries = (*self.input_buckets, *self.output_buckets)
+        return tuple(dict.fromkeys(entry.kms_key_arn for entry in entries if entry.kms_key_arn))
 
     @property
     def host_types(self) -> tuple[str, ...]:
@@ -193,19 +243,46 @@ class StackConfig(Section):
             )
         return SYSTEM_GIB + IMAGE_GIB[self.torch_image] + scratch_gib
 
-    def usd_per_hour(self, job: Job) -> float:
-        """Price of a job in US dollars an hour, with its share of the disk."""
-        return job_usd_per_hour(
-            vcpus=job.vcpus,
-            disk_usd_per_host_hour=self._disk_usd_per_hour,
-            jobs_per_host=self.jobs_per_host(job),
-        )
+    def usd_per_hour(self, job: Job, *, gpu: bool = False) -> float:
+        """Price of a job in US dollars an hour, on the dearest host that it may run on.
+
+        The host and its disk are shared by as many jobs of the kind as it runs at a time. A GPU
+        host has one GPU and so runs one job.
+        """
+        region, disk = self.target_region, self._disk_usd_per_hour
+        if gpu:
+            least = GPU_VCPUS[0]
+            return disk + max(
+                host_usd_per_hour(name, vcpus=least, region=region)
+                for name in self.gpu_instance_classes
+            )
+        shares = []
+        for name in self.instance_classes:
+            for _, vcpus in sizes_by_vcpus(*self.host_vcpus):
+                memory_mib = usable_mib(FAMILIES[name].gib_per_vcpu, vcpus)
+                jobs = jobs_at_a_time(job, vcpus=vcpus, memory_mib=memory_mib)
+                if jobs:
+                    host = host_usd_per_hour(name, vcpus=vcpus, region=region)
+                    shares.append((host + disk) / jobs)
+        return max(shares)
+
+    def timeout_s(self, job: Job) -> int:
+        """Seconds after which a run gives up a job: its wait for a host, and all its attempts."""
+        return self.wait_hours * 3600 + job.attempts * job.timeout_minutes * 60
+
+    @property
+    def zones(self) -> int:
+        """Number of availability zones of the VPC that is made."""
+        return self.availability_zones or ZONES.get(self.target_region, USUAL_ZONES)
 
     @property
     def _disk_usd_per_hour(self) -> float:
         disk = self.disk
         return disk_usd_per_hour(
-            gib=disk.gib, iops=disk.iops, throughput_mibps=disk.throughput_mibps
+            gib=disk.gib,
+            iops=disk.iops,
+            throughput_mibps=disk.throughput_mibps,
+            region=self.target_region,
         )
 
     def disk_report(self) -> str:
@@ -215,7 +292,11 @@ class StackConfig(Section):
             f"({self.jobs_per_host(job)} a host)"
             for name, job in (("gather", self.gather), ("merge", self.merge))
         )
+        region = self.target_region
+        priced = (
+            region if region in REGIONS else f"the dearest region known, {region} is not listed"
+        )
         return (
             f"disk: {self.disk.gib} GiB gp3, {self.disk_need_gib} GiB needed; {shares}; "
-            f"list prices of {PRICES_AS_OF}, us-west-2"
+            f"list prices of {PRICES_AS_OF}, {priced}"
         )

@@ -10,7 +10,7 @@ URIs and counts; scenes and the request are in S3.
 from dataclasses import dataclass
 from typing import Any
 
-from cloudbuster.aws.failures import FINISH_ERROR
+from cloudbuster.aws.failures import FINISH_ERROR, JOB_ERROR, TIMED_OUT_ERROR
 from cloudbuster.aws.stack.state import ASSESS, NOT_NOTIFIED, PLAN, RUN
 from infra.job_states import (
     FIRST_TRY,
@@ -23,6 +23,13 @@ from infra.job_states import (
 )
 
 LAMBDA_UNAVAILABLE = (
+    # Lambda reclaims the image of a function that was not called for weeks, and rejects calls while
+    # it optimises the image again; 40 to 106 s in public reports.
+    # https://docs.aws.amazon.com/lambda/latest/dg/images-create.html#images-lifecycle
+    "Lambda.CodeArtifactUserPendingException",
+    "Lambda.ResourceNotReadyException",
+    "Lambda.ResourceConflictException",
+    "Lambda.ClientExecutionTimeoutException",
     "Lambda.ServiceException",
     "Lambda.AWSLambdaException",
     "Lambda.SdkClientException",
@@ -32,6 +39,10 @@ LAMBDA_UNAVAILABLE = (
 INVOKE = "arn:aws:states:::lambda:invoke"
 # An execution that runs for two days has a problem that no state foresees.
 TIMEOUT_S = 48 * 3600
+_TIMED_OUT = (
+    "a job waited for a host, or ran, for too long, on spot and on on-demand hosts: cloudbuster "
+    "doctor compares the quotas of the account with the stack; then submit the request again"
+)
 
 
 @dataclass(frozen=True)
@@ -44,12 +55,15 @@ class JobTarget:
         ARNs of the definition and of the queues; ``fallback`` has on-demand hosts.
     memory_mib : int
         Memory of the first try; the second try after running out of it has twice as much.
+    timeout_s : int
+        Seconds after which a state gives up the job, waiting included.
     """
 
     definition: str
     queue: str
     fallback: str
     memory_mib: int
+    timeout_s: int
 
 
 @dataclass(frozen=True)
@@ -106,7 +120,7 @@ def definition(targets: Targets, *, concurrency: int, distributed: bool) -> dict
             Next="WithinBudget",
         ),
         **_budget(targets),
-        "Gather": _gather_map(targets.bucket, concurrency=concurrency, distributed=distributed),
+        "Gather": _gather_map(targets, concurrency=concurrency, distributed=distributed),
         **_assess(targets.assess),
         **_merge(targets.merge, concurrency=concurrency),
         **_finish(targets.finish),
@@ -119,13 +133,18 @@ def _catch_all(entry: str, *, then: str) -> dict[str, Any]:
     return {"ErrorEquals": ["States.ALL"], "ResultPath": f"$.{entry}", "Next": then}
 
 
+def _call_again() -> dict[str, Any]:
+    """Make the retry of a function: waits of 10, 20, 40 and then 60 seconds, six minutes in all."""
+    return retry(LAMBDA_UNAVAILABLE, interval_s=10, attempts=8, max_delay_s=60, at_random=False)
+
+
 def _invoke(function: str, payload: dict[str, Any], **values: Any) -> AslState:  # noqa: ANN401 -- any field
     """Call a function; an error of it ends the run."""
     return {
         "Type": "Task",
         "Resource": INVOKE,
         "Parameters": {"FunctionName": function, "Payload": payload},
-        "Retry": [retry(LAMBDA_UNAVAILABLE, interval_s=5, attempts=5)],
+        "Retry": [_call_again()],
         "Catch": [_catch_all("error", then="FinishFailed")],
         **values,
     }
@@ -165,8 +184,8 @@ def _budget(targets: Targets) -> AslStates:
                 "Error": "OverBudgetError",
                 "Cause.$": (
                     "States.Format('gathering and merging would cost up to {} USD, the budget is "
-                    "{} USD: raise limits.budget_usd or select fewer scenes', "
-                    "$.plan.estimate_usd, $.plan.budget_usd)"
+                    "{} USD: raise {} or select fewer scenes', "
+                    "$.plan.estimate_usd, $.plan.budget_usd, $.plan.budget_name)"
                 ),
             },
             "ResultPath": "$.error",
@@ -192,8 +211,9 @@ def _set_job(target: JobTarget, *, then: str) -> AslState:
     }
 
 
-def _gather_map(bucket: str, *, concurrency: int, distributed: bool) -> AslState:
+def _gather_map(targets: Targets, *, concurrency: int, distributed: bool) -> AslState:
     """Gather each scene; the items of the map are the numbers of the tasks."""
+    bucket = targets.bucket
     mode = (
         {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"} if distributed else {"Mode": "INLINE"}
     )
@@ -217,7 +237,7 @@ def _gather_map(bucket: str, *, concurrency: int, distributed: bool) -> AslState
     processor = {
         "ProcessorConfig": mode,
         "StartAt": "GatherScene",
-        "States": _gather_scene(),
+        "States": _gather_scene(max(job.timeout_s for job in targets.gather.values())),
     }
     return {
         **_job_map(items, processor, concurrency),
@@ -244,16 +264,24 @@ def _job_map(items: AslState, processor: dict[str, Any], concurrency: int) -> As
     }
 
 
-def _gather_scene() -> AslStates:
+def _gather_scene(timeout_s: int) -> AslStates:
     """Run the job of one scene, with a second try where that helps, and end with its status."""
     job = SubmittedJob(
         definition={"JobDefinition.$": "$.job.definition"},
         name="States.Format('{}-gather-{}', $.run_id, $.index)",
         task="States.Format('{}/{}.json', $.tasks, $.index)",
         run="$.run_id",
+        timeout_s=timeout_s,
     )
     return {
-        **job_states("GatherScene", job, done="Gathered", lost="Lost", refused="Refused"),
+        **job_states(
+            "GatherScene",
+            job,
+            done="Gathered",
+            lost="Lost",
+            refused="Refused",
+            timed_out="TimedOut",
+        ),
         "Gathered": _item({"status": "SUCCEEDED"}),
         # A scene that cannot be gathered does not stop the others: Assess counts them.
         "Lost": {
@@ -265,11 +293,16 @@ def _gather_scene() -> AslStates:
         },
         "Exited": _item({"status.$": "States.Format('EXIT_{}', $.failed.job.Container.ExitCode)"}),
         "Vanished": _item({"status": "FAILED"}),
-        "Refused": _fail_as_caught(),
+        "TimedOut": _item({"status": "TIMED_OUT"}),
+        "Refused": _fail_as_refused(),
     }
 
 
-def _fail_as_caught() -> AslState:
+def _fail_as_refused() -> AslState:
+    """Fail with the error of SubmitJob, which is none that Step Functions reserve for themselves.
+
+    An execution whose Fail state has a reserved name (``States.``) ends as ``States.Runtime``.
+    """
     return {"Type": "Fail", "ErrorPath": "$.error.Error", "CausePath": "$.error.Cause"}
 
 
@@ -309,7 +342,6 @@ def _assess(function: str) -> AslStates:
 
 def _merge(target: JobTarget, *, concurrency: int) -> AslStates:
     """Merge in one job; a large mosaic in parts, between a survey and a last job."""
-    definition = {"JobDefinition": target.definition}
     in_parts = {
         "Variable": "$.assess.part_count",
         "NumericGreaterThan": 1,
@@ -319,39 +351,66 @@ def _merge(target: JobTarget, *, concurrency: int) -> AslStates:
         "PrepareMerge": _set_job(target, then="InParts?"),
         "InParts?": {"Type": "Choice", "Choices": [in_parts], "Default": "MergeFirstTry"},
         "SurveyFirstTry": first_try("Survey"),
-        **_merge_job("Survey", definition, task="$.assess.survey_task_uri", done="MergeParts"),
-        "MergeParts": _merge_parts(concurrency),
+        **_merge_job("Survey", target, task="$.assess.survey_task_uri", done="MergeParts"),
+        "MergeParts": _merge_parts(concurrency, target.timeout_s),
         "MergeFirstTry": first_try("Merge"),
-        **_merge_job("Merge", definition, task="$.assess.merge_task_uri", done="Merged"),
+        **_merge_job("Merge", target, task="$.assess.merge_task_uri", done="Merged"),
+        "MergeTimedOut": {
+            "Type": "Pass",
+            "Result": {"Error": TIMED_OUT_ERROR, "Cause": _TIMED_OUT},
+            "ResultPath": "$.error",
+            "Next": "FinishFailed",
+        },
         # Remove the error of a job whose second try succeeded.
         "Merged": {"Type": "Pass", "Result": {}, "ResultPath": "$.error", "Next": "Finish"},
     }
 
 
-def _merge_job(state: str, definition: dict[str, str], *, task: str, done: str) -> AslStates:
+def _merge_job(state: str, target: JobTarget, *, task: str, done: str) -> AslStates:
     """Run one job on the whole mosaic, with a second try; its failure ends the run."""
-    name = f"States.Format('{{}}-{state.lower()}', $.run.id)"
-    job = SubmittedJob(definition=definition, name=name, task=task, run="$.run.id")
-    return job_states(state, job, done=done, lost="FinishFailed", refused="FinishFailed")
+    job = SubmittedJob(
+        definition={"JobDefinition": target.definition},
+        name=f"States.Format('{{}}-{state.lower()}', $.run.id)",
+        task=task,
+        run="$.run.id",
+        timeout_s=target.timeout_s,
+    )
+    return job_states(
+        state,
+        job,
+        done=done,
+        lost="FinishFailed",
+        refused="FinishFailed",
+        timed_out="MergeTimedOut",
+    )
 
 
-def _merge_parts(concurrency: int) -> AslState:
+def _merge_parts(concurrency: int, timeout_s: int) -> AslState:
     """Merge each part; the first failure ends the run, since a mosaic needs all of its parts."""
     job = SubmittedJob(
         definition={"JobDefinition.$": "$.job.definition"},
         name="States.Format('{}-part-{}', $.run_id, $.index)",
         task="States.Format('{}/part-{}.json', $.tasks, $.index)",
         run="$.run_id",
+        timeout_s=timeout_s,
     )
     processor = {
         "ProcessorConfig": {"Mode": "INLINE"},
         "StartAt": "MergePart",
         "States": {
             **job_states(
-                "MergePart", job, done="PartMerged", lost="PartFailed", refused="PartFailed"
+                "MergePart",
+                job,
+                done="PartMerged",
+                lost="PartFailed",
+                refused="PartRefused",
+                timed_out="PartTimedOut",
             ),
             "PartMerged": _item({"status": "SUCCEEDED"}),
-            "PartFailed": _fail_as_caught(),
+            # The cause describes the job, from which the last state makes the error of the run.
+            "PartFailed": {"Type": "Fail", "Error": JOB_ERROR, "CausePath": "$.error.Cause"},
+            "PartRefused": _fail_as_refused(),
+            "PartTimedOut": {"Type": "Fail", "Error": TIMED_OUT_ERROR, "Cause": _TIMED_OUT},
         },
     }
     return {

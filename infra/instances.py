@@ -31,6 +31,11 @@ FAMILIES = {
 GPU_FAMILIES = {"g4dn": Family(4, 28.125), "g5": Family(4, 56.25), "g6": Family(4, 56.25)}
 # Smallest and greatest GPU host: these sizes of these families have one GPU, and a job takes one.
 GPU_VCPUS = (8, 16)
+# Availability zones that any account can use:
+# https://docs.aws.amazon.com/global-infrastructure/latest/regions/aws-availability-zones.html. All
+# regions that are not listed have at least three.
+ZONES = {"us-west-2": 4, "us-east-1": 6, "us-west-1": 2}
+USUAL_ZONES = 3
 # Sizes that all these families have.
 _VCPUS = {
     "2xlarge": 8,

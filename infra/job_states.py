@@ -40,31 +40,58 @@ class SubmittedJob:
         Parameter with the job definition.
     name, task, run : str
         Name of the job, URI of its task, and id of the run.
+    timeout_s : int
+        Seconds from the submission to the end of the job, waiting included, after which the state
+        gives it up.
     """
 
     definition: dict[str, str]
     name: str
     task: str
     run: str
+    timeout_s: int
 
 
-def retry(names: tuple[str, ...], *, interval_s: int, attempts: int) -> dict[str, Any]:
-    """Make the retry of these errors, with random waits up to twice as long each time."""
+def retry(
+    names: tuple[str, ...],
+    *,
+    interval_s: int,
+    attempts: int,
+    max_delay_s: int = 600,
+    at_random: bool = True,
+) -> dict[str, Any]:
+    """Make the retry of these errors, with waits that double each time.
+
+    Parameters
+    ----------
+    names : tuple of str
+        Errors that are retried.
+    interval_s, max_delay_s : int
+        First wait and longest wait, seconds.
+    attempts : int
+        Number of further attempts.
+    at_random : bool
+        Wait a random part of each wait, so that many states do not try again at the same moment.
+    """
     return {
         "ErrorEquals": list(names),
         "IntervalSeconds": interval_s,
         "BackoffRate": 2,
         "MaxAttempts": attempts,
-        "MaxDelaySeconds": 600,
-        "JitterStrategy": "FULL",
+        "MaxDelaySeconds": max_delay_s,
+        "JitterStrategy": "FULL" if at_random else "NONE",
     }
 
 
-def job_states(state: str, job: SubmittedJob, *, done: str, lost: str, refused: str) -> AslStates:
+def job_states(
+    state: str, job: SubmittedJob, *, done: str, lost: str, refused: str, timed_out: str
+) -> AslStates:
     """Make the states that submit a job, and submit it once more if that helps.
 
-    The second try has twice the memory after the first ran out of it, and goes to on-demand hosts
-    after the first lost every spot host.
+    The second try has twice the memory after the first ran out of it. It goes to on-demand hosts
+    after the first lost every spot host, or took too long: a job that waits for a reason which
+    Batch does not know is not cancelled by the limits of its queue
+    (https://docs.aws.amazon.com/batch/latest/userguide/job_stuck_in_runnable.html).
 
     Parameters
     ----------
@@ -72,8 +99,9 @@ def job_states(state: str, job: SubmittedJob, *, done: str, lost: str, refused: 
         Name of the state that submits; the other names begin with it.
     job : SubmittedJob
         Parameters of the submission.
-    done, lost, refused : str
-        States that follow a job that succeeded, one that failed, and one that was not accepted.
+    done, lost, refused, timed_out : str
+        States that follow a job that succeeded, one that failed, one that was not accepted, and
+        one that took too long twice.
     """
     never_twice = {"Variable": "$.try.second", "BooleanEquals": False}
     submit = _submit(state, job, done=done, refused=refused)
@@ -90,6 +118,11 @@ def job_states(state: str, job: SubmittedJob, *, done: str, lost: str, refused: 
     ]
     return {
         state: submit,
+        f"{state}TimedOut?": {
+            "Type": "Choice",
+            "Choices": [{**never_twice, "Next": f"{state}OnDemand"}],
+            "Default": timed_out,
+        },
         f"{state}Described?": {
             "Type": "Choice",
             "Choices": [described],
@@ -128,6 +161,8 @@ def _submit(state: str, job: SubmittedJob, *, done: str, refused: str) -> AslSta
     return {
         "Type": "Task",
         "Resource": SUBMIT,
+        # Step Functions terminate the job of a state that times out.
+        "TimeoutSeconds": job.timeout_s,
         "Parameters": {
             "JobName.$": job.name,
             **job.definition,
@@ -142,9 +177,15 @@ def _submit(state: str, job: SubmittedJob, *, done: str, refused: str) -> AslSta
         "ResultSelector": {"status.$": "$.Status"},
         "ResultPath": "$.done",
         "Retry": [retry(THROTTLED, interval_s=10, attempts=12)],
-        # States.TaskFailed matches any error, so the errors of SubmitJob come first.
+        # The errors of SubmitJob come first, since States.TaskFailed matches them too.
         "Catch": [
             {"ErrorEquals": list(REFUSED), "ResultPath": "$.error", "Next": refused},
+            # States.TaskFailed matches any error but this one.
+            {
+                "ErrorEquals": ["States.Timeout"],
+                "ResultPath": "$.error",
+                "Next": f"{state}TimedOut?",
+            },
             {
                 "ErrorEquals": ["States.TaskFailed"],
                 "ResultPath": "$.error",

@@ -56,6 +56,18 @@ def allow(*actions: str, on: Sequence[str], reason: str | None = None) -> Statem
     return Statement(actions, tuple(on), reason)
 
 
+# Resources for which a service assumes a role; no service may do it for those of another account.
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/confused-deputy.html; for each service:
+# https://docs.aws.amazon.com/lambda/latest/dg/lambda-intro-execution-role.html,
+# https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-roles.html and
+# https://docs.aws.amazon.com/step-functions/latest/dg/procedure-create-iam-role.html
+SOURCES = {
+    "lambda.amazonaws.com": ("lambda", "*"),
+    "ecs-tasks.amazonaws.com": ("ecs", "*"),
+    "states.amazonaws.com": ("states", "stateMachine:*"),
+}
+
+
 def role(
     scope: Construct,
     name: str,
@@ -65,6 +77,8 @@ def role(
     statements: Sequence[Statement],
 ) -> iam.Role:
     """Make a role with one inline policy, on the path of the configuration.
+
+    The service may assume it for resources of this account and region only.
 
     The reasons of the statements excuse the wildcards of that policy; a statement that the CDK adds
     to the role needs a reason of its own (`acknowledge_added`).
@@ -76,7 +90,7 @@ def role(
     name : str
         Id of the role.
     service : str
-        Service that assumes the role.
+        Service that assumes the role, one of `SOURCES`.
     config : StackConfig
         Configuration of the stack.
     statements : sequence of Statement
@@ -89,7 +103,9 @@ def role(
     found = iam.Role(
         scope,
         name,
-        assumed_by=iam.ServicePrincipal(service),
+        assumed_by=iam.ServicePrincipal(
+            service, conditions=from_this_account(scope, *SOURCES[service])
+        ),
         path=config.role_path,
         inline_policies={"Exact": iam.PolicyDocument(statements=allowed)},
     )
@@ -122,34 +138,65 @@ def list_bucket(bucket_arn: str) -> Statement:
 
 def read_scenes() -> Statement:
     """Allow reading Sentinel-2 scenes, some of which are requester pays."""
-    objects = [f"arn:{cdk.Aws.PARTITION}:s3:::{name}" for name in SENTINEL_OBJECTS]
+    objects = [_bucket_arn(name) for name in SENTINEL_OBJECTS]
     return allow("s3:GetObject", on=objects, reason="a request may select any public scene")
 
 
-def output_buckets(config: StackConfig, *, writing: bool) -> list[Statement]:
-    """Allow reading the output buckets, and with ``writing`` also writing to them."""
-    arns = [f"arn:{cdk.Aws.PARTITION}:s3:::{name}" for name in config.output_buckets]
+def other_buckets(config: StackConfig, *, writing: bool) -> list[Statement]:
+    """Allow reading the input and output buckets, and with ``writing`` writing to the latter."""
+    arns = [_bucket_arn(name) for name in config.bucket_names]
     if not arns:
         return []
-    objects = [f"{arn}/*" for arn in arns]
-    reason = "a request chooses its prefix in an output bucket"
+    reason = "a request chooses its prefix in a bucket"
     statements = [
-        allow("s3:GetObject", on=objects, reason=reason),
+        allow("s3:GetObject", on=[f"{arn}/*" for arn in arns], reason=reason),
         allow("s3:ListBucket", on=arns),
     ]
-    if writing:
+    outputs = [f"{_bucket_arn(entry.name)}/*" for entry in config.output_buckets]
+    if writing and outputs:
         put = ("s3:PutObject", "s3:AbortMultipartUpload")
-        statements.append(allow(*put, on=objects, reason=reason))
-    return statements
+        statements.append(allow(*put, on=outputs, reason=reason))
+    if config.bucket_keys:
+        statements.append(allow("kms:Decrypt", on=config.bucket_keys))
+    # Decrypt is needed for an upload in parts too.
+    return [*statements, *(_encrypt_outputs(config) if writing else [])]
 
 
 def claim_outputs(bucket_arn: str, config: StackConfig) -> list[Statement]:
     """Allow reading and writing the claims beside the products, in all buckets of outputs."""
     places = [f"{bucket_arn}/{MOSAICS}"]
-    places += [f"arn:{cdk.Aws.PARTITION}:s3:::{name}" for name in config.output_buckets]
+    places += [_bucket_arn(entry.name) for entry in config.output_buckets]
     claims = [f"{place}/*/{CLAIM}" for place in places]
     reason = "a request chooses the prefix of its output"
-    return [allow("s3:GetObject", "s3:PutObject", on=claims, reason=reason)]
+    return [
+        allow("s3:GetObject", "s3:PutObject", on=claims, reason=reason),
+        *_encrypt_outputs(config),
+    ]
+
+
+def _encrypt_outputs(config: StackConfig) -> list[Statement]:
+    """Allow encrypting what is written to the output buckets, if they have keys."""
+    keys = [entry.kms_key_arn for entry in config.output_buckets if entry.kms_key_arn]
+    return [allow("kms:GenerateDataKey", on=list(dict.fromkeys(keys)))] if keys else []
+
+
+def read_models(config: StackConfig, bucket_arn: str) -> list[Statement]:
+    """Allow reading the models that a request may run."""
+    if not config.model_prefixes:
+        return []
+    objects = [_model_objects(prefix, bucket_arn) for prefix in config.model_prefixes]
+    return [allow("s3:GetObject", on=objects, reason="all models under one prefix")]
+
+
+def _model_objects(prefix: str, bucket_arn: str) -> str:
+    """ARN of the objects under a prefix of models."""
+    if not prefix.startswith("s3://"):
+        return f"{bucket_arn}/{prefix}*"
+    return f"{_bucket_arn(prefix.removeprefix('s3://'))}*"
+
+
+def _bucket_arn(name: str) -> str:
+    return f"arn:{cdk.Aws.PARTITION}:s3:::{name}"
 
 
 def write_logs(log_group_arn: str) -> Statement:
@@ -185,16 +232,44 @@ def machine_part(stack: cdk.Stack, resource: str, *names: str) -> str:
     )
 
 
-def let_alarms_publish(topic: sns.ITopic) -> None:
-    """Allow alarms of the account to publish; SNS's default policy does, and is replaced here."""
-    account = cdk.Stack.of(topic).account
+def from_this_account(scope: Construct, service: str, resource: str) -> dict[str, Any]:
+    """Make the conditions that a service acts for a resource of this account and region.
+
+    Parameters
+    ----------
+    scope : Construct
+        Construct in the stack.
+    service, resource : str
+        Service and resource of an ARN, with wildcards.
+    """
+    stack = cdk.Stack.of(scope)
+    # Budgets have no region.
+    region = "" if service == "budgets" else stack.region
+    arn = f"arn:{stack.partition}:{service}:{region}:{stack.account}:{resource}"
+    return {
+        "StringEquals": {"aws:SourceAccount": stack.account},
+        "ArnLike": {"aws:SourceArn": arn},
+    }
+
+
+def let_publish(topic: sns.Topic, sid: str, service: str, resource: str) -> None:
+    """Allow a service to publish for a resource of this account and region.
+
+    Parameters
+    ----------
+    topic : sns.Topic
+        Topic of the stack. Its own policy replaces the default one of SNS, which allows alarms of
+        the account to publish.
+    sid, service, resource : str
+        Name of the statement; service and resource of the ARN, with wildcards.
+    """
     topic.add_to_resource_policy(
         iam.PolicyStatement(
-            sid="AllowAlarms",
-            principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+            sid=sid,
+            principals=[iam.ServicePrincipal(f"{service}.amazonaws.com")],
             actions=["sns:Publish"],
             resources=[topic.topic_arn],
-            conditions={"StringEquals": {"aws:SourceAccount": account}},
+            conditions=from_this_account(topic, service, resource),
         )
     )
 

@@ -1,13 +1,13 @@
 """Sections of the configuration, each checked on its own."""
 
 import re
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from cloudbuster.aws.stack.catalog_secret import VARIABLES
 from cloudbuster.storage.access import CDSE_KEY_VARIABLES
-from infra.values import KeyArn
+from infra.values import BucketName, KeyArn
 
 # https://docs.aws.amazon.com/ebs/latest/userguide/general-purpose.html: gp3 allows 0.25 MiB/s for
 # each provisioned IOPS, and 500 IOPS for each GiB.
@@ -68,6 +68,24 @@ class Job(Section):
         le=10,
         description="Attempts by Batch: after reclaimed hosts, failed image pulls, exit 75.",
     )
+
+
+class Bucket(Section):
+    """Another bucket that runs may use, and the key that encrypts it."""
+
+    name: BucketName = Field(description="Name of the bucket.")
+    kms_key_arn: KeyArn | None = Field(
+        None, description="ARN of the key that encrypts it; null for the key of S3."
+    )
+
+
+def _named(value: object) -> object:
+    """Take the bare name of a bucket for a bucket without a key."""
+    return {"name": value} if isinstance(value, str) else value
+
+
+BucketEntry = Annotated[Bucket, BeforeValidator(_named, json_schema_input_type=str | Bucket)]
+"""A bucket in the configuration: its name, or an object with its name and its key."""
 
 
 class CatalogSecret(Section):

@@ -43,13 +43,21 @@ def variables(config: StackConfig, settings: str) -> dict[str, str]:
     }
 
 
+def model_root(prefix: str, root: str) -> str:
+    """URI of a prefix of models, without the slash at its end."""
+    return (prefix if prefix.startswith("s3://") else f"{root}/{prefix}").rstrip("/")
+
+
 def stack_settings(config: StackConfig, *, bucket_name: str, topic_arn: str) -> StackSettings:
     """Make the settings that all functions get; names may be tokens of the CDK."""
     distributed = config.distributed_map
     secret = config.catalog_secret
+    root = f"s3://{bucket_name}"
     return StackSettings(
-        root=f"s3://{bucket_name}",
-        output_roots=tuple(f"s3://{name}" for name in config.output_buckets),
+        root=root,
+        input_roots=tuple(f"s3://{entry.name}" for entry in config.input_buckets),
+        output_roots=tuple(f"s3://{entry.name}" for entry in config.output_buckets),
+        model_roots=tuple(model_root(prefix, root) for prefix in config.model_prefixes),
         home=config.home_kind,
         torch=config.torch_image,
         default_request=config.default_request,
@@ -58,7 +66,9 @@ def stack_settings(config: StackConfig, *, bucket_name: str, topic_arn: str) -> 
         max_inline_indices=0 if distributed else INLINE_TASKS,
         merge_part_cells=config.merge_part_cells,
         gather_usd_per_hour=round(config.usd_per_hour(config.gather), 6),
+        torch_usd_per_hour=round(config.usd_per_hour(config.gather, gpu=config.gpu_queue), 6),
         merge_usd_per_hour=round(config.usd_per_hour(config.merge), 6),
+        max_budget_usd=config.max_budget_usd,
         catalog_secret_arn=secret and secret.arn,
         catalog_variables=secret.variables if secret else (),
         topic_arn=topic_arn,

@@ -8,7 +8,8 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
-from cloudbuster.aws.outputs import Output, settings_parameter
+from cloudbuster.aws.outputs import Output, config_parameter, settings_parameter
+from cloudbuster.aws.published import PublishedConfig
 from infra.config import StackConfig
 from infra.constructs.compute import Compute
 from infra.constructs.endings import Endings
@@ -22,18 +23,32 @@ from infra.constructs.trigger import Trigger
 from infra.constructs.workflow import Workflow
 from infra.settings import stack_settings
 
+# Types that CloudFormation replaces when their tags change, which would end all running jobs. The
+# instances of a compute environment have the tags, by its `ComputeResources`.
+UNTAGGED = ("AWS::Batch::ComputeEnvironment",)
+
 
 class CloudBusterStack(cdk.Stack):
     """Query and filter in functions, gather and merge in Batch, on hosts with one large disk."""
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, config: StackConfig, env: cdk.Environment
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        config: StackConfig,
+        published: PublishedConfig,
+        env: cdk.Environment,
     ) -> None:
+        # Read by the Vpc, through `availability_zones`.
+        self._zones = config.zones
         super().__init__(
             scope,
             construct_id,
             env=env,
             synthesizer=_synthesizer(config),
+            # A stack that keeps its data is not removed by mistake.
+            termination_protection=config.retain_data,
             description="cloudbuster: cloud-free mosaics from Sentinel-2 imagery",
         )
         self._config = config
@@ -81,14 +96,22 @@ class CloudBusterStack(cdk.Stack):
                 Output.TOPIC: topic.topic_arn,
                 Output.DEAD_LETTERS: trigger.dead_letters.queue_url,
                 Output.SETTINGS: self._settings_parameter(trigger.settings),
+                Output.CONFIG: self._config_parameter(published),
                 **_job_outputs(compute, jobs),
+                **{str(name): image for name, image in compute.host_images.items()},
             }
         )
+
+    @property
+    def availability_zones(self) -> list[str]:
+        """All zones that are used; without an account, the CDK would take two of any region."""
+        zones = cdk.Fn.get_azs()
+        return [cdk.Fn.select(number, zones) for number in range(self._zones)]
 
     def _apply_rules_of_the_organisation(self) -> None:
         """Tag all resources and bound all roles as configured."""
         for key, value in self._config.tags.items():
-            cdk.Tags.of(self).add(key, value)
+            cdk.Tags.of(self).add(key, value, exclude_resource_types=list(UNTAGGED))
         if self._config.permissions_boundary is not None:
             boundary = iam.ManagedPolicy.from_managed_policy_arn(
                 self, "Boundary", self._config.permissions_boundary
@@ -140,6 +163,21 @@ class CloudBusterStack(cdk.Stack):
             type="String",
             value=settings,
             description="Settings of the stack, which cloudbuster submit reads",
+        )
+        return name
+
+    def _config_parameter(self, published: PublishedConfig) -> str:
+        """Publish the configuration, with which the next deployment is compared."""
+        name = config_parameter(self._config.stack_name)
+        ssm.CfnParameter(
+            self,
+            "Configuration",
+            name=name,
+            type="String",
+            # A standard parameter holds 4 kB, an advanced one 8 kB for 0.05 USD a month.
+            tier="Intelligent-Tiering",
+            value=published.model_dump_json(),
+            description="Configuration of the stack, which cloudbuster doctor compares with a file",
         )
         return name
 

@@ -7,6 +7,10 @@ from pydantic import AfterValidator
 
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
 _BUCKET = re.compile(r"^(?!xn--|sthree-|amzn-s3-demo-)[a-z0-9](?!.*\.\.)[a-z0-9.-]{1,61}[a-z0-9]$")
+# A whole bucket, or a folder of one; without s3:// in the bucket of the stack.
+_MODEL_PREFIX = re.compile(
+    r"(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/)?([\w.-]+/)+|s3://[a-z0-9.-]+/"
+)
 _IP_ADDRESS = re.compile(r"^(\d{1,3}\.){3}\d{1,3}$")
 # https://docs.aws.amazon.com/tag-editor/latest/userguide/best-practices-and-strats.html: 128 and
 # 256 characters, and 50 tags, a few of which the CDK, Batch and a run set themselves.
@@ -59,6 +63,16 @@ def _check_tag_text(what: str, text: str, *, least: int, most: int) -> None:
         raise ValueError(msg)
 
 
+def _model_prefix(prefix: str) -> str:
+    if not _MODEL_PREFIX.fullmatch(prefix) or ".." in prefix.split("/"):
+        msg = (
+            f"{prefix!r} is no prefix of models: give one that ends with a slash, as models/ in "
+            "the bucket of the stack, or s3://BUCKET/PREFIX/"
+        )
+        raise ValueError(msg)
+    return prefix
+
+
 def check_image_region(uri: str, region: str) -> None:
     """Raise ValueError for an image in another region than the stack."""
     found = uri.split(".")[3]
@@ -70,6 +84,7 @@ def check_image_region(uri: str, region: str) -> None:
         raise ValueError(msg)
 
 
+ModelPrefix = Annotated[str, AfterValidator(_model_prefix)]
 BucketName = Annotated[str, AfterValidator(_bucket_name)]
 Region = Annotated[
     str, _matching(r"[a-z]{2,4}(-[a-z]+)+-\d{1,2}", "region of AWS; give one as us-west-2")

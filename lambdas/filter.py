@@ -28,7 +28,8 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     request = read_document(run.document("request.json"), MosaicRequest)
     candidates = read_document(run.document("candidates.json"), Candidates)
     # A later round takes the selection that assess has extended, and gathers the added scenes.
-    anew = request.force and event["run"]["round"] == 1
+    is_first_round = event["run"]["round"] == 1
+    anew = request.force and is_first_round
     bands = requested_bands(request.query.kind, request.gather.bands)
     look = LookOptions.of(request.gather, run.document(THUMBNAILS), FILTER_SECONDS)
     selection = made_once(
@@ -47,6 +48,14 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         stamps=stamps,
     )
     failed = earlier_failures(run, event["run"]["round"])
-    plan = write_plan(run, tasks, request, settings, anew=anew, failed=failed)
+    plan = write_plan(
+        run,
+        tasks,
+        request,
+        settings,
+        anew=anew,
+        is_first_round=is_first_round,
+        failed=failed,
+    )
     enter_stage(run, "gather")
     return plan

@@ -12,7 +12,9 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     from cloudbuster.aws.stack.catalog_secret import load_catalog_secret
     from cloudbuster.aws.stack.claims import claim_place
     from cloudbuster.aws.stack.run_status import make_status
+    from cloudbuster.aws.stack.scene_places import check_scenes
     from cloudbuster.aws.stack.state import first_round
+    from cloudbuster.core.bands import requested_bands
     from cloudbuster.models import Candidates
     from cloudbuster.query import query_request
     from cloudbuster.storage.documents import write_document
@@ -37,4 +39,5 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         lambda: query_request(request),
         anew=request.force,
     )
+    check_scenes(candidates, requested_bands(request.query.kind, request.gather.bands), settings)
     return {**first_round(run), "candidate_count": len(candidates.features)}

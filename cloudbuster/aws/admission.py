@@ -9,7 +9,8 @@ import orjson
 from pydantic import ValidationError
 
 from cloudbuster.areas import check_crs, request_area
-from cloudbuster.aws.prefixes import lies_below, lies_in_any
+from cloudbuster.aws.places import check_models, check_places
+from cloudbuster.aws.prefixes import lies_below
 from cloudbuster.aws.settings import StackSettings
 from cloudbuster.errors import BadInputError, RequestError
 from cloudbuster.models import MAX_INLINE_AOI_BYTES, Geometry, MosaicRequest
@@ -71,7 +72,7 @@ def admit(document: object, *, source: str, settings: StackSettings) -> MosaicRe
     Raises
     ------
     RequestError
-        If it breaks the contract, its output, model or donated mask lies elsewhere, or it needs
+        If it breaks the contract, its output, a model or an input lies elsewhere, or it needs
         something that is not deployed.
     AoiError, GridError
         If its area cannot be used, or its CRS cannot hold the area. An area in a file is checked
@@ -79,6 +80,7 @@ def admit(document: object, *, source: str, settings: StackSettings) -> MosaicRe
     """
     request = _validated(document, source)
     _check_output(request, source, settings)
+    check_places(request, source=source, settings=settings)
     request = _with_trust(request, source, settings)
     check_size(request, source)
     _check_area(request, source)
@@ -127,23 +129,15 @@ def _with_trust(request: MosaicRequest, source: str, settings: StackSettings) ->
     Raises
     ------
     RequestError
-        If a model or a donated mask lies outside of the prefixes that the stack allows.
+        If a model lies outside of the prefixes that the stack allows.
     """
     detector = request.gather.detector
     if detector.type == "pytorch" and not settings.torch:
         msg = f"{source}: detector pytorch needs a stack with torch_image on; choose another"
         raise RequestError(msg)
-    models = {"architecture": detector.architecture, "weights": detector.weights}
-    masks = {"donor_mask": detector.donor_mask}
-    for uris, roots in ((models, settings.trusted_roots), (masks, settings.donor_roots)):
-        for field, uri in uris.items():
-            if uri is not None and not lies_in_any(uri, roots):
-                msg = (
-                    f"{source}: gather.detector.{field} {uri} lies outside of what this stack "
-                    f"allows ({', '.join(roots) or 'nothing'}); put it there, or ask the operator"
-                )
-                raise RequestError(msg)
-    trusted = detector.model_copy(update={"trust_architecture": any(models.values())})
+    check_models(detector, source=source, settings=settings)
+    has_model = detector.architecture is not None or detector.weights is not None
+    trusted = detector.model_copy(update={"trust_architecture": has_model})
     gather = request.gather.model_copy(update={"detector": trusted})
     return request.model_copy(update={"gather": gather})
 

@@ -1,14 +1,15 @@
 """Costs of a run and of its disks: a dated table of prices, and estimates that err upwards.
 
-The prices are AWS's public on-demand list prices of us-west-2 in US dollars, as of `PRICES_AS_OF`;
-nothing asks AWS for them. eu-central-1 is 10 to 20 percent more expensive.
+The prices are AWS's public on-demand list prices in US dollars, as of `PRICES_AS_OF`; nothing asks
+AWS for them.
 """
 
 import math
+from dataclasses import dataclass
 
 from cloudbuster.core.bands import Kind
 
-PRICES_AS_OF = "2025-06"
+PRICES_AS_OF = "2026-07"
 # Regions of the scenes of each level: the free COGs, and the requester-pays JPEG 2000 files.
 HOMES: dict[Kind, str] = {"L2A": "us-west-2", "L1C": "eu-central-1"}
 # Catalogs whose scenes lie elsewhere: in the buckets of the originals; or outside of AWS, where
@@ -18,16 +19,68 @@ OTHER_HOMES: dict[str, dict[Kind, str]] = {
     "planetary-computer": {},
     "cdse": {},
 }
-# https://aws.amazon.com/ec2/pricing/on-demand: m6i.2xlarge (8 vCPU, 32 GiB) is 0.384 an hour. An
-# estimate does not count on the lower price of spot hosts, which changes all the time.
-USD_PER_VCPU_HOUR = 0.384 / 8
-# https://aws.amazon.com/ebs/pricing: gp3; 3000 IOPS and 125 MiB/s are included.
+# https://aws.amazon.com/ec2/pricing/on-demand, Linux, us-west-2: price of a host with 8 vCPU
+# (2xlarge) of each family; larger ones cost as much for each vCPU. An estimate does not count on
+# the lower price of spot hosts, which changes all the time.
+USD_PER_8_VCPU_HOUR = {
+    **{"c6a": 0.306, "c6i": 0.34, "c6id": 0.4032, "c7a": 0.41056, "c7i": 0.357},
+    **{"m5": 0.384, "m5d": 0.452, "m6a": 0.3456, "m6i": 0.384, "m6id": 0.4746},
+    **{"m7a": 0.46368, "m7i": 0.4032},
+    **{"r5": 0.504, "r5d": 0.576, "r6a": 0.4536, "r6i": 0.504, "r6id": 0.6048},
+    **{"r7a": 0.6086, "r7i": 0.5292},
+}
+# Hosts with one GPU, by their vCPU: the price of the GPU does not grow with them.
+USD_PER_GPU_HOST_HOUR = {
+    "g4dn": {8: 0.752, 16: 1.204},
+    "g5": {8: 1.212, 16: 1.624},
+    "g6": {8: 0.9776, 16: 1.3232},
+}
+# https://aws.amazon.com/ebs/pricing, us-west-2: gp3; 3000 IOPS and 125 MiB/s are included.
 USD_PER_GIB_MONTH = 0.08
 USD_PER_IOPS_MONTH = 0.005
 USD_PER_MIBPS_MONTH = 0.04
 INCLUDED_IOPS = 3000
 INCLUDED_MIBPS = 125
 HOURS_PER_MONTH = 730
+
+
+@dataclass(frozen=True)
+class RegionalPrices:
+    """Prices of a region as multiples of those of us-west-2, rounded up over the families.
+
+    Attributes
+    ----------
+    cpu, gpu, disk : float
+        Hosts without and with a GPU, and gp3 volumes.
+    """
+
+    cpu: float
+    gpu: float
+    disk: float
+
+
+REGIONS = {
+    **dict.fromkeys(("us-east-1", "us-east-2", "us-west-2"), RegionalPrices(1, 1, 1)),
+    "us-west-1": RegionalPrices(1.25, 1.21, 1.2),
+    "ca-central-1": RegionalPrices(1.12, 1.12, 1.1),
+    "eu-central-1": RegionalPrices(1.21, 1.26, 1.19),
+    "eu-north-1": RegionalPrices(1.08, 1.08, 1.05),
+    "eu-west-1": RegionalPrices(1.13, 1.12, 1.1),
+    "eu-west-2": RegionalPrices(1.19, 1.18, 1.16),
+    "eu-west-3": RegionalPrices(1.19, 1.26, 1.16),
+    "ap-northeast-1": RegionalPrices(1.3, 1.46, 1.2),
+    "ap-northeast-2": RegionalPrices(1.24, 1.25, 1.14),
+    "ap-south-1": RegionalPrices(1.06, 1.2, 1.14),
+    "ap-southeast-1": RegionalPrices(1.26, 1.41, 1.2),
+    "ap-southeast-2": RegionalPrices(1.31, 1.35, 1.2),
+    "sa-east-1": RegionalPrices(1.61, 1.71, 1.9),
+}
+# Any other region is priced like the dearest of these.
+DEAREST = RegionalPrices(
+    max(prices.cpu for prices in REGIONS.values()),
+    max(prices.gpu for prices in REGIONS.values()),
+    max(prices.disk for prices in REGIONS.values()),
+)
 # https://aws.amazon.com/s3/pricing: data transfer to another region.
 USD_PER_GB_BETWEEN_REGIONS = 0.02
 
@@ -43,25 +96,45 @@ MERGE_HOURS = 0.08
 MERGE_HOURS_PER_SCENE = 0.005
 
 
-def disk_usd_per_hour(*, gib: int, iops: int, throughput_mibps: int) -> float:
+def regional_prices(region: str) -> RegionalPrices:
+    """Prices of a region; `DEAREST` for one that is not in the table."""
+    return REGIONS.get(region, DEAREST)
+
+
+def host_usd_per_hour(family: str, *, vcpus: int, region: str) -> float:
+    """Price of a whole host, US dollars an hour.
+
+    Parameters
+    ----------
+    family : str
+        Instance family of `USD_PER_8_VCPU_HOUR` or `USD_PER_GPU_HOST_HOUR`.
+    vcpus : int
+        Virtual processors of the host.
+    region : str
+        Region of the host.
+    """
+    prices = regional_prices(region)
+    if family in USD_PER_GPU_HOST_HOUR:
+        return USD_PER_GPU_HOST_HOUR[family][vcpus] * prices.gpu
+    return USD_PER_8_VCPU_HOUR[family] / 8 * vcpus * prices.cpu
+
+
+def disk_usd_per_hour(*, gib: int, iops: int, throughput_mibps: int, region: str) -> float:
     """Price of one gp3 disk, US dollars an hour.
 
     Parameters
     ----------
     gib, iops, throughput_mibps : int
         Provisioned size, operations and throughput of the volume.
+    region : str
+        Region of the volume.
     """
     monthly = (
         gib * USD_PER_GIB_MONTH
         + max(0, iops - INCLUDED_IOPS) * USD_PER_IOPS_MONTH
         + max(0, throughput_mibps - INCLUDED_MIBPS) * USD_PER_MIBPS_MONTH
     )
-    return monthly / HOURS_PER_MONTH
-
-
-def job_usd_per_hour(*, vcpus: int, disk_usd_per_host_hour: float, jobs_per_host: int) -> float:
-    """Price of one job in US dollars an hour: its share of the host's processors and disk."""
-    return vcpus * USD_PER_VCPU_HOUR + disk_usd_per_host_hour / jobs_per_host
+    return monthly * regional_prices(region).disk / HOURS_PER_MONTH
 
 
 def transfer_usd(kind: Kind) -> float:

@@ -22,10 +22,16 @@ from cloudbuster.errors import (
 REQUEST_FAILURES = frozenset(
     {ExitCode.NOTHING_USABLE, ExitCode.NOT_COVERED, ExitCode.BAD_INPUT, ExitCode.OVER_BUDGET}
 )
-# Name of a job's failure in the last state: JobTRY_AGAIN.
-JOB_ERROR = re.compile(r"^Job([A-Z_]+)$")
+JOB_ERROR = "JobFailed"
+"""Error of a job that died, or that failed with an exit code of no known meaning."""
+TIMED_OUT_ERROR = "JobTimedOut"
+"""Error of a job that waited and ran for longer than its state allows."""
+# Name of a job's failure by the meaning of its exit code: JobTRY_AGAIN.
+_JOB_ERROR_OF_CODE = re.compile(r"^Job([A-Z_]+)$")
 FINISH_ERROR = "FinishError"
 """Error of an execution that failed and whose last state failed as well."""
+# Errors of a state that took too long; the same request may succeed later.
+TIMEOUTS = frozenset({TIMED_OUT_ERROR, "States.Timeout", "States.HeartbeatTimeout"})
 # Errors of Step Functions itself; a Fail state may not use these names.
 RESERVED_ERROR = re.compile(r"^States\.")
 
@@ -155,7 +161,7 @@ def failure_of(error: Mapping[str, Any]) -> Failure:
         return Failure(name, str(detail.get("errorMessage", cause)), known.exit_code)
     if "JobName" in detail:
         return _job_failure(detail)
-    code = ExitCode.TRY_AGAIN if name in ("States.Timeout", "States.HeartbeatTimeout") else None
+    code = ExitCode.TRY_AGAIN if name in TIMEOUTS else None
     message = str(detail.get("errorMessage", cause)) or "no cause was given"
     return Failure(
         RESERVED_ERROR.sub("Workflow", name), message, ExitCode.BUG if code is None else code
@@ -179,7 +185,7 @@ def failure_of_execution(found: Mapping[str, Any]) -> Failure:
     if found["status"] == "TIMED_OUT":
         return Failure("TimedOut", "it took over two days; see its history", ExitCode.TRY_AGAIN)
     failure = failure_of({"Error": error or "Unknown", "Cause": cause or ""})
-    job = JOB_ERROR.match(failure.error)
+    job = _JOB_ERROR_OF_CODE.match(failure.error)
     if job and job[1] in ExitCode.__members__:
         return Failure(failure.error, failure.message, ExitCode[job[1]])
     return failure
@@ -202,7 +208,7 @@ def _job_failure(job: Mapping[str, Any]) -> Failure:
     reasons = [container.get("Reason"), job.get("StatusReason"), log]
     reported = "; ".join(str(reason) for reason in reasons if reason)
     message = f"job {job['JobName']} exited with {number}: {reported}"
-    return Failure("JobFailed" if code is ExitCode.BUG else f"Job{code.name}", message, code)
+    return Failure(JOB_ERROR if code is ExitCode.BUG else f"Job{code.name}", message, code)
 
 
 def _json_object(text: str) -> dict[str, Any]:

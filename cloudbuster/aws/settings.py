@@ -18,11 +18,11 @@ class StackSettings(Document):
     """What a function, or the command line, needs to know about the stack."""
 
     root: Address = Field(description="URI of the stack's bucket, as s3://NAME.")
-    output_roots: tuple[Address, ...] = Field(
-        (), description="Other buckets, as s3://NAME, that an `output` may lie in."
-    )
     input_roots: tuple[Address, ...] = Field(
-        (), description="Other buckets, as s3://NAME, that donated masks may be read from."
+        (), description="Other buckets, as s3://NAME, that a request may read from."
+    )
+    output_roots: tuple[Address, ...] = Field(
+        (), description="Other buckets, as s3://NAME, that an `output` may lie in; readable too."
     )
     model_roots: tuple[Address, ...] | None = Field(
         None,
@@ -53,12 +53,13 @@ class StackSettings(Document):
         description="Mosaics larger than this are merged in parts.",
     )
     gather_usd_per_hour: float = Field(0, ge=0, description="Price of a gather job.")
+    torch_usd_per_hour: float = Field(0, ge=0, description="Price of a gather job with PyTorch.")
     merge_usd_per_hour: float = Field(0, ge=0, description="Price of a merge job.")
     max_budget_usd: float | None = Field(
         None,
         gt=0,
-        description="Greatest estimated cost of any run, US dollars, whatever its request allows; "
-        "null for none.",
+        description="Most that any run may cost by its estimate, US dollars, whatever its request "
+        "allows; null for no limit.",
     )
     catalog_secret_arn: str | None = Field(
         None, description="ARN of the secret with the credentials of catalogs."
@@ -74,11 +75,6 @@ class StackSettings(Document):
     def trusted_roots(self) -> tuple[str, ...]:
         """Prefixes of the models that the operator trusts."""
         return (join(self.root, "models"),) if self.model_roots is None else self.model_roots
-
-    @property
-    def donor_roots(self) -> tuple[str, ...]:
-        """Prefixes that donated masks may be read from."""
-        return (self.root, *self.output_roots, *self.input_roots)
 
     @classmethod
     def of_environment(cls, environment: Mapping[str, str]) -> "StackSettings":

@@ -7,7 +7,13 @@ Import `open_catalog`, `check_catalog` and `SceneSearch` from here. `schema`, `i
 import difflib
 from pathlib import PurePath
 
-from cloudbuster.catalogs.named import CATALOGS, DEFAULT_CATALOG, NamedCatalog, check_catalog
+from cloudbuster.catalogs.named import (
+    CATALOGS,
+    DEFAULT_CATALOG,
+    NamedCatalog,
+    check_catalog,
+    is_product_address,
+)
 from cloudbuster.catalogs.search import Catalog, Found, SceneSearch
 from cloudbuster.errors import CatalogError
 from cloudbuster.storage.trust import admitted, own_trust
@@ -31,8 +37,9 @@ def open_catalog(name_or_path: str, *, refresh_token: str | None = None) -> Cata
     Parameters
     ----------
     name_or_path : str
-        A name in `CATALOGS`, the URL of a STAC API, or the path of a local catalog (a folder, an
-        ItemCollection, a ``catalog.json`` or a stac-geoparquet file).
+        A name in `CATALOGS`, the URL of a STAC API, the path of a local catalog (a folder, an
+        ItemCollection, a ``catalog.json`` or a stac-geoparquet file), or the address of a product
+        (a SAFE folder, zipped or not, or a tile's folder in the layout of the public buckets).
     refresh_token : str or None
         Refresh token of RasterFoundry, or ``secretsmanager:NAME``; None reads it from the
         environment.
@@ -58,6 +65,10 @@ def open_catalog(name_or_path: str, *, refresh_token: str | None = None) -> Cata
         from cloudbuster.catalogs.rasterfoundry import RasterFoundryCatalog, read_refresh_token
 
         return RasterFoundryCatalog(read_refresh_token(refresh_token))
+    if is_product_address(name_or_path):
+        from cloudbuster.catalogs.local import LocalCatalog
+
+        return LocalCatalog.of_remote_product(name_or_path)
     scheme = scheme_of(name_or_path)
     if name_or_path in CATALOGS or scheme in ("http", "https"):
         from cloudbuster.catalogs.stac_api import StacApiCatalog

@@ -3,13 +3,15 @@
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
+from urllib.parse import unquote
 
 from cloudbuster.catalogs.item_properties import kind_of
 from cloudbuster.core.asset_mirror import Mirror, mirrored_href
 from cloudbuster.core.bands import BANDS, Kind
+from cloudbuster.errors import BadInputError
 from cloudbuster.models import Item
 from cloudbuster.original.documents import L1C_BUCKET, L2A_BUCKET, TILE_PATH
-from cloudbuster.storage.uri import is_remote, join, resolve
+from cloudbuster.storage.uri import is_file_uri, is_remote, join, local_path, resolve
 
 # Wrong hrefs of the L2A bucket, directly in the folder of the tile: the files are in a subfolder
 # for their resolution (R10m, R20m, R60m; cirrus-earth-search#33).
@@ -62,7 +64,7 @@ def absolute_item(item: Item, base: str | None = None) -> Item:
     folder = base if base is not None else self_folder(item)
     if folder is None:
         return dict(item)
-    resolved = partial(_resolved, folder=folder)
+    resolved = partial(absolute_href, folder=folder)
     copy = _with_asset_hrefs(item, resolved)
     if isinstance(item.get("links"), list):
         copy["links"] = [_with_href(link, resolved) for link in item["links"]]
@@ -125,11 +127,48 @@ def self_folder(item: Item) -> str | None:
             href = link.get("href") if isinstance(link, dict) and link.get("rel") == rel else None
             if isinstance(href, str) and (is_remote(href) or href.startswith("/")):
                 return href.rpartition("/")[0]
+            if isinstance(href, str) and is_file_uri(href):
+                return _existing([href.rpartition("/")[0]], "/")
     return None
 
 
-def _resolved(href: str, folder: str) -> str:
-    """Make a relative href absolute; one with any scheme, or from the root, already is."""
-    if "://" in href or href.startswith("/"):
+def absolute_href(href: str, folder: str) -> str:
+    """Make an href absolute.
+
+    Parameters
+    ----------
+    href : str
+        Address in an item or a catalog. One with another scheme than ``file:`` is unchanged.
+    folder : str
+        Folder or prefix that a relative one counts from.
+
+    Returns
+    -------
+    str
+        In a local folder the path of the file: an href may be a URI with escapes (``%20``) or a
+        path of Windows, and is taken as it stands if there is no such file.
+    """
+    if is_remote(folder):
+        if "://" in href or href.startswith("/"):
+            return href
+        return join(folder, href.replace("\\", "/").removeprefix("./"))
+    if is_file_uri(href):
+        return _existing([href], folder) or href
+    if "://" in href:
         return href
-    return join(folder, href.removeprefix("./")) if is_remote(folder) else resolve(href, folder)
+    forms = [href, href.replace("\\", "/")] if "\\" in href else [href]
+    if "%" in href:
+        forms += [unquote(form) for form in forms]
+    return (_existing(forms, folder) if len(forms) > 1 else None) or resolve(href, folder)
+
+
+def _existing(hrefs: Sequence[str], folder: str) -> str | None:
+    """Path of the first of some local hrefs that is there; None if none is."""
+    for href in hrefs:
+        try:
+            path = local_path(resolve(href, folder))
+        except BadInputError:
+            continue
+        if path.exists():
+            return str(path)
+    return None

@@ -1,4 +1,4 @@
-"""Local STAC catalogs: a folder of items, an ItemCollection, or files linked by a catalog.
+"""Local catalogs: a folder of STAC items and products, an ItemCollection, files that are linked.
 
 Items are kept as plain dicts. Searches use columns of numbers and a spatial index, so that only
 the items that are found are handled one by one.
@@ -17,8 +17,14 @@ import numpy.typing as npt
 import shapely
 
 from cloudbuster.catalogs.geoparquet import PARQUET_SUFFIXES, ParquetCatalog
-from cloudbuster.catalogs.item_hrefs import absolute_item
+from cloudbuster.catalogs.item_hrefs import absolute_href, absolute_item
 from cloudbuster.catalogs.item_properties import acquired_of, cloud_cover_of, kind_of
+from cloudbuster.catalogs.product_folders import (
+    is_product_file,
+    local_products,
+    product_items,
+    remote_products,
+)
 from cloudbuster.catalogs.schema import is_item
 from cloudbuster.catalogs.search import (
     AREA,
@@ -40,8 +46,8 @@ from cloudbuster.errors import BadInputError, CatalogError
 from cloudbuster.events import Event, OnEvent, emit
 from cloudbuster.models import Dropped, Item
 from cloudbuster.storage.documents import parse_json
-from cloudbuster.storage.json_text import JsonError, parsed_json
-from cloudbuster.storage.uri import is_remote, local_path, read_bytes, resolve
+from cloudbuster.storage.trust import Trust, catalog_trust, server_trust
+from cloudbuster.storage.uri import is_remote, local_path, read_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -158,19 +164,53 @@ class LocalCatalog:
         MissingExtraError
             If a stac-geoparquet file needs pyarrow.
         """
-        path = local_path(uri)
+        path, trust = local_path(uri), catalog_trust(uri)
         if path.suffix.lower() in PARQUET_SUFFIXES and path.is_file():
             return ParquetCatalog.open(uri, path)
         unreadable: list[Dropped] = []
+        items: list[Item] = []
         try:
-            items = [
-                absolute_item(entry.item, entry.folder) for entry in _entries(path, unreadable)
-            ]
+            if not is_product_file(path):
+                items += [
+                    absolute_item(entry.item, entry.folder)
+                    for entry in _entries(path, unreadable, trust)
+                ]
+            if path.is_dir() or is_product_file(path):
+                for product in local_products(path, unreadable, trust):
+                    items += product_items(product, unreadable)
         except OSError as error:
             msg = f"catalog {uri}: {error.strerror or error}; check the path"
             raise CatalogError(msg) from error
+        if path.is_file() and not items and is_product_file(path):
+            reasons = "; ".join(entry.reason for entry in unreadable)
+            msg = (
+                f"catalog {uri}: {reasons or 'no product of Sentinel-2 in it'}; give a SAFE folder"
+            )
+            raise CatalogError(msg)
         logger.info("catalog_opened", extra={"catalog": uri, "item_count": len(items)})
         return cls(uri, items, tuple(unreadable))
+
+    @classmethod
+    def of_remote_product(cls, uri: str) -> "LocalCatalog":
+        """Open a product on another machine: a SAFE folder, or a tile's folder of a bucket.
+
+        Raises
+        ------
+        CatalogError
+            If its metadata cannot be read.
+        UntrustedAddressError
+            If the request comes from others, who may not name its server.
+        CredentialsError, AccessError
+            If there are no credentials, or they do not allow it.
+        TryAgainError
+            If its place fails in a way that may pass.
+        """
+        unreadable: list[Dropped] = []
+        products = remote_products(uri, server_trust(uri))
+        items = [item for product in products for item in product_items(product, unreadable)]
+        if not items:
+            raise _no_product(uri, unreadable)
+        return cls(uri, items)
 
     def search(self, search: SceneSearch, *, on_event: OnEvent | None = None) -> Found:
         """Find the items of a search, in the order of the files; see `Catalog.search`.
@@ -198,6 +238,12 @@ class LocalCatalog:
         return self._found[index]
 
 
+def _no_product(uri: str, unreadable: Sequence[Dropped]) -> CatalogError:
+    """Make the error for an address that should be that of a product."""
+    reasons = "; ".join(entry.reason for entry in unreadable) or "no product of Sentinel-2 in it"
+    return CatalogError(f"catalog {uri}: {reasons}; give a SAFE folder, or a zip of one")
+
+
 @dataclass(frozen=True)
 class _Entry:
     """An item and the folder that its relative hrefs start from."""
@@ -212,21 +258,20 @@ def _day(item: Item) -> int:
     return _NO_DAY if acquired is None else acquired.astimezone(UTC).date().toordinal()
 
 
-def _entries(path: Path, unreadable: list[Dropped]) -> Iterator[_Entry]:
+def _entries(path: Path, unreadable: list[Dropped], trust: Trust) -> Iterator[_Entry]:
     """Yield every item of a folder, or of a file and the files it links to."""
     if path.is_dir():
-        yield from _in_folder(path, unreadable)
+        yield from _in_folder(path, unreadable, trust)
         return
     try:
-        document = parse_json(
-            read_bytes(str(path), max_bytes=MAX_BYTES), source=str(path), levels=None
-        )
+        content = read_bytes(str(path), trust=trust, max_bytes=MAX_BYTES)
+        document = parse_json(content, source=str(path), levels=None)
     except BadInputError as error:
         msg = f"catalog {error}; give a STAC catalog"
         raise CatalogError(msg) from error
     members = document if isinstance(document, dict) else {}
     if members.get("type") in ("Catalog", "Collection"):
-        yield from _linked(path, members, unreadable)
+        yield from _linked(path, members, unreadable, trust)
     elif isinstance(members.get("features"), list):
         yield from _in_collection(path, members["features"], unreadable)
     elif is_item(members):
@@ -239,11 +284,11 @@ def _entries(path: Path, unreadable: list[Dropped]) -> Iterator[_Entry]:
         raise CatalogError(msg)
 
 
-def _in_folder(folder: Path, unreadable: list[Dropped]) -> Iterator[_Entry]:
+def _in_folder(folder: Path, unreadable: list[Dropped], trust: Trust) -> Iterator[_Entry]:
     """Yield the items in a folder and its subfolders; other JSON files are skipped."""
     for file in sorted(folder.rglob("*")):
         if file.suffix.lower() in ITEM_SUFFIXES and file.is_file():
-            document = _document(file, unreadable)
+            document = _document(file, unreadable, trust)
             if is_item(document):
                 yield _Entry(document, str(file.parent.absolute()))
 
@@ -258,7 +303,9 @@ def _in_collection(path: Path, features: list[Any], unreadable: list[Dropped]) -
             unreadable.append(Dropped(item_id=path.name, reason=reason))
 
 
-def _linked(root: Path, document: Item, unreadable: list[Dropped]) -> Iterator[_Entry]:
+def _linked(
+    root: Path, document: Item, unreadable: list[Dropped], trust: Trust
+) -> Iterator[_Entry]:
     """Yield the items that a catalog links to, directly or not, in the order of the links."""
     seen = {root.resolve()}
     waiting = [(root, document)]
@@ -270,11 +317,11 @@ def _linked(root: Path, document: Item, unreadable: list[Dropped]) -> Iterator[_
                 reason = f"{path} links to another machine; only local files are read"
                 unreadable.append(Dropped(item_id=href, reason=reason))
                 continue
-            child = local_path(resolve(href, str(path.parent)))
+            child = local_path(absolute_href(href, str(path.parent)))
             if child.resolve() in seen:
                 continue
             seen.add(child.resolve())
-            found = _document(child, unreadable)
+            found = _document(child, unreadable, trust)
             if is_item(found):
                 yield _Entry(found, str(child.parent.absolute()))
             elif isinstance(found, dict):
@@ -294,12 +341,11 @@ def _child_hrefs(document: Item) -> list[str]:
     ]
 
 
-def _document(file: Path, unreadable: list[Dropped]) -> Any:  # noqa: ANN401 -- any JSON value
+def _document(file: Path, unreadable: list[Dropped], trust: Trust) -> Any:  # noqa: ANN401 -- any JSON value
     """Content of a JSON file; None, and an entry in ``unreadable``, if it cannot be read."""
     try:
-        return parsed_json(read_bytes(str(file), max_bytes=MAX_BYTES))
-    except JsonError as error:
-        reason = f"{file}: {error}"
+        content = read_bytes(str(file), trust=trust, max_bytes=MAX_BYTES)
+        return parse_json(content, source=str(file))
     except BadInputError as error:
         reason = str(error)
     unreadable.append(Dropped(item_id=file.stem, reason=reason))

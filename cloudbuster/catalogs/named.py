@@ -13,9 +13,10 @@ from cloudbuster.catalogs.rasterfoundry import URL as RASTERFOUNDRY_URL
 from cloudbuster.core.asset_mirror import Mirror, mirrored_href
 from cloudbuster.core.bands import Kind
 from cloudbuster.errors import CatalogError, CredentialsError
-from cloudbuster.original.documents import L1C_BUCKET
+from cloudbuster.original.documents import L1C_BUCKET, TILE_PATH
 from cloudbuster.storage.access import CDSE_KEY_VARIABLES, has_aws_credentials
 from cloudbuster.storage.sas import SUBSCRIPTION_VARIABLE
+from cloudbuster.storage.uri import is_remote
 
 DEFAULT_CATALOG = "earth-search"
 KINDS: tuple[Kind, ...] = ("L2A", "L1C")
@@ -235,6 +236,14 @@ UNNAMED: dict[str, NamedCatalog] = {
         note="a folder of items, an ItemCollection, a catalog.json, or stac-geoparquet",
     ),
 }
+
+
+def is_product_address(uri: str) -> bool:
+    """Whether a remote address is that of a product: a SAFE folder or a tile's folder."""
+    path = uri.rstrip("/")
+    tile = TILE_PATH.search(path)
+    is_tile = tile is not None and tile.end() == len(path)
+    return is_remote(uri) and (is_tile or path.upper().endswith(".SAFE"))
 
 
 def check_catalog(catalog: str, kinds: Iterable[Kind], mirrors: Iterable[Mirror] = ()) -> None:

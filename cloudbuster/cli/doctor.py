@@ -1,5 +1,7 @@
 """``cloudbuster doctor``."""
 
+from pathlib import Path
+
 import click
 
 from cloudbuster.cli.options import stack_option
@@ -9,18 +11,26 @@ from cloudbuster.cli.terminal import show
 
 @click.command(cls=Command, short_help="Check whether the deployed stack is sound.")
 @stack_option
-def doctor(*, stack: str) -> None:
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    help="Configuration file that the stack should have been deployed with.",
+)
+def doctor(*, stack: str, config: Path | None) -> None:
     """Check whether the deployed stack is as it should be, and exit with 5 if it is not.
 
     Examples
     --------
     $ cloudbuster doctor --stack CloudBuster
+
+    $ cloudbuster doctor --config prod.json
     """
     from cloudbuster.aws.client.deployed import DeployedStack
-    from cloudbuster.aws.client.doctor import examine
+    from cloudbuster.aws.client.doctor import examine, read_config
     from cloudbuster.errors import BadInputError
 
-    findings = examine(DeployedStack.find(stack))
+    given = None if config is None else read_config(config)
+    findings = examine(DeployedStack.find(stack), config=given)
     show(
         "\n".join(
             f"[{'x' if finding.ok else ' '}] {finding.what}: {finding.detail}"

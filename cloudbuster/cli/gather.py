@@ -59,6 +59,7 @@ def gather(
           --bands B04,B03,B02,B08
     """
     from cloudbuster.cli.inputs import checked_name, json_text, read_input, read_selection, use_tmp
+    from cloudbuster.detectors import check_detector
     from cloudbuster.gather import gather_or_raise
     from cloudbuster.models import GatherOptions, GatherTask, LimitOptions, QueryOptions
     from cloudbuster.request_files import make_options
@@ -76,6 +77,8 @@ def gather(
         selection = read_selection(
             read_input(source), source=source, kind=kind, default=QueryOptions().kind
         )
+        if not dryrun:
+            check_detector(options.detector, selection.cloudbuster.kind)
         tasks = plan_tasks(selection, name=name, options=options, output=output)
     if index is not None:
         tasks = tasks_of_index(tasks, index)

@@ -8,12 +8,15 @@ from pathlib import Path
 import orjson
 
 from cloudbuster.areas import load_aoi
+from cloudbuster.cli.options import AreaFlags
 from cloudbuster.core.bands import Kind
 from cloudbuster.core.names import check_name_part
 from cloudbuster.errors import AoiError, OutputError, RequestError
 from cloudbuster.models import MAX_INLINE_AOI_BYTES, Document, Geometry, Selection, check_name
+from cloudbuster.models.given import box_feature
 from cloudbuster.storage.documents import ADDRESSED, parse_json, parse_selection
-from cloudbuster.storage.uri import DOCUMENT_BYTES, read_bytes, resolve, too_large, write_bytes
+from cloudbuster.storage.regular_files import too_large
+from cloudbuster.storage.uri import DOCUMENT_BYTES, read_bytes, resolve, write_bytes
 
 STDIN = "-"
 
@@ -57,29 +60,35 @@ def write_output(target: str, content: object) -> str:
     return target
 
 
-def read_aoi(source: str) -> Geometry:
-    """Read the area of ``--geojson``: a file, a URI or stdin.
+def read_aoi(flags: AreaFlags) -> Geometry:
+    """Read the area that was given: a bounding box, a file, a URI or stdin.
 
     Raises
     ------
     AoiError
         If it cannot be read, or is no GeoJSON object.
+    MissingExtraError
+        If the file needs a package that is not installed.
     """
-    if source != STDIN:
-        return load_aoi(source)
-    document = parse_json(read_input(source), source="stdin")
+    if flags.bbox:
+        return box_feature(*flags.bbox)
+    if flags.geojson != STDIN:
+        return load_aoi({"uri": flags.geojson, "layer": flags.layer})
+    document = parse_json(read_input(STDIN), source="stdin")
     if not isinstance(document, dict):
         msg = "stdin: no GeoJSON object"
         raise AoiError(msg)
     return document
 
 
-def request_aoi(source: str) -> Geometry:
+def request_aoi(flags: AreaFlags) -> Geometry:
     """Read an area as a request holds it: the URI of a file that is too large to stand in it."""
-    document = read_aoi(source)
-    if source == STDIN or len(orjson.dumps(document)) <= MAX_INLINE_AOI_BYTES:
+    document = read_aoi(flags)
+    source = flags.geojson
+    if source in (None, STDIN) or len(orjson.dumps(document)) <= MAX_INLINE_AOI_BYTES:
         return document
-    return {"uri": resolve(source, ".")}
+    layer = {"layer": flags.layer} if flags.layer else {}
+    return {"uri": resolve(str(source), "."), **layer}
 
 
 def read_selection(content: bytes, *, source: str, kind: Kind | None, default: Kind) -> Selection:

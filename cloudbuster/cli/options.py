@@ -17,6 +17,8 @@ import click
 from cloudbuster.cli.parsing import EXPERT_SECTION, ListOption, ModelOption
 
 Kind = Literal["L2A", "L1C"]
+# Numbers of a bounding box: west, south, east, north.
+BOX_NUMBERS = 4
 Function = Callable[..., None]
 Decorator = Callable[[Function], Function]
 
@@ -41,6 +43,16 @@ class DaysOption(ListOption, QueryOption):
     """Days: ``2020-05-01 2021-05-01``."""
 
     further = re.compile(r"\d{4}-\d{1,2}-\d{1,2}(,\d{4}-\d{1,2}-\d{1,2})*,?")
+
+
+class BoxOption(ListOption):
+    """A bounding box: ``15.0,45.9,15.2,46.1``, or four numbers in a row, in brackets or not."""
+
+    further = re.compile(r"[\[(]?[-+]?[\d.][\d.eE+-]*(,[-+]?[\d.][\d.eE+-]*)*,?[\])]?")
+
+    def values_in(self, word: str) -> list[str]:
+        """Split a word into numbers."""
+        return super().values_in(word.strip("[]() "))
 
 
 class MirrorsOption(ListOption, ExpertQueryOption):
@@ -112,6 +124,12 @@ class DetectorOption(ModelOption):
     part, section = "gather.detector", "Clouds"
 
 
+class ClassesOption(ListOption, DetectorOption):
+    """Classes: ``1,2`` or ``1 2``."""
+
+    further = re.compile(r"\d+(,\d+)*,?")
+
+
 class ExpertDetectorOption(DetectorOption):
     """A field of ``gather.detector`` that few need."""
 
@@ -145,6 +163,45 @@ class ExpertOption(click.Option):
 def given(values: Mapping[str, object]) -> dict[str, object]:
     """Keep the values that were given: not None, and not empty."""
     return {name: value for name, value in values.items() if value not in (None, (), {})}
+
+
+@dataclass(frozen=True)
+class AreaFlags:
+    """What was given about the area of interest.
+
+    Attributes
+    ----------
+    geojson, layer : str or None
+        File, URI or ``-``; and its layer.
+    bbox : tuple of float
+        West, south, east, north, degrees; empty if it was not given.
+    """
+
+    geojson: str | None
+    layer: str | None
+    bbox: tuple[float, ...]
+
+    def is_given(self) -> bool:
+        """Whether there is an area.
+
+        Raises
+        ------
+        click.UsageError
+            If there are two, or a part of one.
+        """
+        if self.geojson and self.bbox:
+            msg = "--geojson and --bbox are two areas; give one of them"
+            raise click.UsageError(msg)
+        if self.bbox and len(self.bbox) != BOX_NUMBERS:
+            msg = (
+                f"--bbox takes four numbers, not {len(self.bbox)}: west, south, east, north, as in "
+                "15.0,45.9,15.2,46.1"
+            )
+            raise click.UsageError(msg)
+        if self.layer and not self.geojson:
+            msg = "--layer is a layer of the file that --geojson names; give both"
+            raise click.UsageError(msg)
+        return bool(self.geojson or self.bbox)
 
 
 @dataclass(frozen=True)
@@ -196,6 +253,7 @@ class DetectorFlags:
     architecture: str | None
     weights: str | None
     trust_architecture: bool | None
+    cloud_classes: tuple[int, ...]
     donor_mask: str | None
     donor_mask_name: str | None
     also_stock: bool | None
@@ -264,6 +322,29 @@ def _as_one(kind: Callable[..., object], parameter: str, options: Sequence[Decor
 
     return decorate
 
+
+area_options = _as_one(
+    AreaFlags,
+    "area_flags",
+    [
+        click.option(
+            "--geojson",
+            "--aoi",
+            "geojson",
+            help="Area of interest: GeoJSON, GeoPackage, Shapefile, KML, FlatGeobuf or GeoParquet "
+            "in any CRS; - reads GeoJSON from stdin.",
+        ),
+        click.option("--layer", help="Layer of the area's file, where it has several."),
+        click.option(
+            "--bbox",
+            type=float,
+            multiple=True,
+            metavar="W,S,E,N",
+            cls=BoxOption,
+            help="Area of interest: west, south, east, north in degrees.",
+        ),
+    ],
+)
 
 KINDS = click.Choice(["L2A", "L1C"])
 
@@ -412,6 +493,14 @@ detector_options = _as_one(
             help="Let code run: that of the architecture, or of a TorchScript or exported model.",
         ),
         click.option(
+            "--cloud-classes",
+            type=int,
+            multiple=True,
+            metavar="CLASS...",
+            cls=ClassesOption,
+            help="Classes of a model of several classes that are cloud, from 0, as 1,2.",
+        ),
+        click.option(
             "--donor-mask",
             cls=DetectorOption,
             help="Take the mask that another run kept: its file, or the folder that holds it.",
@@ -511,6 +600,20 @@ gather_options = _as_one(
             "offset.",
         ),
     ],
+)
+
+layout_option = click.option(
+    "--layout",
+    type=click.Choice(["multi-band", "per-band"]),
+    cls=MergeOption,
+    help="Whether each band gets a file of its own, beside the mosaic.",
+)
+
+clip_option = click.option(
+    "--clip/--no-clip",
+    default=None,
+    cls=MergeOption,
+    help="Leave cells outside of the area without a value.",
 )
 
 composite_option = click.option(

@@ -4,14 +4,21 @@ from typing import Any, Literal
 
 import click
 
-from cloudbuster.cli.options import ExpertOption, QueryFlags, format_option, query_options
+from cloudbuster.cli.options import (
+    AreaFlags,
+    ExpertOption,
+    QueryFlags,
+    area_options,
+    format_option,
+    query_options,
+)
 from cloudbuster.cli.parsing import Command
 from cloudbuster.cli.progress import progress
 from cloudbuster.cli.terminal import show
 
 
 @click.command(cls=Command, short_help="Find the candidate scenes of an area and of dates.")
-@click.option("--geojson", required=True, help="Area of interest; - reads stdin.")
+@area_options
 @click.option("--response", help="File to write, - for stdout; beats --aoi-name.")
 @click.option("--aoi-name", "--area-name", help="Write NAME.json; beats --name-property.")
 @click.option("--name-property", help="Property of the first feature that names the file.")
@@ -25,7 +32,7 @@ from cloudbuster.cli.terminal import show
 )
 def query(
     *,
-    geojson: str,
+    area_flags: AreaFlags,
     response: str | None,
     aoi_name: str | None,
     name_property: str | None,
@@ -42,7 +49,7 @@ def query(
     $ cloudbuster query --geojson area.geojson --response response.json \
           --mindate 2020-05-01 --maxdate 2020-10-01
 
-    $ cloudbuster query --geojson area.geojson --catalog my-catalog/ --maxclouds 60 \
+    $ cloudbuster query --bbox 15.0,45.9,15.2,46.1 --catalog my-catalog/ --maxclouds 60 \
           --mindate 2020-05-01 2021-05-01 --maxdate 2020-10-01 2021-10-01
     """
     from cloudbuster.cli.inputs import read_aoi, write_output
@@ -51,7 +58,10 @@ def query(
     from cloudbuster.query import query_scenes
     from cloudbuster.request_files import make_options
 
-    aoi = read_aoi(geojson)
+    if not area_flags.is_given():
+        msg = "Missing option '--geojson' or '--bbox'"
+        raise click.UsageError(msg)
+    aoi = read_aoi(area_flags)
     target = _target(aoi, response, aoi_name, name_property)
     fields = query_flags.fields()
     if refresh_token:

@@ -5,17 +5,21 @@ from typing import TYPE_CHECKING
 import click
 
 from cloudbuster.cli.options import (
+    AreaFlags,
     DetectorFlags,
     ExpertLimitOption,
     FilterFlags,
     GatherFlags,
     QueryFlags,
     RequestOption,
+    area_options,
+    clip_option,
     composite_option,
     detector_options,
     filter_options,
     gather_options,
     given,
+    layout_option,
     query_options,
     workers_option,
 )
@@ -25,12 +29,17 @@ from cloudbuster.cli.terminal import show
 
 if TYPE_CHECKING:
     from cloudbuster.models import MergeResult, MosaicRequest
-    from cloudbuster.zones import ZoneRun
+    from cloudbuster.subruns import SubRun
 
 
 @click.command(cls=Command, short_help="Make a mosaic: all stages, resuming.")
 @click.argument("request_file", metavar="[REQUEST.json]", required=False)
-@click.option("--geojson", help="Area of interest; - reads stdin.")
+@area_options
+@click.option(
+    "--each",
+    metavar="NAME_PROPERTY",
+    help="Make one mosaic of each feature, named after this property of it.",
+)
 @click.option("--name", cls=RequestOption, help="Base of the file names.")
 @click.option("--output", cls=RequestOption, help="Folder of the run.  [default: ./NAME]")
 @click.option(
@@ -53,6 +62,8 @@ if TYPE_CHECKING:
 @gather_options
 @detector_options
 @composite_option
+@layout_option
+@clip_option
 @click.option(
     "--min-success-fraction",
     type=float,
@@ -68,7 +79,8 @@ if TYPE_CHECKING:
 def run(
     *,
     request_file: str | None,
-    geojson: str | None,
+    area_flags: AreaFlags,
+    each: str | None,
     name: str | None,
     output: str | None,
     force: bool | None,
@@ -81,6 +93,8 @@ def run(
     gather_flags: GatherFlags,
     detector_flags: DetectorFlags,
     composite: str | None,
+    layout: str | None,
+    clip: bool | None,
     min_success_fraction: float | None,
     max_rounds: int | None,
 ) -> None:
@@ -94,11 +108,14 @@ def run(
 
     $ cloudbuster run request.json --maxclouds 30 --bands B04 B03 B02 --output denver-30
 
+    $ cloudbuster run --geojson parcels.gpkg --each parcel_id --name parcels --mindate 2020-05-01
+
     $ cloudbuster run --geojson area.geojson --name denver-2020 \
           --mindate 2020-05-01 --maxdate 2020-10-01 --maxclouds 60
     """
-    if request_file is None and not (geojson and name):
-        msg = "Give a request file, or --geojson and --name"
+    has_area = area_flags.is_given()
+    if request_file is None and not (has_area and name):
+        msg = "Give a request file, or --name and an area by --geojson or --bbox"
         raise click.UsageError(msg)
     from cloudbuster.cli.inputs import json_text, request_aoi
     from cloudbuster.request_files import load_request, make_request
@@ -106,11 +123,11 @@ def run(
     changes = given(
         {
             "name": name,
-            "aoi": request_aoi(geojson) if geojson else None,
+            "aoi": request_aoi(area_flags) if has_area else None,
             "query": query_flags.fields(),
             "filter": filter_flags.fields(),
             "gather": gather_flags.fields(detector_flags),
-            "merge": given({"composite": composite}),
+            "merge": given({"composite": composite, "layout": layout, "clip": clip}),
             "limits": given(
                 {"min_success_fraction": min_success_fraction, "max_rounds": max_rounds}
             ),
@@ -120,7 +137,9 @@ def run(
         }
     )
     request = load_request(request_file, changes) if request_file else make_request(changes)
-    if dryrun:
+    if each is not None:
+        _run_each(request, each, workers=workers, dryrun=dryrun, as_json=as_json)
+    elif dryrun:
         show(json_text(request))
     else:
         _run(request, workers=workers, as_json=as_json)
@@ -131,26 +150,52 @@ def _run(request: "MosaicRequest", *, workers: int, as_json: bool) -> None:
     from cloudbuster.cli.inputs import json_text
     from cloudbuster.pipeline import not_covered_error
     from cloudbuster.pipeline import run as run_request
-    from cloudbuster.zones import run_zones, wants_each_zone, worst_error
+    from cloudbuster.subruns import run_zones, wants_each_zone
 
     if wants_each_zone(request):
         with progress() as on_event:
             runs = run_zones(request, workers=workers, on_event=on_event)
-        if as_json:
-            show(json_text([part.document() for part in runs]))
-        else:
-            show("\n".join(_zone_text(part) for part in runs if part.result is not None))
-        error = worst_error(runs)
-    else:
-        with progress() as on_event:
-            result = run_request(request, workers=workers, on_event=on_event)
-        show(json_text(result) if as_json else _products_text(result.products))
-        error = not_covered_error(result.assessment)
+        _show_parts(runs, as_json=as_json)
+        return
+    with progress() as on_event:
+        result = run_request(request, workers=workers, on_event=on_event)
+    show(json_text(result) if as_json else _products_text(result.products))
+    error = not_covered_error(result.assessment)
     if error is not None:
         raise error
 
 
-def _zone_text(part: "ZoneRun") -> str:
+def _run_each(
+    request: "MosaicRequest", name_property: str, *, workers: int, dryrun: bool, as_json: bool
+) -> None:
+    """Run a request once for each feature of its area."""
+    from cloudbuster.cli.inputs import json_text
+    from cloudbuster.subruns import feature_requests, run_parts
+
+    requests = feature_requests(request, name_property)
+    if dryrun:
+        show(json_text(list(requests)))
+        return
+    with progress() as on_event:
+        runs = run_parts(requests, stage="feature", workers=workers, on_event=on_event)
+    _show_parts(runs, as_json=as_json)
+
+
+def _show_parts(runs: "tuple[SubRun, ...]", *, as_json: bool) -> None:
+    """Print what the parts of a request made, and raise what they did not reach."""
+    from cloudbuster.cli.inputs import json_text
+    from cloudbuster.subruns import worst_error
+
+    if as_json:
+        show(json_text([part.document() for part in runs]))
+    else:
+        show("\n".join(_zone_text(part) for part in runs if part.result is not None))
+    error = worst_error(runs)
+    if error is not None:
+        raise error
+
+
+def _zone_text(part: "SubRun") -> str:
     """Write the name of a part and its products."""
     products = "" if part.result is None else _products_text(part.result.products)
     return f"{part.request.name}\n{products}"

@@ -24,9 +24,14 @@ from cloudbuster.cli.terminal import show
     "--seed", type=int, default=7, show_default=True, help="The same seed gives the same bytes."
 )
 @click.option("--jp2/--no-jp2", default=False, help="Bands as JPEG 2000 instead of COG.")
+@click.option(
+    "--safe/--no-safe",
+    default=False,
+    help="Write the scenes as products too: SAFE folders in FOLDER/safe.",
+)
 @workers_option
 def sample(
-    *, folder: Path, size: Literal["small", "full"], seed: int, jp2: bool, workers: int
+    *, folder: Path, size: Literal["small", "full"], seed: int, jp2: bool, safe: bool, workers: int
 ) -> None:
     """Write a deterministic Sentinel-2 world with its cloud-free truth.
 
@@ -44,4 +49,8 @@ def sample(
         world = write_sample(
             folder, size=size, seed=seed, jp2=jp2, workers=workers, on_event=on_event
         )
+    if safe:
+        from cloudbuster.sample.safe import write_products
+
+        write_products(world.folder, world.folder / "safe")
     show(str(world.request))

@@ -16,6 +16,10 @@ UNKNOWN_CLOUD_COVER = 99.0
 # Least area that justifies writing a picked scene a second time, as backstop: one cell of 10 m,
 # (10 m / 111 320 m per degree of latitude, WGS 84) squared, square degrees.
 LEAST_REUSE_DEG2 = 8.07e-9
+# Least share of the area that justifies it where the area itself is small: an area below a cell is
+# one cell of the mosaic. The gain of a scene is its area times its clear share, which is 1 % where
+# the cloud cover is unknown.
+LEAST_REUSE_SHARE = 1e-4
 # Smaller shares of an area are rounding errors of coordinates: this share of 100 000 square
 # kilometres is one cell of 10 m.
 LEAST_SHARE = 1e-9
@@ -129,7 +133,8 @@ def pick_original(
     This differs from the original in three ways. ``max_uncovered`` is a share of true area; the
     original summed square degrees. ``max_selections`` is a limit; the original picked one more.
     Where the original leaves a part of the area without backstop, scenes picked for the layers are
-    reused for it by the same rule, if they gain ``LEAST_REUSE_DEG2`` or more.
+    reused for it by the same rule, if they gain more than ``LEAST_REUSE_DEG2``, or than
+    ``LEAST_REUSE_SHARE`` of a small area.
 
     Parameters
     ----------
@@ -163,8 +168,9 @@ def pick_original(
     below, rest = search.cover(aoi, free, layers=1, limit=limit, room=room - len(clear))
     again = np.zeros_like(free)
     again[[pick.index for pick in picks]] = True
+    least_gain = min(LEAST_REUSE_DEG2, LEAST_REUSE_SHARE * aoi.area)
     reused, _ = search.cover(
-        rest, again, layers=1, limit=0.0, room=len(clear), least_gain=LEAST_REUSE_DEG2
+        rest, again, layers=1, limit=0.0, room=len(clear), least_gain=least_gain
     )
     picks += [Pick(index, backstop=True, reused=False, gain=gain) for index, gain in below]
     picks += [Pick(index, backstop=True, reused=True, gain=gain) for index, gain in reused]

@@ -41,6 +41,8 @@ EDGE_RATIO = 0.1
 CIRRUS_BAND = "B10"
 # Number of cells beside a swath's edge into which resampling mixes zeros (wavelet of JPEG 2000).
 EDGE_CELLS = 2
+# Least width of a dark feature that is no undershoot of that wavelet, cells.
+UNDERSHOOT_CELLS = 3
 # Least number of pixels of a thumbnail, or of a comparison of two, for a decision.
 MIN_PIXELS = 100
 
@@ -137,6 +139,27 @@ def pixel_evidence(
         darkest_dn=float(np.quantile(darkest, DARK_SHARE_WITHOUT_OFFSET)),
         valid_count=int(darkest.size),
     )
+
+
+def without_undershoots(dn: UInt16Raster) -> UInt16Raster:
+    """Raise the dark pixels that the reduced resolutions of JPEG 2000 have beside bright ones.
+
+    The low-pass of its wavelet undershoots at the edges of clouds: at a quarter of the resolution
+    of the sample's scenes by up to 1000 DN, over 0.1 to 0.6 % of the pixels. Such pixels are one or
+    two wide; dark features of less than three pixels are filled (grey closing).
+
+    Parameters
+    ----------
+    dn : ndarray of uint16, shape (y, x)
+        A band at reduced resolution; 0 is nodata. Not modified.
+
+    Returns
+    -------
+    ndarray of uint16, shape (y, x)
+        With the same nodata.
+    """
+    closed = ndimage.grey_closing(dn, size=(UNDERSHOOT_CELLS, UNDERSHOOT_CELLS))
+    return np.where(dn == 0, dn, closed)
 
 
 def inner_pixels(bands: UInt16Raster, cells: int = EDGE_CELLS) -> BoolRaster:

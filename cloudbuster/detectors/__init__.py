@@ -1,6 +1,7 @@
 """Cloud detectors, one module each, all with the interface `protocol.CloudDetector`.
 
-Import `make_detector` and `resolve_type` from here; the modules of the detectors are internal.
+Import `make_detector`, `check_detector` and `resolve_type` from here; the modules of the detectors
+are internal.
 """
 
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from cloudbuster.detectors.s2cloudless import S2CloudlessDetector
 from cloudbuster.detectors.stock import StockDetector
 from cloudbuster.models import DetectorOptions
 
-__all__ = ["CloudDetector", "SceneSource", "make_detector", "resolve_type"]
+__all__ = ["CloudDetector", "SceneSource", "check_detector", "make_detector", "resolve_type"]
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,21 @@ def make_detector(options: DetectorOptions, kind: Kind) -> CloudDetector:
     return detector
 
 
+def check_detector(options: DetectorOptions, kind: Kind) -> None:
+    """Check what can be known of a detector before any band is read.
+
+    A PyTorch model is loaded and answers to one window, so that weights that do not fit are
+    reported once and not for every scene.
+
+    Raises
+    ------
+    CloudBusterError
+        As `make_detector`, and as the detector would for every scene.
+    """
+    if resolve_type(options, kind) == "pytorch":
+        _make_pytorch(options, kind).check()
+
+
 def _make_stock(options: DetectorOptions, kind: Kind) -> CloudDetector:
     """Make the detector that uses the masks of the product."""
     return StockDetector(kind, options.preset, options.mask_gsd_m)
@@ -86,7 +102,7 @@ def _make_s2cloudless(options: DetectorOptions, _kind: Kind) -> CloudDetector:
     )
 
 
-def _make_pytorch(options: DetectorOptions, kind: Kind) -> CloudDetector:
+def _make_pytorch(options: DetectorOptions, kind: Kind) -> PytorchDetector:
     """Make the detector that runs a PyTorch model on every band of the level."""
     if options.weights is None:
         msg = "detector pytorch needs weights"
@@ -97,6 +113,7 @@ def _make_pytorch(options: DetectorOptions, kind: Kind) -> CloudDetector:
         architecture=options.architecture,
         trust_architecture=options.trust_architecture,
         mask_gsd_m=options.mask_gsd_m,
+        cloud_classes=options.cloud_classes,
     )
 
 

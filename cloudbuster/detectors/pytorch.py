@@ -32,7 +32,12 @@ SEGMENTATION_KEY = "2seg"
 
 
 class PytorchDetector:
-    """Finds cloud where the logit of a model is above 0.
+    """Finds cloud by a model's answer.
+
+    A model of one channel answers with logits: cloud is where they are above 0. A model of several
+    channels answers with one value for each class, logits or probabilities: the class of a cell is
+    that of the greatest value, the first of equal ones. A model may also answer with the classes
+    themselves, as integers.
 
     Parameters
     ----------
@@ -47,6 +52,8 @@ class PytorchDetector:
         Whether the code of the architecture, or of a TorchScript or exported model, may run.
     mask_gsd_m : float or None
         Cell size of input and mask, metres; None uses that of the finest requested band.
+    cloud_classes : tuple of int or None
+        Classes that are cloud, from 0; required for a model of several classes.
 
     Raises
     ------
@@ -64,6 +71,7 @@ class PytorchDetector:
         architecture: str | None = None,
         trust_architecture: bool = False,
         mask_gsd_m: float | None = None,
+        cloud_classes: tuple[int, ...] | None = None,
     ) -> None:
         """Check that torch is installed and the architecture trusted; nothing is loaded yet."""
         require_package("torch", detector="pytorch", extra="torch")
@@ -74,11 +82,24 @@ class PytorchDetector:
         self.architecture = architecture
         self.trust_architecture = trust_architecture
         self.mask_gsd_m = mask_gsd_m
+        self.cloud_classes = cloud_classes
         self._loaded: tuple[Model, torch.device] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the model, which each process loads for itself."""
         return {**self.__dict__, "_loaded": None}
+
+    def check(self) -> None:
+        """Load the model and let it answer to one window of zeros, before any band is read.
+
+        Raises
+        ------
+        BadInputError, TryAgainError
+            If a file cannot be read, the weights do not fit, or the answer cannot be used.
+        UntrustedCodeError
+            If a file contains code that is not trusted.
+        """
+        self._predict(np.zeros((len(self.bands), WINDOW_CELLS, WINDOW_CELLS), dtype=np.float32))
 
     def detect(self, source: SceneSource, area: Grid) -> DetectedMask:
         """Find the clouds in ``area``; see `CloudDetector.detect`.
@@ -103,7 +124,15 @@ class PytorchDetector:
             cloud=cloud,
             defective=defective,
             low_rank=np.zeros_like(cloud),
-            detector=f"pytorch weights={fingerprint(self.weights)} gsd_m={cell_size_m(cells)[0]:g}",
+            detector=self._description(cell_size_m(cells)[0]),
+        )
+
+    def _description(self, gsd_m: float) -> str:
+        """Describe the detector for a scene's record."""
+        classes = ",".join(map(str, self.cloud_classes or ()))
+        return (
+            f"pytorch weights={fingerprint(self.weights)} gsd_m={gsd_m:g}"
+            f"{f' cloud_classes={classes}' if classes else ''}"
         )
 
     def _detect_window(
@@ -124,7 +153,7 @@ class PytorchDetector:
         return cloud & valid[kept_inside], ~valid[kept_inside] | unknown
 
     def _predict(self, window: np.ndarray[Any, np.dtype[np.float32]]) -> tuple[BoolRaster, ...]:
-        """Masks of logits above 0, and of logits that are NaN, of a window (band, y, x)."""
+        """Masks of cloud, and of cells without an answer (NaN), of a window (band, y, x)."""
         import torch
 
         model, device = self._model()
@@ -138,11 +167,11 @@ class PytorchDetector:
             shape = " x ".join(str(size) for size in (1, *window.shape))
             msg = f"{self.weights} does not accept a window of {shape}: {first_line(error)}"
             raise BadInputError(msg) from error
-        logits = self._logits(answer, window.shape[1:])
-        return (logits > 0).cpu().numpy(), torch.isnan(logits).cpu().numpy()
+        layers = self._layers(answer, window.shape[1:])
+        return self._cloud(layers).cpu().numpy(), torch.isnan(layers).any(dim=0).cpu().numpy()
 
-    def _logits(self, answer: object, shape: tuple[int, ...]) -> "torch.Tensor":
-        """Logits of shape (y, x) in the output of a model; BadInputError if it has none."""
+    def _layers(self, answer: object, shape: tuple[int, ...]) -> "torch.Tensor":
+        """Answer of a model, shape (class, y, x); raise BadInputError if it has another one."""
         import torch
 
         if isinstance(answer, dict):
@@ -152,18 +181,42 @@ class PytorchDetector:
                 raise BadInputError(msg)
             answer = answer[SEGMENTATION_KEY]
         if not isinstance(answer, torch.Tensor):
-            msg = f"{self.weights} returns a {type(answer).__name__}, not a tensor of logits"
+            msg = f"{self.weights} returns a {type(answer).__name__}, not a tensor"
             raise BadInputError(msg)
         if answer.is_complex():
             msg = f"{self.weights} returns complex numbers, not logits"
             raise BadInputError(msg)
-        if tuple(answer.shape) not in ((1, 1, *shape), (1, *shape)):
+        if tuple(answer.shape) == (1, *shape):
+            answer = answer[:, None]
+        if answer.ndim != 4 or (answer.shape[0], *answer.shape[2:]) != (1, *shape):
             msg = (
-                f"{self.weights} returns shape {tuple(answer.shape)}, not {(1, 1, *shape)}: "
-                "it must return one logit for each cell"
+                f"{self.weights} returns shape {tuple(answer.shape)}, not {(1, 1, *shape)}: it "
+                "must return one logit for each cell, or one value for each class"
             )
             raise BadInputError(msg)
-        return answer.reshape(shape)
+        return answer[0]
+
+    def _cloud(self, layers: "torch.Tensor") -> "torch.Tensor":
+        """Mask of cloud in an answer of shape (class, y, x)."""
+        import torch
+
+        count, wanted = len(layers), self.cloud_classes
+        if wanted is None:
+            if count == 1:
+                return layers[0] > 0
+            msg = (
+                f"{self.weights} returns {count} classes; say which of 0 to {count - 1} are cloud "
+                "with --cloud-classes"
+            )
+            raise BadInputError(msg)
+        if count == 1 and layers.is_floating_point():
+            msg = f"{self.weights} returns one logit for each cell; leave out --cloud-classes"
+            raise BadInputError(msg)
+        if count > 1 and max(wanted) >= count:
+            msg = f"{self.weights} returns classes 0 to {count - 1}, not {max(wanted)}"
+            raise BadInputError(msg)
+        classes = layers[0] if count == 1 else layers.to(torch.float64).argmax(dim=0)
+        return torch.isin(classes, torch.tensor(wanted, device=classes.device))
 
     def _model(self) -> "tuple[Model, torch.device]":
         """Model and its device (the GPU if there is one), loaded once."""
@@ -176,6 +229,7 @@ class PytorchDetector:
                 architecture=self.architecture,
                 trusted=self.trust_architecture,
                 num_channels=len(self.bands),
+                class_count=max(self.cloud_classes) + 1 if self.cloud_classes else 1,
                 device=device,
             )
             self._loaded = (model, device)

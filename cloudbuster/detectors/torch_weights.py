@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from cloudbuster.core.names import shown
+from cloudbuster.detectors.state_dicts import State, class_count_of, find_state, fit_state
 from cloudbuster.errors import BadInputError, UntrustedCodeError, first_line
 from cloudbuster.storage.trust import own_trust
 from cloudbuster.storage.uri import read_bytes
@@ -18,10 +19,10 @@ if TYPE_CHECKING:
 
 Model = Callable[["torch.Tensor"], Any]
 
-# Arguments that the original passes to `make_model` (its README, "architecture").
+# Arguments that the original passes to `make_model` (its README, "architecture"), beside the
+# ``class_count``.
 MODEL_ARGUMENTS: dict[str, Any] = {
     "input_stride": 1,
-    "class_count": 1,
     "divisor": 1,
     "pretrained": False,
 }
@@ -46,6 +47,7 @@ def load_model(
     architecture: str | None,
     trusted: bool,
     num_channels: int,
+    class_count: int = 1,
     device: "torch.device",
 ) -> Model:
     """Load a model, ready to be called on ``device``.
@@ -62,6 +64,9 @@ def load_model(
         program are code; a state dict is none.
     num_channels : int
         Number of input bands.
+    class_count : int
+        Least number of classes to make the model of an architecture for. The weights of more than
+        one class have the last word.
     device : torch.device
         Device the model runs on.
 
@@ -89,14 +94,43 @@ def load_model(
             "--architecture, or give a TorchScript or torch.export file"
         )
         raise BadInputError(msg)
-    model = _make_model(architecture, num_channels, trusted=trusted)
-    # The architecture is code of the user, and may load its weights by code of its own.
+    model = _fitted_model(
+        architecture, num_channels, class_count, trusted=trusted, state=state, weights=weights
+    )
     try:
-        model.load_state_dict(state)
         return model.to(device).eval()
     except Exception as error:
-        msg = f"{weights} does not fit the model of {architecture}: {first_line(error)}"
+        msg = f"{architecture}: the model cannot be moved to {device}: {first_line(error)}"
         raise BadInputError(msg) from error
+
+
+def _fitted_model(
+    architecture: str,
+    num_channels: int,
+    class_count: int,
+    *,
+    trusted: bool,
+    state: State,
+    weights: str,
+) -> "torch.nn.Module":
+    """Make the model of an architecture with its weights; raise BadInputError if they don't fit."""
+    model = _make_model(architecture, num_channels, class_count, trusted=trusted)
+    found = class_count
+    # The architecture is code of the user, and may load its weights by code of its own.
+    try:
+        found = class_count_of(state, model, class_count)
+        if class_count > 1 and found > class_count:
+            model = _make_model(architecture, num_channels, found, trusted=trusted)
+        model.load_state_dict(fit_state(state, model))
+    except BadInputError:
+        raise
+    except Exception as error:
+        hint = "name the file of the model that they were trained with"
+        if class_count == 1 and found > 1:
+            hint = f"they may be of {found} classes: say which are cloud with --cloud-classes"
+        msg = f"{weights} does not fit the model of {architecture}: {first_line(error)}; {hint}"
+        raise BadInputError(msg) from error
+    return model
 
 
 def _file_format(uri: str, content: bytes) -> str:
@@ -132,8 +166,8 @@ def _file_format(uri: str, content: bytes) -> str:
     return "state_dict"
 
 
-def _load_state_dict(uri: str, content: bytes, device: "torch.device") -> dict[str, Any]:
-    """Load a state dict without running code."""
+def _load_state_dict(uri: str, content: bytes, device: "torch.device") -> State:
+    """Load a state dict, alone or in a checkpoint, without running code."""
     import torch
 
     # Whatever a broken pickle leads the unpickler to raise.
@@ -142,14 +176,17 @@ def _load_state_dict(uri: str, content: bytes, device: "torch.device") -> dict[s
     except Exception as error:
         msg = f"{uri} is not a state dict ({first_line(error)}); save one with torch.save"
         raise BadInputError(msg) from error
-    if not isinstance(state, dict):
-        msg = f"{uri} holds a {type(state).__name__}, not a state dict; save model.state_dict()"
-        raise BadInputError(msg)
-    strange = [name for name, value in state.items() if not _is_weight(name, value)]
+    plain = find_state(state, uri)
+    # What modules save beside their tensors goes to code of the architecture, which is trusted.
+    strange = [
+        name
+        for name, value in plain.items()
+        if not (name.endswith("_extra_state") or _is_weight(name, value))
+    ]
     if strange:
         msg = f"{uri}: {shown(str(strange[0]))} is no plain tensor; save model.state_dict()"
         raise BadInputError(msg)
-    return state
+    return plain
 
 
 def _is_weight(name: object, value: object) -> bool:
@@ -206,7 +243,9 @@ LOADERS: dict[str, Callable[[str, bytes, "torch.device"], Model]] = {
 """Loaders of the formats that are programs and not only weights."""
 
 
-def _make_model(uri: str, num_channels: int, *, trusted: bool) -> "torch.nn.Module":
+def _make_model(
+    uri: str, num_channels: int, class_count: int, *, trusted: bool
+) -> "torch.nn.Module":
     """Run an architecture file and create its model."""
     require_trust(uri, trusted=trusted)
     module = types.ModuleType("cloudbuster_architecture")
@@ -222,7 +261,7 @@ def _make_model(uri: str, num_channels: int, *, trusted: bool) -> "torch.nn.Modu
         msg = f"{uri} has no function make_model(num_channels, **kwargs); add one"
         raise BadInputError(msg)
     try:
-        model = make_model(num_channels, **MODEL_ARGUMENTS)
+        model = make_model(num_channels, class_count=class_count, **MODEL_ARGUMENTS)
     except Exception as error:
         msg = (
             f"{uri}: make_model({num_channels}, ...) failed: {type(error).__name__}: "

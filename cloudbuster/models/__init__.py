@@ -38,7 +38,7 @@ from cloudbuster.models.results import (
     RunEnd,
     RunResult,
     RunStatus,
-    ZoneResult,
+    SubRunResult,
 )
 from cloudbuster.models.scene import (
     Delivery,
@@ -99,9 +99,9 @@ __all__ = [
     "Selection",
     "SelectionEntry",
     "SelectionInfo",
+    "SubRunResult",
     "TaskScenes",
     "WantedScenes",
-    "ZoneResult",
     "check_name",
 ]
 

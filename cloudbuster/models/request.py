@@ -4,7 +4,7 @@ from datetime import date
 from typing import Annotated, Literal, Self
 
 import orjson
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, NonNegativeInt, field_validator, model_validator
 
 from cloudbuster.core.asset_mirror import parse_mirror
 from cloudbuster.core.bands import BANDS, Kind, requested_bands
@@ -20,6 +20,7 @@ from cloudbuster.models.base import (
     MosaicName,
     OnRadiometryConflict,
 )
+from cloudbuster.models.given import as_area, as_days
 
 # Greatest size of an area inside a request, bytes of JSON: a quarter of the 256 KiB of state that
 # Step Functions pass from one step to the next.
@@ -41,6 +42,7 @@ MAX_DILATE_M = 10_000
 # Radius of a disk of s2cloudless, cells: 16 km at its 160 m.
 MAX_RADIUS_CELLS = 100
 MAX_ROUNDS = 100
+MAX_CLASSES = 1000
 MAX_BUDGET_USD = 1_000_000
 
 # The keys of a run's objects begin with it, and S3 takes keys of 1024 bytes.
@@ -49,6 +51,9 @@ MAX_OUTPUT_CHARS = 800
 BandName = Annotated[str, Field(max_length=8)]
 Day = Annotated[date, Field(ge=EARLIEST_DAY, le=LAST_DAY)]
 
+BoundedDays = Annotated[tuple[Day, ...], Field(max_length=MAX_PERIODS)]
+Days = Annotated[BoundedDays, BeforeValidator(as_days, json_schema_input_type=BoundedDays | Day)]
+Area = Annotated[JsonObject, BeforeValidator(as_area, json_schema_input_type=JsonObject | str)]
 ScoreFactor = Literal["date", "sun", "orbit", "nodata"]
 
 
@@ -60,14 +65,11 @@ class QueryOptions(Document):
         description="Name of a catalog, URL of a STAC API, or path of a local STAC catalog.",
     )
     kind: Kind = Field("L2A", description="Product level.")
-    mindate: tuple[Day, ...] = Field(
-        (),
-        max_length=MAX_PERIODS,
-        description="First UTC day of each period, inclusive; none for no earliest day.",
+    mindate: Days = Field(
+        (), description="First UTC day of each period, inclusive; none for no earliest day."
     )
-    maxdate: tuple[Day, ...] = Field(
+    maxdate: Days = Field(
         (),
-        max_length=MAX_PERIODS,
         description="Last UTC day of each period, inclusive; pairs with `mindate`; none for no "
         "latest day.",
     )
@@ -246,6 +248,13 @@ class DetectorOptions(Document):
         description="pytorch: whether the code in `architecture`, or in a TorchScript or exported "
         "model, may be run. On a stack its operator decides, and this has no effect.",
     )
+    cloud_classes: tuple[NonNegativeInt, ...] | None = Field(
+        None,
+        min_length=1,
+        max_length=MAX_CLASSES,
+        description="pytorch: classes of a model of several classes that are cloud, from 0; null "
+        "for a model that returns one logit for each cell.",
+    )
     donor_mask: Address | None = Field(
         None, description="donor: URI of a mask, or of the folder or prefix that contains it."
     )
@@ -322,6 +331,15 @@ class MergeOptions(Document):
         description="How each pixel is chosen: `first` takes it from the first scene that sees it "
         "clear.",
     )
+    layout: Literal["multi-band", "per-band"] = Field(
+        "multi-band",
+        description="`per-band` writes each band of the mosaic to a file of its own too, and lists "
+        "these in the STAC item.",
+    )
+    clip: bool = Field(
+        default=False,
+        description="Whether cells outside of the area are nodata; false fills the bounding box.",
+    )
 
 
 class LimitOptions(Document):
@@ -351,9 +369,9 @@ class MosaicRequest(Document):
         "cloudbuster.request/1", alias="schema", description=SCHEMA_DESCRIPTION
     )
     name: MosaicName = Field(description="Base of the file names.")
-    aoi: JsonObject = Field(
-        description="Area of interest: a GeoJSON object in longitude and latitude, "
-        'or {"uri": ...}; above 64 kB it must be a URI.'
+    aoi: Area = Field(
+        description="Area of interest: a GeoJSON object, or the address of a file in a vector "
+        'format, alone or as {"uri": ..., "layer": ...}; above 64 kB it must be a file.'
     )
     query: QueryOptions = Field(
         default_factory=lambda: QueryOptions(), description="Which candidate scenes to find."

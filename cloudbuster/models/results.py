@@ -124,11 +124,11 @@ class Claim(Document):
     )
 
 
-class ZoneResult(Document):
-    """Result of one part of a run by UTM zones, printed by ``cloudbuster run --json`` as a list."""
+class SubRunResult(Document):
+    """Result of one part of a run by UTM zones or features; ``run --json`` prints a list."""
 
     name: MosaicName = Field(description="Name of the part's mosaic.")
-    crs: str = Field(description="CRS of the part's UTM zone.")
+    crs: str = Field(description="CRS that was asked for the part.")
     exit_code: int = Field(ge=0, le=255, description="Exit code of the part.")
     error: str | None = Field(None, description="Error, or what is not covered; null for none.")
     result: "RunResult | None" = Field(None, description="Result; null if the part failed.")

@@ -30,6 +30,9 @@ class CandidatesInfo(Document):
         "cloudbuster.candidates/1", alias="schema", description=SCHEMA_DESCRIPTION
     )
     aoi: JsonObject = Field(description="Area of interest, one geometry, longitude and latitude.")
+    aoi_notes: tuple[str, ...] = Field(
+        (), description="What was converted and repaired in the area that was given."
+    )
     kind: Kind = Field(description="Product level.")
     catalog: Address = Field(description="Catalog that was searched: a name, a URL or a path.")
     asset_mirror: tuple[str, ...] = Field(

@@ -62,9 +62,11 @@ class Tally:
         # Cells by scene index: of clear cells, and of cells from the backstop.
         self._scene_cells = np.zeros((2, np.iinfo(np.uint16).max + 1), dtype=np.int64)
 
-    def add(self, pixels: Pixels) -> None:
-        """Count the cells of one block."""
+    def add(self, pixels: Pixels, inside: BoolRaster | None = None) -> None:
+        """Count the cells of one block; with ``inside``, shape (y, x), only those that are True."""
         index, state = pixels["cloudless"][-1], pixels["quality"][-1]
+        if inside is not None:
+            index, state = index[inside], state[inside]
         self._states += np.bincount(state.ravel(), minlength=len(CellState))
         for backstop, counted in ((False, CellState.CLEAR), (True, CellState.BACKSTOP)):
             cells = np.bincount(index[state == counted], minlength=self._scene_cells.shape[1])
@@ -77,6 +79,24 @@ class Tally:
     def scene_share(self, index: int, *, backstop: bool) -> float:
         """Share of all cells of the cloud-free mosaic that one scene provides."""
         return float(self._scene_cells[int(backstop), index] / self._states.sum())
+
+
+def clipped(pixels: Pixels, inside: BoolRaster) -> dict[str, UInt16Raster]:
+    """Return a block without the cells outside of an area.
+
+    Parameters
+    ----------
+    pixels : Pixels
+        Pixels of the block. Not modified.
+    inside : ndarray of bool, shape (y, x)
+        True in the area.
+
+    Returns
+    -------
+    dict of str to ndarray of uint16
+        As ``pixels``, with 0 in every band of the other cells: nodata, and never observed.
+    """
+    return {key: np.where(inside, part, np.uint16(NODATA)) for key, part in pixels.items()}
 
 
 class SceneBlocks(OpenScenes):

@@ -6,10 +6,12 @@ where it is made.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -28,16 +30,17 @@ from cloudbuster.core.masks import DISTANCE_LIMIT_M
 from cloudbuster.core.transformers import LONLAT, transformer
 from cloudbuster.gathered.scene_raster import CLOUD_DISTANCE_BAND, SCENE_INDEX_BAND
 from cloudbuster.models import MosaicRequest, QueryOptions, SceneRecord
+from cloudbuster.products.cog import REFLECTANCE_SCALE
 from cloudbuster.redaction import redacted_json
 from cloudbuster.storage.tiled_raster import NODATA
-from cloudbuster.storage.uri import is_remote, join, write_bytes
+from cloudbuster.storage.uri import is_file_uri, is_remote, join, local_path, write_bytes
 
+# Characters that stay as they are in the address of a catalog.
+URL_CHARACTERS = ":/?&=@%"
 EXTENSIONS = tuple(
     f"https://stac-extensions.github.io/{name}/schema.json"
     for name in ("eo/v1.1.0", "projection/v1.1.0", "raster/v1.1.0", "processing/v1.2.0")
 )
-# Reflectance = DN * 0.0001 once the offset is removed: Sentinel-2 Products Specification Document.
-REFLECTANCE_SCALE = 0.0001
 QUALITY_BANDS = {
     "times_observed": "acquisitions that saw the cell",
     "times_clear": "acquisitions that saw the cell clear",
@@ -101,6 +104,10 @@ class MosaicDescription:
         (rows, columns) of the preview.
     request : MosaicRequest or None
         Request that the mosaic was made for.
+    band_files : mapping of str to str
+        File name of each band of the mosaic that is written alone; empty for one file of all.
+    folder : str or None
+        Folder or prefix of the item; links to source items on this machine are relative to it.
     """
 
     name: str
@@ -119,6 +126,8 @@ class MosaicDescription:
     report: str
     preview_shape: tuple[int, int]
     request: MosaicRequest | None = None
+    band_files: Mapping[str, str] = field(default_factory=dict)
+    folder: str | None = None
 
     @property
     def acquisition_times(self) -> list[datetime]:
@@ -154,7 +163,7 @@ def mosaic_item(mosaic: MosaicDescription) -> pystac.Item:
     )
     for key, asset in _assets(mosaic).items():
         item.add_asset(key, asset)
-    for link in _source_links(mosaic.scenes):
+    for link in _source_links(mosaic.scenes, mosaic.folder):
         item.add_link(link)
     return item
 
@@ -355,7 +364,7 @@ def _cog_assets(mosaic: MosaicDescription) -> dict[str, pystac.Asset]:
     code = {"data_type": "uint16", "spatial_resolution": gsd}
     pixels = [*(dict(reflectance) for _ in mosaic.bands), {**code, "nodata": NODATA}]
     return {
-        "cloudless": _cog(mosaic.cloudless, "Cloud-free mosaic", spectral, pixels),
+        **_cloudless_assets(mosaic, spectral, pixels),
         "cloudy": _cog(mosaic.cloudy, "Unmasked backstop alone", spectral, pixels),
         "quality": _cog(
             mosaic.quality,
@@ -366,6 +375,23 @@ def _cog_assets(mosaic: MosaicDescription) -> dict[str, pystac.Asset]:
                 for name in QUALITY_BANDS
             ],
         ),
+    }
+
+
+def _cloudless_assets(
+    mosaic: MosaicDescription,
+    eo_bands: list[dict[str, Any]],
+    raster_bands: list[dict[str, Any]],
+) -> dict[str, pystac.Asset]:
+    """Assets of the mosaic: one of all bands, or one of each, under the name of the band."""
+    if not mosaic.band_files:
+        title = "Cloud-free mosaic"
+        return {"cloudless": _cog(mosaic.cloudless, title, eo_bands, raster_bands)}
+    return {
+        band["name"]: _cog(
+            mosaic.band_files[band["name"]], f"Cloud-free mosaic, {band['name']}", [band], [raster]
+        )
+        for band, raster in zip(eo_bands, raster_bands, strict=True)
     }
 
 
@@ -403,7 +429,7 @@ def _index_band() -> dict[str, Any]:
     }
 
 
-def _source_links(scenes: Sequence[MosaicScene]) -> list[pystac.Link]:
+def _source_links(scenes: Sequence[MosaicScene], folder: str | None) -> list[pystac.Link]:
     """One ``derived_from`` link for each source item, ordered by its first index."""
     records: dict[str, SceneRecord] = {}
     for scene in scenes:
@@ -411,19 +437,33 @@ def _source_links(scenes: Sequence[MosaicScene]) -> list[pystac.Link]:
             records.setdefault(scene.record.item_id, scene.record)
     return [
         pystac.Link(
-            "derived_from", _source_href(record), media_type="application/geo+json", title=item_id
+            "derived_from",
+            _source_href(record, folder),
+            media_type="application/geo+json",
+            title=item_id,
         )
         for item_id, record in records.items()
     ]
 
 
-def _source_href(record: SceneRecord) -> str:
-    """Href of a source item: its self or canonical link, or else its address in the catalog."""
+def _source_href(record: SceneRecord, folder: str | None) -> str:
+    """Href of a source item: its self or canonical link, or else its address in the catalog.
+
+    Of an item on this machine it is relative to ``folder``, with the id of the item as fragment.
+    """
     by_rel = {link.get("rel"): link.get("href") for link in record.item.get("links", ())}
-    for rel in ("self", "canonical"):
-        if by_rel.get(rel):
-            return str(by_rel[rel])
+    own = next((str(by_rel[rel]) for rel in ("self", "canonical") if by_rel.get(rel)), None)
+    if own is not None and is_remote(own):
+        return own
     item_id = quote(record.item_id)
-    if is_remote(record.catalog) and record.collection:
-        return join(record.catalog, "collections", quote(record.collection), "items", item_id)
-    return f"{quote(record.catalog)}#{item_id}"
+    if is_remote(record.catalog):
+        collection = quote(record.collection or "")
+        if not collection:
+            return f"{quote(record.catalog, safe=URL_CHARACTERS)}#{item_id}"
+        return join(record.catalog, "collections", collection, "items", item_id)
+    place = own or record.catalog
+    if is_file_uri(place):
+        place = str(local_path(place))
+    if folder is not None and not is_remote(folder) and Path(place).is_absolute():
+        place = os.path.relpath(place, local_path(folder).absolute())
+    return f"{quote(place)}#{item_id}"

@@ -1,10 +1,8 @@
 """Write the sample world: scenes, truth and documents, in one complete folder."""
 
 import json
-import multiprocessing
 import shutil
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
@@ -22,6 +20,7 @@ from cloudbuster.sample.plan import Size
 from cloudbuster.sample.product import shift_dn, truth_reflectance
 from cloudbuster.sample.scenes import KINDS, SceneJob, write_scene
 from cloudbuster.storage.uri import output_error
+from cloudbuster.workers import Report, run_tasks
 
 # Version of the generator. Increase it if the bytes of a sample change: older samples are replaced.
 GENERATOR_VERSION = 3
@@ -198,22 +197,17 @@ def _write_scenes(
 ) -> list[dict[str, Any]]:
     """Write every scene; return their truth documents in the order of the plan."""
     truths: list[list[dict[str, Any]]] = [[] for _ in jobs]
-    for done, (number, scene) in enumerate(_written(jobs, workers), start=1):
-        truths[number] = scene
-        emit(on_event, Event("sample", done, len(jobs) + 1, scene[-1]["id"]))
+    # Closed whatever happens here, so that an interrupted caller does not leave workers behind.
+    with closing(run_tasks(_write_numbered, list(enumerate(jobs)), workers=workers)) as written:
+        for done, (number, scene) in enumerate(written, start=1):
+            truths[number] = scene
+            emit(on_event, Event("sample", done, len(jobs) + 1, scene[-1]["id"]))
     return [document for scene in truths for document in scene]
 
 
-def _written(jobs: list[SceneJob], workers: int) -> Iterator[tuple[int, list[dict[str, Any]]]]:
-    """Write every scene; yield its number and its truth documents once it is finished."""
-    if workers <= 1:
-        yield from enumerate(map(write_scene, jobs))
-        return
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=spawn) as pool:
-        futures = {pool.submit(write_scene, job): number for number, job in enumerate(jobs)}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
+def _write_numbered(job: tuple[int, SceneJob], _report: Report) -> tuple[int, list[dict[str, Any]]]:
+    """Write a scene; return its number and its truth documents."""
+    return job[0], write_scene(job[1])
 
 
 def _write_truth(folder: Path, size: Size, seed: int) -> None:

@@ -15,6 +15,7 @@ from cloudbuster.core.digital_numbers import NODATA, harmonise, has_value
 from cloudbuster.core.encoding import Encoding, check_range
 from cloudbuster.core.grid import Grid, GridWindow
 from cloudbuster.core.masks import may_cut_isolated_zeros, repair_isolated_zeros
+from cloudbuster.core.offset_pixels import without_undershoots
 from cloudbuster.core.regrid import count_in_boxes, valid_means
 from cloudbuster.errors import RasterError
 from cloudbuster.source.declared import DeclaredMask
@@ -98,6 +99,8 @@ class BandRaster:
     def read_thumbnail(self, shape: tuple[int, int]) -> UInt16Raster:
         """Read the whole band in low resolution, every n-th pixel: DN, shape (y, x).
 
+        Reduced resolutions of JPEG 2000 have no undershoots; see `without_undershoots`.
+
         Raises
         ------
         RasterError, TryAgainError
@@ -111,7 +114,9 @@ class BandRaster:
         except ValueError as error:
             msg = f"{self._dataset.href} {error}, or drop the scene"
             raise RasterError(msg) from error
-        return self.encoding.decode(values, masked)
+        pixels = self.encoding.decode(values, masked)
+        is_reduced = self._dataset.driver.startswith("JP2") and shape != self.grid.shape
+        return without_undershoots(pixels) if is_reduced else pixels
 
     def _decoded(self, **how: Any) -> UInt16Raster:  # noqa: ANN401 -- rasterio has no types
         """DN of the pixels that arguments of rasterio's ``read`` select."""

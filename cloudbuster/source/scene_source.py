@@ -17,7 +17,11 @@ from cloudbuster.core.mask_codes import class_codes, flag_codes, percent_codes, 
 from cloudbuster.core.masks import RIM_DN, RIM_PIXELS, grown_by, low_rim, valid_pixels
 from cloudbuster.core.offset_metadata import OffsetMetadata, offset_metadata
 from cloudbuster.core.offset_neighbours import SceneThumbnail
-from cloudbuster.core.offset_pixels import THUMBNAIL_BANDS, PixelEvidence, pixel_evidence
+from cloudbuster.core.offset_pixels import (
+    THUMBNAIL_BANDS,
+    PixelEvidence,
+    pixel_evidence,
+)
 from cloudbuster.core.radiometry import OffsetDecision, decide_offset
 from cloudbuster.core.regrid import sample_nearest
 from cloudbuster.core.scene import BandAsset, Scene

@@ -20,6 +20,7 @@ from rasterio.session import DummySession
 
 from cloudbuster.errors import AccessError, CredentialsError
 from cloudbuster.redaction import redacted
+from cloudbuster.storage.archives import zip_member
 from cloudbuster.storage.boto import make_aws_client, translate_boto_errors
 from cloudbuster.storage.s3 import parse_s3_uri, read_body
 from cloudbuster.storage.trust import PROGRAM, Trust, admitted, file_path, scheme_of
@@ -130,7 +131,7 @@ def access_of(href: str) -> Access:
     Parameters
     ----------
     href : str
-        Path, ``file://`` or ``s3://``, or the HTTPS address of a requester-pays bucket, as
+        Path, ``file:``, ``s3://``, member of a zip, or HTTPS address of a requester-pays bucket, as
         `cloudbuster.storage.trust.admitted` returns it.
 
     Returns
@@ -144,10 +145,11 @@ def access_of(href: str) -> Access:
         If the keys that a store needs are not in the environment.
     """
     located = bucket_of(href)
-    if located is None:
-        return Access(href, str(file_path(href)))
-    name, key = located
-    return Access(href, f"/vsis3/{name}/{key}", _s3_options(name), name)
+    if located is not None:
+        name, key = located
+        return Access(href, f"/vsis3/{name}/{key}", _s3_options(name), name)
+    member = zip_member(href)
+    return Access(href, str(file_path(href)) if member is None else member.gdal_path)
 
 
 def bucket_of(href: str) -> tuple[str, str] | None:

@@ -32,7 +32,7 @@ from cloudbuster.original.documents import (
     selection_from_original,
 )
 from cloudbuster.redaction import redacted_json
-from cloudbuster.storage.json_text import BYTE_ORDER_MARK, JsonError, parsed_json
+from cloudbuster.storage.json_text import JsonError, parsed_json, utf8_text
 from cloudbuster.storage.uri import read_bytes, write_bytes
 
 D = TypeVar("D", bound=Document)
@@ -165,7 +165,7 @@ def parse_json(content: bytes, *, source: str, levels: int | None = MAX_DEPTH) -
 
     With ``levels`` None the nesting is not bounded: the members are checked one by one.
     """
-    if not content.removeprefix(BYTE_ORDER_MARK).strip():
+    if not utf8_text(content).strip():
         msg = f"{source}: the file is empty; it must hold JSON"
         raise RequestError(msg)
     try:
@@ -185,7 +185,7 @@ def parse_unique_json(content: bytes, *, source: str) -> Any:  # noqa: ANN401 --
     """
     document = parse_json(content, source=source)
     try:
-        json.loads(content.removeprefix(BYTE_ORDER_MARK), object_pairs_hook=_refuse_repeated)
+        json.loads(utf8_text(content), object_pairs_hook=_refuse_repeated)
     except ValueError as error:
         msg = f"{source}: {error}"
         raise RequestError(msg) from error

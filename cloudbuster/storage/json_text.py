@@ -4,6 +4,7 @@ Text of a few bytes can take many times its size in memory, and nesting can exha
 whatever walks through it later.
 """
 
+import codecs
 import re
 from typing import Any
 
@@ -13,8 +14,13 @@ MAX_DEPTH = 64
 """Greatest nesting: a candidate with its twin and their polygons has 14."""
 MAX_CONTAINERS = 4_000_000
 """Greatest number of objects and lists: 64 MB of coordinates have 3 million positions."""
-# Some editors on Windows write it before UTF-8 text; RFC 8259 lets a reader of JSON ignore it.
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+# Programs on Windows write a byte order mark before text, in UTF-8 or (PowerShell) in UTF-16. RFC
+# 8259 lets a reader of JSON ignore it.
+BYTE_ORDER_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
 # Strings that contain brackets, as few texts have many of.
 MAX_BRACKETED_STRINGS = 1_000_000
 
@@ -34,7 +40,7 @@ def parsed_json(content: bytes, *, levels: int | None = MAX_DEPTH) -> Any:  # no
     Parameters
     ----------
     content : bytes
-        UTF-8 text, with or without a byte order mark.
+        UTF-8 text, or text that begins with a byte order mark of UTF-8 or UTF-16.
     levels : int or None
         `MAX_DEPTH`; None leaves the nesting to the parser, which has a bound of its own.
 
@@ -44,7 +50,7 @@ def parsed_json(content: bytes, *, levels: int | None = MAX_DEPTH) -> Any:  # no
         If it is not JSON, is nested over `MAX_DEPTH`, or has over `MAX_CONTAINERS` objects and
         lists.
     """
-    text = content.removeprefix(BYTE_ORDER_MARK)
+    text = utf8_text(content)
     count = text.count(b"[") + text.count(b"{")
     if count > MAX_CONTAINERS:
         msg = f"too large: {count} objects and lists; {MAX_CONTAINERS} are the most that are read"
@@ -57,6 +63,16 @@ def parsed_json(content: bytes, *, levels: int | None = MAX_DEPTH) -> Any:  # no
     except orjson.JSONDecodeError as error:
         msg = f"not JSON at line {error.lineno}, column {error.colno}: {error.msg}"
         raise JsonError(msg) from error
+
+
+def utf8_text(content: bytes) -> bytes:
+    """Return JSON as UTF-8 without a byte order mark; wrong bytes of UTF-16 become U+FFFD."""
+    for mark, encoding in BYTE_ORDER_MARKS.items():
+        if content.startswith(mark):
+            if encoding == "utf-8-sig":
+                return content.removeprefix(mark)
+            return content.decode(encoding, errors="replace").encode()
+    return content
 
 
 def _check_depth(text: bytes) -> None:

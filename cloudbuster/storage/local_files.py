@@ -3,6 +3,8 @@
 import stat
 from collections.abc import Iterable, Sequence
 
+from cloudbuster.errors import BadInputError
+from cloudbuster.storage.archives import ZIP_SCHEME, zip_member
 from cloudbuster.storage.sidecars import sidecar_files
 from cloudbuster.storage.uri import local_path, scheme_of
 
@@ -29,10 +31,21 @@ def file_stamps(hrefs: Iterable[str], before: Sequence[str | None] | None = None
     tuple of str or None, or None
         Stamps in the order of ``hrefs``; None if no file is or was on this machine.
     """
-    now = [_stamp(href) if scheme_of(href) == "file" else None for href in hrefs]
+    now = [_stamp(_file_of(href)) if _is_local(href) else None for href in hrefs]
     if before is not None and len(before) == len(now):
         now = [new or old for new, old in zip(now, before, strict=True)]
     return tuple(now) if any(now) else None
+
+
+def _is_local(href: str) -> bool:
+    """Whether an address is that of a file on this machine, or of a member of one."""
+    return scheme_of(href) in ("file", ZIP_SCHEME)
+
+
+def _file_of(href: str) -> str:
+    """Address of the file that holds what an address names: of the zip for a member of it."""
+    member = zip_member(href)
+    return href if member is None else str(member.archive)
 
 
 def _stamp(href: str) -> str | None:
@@ -42,7 +55,7 @@ def _stamp(href: str) -> str | None:
             stamps = [_stamp(str(entry)) for entry in sorted(path.glob("*.tif"))]
             return " ".join(stamp for stamp in stamps if stamp) or None
         statuses = [each.stat() for each in (path, *sidecar_files(path))]
-    except (OSError, ValueError):  # ValueError: a path that no file can have.
+    except (OSError, ValueError, BadInputError):  # ValueError: a path that no file can have.
         return None
     if not stat.S_ISREG(statuses[0].st_mode):
         return None

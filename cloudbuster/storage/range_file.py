@@ -21,8 +21,8 @@ from cloudbuster.storage.trust import Trust
 from cloudbuster.storage.uri import MISSING_STATUSES, REFUSED_STATUSES
 
 PAGE_BYTES = 48 * 1024
-"""Unit of the cache; the first range, which holds the headers of a COG, and of a scene classification
-usually its smallest overview."""
+"""Unit of the cache, and the first range: it holds the headers of a COG, and of a scene
+classification usually its smallest overview too."""
 CACHE_BYTES = 64 * 2**20
 """Size of the cache of a process."""
 # Pages of a span that is looked for among those that are held: an overview lies near the header.

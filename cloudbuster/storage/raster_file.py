@@ -10,7 +10,6 @@ import re
 import warnings
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -26,13 +25,15 @@ from cloudbuster.errors import (
     TryAgainError,
 )
 from cloudbuster.storage.access import Access, access_of, reason_of, refusal_error
+from cloudbuster.storage.archives import member_head, zip_member
 from cloudbuster.storage.decoded_tiles import DecodedTiles
 from cloudbuster.storage.gdal_env import RASTER_ERRORS
 from cloudbuster.storage.gdal_files import gdal_file
 from cloudbuster.storage.range_file import RangeFile
+from cloudbuster.storage.regular_files import open_regular
 from cloudbuster.storage.sidecars import sidecar_options, sidecar_rasters
 from cloudbuster.storage.trust import PROGRAM, Trust, admitted, file_path, scheme_of
-from cloudbuster.storage.uri import MISSING_STATUSES, REFUSED_STATUSES, open_regular
+from cloudbuster.storage.uri import MISSING_STATUSES, REFUSED_STATUSES
 
 DRIVERS = ("GTiff", "JP2OpenJPEG")
 """GDAL's drivers of the formats that are opened."""
@@ -62,6 +63,8 @@ OTHER_CONTENT = (
     (re.compile(rb"\x89HDF|CDF"), "HDF5 or netCDF"),
     (re.compile(rb"PK"), "an archive"),
 )
+# Options with which GDAL looks for nothing beside a raster, as in a zip.
+ALONE = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_PAM_ENABLED": "NO"}
 # Domains of metadata by which a raster names other files to GDAL, which opens them with any driver.
 REFERRING_DOMAINS = frozenset({"overviews", "proxyoverviewrequest"})
 
@@ -80,7 +83,7 @@ class RasterFile:
     Parameters
     ----------
     href : str
-        Path, ``file://``, ``http(s)://`` or ``s3://``.
+        Path, ``file:``, ``http(s)://``, ``s3://``, or that of a member of a zip.
     trust : Trust
         What its giver may refer to; by default the address is one of this program.
     tiles : DecodedTiles, optional
@@ -225,13 +228,17 @@ class RasterFile:
             path = self._stack.enter_context(gdal_file(self._ranges))
             self._access = Access(self.href, path)
             return path
+        _check_content(self.href, _head(self._address, self.href))
+        path = self._access.path
+        if zip_member(self._address) is not None:
+            self._access = Access(self.href, path, ALONE)
+            return path
         here = file_path(self._address)
-        _check_content(self.href, _head(here, self.href))
-        self._access = Access(self.href, str(here), sidecar_options(here, self._trust))
+        self._access = Access(self.href, path, sidecar_options(here, self._trust))
         for beside in sidecar_rasters(here):
             with self._access.settings(), _reader(str(beside)) as dataset:
                 _check(dataset, str(beside))
-        return str(here)
+        return path
 
     def _recover(self) -> None:
         """Open the file again after a failure: GDAL may have kept what it read in vain."""
@@ -275,14 +282,19 @@ def _close(dataset: DatasetReader) -> None:
     dataset.close()
 
 
-def _head(path: Path, href: str) -> bytes:
-    """First bytes of a file of this machine; raise RasterError if it is none."""
+def _head(address: str, href: str) -> bytes:
+    """First bytes of a file of this machine, or in a zip; raise RasterError if it is none."""
+    member = zip_member(address)
     try:
-        with open_regular(path, href) as descriptor:
+        if member is not None:
+            return member_head(href, member, HEAD_BYTES)
+        with open_regular(file_path(address), href) as descriptor:
             return os.pread(descriptor, HEAD_BYTES, 0)
     except OSError as error:
         msg = f"{href}: {error.strerror or error}; fetch the file again or drop the scene"
         raise RasterError(msg) from error
+    except TooLargeError:
+        raise
     except BadInputError as error:
         raise RasterError(str(error)) from error
 

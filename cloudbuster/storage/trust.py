@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from cloudbuster.errors import UntrustedAddressError
+from cloudbuster.storage.archives import ZipMember, member_uri, stays_inside, zip_member
 from cloudbuster.storage.hosts import (
     ALLOW_HOSTS_VARIABLE,
     Address,
@@ -40,6 +41,8 @@ MAX_ADDRESS_LENGTH = 8192
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 # GDAL reads `NETCDF:...`, `GTIFF_DIR:1:...` and the like with the driver that the prefix names.
 _PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9_+.-]*:")
+# A file of this machine as a URI, with or without an authority (RFC 8089).
+_FILE_URI = re.compile(r"file:(?://(?P<host>[^/]*))?(?P<path>/.*)", re.IGNORECASE | re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # Names of buckets, old ones of us-east-1 included (Amazon S3 user guide, "Bucket naming rules").
 # GDAL and boto3 make host names of them, so that no other character may pass.
@@ -201,14 +204,14 @@ def admitted(address: object, trust: Trust) -> str:
     Parameters
     ----------
     address : str
-        Path, ``file://``, ``http(s)://`` or ``s3://``.
+        Path, ``file:``, ``http(s)://``, ``s3://``, or ``zip://`` of a member of a zip.
     trust : Trust
-        What its giver may refer to.
+        What its giver may refer to. A member of a zip needs the trust that the zip needs.
 
     Returns
     -------
     str
-        The address itself; an absolute path for one of this machine.
+        The address itself; an absolute path for one of this machine, in that of a member too.
 
     Raises
     ------
@@ -226,6 +229,9 @@ def admitted(address: object, trust: Trust) -> str:
     if _CONTROL.search(unquote(address)):
         msg = f"{address}: an address with control characters; nothing is opened by it"
         raise UntrustedAddressError(msg)
+    member = zip_member(address)
+    if member is not None:
+        return _admitted_member(address, member, trust)
     scheme = scheme_of(address)
     if scheme == "s3":
         return _admitted_object(address)
@@ -250,10 +256,22 @@ def scheme_of(address: str) -> str:
 
 
 def file_path(address: str) -> Path:
-    """Absolute path of a plain path or a ``file://`` address, without ``..`` and double slashes."""
-    plain = unquote(urlsplit(address).path) if address[:7].lower() == "file://" else address
+    """Absolute path of a plain path or a ``file:`` address, without ``..`` and double slashes."""
+    match = _FILE_URI.fullmatch(address)
+    plain = unquote(match["path"]) if match else address
     # POSIX leaves two leading slashes as they are.
     return Path(f"/{os.path.abspath(plain).lstrip('/')}")  # noqa: PTH100 -- links are kept
+
+
+def is_file_uri(address: str) -> bool:
+    """Whether an address names a local file by the scheme ``file:``."""
+    return _FILE_URI.fullmatch(address) is not None
+
+
+def names_another_machine(address: str) -> bool:
+    """Whether an address is a ``file:`` URI with the name of another machine in it."""
+    match = _FILE_URI.fullmatch(address)
+    return match is not None and (match["host"] or "").lower() not in ("", "localhost")
 
 
 def port_of(url: str) -> int | None:
@@ -323,11 +341,10 @@ def _admitted_url(address: str, trust: Trust) -> str:
 
 def _admitted_path(address: str, trust: Trust) -> str:
     """Check a path of this machine."""
-    is_uri = address[:7].lower() == "file://"
-    if is_uri and urlsplit(address).netloc.lower() not in ("", "localhost"):
+    if names_another_machine(address):
         msg = f"{address} names another machine; give file:///path"
         raise UntrustedAddressError(msg)
-    if not is_uri and (_PREFIX.match(address) or address[0] in "<{[\\"):
+    if not is_file_uri(address) and (_PREFIX.match(address) or address[0] in "<{[\\"):
         msg = (
             f"{address[:200]} is neither a path nor an address; put ./ before a file name that "
             "looks like one"
@@ -344,6 +361,18 @@ def _admitted_path(address: str, trust: Trust) -> str:
         )
         raise UntrustedAddressError(msg)
     return str(path)
+
+
+def _admitted_member(address: str, member: ZipMember, trust: Trust) -> str:
+    """Check the address of a member of a zip: its zip as a path, and that it lies in it."""
+    if not stays_inside(member.member):
+        msg = f"{address} leads out of its zip, or names no file in it; check the path"
+        raise UntrustedAddressError(msg)
+    if not {"{", "}"}.isdisjoint(str(member.archive)):
+        # GDAL ends the path of the zip at a brace.
+        msg = f"{address}: a zip whose path has braces is not read; rename it"
+        raise UntrustedAddressError(msg)
+    return member_uri(Path(_admitted_path(str(member.archive), trust)), member.member)
 
 
 def _lies_in(path: Path, folders: tuple[str, ...]) -> bool:

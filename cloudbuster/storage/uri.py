@@ -7,24 +7,31 @@ the old content or the new one, nothing between.
 import errno
 import os
 import secrets
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from cloudbuster.errors import (
     AccessError,
     BadInputError,
     NotFoundError,
     OutputError,
-    TooLargeError,
     TryAgainError,
 )
 from cloudbuster.storage import s3
+from cloudbuster.storage.archives import read_member, zip_member
 from cloudbuster.storage.http import BUSY_STATUSES, Limits, NoAnswerError, Retries, http_client
+from cloudbuster.storage.regular_files import NO_FILES, open_regular, too_large
 from cloudbuster.storage.s3 import DOCUMENT_BYTES
-from cloudbuster.storage.trust import PROGRAM, Trust, admitted, file_path, scheme_of
+from cloudbuster.storage.trust import (
+    PROGRAM,
+    Trust,
+    admitted,
+    file_path,
+    is_file_uri,
+    names_another_machine,
+    scheme_of,
+)
 
 __all__ = [
     "DOCUMENT_BYTES",
@@ -32,10 +39,10 @@ __all__ = [
     "REFUSED_STATUSES",
     "absolute_mirror",
     "exists",
+    "is_file_uri",
     "is_remote",
     "join",
     "local_path",
-    "open_regular",
     "output_error",
     "read_bytes",
     "replacing",
@@ -53,14 +60,6 @@ REFUSED_STATUSES = frozenset({400, 401, 403, 407, 409})
 RETRIES = Retries(count=2, backoff_s=0.5)
 # Modes of new files, before the umask: readable by others, and by their owner alone.
 PUBLIC_MODE, PRIVATE_MODE = 0o666, 0o600
-# What is opened like a file and is none, in words.
-NO_FILES = (
-    (stat.S_ISDIR, "a folder"),
-    (stat.S_ISFIFO, "a pipe"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-    (stat.S_ISSOCK, "a socket"),
-)
 
 
 def is_remote(uri: str) -> bool:
@@ -69,28 +68,17 @@ def is_remote(uri: str) -> bool:
 
 
 def local_path(uri: str) -> Path:
-    """Path of a local ``uri`` (a plain path or ``file://``).
+    """Path of a local ``uri``: a plain path, or ``file:`` with the escapes of a URI.
 
     Raises
     ------
     BadInputError
         If ``uri`` lies on another machine.
     """
-    if uri.lower().startswith("file://"):
-        return Path(unquote(_path_of(uri)))
-    if is_remote(uri):
+    if is_remote(uri) or names_another_machine(uri):
         msg = f"{uri} is not on this machine; give a local path"
         raise BadInputError(msg)
-    return Path(uri)
-
-
-def _path_of(uri: str) -> str:
-    """Path of a ``file://`` URI; raise BadInputError if it has none."""
-    try:
-        return urlsplit(uri).path
-    except ValueError as error:
-        msg = f"{uri} is no address ({error}); give file:///PATH"
-        raise BadInputError(msg) from error
+    return file_path(uri) if is_file_uri(uri) else Path(uri)
 
 
 def join(base: str, *parts: str) -> str:
@@ -100,7 +88,7 @@ def join(base: str, *parts: str) -> str:
 
 def resolve(href: str, base_folder: str) -> str:
     """Make ``href`` absolute; a relative one counts from ``base_folder``."""
-    if is_remote(href) or href.lower().startswith("file://") or href.startswith("/"):
+    if is_remote(href) or is_file_uri(href) or href.startswith("/"):
         return href
     if is_remote(base_folder):
         return join(base_folder, href)
@@ -122,7 +110,7 @@ def read_bytes(uri: str, *, trust: Trust = PROGRAM, max_bytes: int = DOCUMENT_BY
     Parameters
     ----------
     uri : str
-        Path, ``file://``, ``http(s)://`` or ``s3://``.
+        Path, ``file:``, ``http(s)://``, ``s3://``, or that of a member of a zip.
     trust : Trust
         What its giver may refer to; by default the address is one of this program.
     max_bytes : int
@@ -147,6 +135,9 @@ def read_bytes(uri: str, *, trust: Trust = PROGRAM, max_bytes: int = DOCUMENT_BY
         return _http_get(address, trust, max_bytes)
     if scheme == "s3":
         return s3.read_object(address, max_bytes=max_bytes)
+    member = zip_member(address)
+    if member is not None:
+        return read_member(uri, member, max_bytes=max_bytes)
     return _read_file(uri, file_path(address), max_bytes)
 
 
@@ -165,37 +156,6 @@ def _read_file(uri: str, path: Path, max_bytes: int) -> bytes:
     if len(content) > max_bytes:
         raise too_large(uri, max_bytes)
     return content
-
-
-@contextmanager
-def open_regular(path: Path, uri: str) -> Iterator[int]:
-    """Yield the descriptor of a file that is open for reading; refuse what is no file.
-
-    Raises
-    ------
-    BadInputError
-        If it is a folder, a pipe or a device. Opening it does not wait for anything.
-    OSError
-        If it cannot be opened.
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-    try:
-        mode = os.fstat(descriptor).st_mode
-        what = next((name for is_one, name in NO_FILES if is_one(mode)), None)
-        if what is not None:
-            msg = f"{uri} is {what}, and no file; check the path"
-            raise BadInputError(msg)
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def too_large(uri: str, max_bytes: int) -> TooLargeError:
-    """Make the error for a document that is over its bound."""
-    return TooLargeError(
-        f"{uri} is over {max_bytes / 2**20:g} MiB, the most that is read of such a file; "
-        "check the address, or make it smaller"
-    )
 
 
 def _http_get(uri: str, trust: Trust, max_bytes: int) -> bytes:

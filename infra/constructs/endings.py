@@ -1,19 +1,17 @@
 """Executions that end without reaching their last state."""
 
-import aws_cdk as cdk
 from aws_cdk import aws_events as events
-from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
+from infra.deliveries import deliver_to_function
+
 # Ends of an execution that its last state may not have reported.
 UNREPORTED = ("ABORTED", "TIMED_OUT", "FAILED")
 # The greatest values that AWS allows; after these an event goes to the dead-letter queue.
-DELIVERIES = 185
-DELIVERED_WITHIN = cdk.Duration.hours(24)
 INVOCATIONS_AGAIN = 2
 INVOKED_WITHIN_S = 6 * 3600
 
@@ -48,14 +46,7 @@ class Endings(Construct):
                     "status": list(UNREPORTED),
                 },
             ),
-            targets=[
-                targets.LambdaFunction(
-                    finish,
-                    dead_letter_queue=dead_letters,
-                    retry_attempts=DELIVERIES,
-                    max_event_age=DELIVERED_WITHIN,
-                )
-            ],
+            targets=[deliver_to_function(finish, dead_letters)],
         )
 
     def _invoke_again(self, finish: lambda_.IFunction, dead_letters: sqs.IQueue) -> None:

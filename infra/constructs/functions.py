@@ -127,11 +127,17 @@ class Stages(Construct):
                 timeout=cdk.Duration.minutes(15 if heavy else 2),
             )
 
-        outside = policies.output_buckets(config, writing=False)
-        # Query searches catalogs and Filter reads scenes with the credentials of the secret.
+        outside = policies.other_buckets(config, writing=False)
+        # Query searches catalogs with the credentials of the secret. Filter and Assess read scenes
+        # with them, and keep their thumbnails in runs/.
         secret = policies.read_secret(config)
-        read_runs = policies.read(bucket_arn, "runs/", "scratch/")
-        write_runs = policies.write(bucket_arn, "runs/", "scratch/")
+        scenes = (
+            policies.read(bucket_arn, "runs/", "scratch/"),
+            policies.write(bucket_arn, "runs/", "scratch/"),
+            policies.read_scenes(),
+            *outside,
+            *secret,
+        )
         self.query = stage(
             "Query",
             policies.read(bucket_arn, "runs/", "requests/", "aois/"),
@@ -140,10 +146,8 @@ class Stages(Construct):
             *outside,
             *secret,
         )
-        self.filter = stage(
-            "Filter", read_runs, write_runs, policies.read_scenes(), *outside, *secret
-        )
-        self.assess = stage("Assess", read_runs, write_runs)
+        self.filter = stage("Filter", *scenes)
+        self.assess = stage("Assess", *scenes)
         self.finish = stage(
             "Finish",
             policies.read(bucket_arn, "runs/"),

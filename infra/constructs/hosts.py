@@ -16,45 +16,59 @@ INSTANCE_POLICIES = (
 
 
 class Hosts(Construct):
-    """Launch template and instance profile of the hosts.
+    """Launch templates and instance profile of the hosts.
 
     Attributes
     ----------
-    template : ec2.LaunchTemplate
-        Launch template with one large disk.
     profile_arn : str
         ARN of the instance profile.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, config: StackConfig) -> None:
         super().__init__(scope, construct_id)
-        self.template = self._launch_template(config)
+        self._config = config
+        self._key = (
+            kms.Key.from_key_arn(self, "DiskKey", config.kms_key_arn)
+            if config.kms_key_arn
+            else None
+        )
         self.profile_arn = self._instance_profile(config)
 
-    def _launch_template(self, config: StackConfig) -> ec2.LaunchTemplate:
-        """Make the template with one gp3 root disk, to which AL2023 for ECS grows at its start."""
-        disk, key_arn = config.disk, config.kms_key_arn
+    def launch_template(self, name: str, *, image_id: str) -> ec2.LaunchTemplate:
+        """Make a template with one gp3 root disk, to which AL2023 for ECS grows at its start.
+
+        The image is in the template and nowhere else: Batch never changes an image that came from
+        a template for one that is given in another way (https://docs.aws.amazon.com/batch/latest/
+        userguide/ami-selection-order.html). A new version of the template replaces idle hosts.
+        """
+        disk = self._config.disk
         volume = ec2.BlockDeviceVolume.ebs(
             disk.gib,
             volume_type=ec2.EbsDeviceVolumeType.GP3,
             iops=disk.iops,
             throughput=disk.throughput_mibps,
             encrypted=True,
-            kms_key=kms.Key.from_key_arn(self, "DiskKey", key_arn) if key_arn else None,
+            kms_key=self._key,
             delete_on_termination=True,
         )
         commands = ec2.UserData.for_linux()
-        commands.add_commands(*host_commands(config.scratch))
+        commands.add_commands(*host_commands(self._config.scratch))
         user_data = ec2.MultipartUserData()  # Batch requires MIME.
         user_data.add_user_data_part(commands, ec2.MultipartBody.SHELL_SCRIPT)
-        return ec2.LaunchTemplate(
+        template = ec2.LaunchTemplate(
             self,
-            "LaunchTemplate",
+            name,
             block_devices=[ec2.BlockDevice(device_name="/dev/xvda", volume=volume)],
             require_imdsv2=True,
-            http_put_response_hop_limit=2,  # A container is one hop further than its host.
+            # Containers get the credentials of their job from the ECS agent, and must not get those
+            # of the host.
+            http_put_response_hop_limit=1,
             user_data=user_data,
         )
+        resource = template.node.default_child
+        if isinstance(resource, ec2.CfnLaunchTemplate):
+            resource.add_property_override("LaunchTemplateData.ImageId", image_id)
+        return template
 
     def _instance_profile(self, config: StackConfig) -> str:
         policies = [iam.ManagedPolicy.from_aws_managed_policy_name(p) for p in INSTANCE_POLICIES]

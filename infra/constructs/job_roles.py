@@ -45,11 +45,12 @@ class JobRoles(Construct):
             service="ecs-tasks.amazonaws.com",
             config=config,
             statements=[
-                policies.read(arn, "runs/", "scratch/", "models/", "aois/"),
+                policies.read(arn, "runs/", "scratch/", "aois/"),
                 policies.write(arn, "runs/", "scratch/", "mosaics/"),
                 policies.list_bucket(arn),
                 policies.read_scenes(),
-                *policies.output_buckets(config, writing=True),
+                *policies.read_models(config, arn),
+                *policies.other_buckets(config, writing=True),
                 *policies.use_key(config),
             ],
         )

@@ -100,6 +100,8 @@ class Jobs(Construct):
         # No AWS_REQUEST_PAYER here: the library offers to pay to known requester-pays buckets only.
         environment = {
             "AWS_REGION": region,
+            # The credentials are those of the job's role; the metadata service has the host's.
+            "AWS_EC2_METADATA_DISABLED": "true",
             "TMPDIR": "/scratch",
             "CPL_TMPDIR": "/scratch",
             "NUMBA_CACHE_DIR": "/scratch/.numba",

@@ -6,6 +6,9 @@ from constructs import Construct
 from infra.config import StackConfig
 from infra.policies import acknowledge
 
+# More than any region has.
+MAX_ZONES = 16
+
 
 class Network(Construct):
     """Public subnets without NAT and with a gateway endpoint to S3, or an existing VPC.
@@ -37,11 +40,17 @@ class Network(Construct):
         vpc = ec2.Vpc(
             self,
             "Vpc",
+            # All zones that the stack lists: spot hosts come from whichever has some.
+            max_azs=MAX_ZONES,
             nat_gateways=0,
             restrict_default_security_group=False,
             subnet_configuration=[
                 ec2.SubnetConfiguration(
-                    name="Public", subnet_type=ec2.SubnetType.PUBLIC, map_public_ip_on_launch=True
+                    name="Public",
+                    subnet_type=ec2.SubnetType.PUBLIC,
+                    map_public_ip_on_launch=True,
+                    # Fixed, so that another zone leaves the subnets of the others as they are.
+                    cidr_mask=20,
                 )
             ],
             gateway_endpoints={

@@ -8,9 +8,11 @@ from constructs import Construct
 from infra.config import StackConfig
 from infra.policies import acknowledge
 
+OLD_VERSION_DAYS = 30
+
 
 class Storage(Construct):
-    """One private, encrypted bucket, and the retention of its prefixes.
+    """One private, encrypted bucket, and the retention of its prefixes and versions.
 
     ``requests/`` and ``rejected/``, ``runs/<id>/`` (documents; kept unless ``runs_days``),
     ``scratch/<id>/`` (scenes and tasks; ``scratch_days``), ``mosaics/<id>/`` (products; kept),
@@ -36,6 +38,7 @@ class Storage(Construct):
             encryption_key=key or None,
             bucket_key_enabled=True if key else None,
             removal_policy=keep,
+            versioned=config.versioning or None,
             lifecycle_rules=self._lifecycle(config),
         )
         self._send_events(bucket)
@@ -58,6 +61,7 @@ class Storage(Construct):
                 for prefix, days in expired.items()
                 if days is not None
             ),
+            *_expire_old_versions(config),
         ]
 
     @staticmethod
@@ -70,3 +74,19 @@ class Storage(Construct):
                     event_bridge_enabled=True
                 )
             )
+
+
+def _expire_old_versions(config: StackConfig) -> list[s3.LifecycleRule]:
+    """Expire what is left of overwritten and removed objects.
+
+    S3 refuses a rule for the markers of removed objects that also expires objects by their age.
+    """
+    if not config.versioning:
+        return []
+    return [
+        s3.LifecycleRule(
+            id="ExpireOldVersions",
+            noncurrent_version_expiration=cdk.Duration.days(OLD_VERSION_DAYS),
+        ),
+        s3.LifecycleRule(id="ExpireMarkers", expired_object_delete_marker=True),
+    ]

@@ -2,7 +2,6 @@
 
 import aws_cdk as cdk
 from aws_cdk import aws_events as events
-from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
@@ -16,6 +15,7 @@ from infra import policies
 from infra.config import StackConfig
 from infra.constructs.functions import Function
 from infra.constructs.images import Image
+from infra.deliveries import deliver_to_queue
 
 # Failed deliveries after which a message goes to the dead-letter queue.
 MAX_RECEIVES = 3
@@ -98,7 +98,7 @@ class Trigger(Construct):
                     "object": {"key": [{"wildcard": f"{REQUEST_PREFIX}*{REQUEST_SUFFIX}"}]},
                 },
             ),
-            targets=[targets.SqsQueue(queue)],
+            targets=[deliver_to_queue(queue, self.dead_letters)],
         )
 
     def _queue(

@@ -74,19 +74,21 @@ class Workflow(Construct):
     def _targets(
         config: StackConfig, bucket_name: str, stages: Stages, compute: Compute, jobs: Jobs
     ) -> Targets:
-        memory_mib = config.gather.memory_mib
+        size = (config.gather.memory_mib, config.timeout_s(config.gather))
         queues = (compute.queue_arn, compute.fallback_arn)
-        gather = {"base": JobTarget(jobs.gather, *queues, memory_mib)}
+        gather = {"base": JobTarget(jobs.gather, *queues, *size)}
         if jobs.torch is not None:
             gpu = (compute.gpu_queue_arn,) * 2 if compute.gpu_queue_arn else queues
-            gather["torch"] = JobTarget(jobs.torch, *gpu, memory_mib)
+            gather["torch"] = JobTarget(jobs.torch, *gpu, *size)
         return Targets(
             query=stages.query.version_arn,
             filter=stages.filter.version_arn,
             assess=stages.assess.version_arn,
             finish=stages.finish.version_arn,
             gather=gather,
-            merge=JobTarget(jobs.merge, *queues, config.merge.memory_mib),
+            merge=JobTarget(
+                jobs.merge, *queues, config.merge.memory_mib, config.timeout_s(config.merge)
+            ),
             bucket=bucket_name,
         )
 

@@ -97,10 +97,14 @@ class Cloud:
     def synth(self, label: str, config: dict[str, Any]) -> Path:
         """Synthesize a stack; return the folder of the assembly."""
         folder = self.settings.path("assemblies") / label
-        self.do_cdk(
-            "synth", "--quiet", "-o", str(folder), "-c", f"cloudbuster={json.dumps(config)}"
-        )
+        self.do_cdk("synth", "--quiet", "-o", str(folder), *self.configured(label, config))
         return folder
+
+    def configured(self, label: str, config: dict[str, Any]) -> tuple[str, str]:
+        """Write a configuration file; return the options by which ``cdk`` takes it."""
+        path = self.settings.path("configurations") / f"{label}.json"
+        path.write_text(json.dumps(config))
+        return "-c", f"config={path}"
 
     def deploy(self, assembly: Path) -> str:
         """Deploy an assembly; return the output of ``cdk``."""

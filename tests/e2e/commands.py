@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.e2e.aws.settings import COMMAND_LINE_KEY
 from tests.e2e.cloud import DeployedStack
 from tests.e2e.worlds import World
 
@@ -17,7 +18,11 @@ def start(stack: DeployedStack, *words: object) -> subprocess.Popen[str]:
     """Start a command with the credentials of a user of the stack."""
     return subprocess.Popen(
         [PROGRAM, *map(str, words)],
-        env={**os.environ, **stack.cloud.settings.environment()},
+        env={
+            **os.environ,
+            **stack.cloud.settings.environment(),
+            "AWS_ACCESS_KEY_ID": COMMAND_LINE_KEY,
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

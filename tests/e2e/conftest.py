@@ -20,7 +20,7 @@ from tests.e2e.cloud import (
     running_cloud,
     subscriber,
 )
-from tests.e2e.worlds import World, sample_world, small_world, upload
+from tests.e2e.worlds import BUCKET, World, sample_world, small_world, upload
 
 CDK_VARIABLE = "CLOUDBUSTER_CDK"
 STACK = "CloudBuster"
@@ -31,6 +31,10 @@ CONFIG: dict[str, Any] = {
     "map_concurrency": 2,
     "merge_part_cells": 1024,
     "max_running_executions": 2,
+    # The scenes lie in a bucket that is not the stack's.
+    "input_buckets": [BUCKET],
+    # A catalog of a test is served on this machine.
+    "allowed_hosts": ["127.0.0.1"],
     "default_request": {
         "query": {"mindate": ["2023-05-01"], "maxdate": ["2023-05-31"]},
         "filter": {"backstop": False},

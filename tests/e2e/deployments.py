@@ -33,14 +33,14 @@ def left_of(cloud: Cloud, stack: str) -> list[str]:
         *(url.rsplit("/")[-1] for url in cloud.client("sqs").list_queues().get("QueueUrls", [])),
         *(topic["TopicArn"] for topic in cloud.client("sns").list_topics()["Topics"]),
         *(rule["Name"] for rule in cloud.client("events").list_rules()["Rules"]),
-        *(entry["Name"].split("/")[2] for entry in settings_parameters(cloud)),
+        *(entry["Name"].split("/")[2] for entry in parameters(cloud)),
     ]
     prefix = stack.lower()
     return sorted(name for name in names if name.rsplit(":", 1)[-1].lower().startswith(prefix))
 
 
-def settings_parameters(cloud: Cloud) -> list[dict[str, Any]]:
-    """Parameters in which stacks publish their settings."""
+def parameters(cloud: Cloud) -> list[dict[str, Any]]:
+    """Parameters in which stacks publish their settings and their configurations."""
     path = {"Path": "/cloudbuster", "Recursive": True}
     found: list[dict[str, Any]] = cloud.client("ssm").get_parameters_by_path(**path)["Parameters"]
     return found

@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e.cloud import DeployedStack, until
 from tests.e2e.commands import output_of, result_of, start
-from tests.e2e.conftest import STACK
+from tests.e2e.conftest import CONFIG, STACK
 from tests.e2e.worlds import World
 
 pytestmark = pytest.mark.e2e
@@ -124,8 +124,10 @@ def test_logs_are_those_of_the_jobs(stack, submitted) -> None:
     assert f"{run}-gather-9" in err.splitlines()[-1]
 
 
-def test_doctor_accepts_the_deployed_stack(stack) -> None:
-    lines = output_of(stack, "doctor", "--stack", STACK).splitlines()
+def test_doctor_accepts_the_deployed_stack(stack, tmp_path) -> None:
+    config = tmp_path / "first.json"
+    config.write_text(json.dumps(CONFIG))
+    lines = output_of(stack, "doctor", "--stack", STACK, "--config", config).splitlines()
     assert [line for line in lines if not line.startswith("[x] ")] == []
     text = "\n".join(lines)
     for kind in (
@@ -133,6 +135,10 @@ def test_doctor_accepts_the_deployed_stack(stack) -> None:
         "state machine",
         "queue ",
         "hosts ",
+        "configuration: configurations/first.json",
+        "quota on-demand standard",
+        "quota spot standard",
+        "image of hosts ami-",
         "job definition ",
         "image ",
         "region",

@@ -6,7 +6,7 @@ import pytest
 
 from tests.e2e.cloud import Cloud, until
 from tests.e2e.conftest import CONFIG
-from tests.e2e.deployments import definitions_since, left_of, resources, settings_parameters
+from tests.e2e.deployments import definitions_since, left_of, parameters, resources
 
 pytestmark = pytest.mark.e2e
 
@@ -50,9 +50,13 @@ def test_a_running_execution_keeps_the_versions_that_it_started_with_during_an_u
     before, before_update = stack.outputs, cloud.journal.place()
     cloud.deploy(assembly)
     after = stack.outputs
-    (published,) = settings_parameters(cloud)
-    assert published["Name"] == after["SettingsParameter"]
-    assert json.loads(published["Value"])["output_roots"] == ["s3://mosaics-of-others"]
+    published = {entry["Name"]: json.loads(entry["Value"]) for entry in parameters(cloud)}
+    assert set(published) == {after["SettingsParameter"], after["ConfigParameter"]}
+    settings, configuration = (
+        published[after[name]] for name in ("SettingsParameter", "ConfigParameter")
+    )
+    assert settings["output_roots"] == ["s3://mosaics-of-others"]
+    assert configuration["given"] == changed
     assert stack.states.describe_execution(executionArn=arn)["status"] == "RUNNING"
     assert before["MergeJobArn"] != after["MergeJobArn"]
     held.unlink()
@@ -70,6 +74,17 @@ def test_a_running_execution_keeps_the_versions_that_it_started_with_during_an_u
     assert since.keys() == called.keys()
     assert not any(since[name] & called[name] for name in called)
     assert output_roots(cloud, since) == {("s3://mosaics-of-others",)}
+
+
+def test_a_deployment_that_would_lower_what_protects_data_stops(cloud, stack) -> None:
+    lower = cloud.configured("lower", {**CONFIG, "stack_name": stack.name, "log_days": 7})
+    refused = cloud.cdk("synth", "--quiet", *lower)
+    assert refused.returncode != 0
+    assert "log_days is 7, it was 30" in refused.stdout
+    assert "give -c allow_downgrade=true as well" in refused.stdout
+    folder = str(cloud.settings.path("assemblies") / "lower")
+    allowed = cloud.do_cdk("synth", "-o", folder, *lower, "-c", "allow_downgrade=true")
+    assert f"{stack.name}: lowers what protects data: log_days is 7, it was 30" in allowed
 
 
 def versions_since(cloud: Cloud, place: int) -> dict[str, set[str]]:
@@ -95,7 +110,7 @@ def output_roots(cloud: Cloud, called: dict[str, set[str]]) -> set[tuple[str, ..
 
 def test_a_failed_deployment_is_reported_and_leaves_nothing(stack) -> None:
     cloud = stack.cloud
-    uri = "123456789012.dkr.ecr.us-west-2.amazonaws.com/nowhere:latest"
+    uri = "123456789012.dkr.ecr.us-west-2.amazonaws.com/nowhere@sha256:" + 64 * "0"
     name = "CloudBuster-Broken"
     config = {**CONFIG, "stack_name": name, "image_uri": uri}
     assembly = cloud.synth("broken", config)

@@ -13,7 +13,8 @@ from cloudbuster.models import MAX_INLINE_AOI_BYTES
 from infra.settings import INLINE_TASKS
 from tests.e2e.cloud import MAX_PAYLOAD_BYTES, DeployedStack, FinishedExecution, until
 from tests.e2e.commands import run_locally
-from tests.e2e.worlds import World, torn_world, upload
+from tests.e2e.worlds import BUCKET, World, published_items, torn_world, upload
+from tests.stac_server import StacServer, serving
 
 pytestmark = pytest.mark.e2e
 
@@ -21,6 +22,7 @@ Entry = dict[str, Any]
 PRODUCTS = ("cloudless", "cloudy", "quality", "preview")
 EXITED = "Essential container in task exited"
 HOST_GONE = "Host EC2 (instance i-0123456789abcdef0) terminated."
+COLD = ("CodeArtifactUserPendingException", "ResourceConflictException")
 NO_HOST = "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY - Service cannot fulfill the capacity request"
 
 
@@ -58,6 +60,31 @@ def test_the_mosaic_is_byte_for_byte_that_of_cloudbuster_run(
     made = stack.get(sample_run.output["products"]["report"]).partition(b"<h2>Request")
     assert made[0] == Path(expected["report"]).read_bytes().partition(b"<h2>Request")[0]
     assert made[1]
+
+
+def test_catalog_and_scenes_may_be_a_stac_api_and_a_bucket(stack, world, tmp_path) -> None:
+    expected = run_locally(world, tmp_path)
+    with serving(StacServer(published_items(world))) as server:
+        query = {**world.request["query"], "catalog": server.url}
+        ended = stack.run({**world.request, "name": "small", "query": query}, name="published")
+    assert ended.status == "SUCCEEDED", ended.cause
+    assert len(server.searches) >= 2
+    assert ended.output["scenes"] == {"selected": 3, "gathered": 3, "failed": 0}
+    made = stack.get(ended.output["products"]["cloudless"])
+    assert made == Path(expected["cloudless"]).read_bytes()
+
+
+def test_scenes_in_a_bucket_that_no_role_may_read_end_the_run_before_its_first_job(
+    stack, world
+) -> None:
+    place = stack.cloud.journal.place()
+    items = json.dumps(published_items(world)).replace(f"s3://{BUCKET}/", "s3://theirs/")
+    with serving(StacServer(json.loads(items))) as server:
+        query = {**world.request["query"], "catalog": server.url}
+        ended = stack.run({**world.request, "name": "theirs", "query": query}, name="theirs")
+    assert (ended.status, ended.error) == ("FAILED", "RequestError")
+    assert "deploy with theirs in input_buckets" in ended.cause
+    assert not stack.cloud.journal.entries("started", since=place)
 
 
 def test_the_largest_area_and_the_most_scenes_fit_into_the_state(stack, world, sample_run) -> None:
@@ -146,6 +173,22 @@ def test_a_throttled_submission_is_repeated_after_a_random_wait(stack, world) ->
     waits = [entry["seconds"] for entry in journal.entries("retry", since=place)]
     assert len(set(waits)) == len(waits) == 5
     assert max(waits) <= 600
+
+
+@pytest.mark.parametrize("code", COLD)
+def test_functions_of_a_stack_that_was_idle_for_weeks_are_called_again(stack, world, code) -> None:
+    place = stack.cloud.journal.place()
+    cold = {"code": code, "message": "The function is not ready", "status": 409}
+    # 10 + 20 + 40 + 60 s: longer than the 106 s of public reports.
+    stack.cloud.faults.add("call", times=4, match={"function": "*Query*"}, **cold)
+    stack.cloud.faults.add("call", times=4, match={"function": "*Finish*"}, **cold)
+    name = f"cold-{COLD.index(code)}"
+    request = world.in_s3(name=name, limits={"budget_usd": 0.001})
+    ended = stack.run(request, name=name)
+    assert (ended.status, ended.error) == ("FAILED", "OverBudgetError")
+    assert ended.failures() == 8 * [f"Lambda.{code}"]
+    waits = [entry["seconds"] for entry in stack.cloud.journal.entries("retry", since=place)]
+    assert waits == 2 * [10, 20, 40, 60]
 
 
 def test_an_error_of_a_function_fails_the_run_with_a_notification(stack, world, subscribed) -> None:

@@ -34,6 +34,20 @@ class World:
         return {**self.request, "query": query, **changes}
 
 
+def published_items(world: World) -> list[dict[str, Any]]:
+    """Items of a world as a catalog publishes them: the files lie in S3."""
+    items = []
+    for path in sorted(world.folder.glob("S2*/*.json")):
+        item = json.loads(path.read_text())
+        prefix = f"s3://{BUCKET}/{world.folder.name}/{path.parent.name}"
+        assets = {
+            name: {**asset, "href": f"{prefix}/{asset['href']}"}
+            for name, asset in item["assets"].items()
+        }
+        items.append({**item, "assets": assets})
+    return items
+
+
 def upload(cloud: Cloud, world: World) -> None:
     """Put the scenes of a world in S3."""
     s3 = cloud.client("s3")

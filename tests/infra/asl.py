@@ -7,7 +7,7 @@ from infra.definition import JobTarget, Targets
 
 AslState = dict[str, Any]
 
-JOB = JobTarget("arn:definition:1", "arn:queue", "arn:on-demand", 7600)
+JOB = JobTarget("arn:definition:1", "arn:queue", "arn:on-demand", 7600, timeout_s=50_400)
 TARGETS = Targets(
     query="arn:query",
     filter="arn:filter",

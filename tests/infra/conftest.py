@@ -15,15 +15,21 @@ Template = dict[str, Any]
 Synth = Callable[..., Template]
 VALIDATOR_VARIABLE = "CLOUDBUSTER_ASL_VALIDATOR"
 # Configurations whose whole templates are checked.
-CONFIGS = {
+CONFIGS: dict[str, dict[str, Any]] = {
     "dev": {},
     "prod": {"preset": "prod"},
     "everything": {
         "torch_image": True,
         "gpu_queue": True,
         "distributed_map": True,
+        "input_buckets": ["our-scenes"],
         "output_buckets": ["our-mosaics"],
+        "model_prefixes": ["models/", "s3://our-models/masks/"],
         "notify_emails": ["ops@example.org"],
+        "monthly_budget_usd": 100,
+        "max_budget_usd": 50,
+        "versioning": True,
+        "tags": {"project": "mosaics"},
         "runs_days": 400,
     },
 }
@@ -50,10 +56,9 @@ def asl_validator() -> Path:
 def assemble(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Return a function that synthesizes a configuration into a folder, each one once."""
     from infra.app import make_app
-    from infra.context import CONTEXT_KEY, parse_config
+    from infra.context import parse_config
 
     context = json.loads((ROOT / "cdk.json").read_text())["context"]
-    del context[CONTEXT_KEY]
     known: dict[str, Path] = {}
 
     def assemble_once(**config: Any) -> Path:

@@ -3,17 +3,25 @@
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 from cfnlint.api import lint_all
+from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER as REGISTRY
 
+from cloudbuster.aws.published import PublishedConfig
+from infra.checks import BUDGET_REGIONS
+from infra.context import ConfigError, parse_config
 from tests.infra.conftest import CONFIGS, ROOT, Synth, Template
+from tests.infra.templates import properties
 
 GOLDEN = Path(__file__).parent / "golden" / "template.json"
+# CloudFormation allows 500 resources, and a synthesis is a step of every deployment.
+MAX_RESOURCES, MAX_SYNTH_CPU_S = 400, 30
 UPDATE_VARIABLE = "CLOUDBUSTER_UPDATE_GOLDEN"
 
 
@@ -29,8 +37,18 @@ def test_cdk_nag_and_the_cdk_accept_the_template(
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_cfn_lint_accepts_the_template(synth: Synth, config: dict[str, object]) -> None:
     found = [match for match in lint_all(json.dumps(synth(**config))) if match.rule.id[0] in "EW"]
-    # W3005: the CDK writes a DependsOn although a GetAtt is enough.
-    assert [str(match) for match in found if match.rule.id != "W3005"] == []
+    # W3005: the CDK writes a DependsOn although a GetAtt is enough. A budget is refused for regions
+    # that have none.
+    budget = "'AWS::Budgets::Budget' does not exist in"
+    found = [match for match in found if match.rule.id != "W3005" and budget not in match.message]
+    assert [str(match) for match in found] == []
+
+
+def test_budgets_are_for_regions_whose_registry_has_them() -> None:
+    for region in BUDGET_REGIONS:
+        assert REGISTRY.get_resource_schema(region, "AWS::Budgets::Budget")
+    with pytest.raises(ConfigError, match="makes no budget in eu-north-1"):
+        parse_config({"region": "eu-north-1", "monthly_budget_usd": 100})
 
 
 def test_the_template_is_the_golden_one(template: Template) -> None:
@@ -45,12 +63,18 @@ def test_the_template_is_the_golden_one(template: Template) -> None:
 
 
 def run_app(
-    context: dict[str, object], folder: Path, **beside: object
+    given: Mapping[str, object], folder: Path, **beside: object
 ) -> subprocess.CompletedProcess[str]:
+    file = folder / "prod.json"
+    file.write_text(json.dumps(given))
     environment = {
-        **os.environ,
-        "CDK_CONTEXT_JSON": json.dumps({"cloudbuster": context, **beside}),
-        "CDK_OUTDIR": str(folder),
+        **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
+        # No credentials, and no host to ask for some.
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "CDK_CONTEXT_JSON": json.dumps({"config": str(file), **beside}),
+        "CDK_OUTDIR": str(folder / "cdk.out"),
     }
     return subprocess.run(
         [sys.executable, "-m", "infra.app"],
@@ -63,29 +87,58 @@ def run_app(
 
 
 def test_the_app_refuses_a_configuration_with_one_line(tmp_path: Path) -> None:
-    done = run_app({"disk": {"gib": 50}}, tmp_path / "cdk.out")
+    done = run_app({"disk": {"gib": 50}}, tmp_path)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    assert line.startswith("ConfigError: context cloudbuster: disk.gib 50 cannot hold")
+    assert line.startswith("ConfigError: prod.json: disk.gib 50 cannot hold")
     assert not list(tmp_path.glob("**/*.template.json"))
 
 
 def test_the_app_refuses_a_misplaced_key_with_one_line(tmp_path: Path) -> None:
-    done = run_app({}, tmp_path / "cdk.out", preset="prod")
+    done = run_app({}, tmp_path, preset="prod")
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    assert line.startswith("ConfigError: context preset belongs into cloudbuster")
+    assert line.startswith('ConfigError: context preset: write "preset": "prod" into the file')
     assert not list(tmp_path.glob("**/*.template.json"))
 
 
-def test_the_app_synthesizes_and_prints_the_cost_of_disks_and_what_destroy_leaves(
+def test_a_plain_deployment_is_refused_since_no_file_says_what_it_is(tmp_path: Path) -> None:
+    done = run_app({}, tmp_path, config="")
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("ConfigError: no configuration: give -c config=FILE.json")
+
+
+def test_the_app_prints_what_it_synthesizes_and_takes_half_a_minute_of_cpu_at_most(
     tmp_path: Path,
 ) -> None:
-    done = run_app({"preset": "prod"}, tmp_path / "cdk.out")
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    given = {"preset": "prod", "tags": {"team": "gis"}}
+    done = run_app(given, tmp_path)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.returncode == 0, done.stderr
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert seconds <= MAX_SYNTH_CPU_S
     assert "USD per gather job-hour" in done.stderr
-    assert "cdk destroy leaves the bucket" in done.stderr
-    assert (tmp_path / "cdk.out" / "CloudBuster.template.json").is_file()
+    assert "cdk destroy is refused until" in done.stderr
+    lines = [line.removeprefix("CloudBuster: ") for line in done.stderr.splitlines()]
+    file = f"{tmp_path.name}/prod.json"
+    (printed,) = (line for line in lines if line.startswith(f"configuration of {file}: "))
+    effective = json.loads(printed.partition(": ")[2])
+    assert (effective["log_days"], effective["max_vcpus"]) == (90, 256)
+    (compared,) = (line for line in lines if line.startswith("not compared with"))
+    assert "CredentialsError" not in compared
+    assert "credentials" in compared
+    template = json.loads((tmp_path / "cdk.out" / "CloudBuster.template.json").read_text())
+    parameter = properties(template, "SSM::Parameter", "Configuration")
+    published = PublishedConfig.model_validate_json(parameter["Value"])
+    assert (published.file, published.given) == (file, given)
+    assert published.effective == effective
+
+
+def test_the_template_has_room_below_the_limit_of_resources(synth: Synth) -> None:
+    for config in CONFIGS.values():
+        assert len(synth(**config)["Resources"]) <= MAX_RESOURCES
 
 
 def test_the_asset_of_the_image_has_everything_that_the_dockerfile_copies(

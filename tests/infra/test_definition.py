@@ -3,7 +3,7 @@
 import importlib
 import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -158,12 +158,47 @@ def test_a_part_that_fails_ends_the_run_with_its_own_error() -> None:
     part = machine()["States"]["MergeParts"]["ItemProcessor"]["States"]
     assert part["MergePartAgain?"]["Default"] == "PartFailed"
     assert part["MergePartNotDescribed"]["Next"] == "PartFailed"
-    assert part["MergePart"]["Catch"][0]["Next"] == "PartFailed"
     assert part["PartFailed"] == {
         "Type": "Fail",
-        "ErrorPath": "$.error.Error",
+        "Error": "JobFailed",
         "CausePath": "$.error.Cause",
     }
+    assert part["MergePart"]["Catch"][0]["Next"] == "PartRefused"
+    assert part["PartRefused"]["ErrorPath"] == "$.error.Error"
+    assert part["MergePartTimedOut?"]["Default"] == "PartTimedOut"
+
+
+def leading_to(states: dict[str, Any], name: str) -> Iterator[str]:
+    """Yield the errors that may be caught on a way to a state of one map."""
+    for state in states.values():
+        for rule in state.get("Catch", ()):
+            reached, todo = set(), [rule["Next"]]
+            while todo:
+                at = todo.pop()
+                if at in reached:
+                    continue
+                reached.add(at)
+                entries = (states[at], *states[at].get("Choices", ()))
+                todo += [e[key] for e in entries for key in ("Next", "Default") if key in e]
+            if name in reached:
+                yield from rule["ErrorEquals"]
+
+
+@pytest.mark.parametrize("distributed", [False, True])
+def test_no_fail_state_takes_a_name_that_step_functions_reserve(*, distributed: bool) -> None:
+    """See https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html."""
+    outer = machine(distributed=distributed)["States"]
+    inner = [state["ItemProcessor"]["States"] for state in outer.values() if "Map" in state["Type"]]
+    assert len(inner) == 2
+    for states in inner:
+        for name, state in states.items():
+            if "ErrorPath" in state:
+                assert not [e for e in leading_to(states, name) if e.startswith("States.")], name
+    fixed = [state["Error"] for _, state in nested({"States": outer}) if "Error" in state]
+    assert fixed
+    assert not [name for name in fixed if name.startswith("States.")]
+    # That of the whole machine takes the name from the last function, which renames reserved ones.
+    assert outer["Failed"]["ErrorPath"] == "$.finish.error"
 
 
 @pytest.mark.parametrize("job", ["Survey", "Merge"])
@@ -181,6 +216,71 @@ def test_every_task_retries_and_catches() -> None:
             assert state["Catch"], name
 
 
+# Errors of a call that Lambda rejects for a while, above all after a function was idle for weeks.
+UNAVAILABLE = (
+    "Lambda.CodeArtifactUserPendingException",
+    "Lambda.ResourceNotReadyException",
+    "Lambda.ResourceConflictException",
+    "Lambda.ClientExecutionTimeoutException",
+    "Lambda.ServiceException",
+    "Lambda.AWSLambdaException",
+    "Lambda.SdkClientException",
+    "Lambda.TooManyRequestsException",
+)
+
+
+@pytest.mark.parametrize("error", UNAVAILABLE)
+def test_every_function_is_called_again_for_minutes_after_a_first_wait_of_ten_seconds(
+    error: str,
+) -> None:
+    called = [state for _, state in nested(machine()) if "lambda" in str(state.get("Resource"))]
+    assert len(called) == 6
+    for state in called:
+        entry = next(entry for entry in state["Retry"] if error in entry["ErrorEquals"])
+        waits = [
+            min(entry["IntervalSeconds"] * entry["BackoffRate"] ** number, entry["MaxDelaySeconds"])
+            for number in range(entry["MaxAttempts"])
+        ]
+        # With jitter the first wait may be next to nothing.
+        assert entry["JitterStrategy"] == "NONE"
+        assert waits[0] >= 10
+        assert 300 <= sum(waits) <= 600
+
+
+def test_every_submission_has_a_time_out_and_a_second_try_on_demand() -> None:
+    submitted = {
+        name: state
+        for name, state in nested(machine())
+        if state["Type"] == "Task" and "batch" in state["Resource"]
+    }
+    assert {*submitted} == {"GatherScene", "Survey", "MergePart", "Merge"}
+    states = dict(nested(machine()))
+    ends = {}
+    for name, state in submitted.items():
+        assert state["TimeoutSeconds"] == 50_400
+        late = states[f"{name}TimedOut?"]
+        assert state["Catch"][1]["Next"] == f"{name}TimedOut?"
+        assert late["Choices"] == [
+            {
+                "Variable": "$.try.second",
+                "BooleanEquals": False,
+                "Next": f"{name}OnDemand",
+            }
+        ]
+        ends[name] = late["Default"]
+    assert ends == {
+        "GatherScene": "TimedOut",
+        "Survey": "MergeTimedOut",
+        "MergePart": "PartTimedOut",
+        "Merge": "MergeTimedOut",
+    }
+    # A scene is lost, a merge ends the run.
+    assert states["TimedOut"]["Parameters"]["status"] == "TIMED_OUT"
+    assert states["PartTimedOut"]["Error"] == "JobTimedOut"
+    assert states["MergeTimedOut"]["Result"]["Error"] == "JobTimedOut"
+    assert states["MergeTimedOut"]["Next"] == "FinishFailed"
+
+
 def test_throttled_submissions_are_retried_with_full_jitter_before_they_are_caught() -> None:
     for name, state in nested(machine()):
         if state["Type"] != "Task" or "batch" not in state["Resource"]:
@@ -188,9 +288,10 @@ def test_throttled_submissions_are_retried_with_full_jitter_before_they_are_caug
         (retry,) = state["Retry"]
         assert set(retry["ErrorEquals"]) == set(THROTTLED), name
         assert retry["JitterStrategy"] == "FULL"
-        first, second = state["Catch"]
+        first, second, third = state["Catch"]
         assert set(THROTTLED) < set(first["ErrorEquals"])
-        assert second["ErrorEquals"] == ["States.TaskFailed"]
+        assert second["ErrorEquals"] == ["States.Timeout"]
+        assert third["ErrorEquals"] == ["States.TaskFailed"]
 
 
 def test_a_refused_submission_fails_the_whole_map() -> None:
@@ -203,7 +304,7 @@ def test_map_items_are_numbers_and_results_are_number_and_status() -> None:
     gather = machine()["States"]["Gather"]
     assert gather["ItemsPath"] == "$.plan.indices"
     assert gather["ItemSelector"]["index.$"] == "$$.Map.Item.Value"
-    for name in ("Gathered", "Exited", "Vanished"):
+    for name in ("Gathered", "Exited", "Vanished", "TimedOut"):
         state = scene(machine(), name)
         assert {key.removesuffix(".$") for key in state["Parameters"]} == {"index", "status"}
         assert state["End"]

@@ -1,5 +1,7 @@
 """Reports of executions that end without their last state; permissions of a distributed map."""
 
+import pytest
+
 from infra.constructs.endings import UNREPORTED
 from tests.infra.conftest import Synth
 from tests.infra.templates import Template, flat, properties, resources, statements
@@ -63,22 +65,48 @@ def test_the_rule_invokes_finish_and_keeps_events_that_cannot_be_delivered(
     assert content["Roles"] == [f"<{logical_id(template, 'IAM::Role', 'StagesFinish')}>"]
 
 
-def test_only_the_rule_may_invoke_finish(template: Template) -> None:
+RULES = ("EndingsRule", "AlarmsQueueBlocked", "TriggerRule")
+
+
+@pytest.mark.parametrize("name", RULES[:2])
+def test_a_rule_may_invoke_finish(template: Template, name: str) -> None:
     finish = logical_id(template, "Lambda::Function", "StagesFinish")
-    assert flat(properties(template, "Lambda::Permission")) == {
+    assert flat(properties(template, "Lambda::Permission", name)) == {
         "Action": "lambda:InvokeFunction",
         "FunctionName": f"<{finish}.Arn>",
         "Principal": "events.amazonaws.com",
-        "SourceArn": f"<{logical_id(template, 'Events::Rule', 'EndingsRule')}.Arn>",
+        "SourceArn": f"<{logical_id(template, 'Events::Rule', name)}.Arn>",
+    }
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_events_that_cannot_be_delivered_are_kept_as_dead_letters(
+    template: Template, name: str
+) -> None:
+    dead_letters = f"<{logical_id(template, 'SQS::Queue', 'TriggerDeadLetters')}.Arn>"
+    (target,) = flat(properties(template, "Events::Rule", name))["Targets"]
+    assert target["DeadLetterConfig"] == {"Arn": dead_letters}
+    assert target["RetryPolicy"] == {
+        "MaximumEventAgeInSeconds": 86_400,
+        "MaximumRetryAttempts": 185,
     }
     letters = properties(template, "SQS::QueuePolicy", "TriggerDeadLetters")["PolicyDocument"]
-    (allowed,) = (entry for entry in letters["Statement"] if entry["Effect"] == "Allow")
-    assert allowed["Action"] == "sqs:SendMessage"
-    assert flat(allowed["Condition"]) == {
-        "ArnEquals": {
-            "aws:SourceArn": f"<{logical_id(template, 'Events::Rule', 'EndingsRule')}.Arn>"
-        }
-    }
+    allowed = [flat(entry) for entry in letters["Statement"] if entry["Effect"] == "Allow"]
+    arn = f"<{logical_id(template, 'Events::Rule', name)}.Arn>"
+    assert {
+        "Action": "sqs:SendMessage",
+        "Condition": {"ArnEquals": {"aws:SourceArn": arn}},
+    } in [{key: entry[key] for key in ("Action", "Condition")} for entry in allowed]
+    assert len(allowed) == len(RULES)
+
+
+def test_a_blocked_queue_is_reported_by_finish(template: Template) -> None:
+    rule = flat(properties(template, "Events::Rule", "AlarmsQueueBlocked"))
+    finish = logical_id(template, "Lambda::Function", "StagesFinish")
+    assert [target["Arn"] for target in rule["Targets"]] == [f"<{finish}.Arn>"]
+    assert rule["EventPattern"]["detail-type"] == ["Batch Job Queue Blocked"]
+    queues = [f"<{name}>" for name in resources(template, "Batch::JobQueue")]
+    assert sorted(rule["EventPattern"]["resources"]) == sorted(queues)
 
 
 def test_a_distributed_map_has_the_permissions_that_aws_documents(synth: Synth) -> None:

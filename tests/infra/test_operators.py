@@ -7,12 +7,17 @@ from typing import Any
 
 import pytest
 
+from cloudbuster.aws.admission import admit
+from cloudbuster.aws.client.quotas import QUOTAS
 from cloudbuster.aws.outputs import JOB_OUTPUTS, QUEUE_OUTPUTS
 from cloudbuster.aws.settings import StackSettings
 from cloudbuster.cli.main import cli
-from infra.app import notes
+from cloudbuster.errors import RequestError
+from infra.app import check_downgrade, notes
 from infra.config import StackConfig
-from infra.context import ConfigError, check_context, parse_config
+from infra.context import ConfigError, config_path, parse_config
+from infra.deployed import Comparison
+from infra.downgrade import RULES, lowered
 from infra.settings import INLINE_CONCURRENCY, INLINE_TASKS
 from tests.infra.conftest import ROOT, Synth
 from tests.infra.templates import Template, resources
@@ -20,12 +25,15 @@ from tests.infra.templates import Template, resources
 TEXT = (ROOT / "docs" / "operators.md").read_text()
 SHELL = "\n".join(re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)).replace("\\\n", " ")
 # What the examples leave to the reader.
-PLACEHOLDERS = {"REPOSITORY:cuda": "123456789012.dkr.ecr.us-west-2.amazonaws.com/torch:cuda"}
+PLACEHOLDERS = {
+    "REPOSITORY@": "123456789012.dkr.ecr.us-west-2.amazonaws.com/torch@",
+    "sha256:DIGEST": "sha256:" + 64 * "0",
+}
 
 
 def configurations() -> list[dict[str, Any]]:
-    """Every configuration that an example deploys with."""
-    texts = re.findall(r"-c cloudbuster='(.*?)'", SHELL)
+    """Every configuration file in the examples."""
+    texts = re.findall(r"```json\n(\{\"(?!execution).*?\})\n```", TEXT, re.DOTALL)
     for name, value in PLACEHOLDERS.items():
         texts = [text.replace(name, value) for text in texts]
     return [json.loads(text) for text in texts]
@@ -44,6 +52,12 @@ def test_commands_in_the_text_exist() -> None:
     named = re.findall(r"`cloudbuster ([a-z-]+)", TEXT)
     assert "doctor" in named
     assert set(named) <= set(cli.commands)
+
+
+def test_every_command_of_the_cdk_names_a_configuration_file() -> None:
+    commands = re.findall(r"cdk (?:deploy|destroy|diff)\b[^\n`]*", SHELL)
+    assert len(commands) >= 2
+    assert all("-c config=" in command for command in commands)
 
 
 @pytest.mark.parametrize("number", range(len(configurations())))
@@ -67,24 +81,57 @@ def test_alarms_are_those_of_the_stack(template: Template) -> None:
     }
     assert set(re.findall(r"`(\w+)`", listed.split(". ")[0])) == alarms
     assert len(alarms) == 5
-    assert "five alarms" in TEXT
+    assert "five alarms" in " ".join(TEXT.split())
 
 
 @pytest.mark.parametrize(
     "config",
-    [{"disk": {"gib": 60}}, {"instance_clases": ["m6i"]}, {"scratch": "shm"}],
-    ids=["disk", "key", "shm"],
+    [
+        {"disk": {"gib": 60}},
+        {"instance_clases": ["m6i"]},
+        {"scratch": "shm"},
+        {"image_uri": "123456789012.dkr.ecr.us-west-2.amazonaws.com/cloudbuster:1.4"},
+    ],
+    ids=["disk", "key", "shm", "tag"],
 )
 def test_refusals_have_these_messages(config: dict[str, Any]) -> None:
     with pytest.raises(ConfigError) as caught:
-        parse_config(config)
+        parse_config(config, source="prod.json")
     assert f"ConfigError: {caught.value}" in TEXT.splitlines()
 
 
-def test_a_key_beside_the_configuration_is_refused_with_this_message() -> None:
+@pytest.mark.parametrize("context", [{"preset": "prod"}, {}])
+def test_a_context_that_is_not_one_file_is_refused_with_this_message(
+    context: dict[str, Any],
+) -> None:
     with pytest.raises(ConfigError) as caught:
-        check_context({"preset": "prod"})
+        config_path(context)
     assert f"ConfigError: {caught.value}" in TEXT.splitlines()
+
+
+def test_a_downgrade_is_refused_with_this_message_and_every_value_is_listed() -> None:
+    after = parse_config({})
+    lowers = lowered({"log_days": 90}, after.model_dump(mode="json"))
+    with pytest.raises(ConfigError) as caught:
+        check_downgrade(Comparison(lowers=lowers), after, allowed=False)
+    assert f"ConfigError: {caught.value}" in TEXT.splitlines()
+    listed = TEXT.split("It compares `")[1].split("with the deployed configuration")[0]
+    assert set(re.findall(r"\w+", f"`{listed}")) - {"and"} == set(RULES)
+
+
+def test_a_request_that_names_another_bucket_is_refused_with_this_message() -> None:
+    query = {"mindate": ["2020-05-01"], "maxdate": ["2020-10-01"]}
+    mirror = {"asset_mirror": ["s3://sentinel-cogs=s3://archive/l2a/"]}
+    area = {"uri": "s3://bucket/aois/a.json"}
+    document = {"name": "a", "aoi": area, "query": {**query, **mirror}}
+    with pytest.raises(RequestError) as caught:
+        admit(document, source="request.json", settings=StackSettings(root="s3://bucket"))
+    assert f"RequestError: {caught.value}" in TEXT.splitlines()
+
+
+def test_the_commands_that_raise_quotas_are_for_those_that_doctor_compares() -> None:
+    named = set(re.findall(r"--quota-code (L-\w+)", SHELL))
+    assert named == {QUOTAS[pair].code for pair in (("EC2", False), ("EC2", True), ("SPOT", False))}
 
 
 def test_limits_of_a_run_without_a_distributed_map_are_those_of_the_stack() -> None:
@@ -107,7 +154,7 @@ def test_notes_have_these_texts(config: dict[str, Any]) -> None:
 
 
 def test_values_of_the_configuration_that_are_named_exist() -> None:
-    known = set(type(parse_config(None)).model_fields)
+    known = set(StackConfig.model_fields)
     named = set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", TEXT))
     others = {
         "budget_usd",
@@ -116,6 +163,7 @@ def test_values_of_the_configuration_that_are_named_exist() -> None:
         "scratch_gib",
         "min_success_fraction",
         "trust_architecture",
+        "donor_mask",
     }
     assert named - known <= others
     assert {"kms_key_arn", "catalog_secret", "max_running_executions"} <= named

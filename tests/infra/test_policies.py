@@ -19,14 +19,19 @@ ACCOUNT = "123456789012"
 KEY = f"arn:aws:kms:us-west-2:{ACCOUNT}:key/00000000-0000-0000-0000-000000000000"
 CATALOGS_KEY = f"arn:aws:kms:us-west-2:{ACCOUNT}:key/11111111-1111-1111-1111-111111111111"
 CATALOGS = f"arn:aws:secretsmanager:us-west-2:{ACCOUNT}:secret:catalogs-AbCd12"
+INPUT_KEY = f"arn:aws:kms:us-west-2:{ACCOUNT}:key/22222222-2222-2222-2222-222222222222"
+OUTPUT_KEY = f"arn:aws:kms:us-west-2:{ACCOUNT}:key/33333333-3333-3333-3333-333333333333"
 REGISTRY = f"{ACCOUNT}.dkr.ecr.us-west-2.amazonaws.com"
 EVERYTHING: dict[str, Any] = {
     "torch_image": True,
     "gpu_queue": True,
     "distributed_map": True,
-    "output_buckets": ["our-mosaics"],
-    "image_uri": f"{REGISTRY}/base:1",
-    "torch_image_uri": f"{REGISTRY}/torch:1",
+    "input_buckets": ["our-scenes", {"name": "our-areas", "kms_key_arn": INPUT_KEY}],
+    "output_buckets": [{"name": "our-mosaics", "kms_key_arn": OUTPUT_KEY}],
+    "model_prefixes": ["models/", "s3://our-models/masks/"],
+    "monthly_budget_usd": 100,
+    "image_uri": f"{REGISTRY}/base@sha256:{'ab' * 32}",
+    "torch_image_uri": f"{REGISTRY}/torch@sha256:{'cd' * 32}",
     "kms_key_arn": KEY,
     "catalog_secret": {
         "arn": CATALOGS,
@@ -37,7 +42,7 @@ EVERYTHING: dict[str, Any] = {
 HERE = "us-west-2:<AWS::AccountId>"
 BATCH = f"arn:<AWS::Partition>:batch:{HERE}"
 BUCKET = "<StorageBucket.Arn>"
-OURS = "arn:<AWS::Partition>:s3:::our-mosaics"
+S3 = "arn:<AWS::Partition>:s3::"
 RUNS = "arn:<AWS::Partition>:s3:::<StorageBucket>/scratch/*"
 RULE = f"arn:<AWS::Partition>:events:{HERE}:rule/StepFunctionsGetEventsForBatchJobsRule"
 EXECUTIONS = f"arn:<AWS::Partition>:states:{HERE}:execution:CloudBuster:*"
@@ -68,7 +73,15 @@ def stage(name: str) -> set[Line]:
 IN_BUCKET = on(BUCKET, "s3:ListBucket")
 USE_KEY = on(KEY, "kms:Decrypt", "kms:GenerateDataKey")
 SCENES = {("s3:GetObject", f"arn:<AWS::Partition>:s3:::{name}") for name in SENTINEL_OBJECTS}
-READ_OURS = on(f"{OURS}/*", "s3:GetObject") | on(OURS, "s3:ListBucket")
+OTHERS = ("our-scenes", "our-areas", "our-mosaics")
+READ_OTHERS = {
+    line
+    for name in OTHERS
+    for line in on(f"{S3}:{name}/*", "s3:GetObject") | on(f"{S3}:{name}", "s3:ListBucket")
+}
+READ_OTHERS |= on(INPUT_KEY, "kms:Decrypt") | on(OUTPUT_KEY, "kms:Decrypt")
+WRITE_OTHERS = on(f"{S3}:our-mosaics/*", *STORED) | on(OUTPUT_KEY, "kms:GenerateDataKey")
+MODELS = behind("models", "s3:GetObject") | on(f"{S3}:our-models/masks/*", "s3:GetObject")
 READ_SECRET = on(CATALOGS, "secretsmanager:GetSecretValue") | on(CATALOGS_KEY, "kms:Decrypt")
 RUN = behind("runs scratch", "s3:GetObject", *STORED)
 PULL = ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
@@ -76,12 +89,13 @@ IMAGES = f"arn:<AWS::Partition>:ecr:us-west-2:{ACCOUNT}:repository"
 
 ALLOWED: dict[str, set[Line]] = {
     "JobsRolesJobRole": (
-        behind("runs scratch models aois", "s3:GetObject")
+        behind("runs scratch aois", "s3:GetObject")
         | behind("runs scratch mosaics", *STORED)
         | IN_BUCKET
         | SCENES
-        | READ_OURS
-        | on(f"{OURS}/*", *STORED)
+        | MODELS
+        | READ_OTHERS
+        | WRITE_OTHERS
         | USE_KEY
     ),
     "JobsRolesExecutionRole": (
@@ -96,12 +110,13 @@ ALLOWED: dict[str, set[Line]] = {
         | behind("runs requests aois", "s3:GetObject")
         | behind("runs", *STORED)
         | on(f"{BUCKET}/mosaics/*/claim.json", "s3:GetObject", "s3:PutObject")
-        | on(f"{OURS}/*/claim.json", "s3:GetObject", "s3:PutObject")
-        | READ_OURS
+        | on(f"{S3}:our-mosaics/*/claim.json", "s3:GetObject", "s3:PutObject")
+        | on(OUTPUT_KEY, "kms:GenerateDataKey")
+        | READ_OTHERS
         | READ_SECRET
     ),
-    "StagesFilterRole": stage("Filter") | RUN | SCENES | READ_OURS | READ_SECRET,
-    "StagesAssessRole": stage("Assess") | RUN,
+    "StagesFilterRole": stage("Filter") | RUN | SCENES | READ_OTHERS | READ_SECRET,
+    "StagesAssessRole": stage("Assess") | RUN | SCENES | READ_OTHERS | READ_SECRET,
     "StagesFinishRole": (
         stage("Finish")
         | behind("runs", "s3:GetObject", *STORED)
@@ -170,14 +185,16 @@ ALLOWED: dict[str, set[Line]] = {
 }
 # Services that may use queues and the topic, with the condition; all other statements deny. With a
 # configured key the CDK restricts the rule by its account only.
+BOTH = "aws:SourceAccount,aws:SourceArn"
 SHARED = {
     *(
         ("TriggerRequestsPolicy", "events.amazonaws.com", f"sqs:{action}", "aws:SourceAccount")
         for action in ("SendMessage", "GetQueueAttributes", "GetQueueUrl")
     ),
     ("TriggerDeadLettersPolicy", "events.amazonaws.com", "sqs:SendMessage", "aws:SourceArn"),
-    ("NotificationsTopicPolicy", "events.amazonaws.com", "sns:Publish", ""),
-    ("NotificationsTopicPolicy", "cloudwatch.amazonaws.com", "sns:Publish", "aws:SourceAccount"),
+    # EventBridge publishes nothing itself: it cannot use a topic whose policy has conditions.
+    ("NotificationsTopicPolicy", "cloudwatch.amazonaws.com", "sns:Publish", BOTH),
+    ("NotificationsTopicPolicy", "budgets.amazonaws.com", "sns:Publish", BOTH),
 }
 
 
@@ -244,14 +261,54 @@ def test_each_service_that_may_use_queues_and_topic_is_listed_here(synth: Synth)
     assert shared == SHARED
 
 
-def test_only_the_rule_of_endings_may_invoke_a_function(template: Template) -> None:
-    (entry,) = resources(template, "Lambda::Permission").values()
-    content = flat(entry["Properties"])
-    assert (content["Action"], content["Principal"]) == (
-        *("lambda:InvokeFunction", "events.amazonaws.com"),
-    )
-    assert plain(content["FunctionName"]) == "<StagesFinishFunction.Arn>"
-    assert plain(content["SourceArn"]) == "<EndingsRule.Arn>"
+def test_only_the_rules_of_endings_and_blocked_queues_may_invoke_a_function(
+    template: Template,
+) -> None:
+    sources = set()
+    for entry in resources(template, "Lambda::Permission").values():
+        content = flat(entry["Properties"])
+        assert (content["Action"], content["Principal"]) == (
+            *("lambda:InvokeFunction", "events.amazonaws.com"),
+        )
+        assert plain(content["FunctionName"]) == "<StagesFinishFunction.Arn>"
+        sources.add(plain(content["SourceArn"]))
+    assert sources == {"<EndingsRule.Arn>", "<AlarmsQueueBlocked.Arn>"}
+
+
+# ARNs of the resources for which a service assumes roles, as the documentation of each service
+# gives them. EC2 sends neither account nor ARN, and takes roles of its own account only.
+TRUSTED = {
+    "lambda.amazonaws.com": f"arn:<AWS::Partition>:lambda:{HERE}:*",
+    "ecs-tasks.amazonaws.com": f"arn:<AWS::Partition>:ecs:{HERE}:*",
+    "states.amazonaws.com": f"arn:<AWS::Partition>:states:{HERE}:stateMachine:*",
+    "ec2.amazonaws.com": None,
+}
+
+
+def test_no_service_assumes_a_role_for_another_account(synth: Synth) -> None:
+    seen = set()
+    for name, role in resources(synth(**EVERYTHING), "IAM::Role").items():
+        for entry in role["Properties"]["AssumeRolePolicyDocument"]["Statement"]:
+            service = entry["Principal"]["Service"]
+            arn = TRUSTED[service]
+            seen.add(service)
+            wanted = {
+                "StringEquals": {"aws:SourceAccount": "<AWS::AccountId>"},
+                "ArnLike": {"aws:SourceArn": arn},
+            }
+            assert flat(entry.get("Condition")) == (wanted if arn else None), name
+    assert seen == set(TRUSTED)
+
+
+def test_no_service_uses_a_queue_or_the_topic_for_another_account(synth: Synth) -> None:
+    for config in CONFIGS.values():
+        template = synth(**config)
+        for kind in ("SQS::QueuePolicy", "SNS::TopicPolicy"):
+            for policy in resources(template, kind).values():
+                for entry in policy["Properties"]["PolicyDocument"]["Statement"]:
+                    tests = entry["Condition"].values()
+                    keys = {key for test in tests for key in test}
+                    assert keys & {"aws:SourceArn", "aws:SourceAccount", "aws:SecureTransport"}
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
@@ -279,7 +336,7 @@ def test_each_wildcard_has_its_own_reason(
 
 
 def test_no_resource_names_a_partition(synth: Synth) -> None:
-    given = (KEY, CATALOGS, CATALOGS_KEY)
+    given = (KEY, CATALOGS, CATALOGS_KEY, INPUT_KEY, OUTPUT_KEY)
     text = json.dumps([entry for _, entry in documents(synth(**EVERYTHING))])
     for arn in given:
         text = text.replace(arn, "")

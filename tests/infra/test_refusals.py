@@ -1,19 +1,27 @@
 """Values that AWS would refuse at deployment, or with which no job could run, are refused early."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from infra.capacity import greatest_scratch_gib
-from infra.checks import MAX_OUTPUT_BUCKETS
-from infra.context import ConfigError, check_context, parse_config
+from infra.checks import MAX_BUCKET_KEYS, MAX_BUCKETS, MAX_MODEL_PREFIX, MAX_MODEL_PREFIXES
+from infra.context import (
+    ConfigError,
+    allows_downgrade,
+    config_path,
+    parse_config,
+    read_config,
+)
 from infra.sections import Job
 from infra.settings import longest_variables
 from tests.infra.conftest import Synth
 from tests.infra.templates import flat, properties, resources, settings
 
 REGISTRY = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
+DIGEST = f"sha256:{'ab' * 32}"
 KEY = "arn:aws:kms:us-west-2:123456789012:key/00000000-0000-0000-0000-000000000000"
 LONG = "b" * 63
 DATES = {"mindate": ["2020-05-01"], "maxdate": ["2020-10-01"]}
@@ -28,16 +36,50 @@ def bucket_of(number: int) -> str:
     return f"{number:02d}{LONG}"[:63]
 
 
+def with_key(number: int) -> dict[str, str]:
+    return {"name": bucket_of(number), "kms_key_arn": f"{KEY[:-2]}{number:02d}"}
+
+
 @pytest.mark.parametrize(
     ("context", "words"),
     [
         *(
-            ({"output_buckets": [name]}, [f"output_buckets.0: '{name}' is no name of a bucket"])
+            ({key: [name]}, [f"{key}.0.name: '{name}' is no name of a bucket"])
+            for key in ("output_buckets", "input_buckets")
             for name in ("*", "s3://foo/bar", "?", "Ours", "a..b", "192.168.0.1", "ab", "xn--foo")
         ),
         (
-            {"output_buckets": [bucket_of(number) for number in range(MAX_OUTPUT_BUCKETS + 1)]},
-            ["output_buckets has 21 buckets: at most 20 fit", "10,240 characters"],
+            {
+                "output_buckets": [bucket_of(number) for number in range(MAX_BUCKETS)],
+                "input_buckets": ["one-more"],
+            },
+            ["input_buckets and output_buckets have 21 buckets: at most 20", "10,240 characters"],
+        ),
+        (
+            {"input_buckets": [with_key(number) for number in range(MAX_BUCKET_KEYS + 1)]},
+            ["input_buckets and output_buckets have 6 keys: at most 5"],
+        ),
+        ({"input_buckets": [{"name": "ours", "key": "a"}]}, ["input_buckets.0.key: unknown key"]),
+        (
+            {"output_buckets": [{"name": "ours", "kms_key_arn": "alias/a"}]},
+            ["output_buckets.0.kms_key_arn", "an alias is none"],
+        ),
+        *(
+            ({"model_prefixes": [prefix]}, [f"model_prefixes.0: '{prefix}' is no prefix of models"])
+            for prefix in ("models", "s3://ours/models", "https://a/", "/", "", "../x/", "a/../b/")
+        ),
+        (
+            {"model_prefixes": [f"m{number}/" for number in range(MAX_MODEL_PREFIXES + 1)]},
+            ["model_prefixes has 11 prefixes: at most 10"],
+        ),
+        ({"model_prefixes": [f"{'m' * 100}/"]}, ["has 101 characters, at most 100"]),
+        ({"max_budget_usd": 0}, ["max_budget_usd", "greater than 0"]),
+        ({"monthly_budget_usd": 0.5}, ["monthly_budget_usd"]),
+        ({"wait_hours": 2}, ["wait_hours"]),
+        ({"availability_zones": 1}, ["availability_zones"]),
+        (
+            {"availability_zones": 2, "vpc_id": "vpc-1", "subnet_ids": ["subnet-1"]},
+            ["availability_zones is for the VPC that is made"],
         ),
         *(
             ({"allowed_hosts": [name]}, [f"allowed_hosts.0: '{name}' is no host or network"])
@@ -73,12 +115,12 @@ def bucket_of(number: int) -> str:
             ["disk.gib 180 cannot hold", "190 GiB"],
         ),
         (
-            {"image_uri": f"{REGISTRY}/cloudbuster:1"},
+            {"image_uri": f"{REGISTRY}/cloudbuster@{DIGEST}"},
             ["lies in eu-west-1, the stack in us-west-2", "push it there"],
         ),
         (
-            {"torch_image": True, "torch_image_uri": f"{REGISTRY}/torch:1"},
-            ["torch:1 lies in eu-west-1"],
+            {"torch_image": True, "torch_image_uri": f"{REGISTRY}/torch@{DIGEST}"},
+            [f"torch@{DIGEST} lies in eu-west-1"],
         ),
         ({"gpu_instance_classes": []}, ["gpu_instance_classes", "at least 1 item"]),
         ({"region": "oregon"}, ["region: 'oregon' is no region of AWS; give one as us-west-2"]),
@@ -127,9 +169,9 @@ def test_a_value_that_cannot_be_deployed_is_refused_with_one_clear_line(
     context: dict[str, Any], words: list[str]
 ) -> None:
     with pytest.raises(ConfigError) as caught:
-        parse_config(context)
+        parse_config(context, source="prod.json")
     message = str(caught.value)
-    assert message.startswith("context cloudbuster: ")
+    assert message.startswith("prod.json: ")
     assert "\n" not in message
     for word in words:
         assert word in message
@@ -154,7 +196,11 @@ def test_a_value_that_cannot_be_deployed_is_refused_with_one_clear_line(
         {"default_request": with_dates(output=f"{OURS}/mosaics/x")},
         {"map_concurrency": 40},
         {"map_concurrency": 1000, "distributed_map": True},
-        {"image_uri": f"{REGISTRY}/cloudbuster:1", "region": "eu-west-1"},
+        {"image_uri": f"{REGISTRY}/cloudbuster@{DIGEST}", "region": "eu-west-1"},
+        {"$schema": "stack.schema.json"},
+        {"model_prefixes": ["models/", "s3://ours/masks/v1/", "s3://ours/"]},
+        {"model_prefixes": []},
+        {"input_buckets": ["ours", {"name": "theirs", "kms_key_arn": KEY}]},
     ],
 )
 def test_a_value_that_can_be_deployed_is_accepted(context: dict[str, Any]) -> None:
@@ -173,7 +219,13 @@ def test_the_most_and_longest_buckets_fit_into_policies_and_variables(synth: Syn
     given = {
         "torch_image": True,
         "kms_key_arn": KEY,
-        "output_buckets": [bucket_of(number) for number in range(MAX_OUTPUT_BUCKETS)],
+        "output_buckets": [
+            with_key(number) if number < MAX_BUCKET_KEYS else bucket_of(number)
+            for number in range(MAX_BUCKETS)
+        ],
+        "model_prefixes": [
+            f"s3://{'m' * (MAX_MODEL_PREFIX - 8)}{n}/" for n in range(MAX_MODEL_PREFIXES)
+        ],
         "catalog_secret": {
             "arn": "arn:aws:secretsmanager:us-west-2:123456789012:secret:catalogs-AbCd12",
             "variables": ["PC_SDK_SUBSCRIPTION_KEY"],
@@ -194,7 +246,7 @@ def test_the_most_and_longest_buckets_fit_into_policies_and_variables(synth: Syn
 
 def test_the_variables_of_the_default_functions_are_smaller_than_planned_for(synth: Synth) -> None:
     variables = properties(synth(), "Lambda::Function", "StartRun")["Environment"]["Variables"]
-    assert len(json.dumps(flat(variables))) < longest_variables(parse_config(None)) < 2000
+    assert len(json.dumps(flat(variables))) < longest_variables(parse_config({})) < 2000
 
 
 @pytest.mark.parametrize(
@@ -202,26 +254,64 @@ def test_the_variables_of_the_default_functions_are_smaller_than_planned_for(syn
     [
         (
             {"preset": "prod"},
-            'context preset belongs into cloudbuster: give -c cloudbuster=\'{"preset": "prod"}\'',
+            'context preset: write "preset": "prod" into the file of -c config=FILE.json',
         ),
         (
             {"max_vcpus": "8"},
-            "context max_vcpus belongs into cloudbuster: give -c cloudbuster='{\"max_vcpus\": 8}'",
+            'context max_vcpus: write "max_vcpus": 8 into the file of -c config=FILE.json',
         ),
         *(
-            ({name: {}}, f"context {name}: unknown key; did you mean cloudbuster?")
-            for name in ("cloudbustr", "cloud-buster", "CloudBuster", "cloudbusters")
+            ({name: "prod.json"}, f"context {name}: unknown key; did you mean config?")
+            for name in ("confg", "configs", "Config")
+        ),
+        (
+            {"allow-downgrade": "true"},
+            "context allow-downgrade: unknown key; did you mean allow_downgrade?",
+        ),
+        (
+            {},
+            "no configuration: give -c config=FILE.json, the file of this stack; {} in it is a "
+            "stack with all defaults",
         ),
     ],
 )
-def test_a_key_beside_the_configuration_is_refused_with_the_right_command(
+def test_a_context_without_its_file_or_with_more_is_refused_with_the_right_command(
     context: dict[str, object], line: str
 ) -> None:
     with pytest.raises(ConfigError) as caught:
-        check_context({"cloudbuster": {}, **context})
+        config_path(context)
     assert str(caught.value) == line
 
 
 def test_keys_of_the_cdk_and_of_others_are_ignored() -> None:
     keys = ("aws:cdk:enable-path-metadata", "@aws-cdk/core:newStyle", "cluster", "environment")
-    check_context(dict.fromkeys(keys, "true"))
+    context = {**dict.fromkeys(keys, "true"), "config": "ours/prod.json"}
+    assert config_path(context).name == "prod.json"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, ["cannot read the configuration"]),
+        ("{'disk': 1}", ["is not JSON"]),
+        ("[1]", ["holds a list: give an object"]),
+    ],
+)
+def test_a_file_that_holds_no_configuration_is_refused(
+    tmp_path: Path, content: str | None, words: list[str]
+) -> None:
+    path = tmp_path / "prod.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ConfigError) as caught:
+        read_config(path)
+    for word in ["prod.json", *words]:
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize("given", ["yes", "1", ""])
+def test_a_downgrade_is_allowed_in_one_way_only(given: str) -> None:
+    assert allows_downgrade({"allow_downgrade": "true"})
+    assert not allows_downgrade({})
+    with pytest.raises(ConfigError, match="give -c allow_downgrade=true"):
+        allows_downgrade({"allow_downgrade": given})

@@ -2,12 +2,17 @@
 
 import json
 import re
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from cloudbuster.aws.outputs import JOB_OUTPUTS, QUEUE_OUTPUTS
+from cloudbuster.aws.published import PublishedConfig
 from cloudbuster.aws.stack.turns import LEASE_S
+from infra.config import StackConfig
 from infra.policies import SENTINEL_OBJECTS
+from tests.infra.asl import nested
 from tests.infra.conftest import Synth
 from tests.infra.templates import (
     Template,
@@ -46,9 +51,55 @@ def test_hosts_have_one_large_encrypted_disk(template: Template) -> None:
     ]
 
 
-def test_hosts_require_imdsv2_two_hops_away(template: Template) -> None:
+def test_hosts_answer_no_container_that_asks_for_their_credentials(template: Template) -> None:
     content = properties(template, "EC2::LaunchTemplate")["LaunchTemplateData"]
-    assert content["MetadataOptions"] == {"HttpPutResponseHopLimit": 2, "HttpTokens": "required"}
+    assert content["MetadataOptions"] == {"HttpPutResponseHopLimit": 1, "HttpTokens": "required"}
+    for job in resources(template, "Batch::JobDefinition").values():
+        container = job["Properties"]["ContainerProperties"]
+        assert container["JobRoleArn"]["Fn::GetAtt"][0].startswith("JobsRolesJobRole")
+        variables = {entry["Name"]: entry["Value"] for entry in container["Environment"]}
+        assert variables["AWS_EC2_METADATA_DISABLED"] == "true"
+
+
+def test_each_deployment_takes_the_newest_image_of_aws_for_hosts(synth: Synth) -> None:
+    template = synth(torch_image=True, gpu_queue=True)
+    ssm = "/aws/service/ecs/optimized-ami/amazon-linux-2023"
+    wanted = {
+        "HostImage": f"{ssm}/recommended/image_id",
+        "GpuHostImage": f"{ssm}/gpu/recommended/image_id",
+    }
+    for name, parameter in wanted.items():
+        assert template["Parameters"][name]["Type"] == (
+            "AWS::SSM::Parameter::Value<AWS::EC2::Image::Id>"
+        )
+        assert template["Parameters"][name]["Default"] == parameter
+    images = {
+        name: flat(entry["Properties"]["LaunchTemplateData"]["ImageId"])
+        for name, entry in resources(template, "EC2::LaunchTemplate").items()
+    }
+    assert set(images.values()) == {"<HostImage>", "<GpuHostImage>"}
+    for name, environment in resources(template, "Batch::ComputeEnvironment").items():
+        content = environment["Properties"]["ComputeResources"]
+        used = images[content["LaunchTemplate"]["LaunchTemplateId"]["Ref"]]
+        assert (used == "<GpuHostImage>") is ("Gpu" in name)
+        # Batch takes the image of a new version of the template with this only, and never one that
+        # is given in another way after one of a template.
+        assert content["UpdateToLatestImageVersion"] is True
+        assert all("ImageIdOverride" not in entry for entry in content["Ec2Configuration"])
+    assert template["Outputs"]["HostImageId"]["Value"] == {"Ref": "HostImage"}
+    assert template["Outputs"]["GpuHostImageId"]["Value"] == {"Ref": "GpuHostImage"}
+
+
+def test_spot_hosts_come_from_all_zones_of_the_region(synth: Synth, template: Template) -> None:
+    def zones(content: Template) -> list[int]:
+        subnets = resources(content, "EC2::Subnet").values()
+        return [entry["Properties"]["AvailabilityZone"]["Fn::Select"][0] for entry in subnets]
+
+    assert zones(template) == [0, 1, 2, 3]
+    assert zones(synth(home="l1c")) == [0, 1, 2]
+    assert zones(synth(availability_zones=2)) == [0, 1]
+    for environment in resources(template, "Batch::ComputeEnvironment").values():
+        assert len(environment["Properties"]["ComputeResources"]["Subnets"]) == 4
 
 
 def test_user_data_is_mime_and_opens_scratch(template: Template) -> None:
@@ -102,6 +153,7 @@ def test_each_queue_cancels_jobs_that_no_host_can_run(template: Template) -> Non
             "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY": 7200,
             "MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE": 600,
             "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT": 600,
+            "MISCONFIGURATION:EC2_INSTANCE_CONFIGURATION_UNSUPPORTED": 600,
         }
 
 
@@ -237,7 +289,7 @@ def test_the_workflow_may_call_its_functions_and_submit_and_stop_its_jobs(
 @pytest.mark.parametrize(
     ("role", "readable", "writable"),
     [
-        ("JobsRolesJobRole", ["runs", "scratch", "models", "aois"], ["runs", "scratch", "mosaics"]),
+        ("JobsRolesJobRole", ["runs", "scratch", "aois"], ["runs", "scratch", "mosaics"]),
         ("StagesQueryRole", ["runs", "requests", "aois"], ["runs"]),
         ("StagesFilterRole", ["runs", "scratch"], ["runs", "scratch"]),
         ("StagesAssessRole", ["runs", "scratch"], ["runs", "scratch"]),
@@ -251,17 +303,34 @@ def test_roles_read_and_write_only_their_prefixes(
     granted = statements(template, role)
     reads = [on for actions, on in granted if actions == ["s3:GetObject"]]
     writes = [on for actions, on in granted if "s3:PutObject" in actions]
-    assert [on for on in reads if on != SCENES] == [behind(*readable)]
+    assert [on for on in reads if on not in (SCENES, behind("models"))] == [behind(*readable)]
     assert [on for on in writes if on not in (TURN, CLAIMS)] == [behind(*writable)]
     assert (["s3:ListBucket"], [BUCKET]) in granted
     others = [name for actions, _ in granted for name in actions if not name.startswith("s3:")]
     assert not [name for name in others if name.endswith("*")]
 
 
-def test_jobs_and_filter_may_read_scenes(template: Template) -> None:
+def test_functions_that_read_catalogs_and_pixels_have_the_most_memory_and_time(
+    template: Template,
+) -> None:
+    functions = resources(template, "Lambda::Function").items()
+    sizes = {
+        name.removeprefix("Stages").split("Function")[0]: (
+            entry["Properties"]["MemorySize"],
+            entry["Properties"]["Timeout"],
+        )
+        for name, entry in functions
+        if name.startswith("Stages")
+    }
+    # New accounts allow 3008 MiB; no function may run for more than 900 s.
+    heavy = dict.fromkeys(("Query", "Filter", "Assess"), (3008, 900))
+    assert sizes == {**heavy, "Finish": (1024, 120)}
+
+
+def test_jobs_and_functions_that_read_pixels_may_read_scenes(template: Template) -> None:
     roles = [name for name in resources(template, "IAM::Role") if "Instance" not in name]
     found = [name for name in roles if (["s3:GetObject"], SCENES) in statements(template, name)]
-    assert [name[:12] for name in found] == ["JobsRolesJob", "StagesFilter"]
+    assert sorted(name[:12] for name in found) == ["JobsRolesJob", "StagesAssess", "StagesFilter"]
 
 
 def test_only_the_role_of_the_hosts_has_managed_policies(template: Template) -> None:
@@ -333,12 +402,75 @@ def test_alarms_are_for_failures_of_the_stack(template: Template) -> None:
     assert blocked["detail-type"] == ["Batch Job Queue Blocked"]
 
 
+def test_the_account_has_a_budget_only_if_one_is_given(synth: Synth, template: Template) -> None:
+    assert resources(template, "Budgets::Budget") == {}
+    with_budget = synth(monthly_budget_usd=250)
+    content = flat(properties(with_budget, "Budgets::Budget"))
+    assert content["Budget"] == {
+        "BudgetLimit": {"Amount": 250, "Unit": "USD"},
+        "BudgetType": "COST",
+        "TimeUnit": "MONTHLY",
+    }
+    alarms = content["NotificationsWithSubscribers"]
+    assert [
+        (alarm["Notification"]["NotificationType"], alarm["Notification"]["Threshold"])
+        for alarm in alarms
+    ] == [("ACTUAL", 80), ("ACTUAL", 100), ("FORECASTED", 100)]
+    (topic,) = resources(with_budget, "SNS::Topic")
+    subscribers = [{"Address": f"<{topic}>", "SubscriptionType": "SNS"}]
+    assert [alarm["Subscribers"] for alarm in alarms] == 3 * [subscribers]
+    (budget,) = resources(with_budget, "Budgets::Budget").values()
+    (policy,) = resources(with_budget, "SNS::TopicPolicy")
+    assert policy in budget["DependsOn"]
+
+
+def test_a_stack_that_keeps_its_data_is_protected_and_keeps_old_versions(
+    synth: Synth, assemble: Callable[..., Path], template: Template
+) -> None:
+    def protected(**config: object) -> bool:
+        manifest = json.loads((assemble(**config) / "manifest.json").read_text())
+        return bool(manifest["artifacts"]["CloudBuster"]["properties"].get("terminationProtection"))
+
+    assert (protected(), protected(preset="prod")) == (False, True)
+    assert protected(retain_data=True)
+    assert "VersioningConfiguration" not in properties(template, "S3::Bucket")
+    content = properties(synth(preset="prod"), "S3::Bucket")
+    assert content["VersioningConfiguration"] == {"Status": "Enabled"}
+    rules = {rule["Id"]: rule for rule in content["LifecycleConfiguration"]["Rules"]}
+    assert rules["ExpireOldVersions"]["NoncurrentVersionExpiration"] == {"NoncurrentDays": 30}
+    # S3 refuses both in one rule.
+    assert rules["ExpireMarkers"]["ExpiredObjectDeleteMarker"] is True
+    assert "ExpirationInDays" not in rules["ExpireMarkers"]
+
+
+def test_a_submission_waits_longer_than_its_queue_and_all_attempts_together(synth: Synth) -> None:
+    """Otherwise a run would give up jobs that Batch would still cancel, or run."""
+    template = synth(wait_hours=3, gather={"attempts": 2, "timeout_minutes": 30})
+    jobs = {
+        name: properties(template, "Batch::JobDefinition", part)
+        for name, part in (("GatherScene", "Gather"), ("Merge", "Merge"), ("MergePart", "Merge"))
+    }
+    states = dict(nested(state_machine(template)))
+    limits = [
+        action["MaxTimeSeconds"]
+        for queue in resources(template, "Batch::JobQueue").values()
+        for action in queue["Properties"]["JobStateTimeLimitActions"]
+    ]
+    for name, job in jobs.items():
+        attempts = job["RetryStrategy"]["Attempts"] * job["Timeout"]["AttemptDurationSeconds"]
+        assert states[name]["TimeoutSeconds"] == 3 * 3600 + attempts
+        assert states[name]["TimeoutSeconds"] > max(limits) + attempts
+    assert states["GatherScene"]["TimeoutSeconds"] == 3 * 3600 + 2 * 1800
+
+
 def test_functions_know_their_stack(template: Template) -> None:
     query = settings(template, "StagesQuery")
     assert query["root"] == "s3://<StorageBucket5CB7C8EA>"
     assert query["topic_arn"].startswith("<NotificationsTopic")
     assert "state_machine_arn" not in query
-    assert 0.09 < query["gather_usd_per_hour"] < 0.11
+    assert 0.1 < query["gather_usd_per_hour"] < 0.11
+    assert query["model_roots"] == ["s3://<StorageBucket5CB7C8EA>/models"]
+    assert (query["input_roots"], query["output_roots"]) == ([], [])
     starter = settings(template, "StartRun")
     assert starter["state_machine_arn"].startswith("<WorkflowMachine")
     assert starter["queue_url"].startswith("<TriggerRequests")
@@ -346,10 +478,21 @@ def test_functions_know_their_stack(template: Template) -> None:
 
 def test_the_stack_publishes_the_settings_of_start_run_under_its_own_name(synth: Synth) -> None:
     template = synth(stack_name="Ours")
-    parameter = properties(template, "SSM::Parameter")
+    parameter = properties(template, "SSM::Parameter", "Settings")
     assert (parameter["Name"], parameter["Type"]) == ("/cloudbuster/Ours/settings", "String")
     assert json.loads(flat(parameter["Value"])) == settings(template, "StartRun")
     assert template["Outputs"]["SettingsParameter"] == {"Value": "/cloudbuster/Ours/settings"}
+
+
+def test_the_stack_publishes_its_configuration_beside_the_settings(synth: Synth) -> None:
+    given = {"stack_name": "Ours", "log_days": 60}
+    template = synth(**given)
+    parameter = properties(template, "SSM::Parameter", "Configuration")
+    assert parameter["Name"] == "/cloudbuster/Ours/config"
+    assert template["Outputs"]["ConfigParameter"] == {"Value": "/cloudbuster/Ours/config"}
+    published = PublishedConfig.model_validate_json(parameter["Value"])
+    assert published.effective["log_days"] == 60
+    assert {*published.effective} == {*StackConfig.model_fields}
 
 
 def test_no_part_of_the_stack_reads_the_published_settings(template: Template) -> None:

@@ -25,7 +25,13 @@ from tests.factories import CRS, NORTH, WEST, SceneSpec, area_of
 from tests.gathering import grid_of, task_of
 
 
-def selection_of(records: tuple[SceneRecord, ...], aoi: dict[str, Any]) -> Selection:
+def selection_of(
+    records: tuple[SceneRecord, ...],
+    aoi: dict[str, Any],
+    *,
+    uncovered: float = 0.0,
+    backstop_uncovered: float = 0.0,
+) -> Selection:
     entries = tuple(SelectionEntry(item_id=r.item_id, backstop=r.backstop) for r in records)
     return Selection(
         features=tuple(record.item for record in records),
@@ -35,10 +41,10 @@ def selection_of(records: tuple[SceneRecord, ...], aoi: dict[str, Any]) -> Selec
             catalog="catalog",
             strategy="original",
             entries=entries,
-            uncovered_by_layer=(0.0,),
-            uncovered=0.0,
-            backstop_uncovered=0.0,
-            covered=True,
+            uncovered_by_layer=(uncovered,),
+            uncovered=uncovered,
+            backstop_uncovered=backstop_uncovered,
+            covered=max(uncovered, backstop_uncovered) <= FilterOptions().max_uncovered,
         ),
     )
 

@@ -11,8 +11,8 @@ from shapely.geometry import Polygon, box
 from shapely.geometry.base import BaseGeometry
 
 from cloudbuster.clear_selection import (
-    AreaCells,
     ClearCandidates,
+    SelectionCells,
     area_cells,
     choose_clear,
     extend_choice,
@@ -64,7 +64,9 @@ def chosen(
     **options: Any,
 ) -> Any:
     wanted = FilterOptions.model_validate({"coverage_count": 1} | options)
-    return choose_clear(AOI, candidates(drawings, properties), AreaCells(CELLS, AREA, AREA), wanted)
+    return choose_clear(
+        AOI, candidates(drawings, properties), SelectionCells(CELLS, AREA, AREA), wanted
+    )
 
 
 def parts(choice: Any) -> dict[str, tuple[str, ...] | None]:

@@ -1,13 +1,16 @@
 """Merge: the scene that each pixel is taken from, and the quality raster."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from unittest import mock
 
 import numpy as np
+import pyproj
 import pytest
 import rasterio
+import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +18,7 @@ from cloudbuster.core.grid import Grid, GridWindow
 from cloudbuster.errors import NothingUsableError
 from cloudbuster.gathered.scene_files import find_scenes
 from cloudbuster.gathered.scene_raster import SceneRaster
+from cloudbuster.merge import MosaicRecipe, merge_scenes
 from cloudbuster.products import blocks as mosaic_blocks
 from tests.cogs import cog_errors
 from tests.hand_made import (
@@ -256,3 +260,53 @@ def test_merge_reads_reflectance_only_of_scenes_that_give_something(
     monkeypatch.setattr(SceneRaster, "read_reflectance", spy)
     merged(tmp_path)
     assert read_by == [("m-01.tif", GridWindow(0, 0, 2, 4)), ("m-02.tif", GridWindow(1, 3, 1, 1))]
+
+
+def test_each_band_gets_a_file_of_its_own_if_asked(tmp_path: Path) -> None:
+    write_three(tmp_path)
+    result = merged(tmp_path, layout="per-band")
+    whole = read(result.cloudless)
+    names = (*BANDS, "scene_index")
+    for band, name in zip(whole, names, strict=True):
+        path = tmp_path / f"m-cloudless-{name}.tif"
+        np.testing.assert_array_equal(read(str(path)), [band])
+        with rasterio.open(path) as dataset:
+            assert dataset.descriptions == (name,)
+            assert dataset.scales == (1.0 if name == "scene_index" else 0.0001,)
+        assert cog_errors(path) == []
+    assets = json.loads(Path(result.item).read_text())["assets"]
+    assert list(assets) == [*names, "cloudy", "quality", "preview", "report"]
+    for name in names:
+        assert assets[name]["href"] == f"./m-cloudless-{name}.tif"
+        assert [band["name"] for band in assets[name]["eo:bands"]] == [name]
+        assert len(assets[name]["raster:bands"]) == 1
+
+
+# Grid cells are 10 m; corners of the clipped areas by (column, row) from the grid's upper left.
+CLIPS: dict[str, tuple[list[tuple[float, float]], list[list[int]]]] = {
+    "the western half": ([(0, 0), (2, 0), (2, 2), (0, 2)], [[1, 1, 0, 0], [1, 1, 0, 0]]),
+    "a triangle by centres": ([(0, 0), (4, 0), (0, 2)], [[1, 1, 1, 0], [1, 0, 0, 0]]),
+    "less than a cell": ([(1.1, 0.1), (1.3, 0.1), (1.3, 0.3), (1.1, 0.3)], [[0, 1, 0, 0], [0] * 4]),
+}
+
+
+@pytest.mark.parametrize("name", CLIPS)
+def test_products_are_clipped_to_the_area_and_counted_in_it(tmp_path: Path, name: str) -> None:
+    write_three(tmp_path)
+    whole = merged(tmp_path)
+    corners, cells = CLIPS[name]
+    inside = np.array(cells, bool)
+    points = [GRID.transform @ corner for corner in corners]
+    change = pyproj.Transformer.from_crs(GRID.crs, "OGC:CRS84", always_xy=True)
+    area = shapely.Polygon([change.transform(*point) for point in points])
+
+    recipe = MosaicRecipe("m", clip_area=area)
+    result = merge_scenes(str(tmp_path / "scenes"), str(tmp_path / "clipped"), recipe)
+
+    for key in ("cloudless", "cloudy", "quality"):
+        expected = np.where(inside, read(getattr(whole, key)), 0)
+        np.testing.assert_array_equal(read(getattr(result, key)), expected)
+    state = read(whole.quality)[3][inside]
+    assert result.clear_fraction == (state == 3).mean()
+    assert result.backstop_fraction == (state == 2).mean()
+    assert result.hole_fraction == (state < 2).mean()

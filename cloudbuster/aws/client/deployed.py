@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from cloudbuster.aws.outputs import JOB_OUTPUTS, QUEUE_OUTPUTS, Output
+from cloudbuster.aws.published import PublishedConfig
 from cloudbuster.aws.settings import StackSettings
 from cloudbuster.errors import BadInputError
 from cloudbuster.storage.boto import aws_client, translate_boto_errors
@@ -92,10 +93,33 @@ class DeployedStack:
         if parameter is None:
             msg = f"stack {self.name} has no output {Output.SETTINGS}; {REDEPLOY}"
             raise BadInputError(msg)
-        with translate_boto_errors(f"read parameter {parameter}", hint=REDEPLOY):
-            found = aws_client("ssm").get_parameter(Name=parameter)
+        content = _read_parameter(parameter)
         try:
-            return StackSettings.model_validate_json(found["Parameter"]["Value"])
+            return StackSettings.model_validate_json(content)
         except ValidationError as error:
             msg = f"parameter {parameter} holds no settings of this version; {REDEPLOY}"
             raise BadInputError(msg) from error
+
+    def published_config(self) -> PublishedConfig | None:
+        """Read the configuration that the stack publishes; None if that is of another version.
+
+        Raises
+        ------
+        CredentialsError, AccessError
+            If there are no credentials, or they do not allow it.
+        TryAgainError
+            If Systems Manager is throttled, broken or out of reach.
+        """
+        parameter = self.outputs.get(Output.CONFIG)
+        if parameter is None:
+            return None
+        try:
+            return PublishedConfig.model_validate_json(_read_parameter(parameter))
+        except ValidationError:
+            return None
+
+
+def _read_parameter(name: str) -> str:
+    with translate_boto_errors(f"read parameter {name}", hint=REDEPLOY):
+        found = aws_client("ssm").get_parameter(Name=name)
+    return str(found["Parameter"]["Value"])

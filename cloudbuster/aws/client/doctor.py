@@ -1,73 +1,114 @@
 """Examination of the deployed stack, without running anything."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from cloudbuster.aws.client.deployed import DeployedStack
+from cloudbuster.aws.client.findings import Finding
+from cloudbuster.aws.client.host_images import batch_image_findings, image_findings
+from cloudbuster.aws.client.quotas import quota_findings
 from cloudbuster.aws.costs import HOMES
-from cloudbuster.errors import BadInputError
+from cloudbuster.aws.published import PublishedConfig, differences
+from cloudbuster.errors import BadInputError, RequestError
 from cloudbuster.storage.boto import aws_client, translate_boto_errors
+from cloudbuster.storage.documents import parse_json
+from cloudbuster.storage.uri import read_bytes
 
 HINT = "deploy the stack again"
 
 
-@dataclass(frozen=True)
-class Finding:
-    """State of one part of the stack.
+def examine(
+    stack: DeployedStack,
+    *,
+    config: Mapping[str, Any] | None = None,
+    now: datetime | None = None,
+) -> list[Finding]:
+    """Examine a stack: its state, configuration, queues, hosts, quotas, images, jobs and region.
 
-    Attributes
+    Parameters
     ----------
-    ok : bool
-        Whether it is as it should be.
-    what : str
-        Name of the part.
-    detail : str
-        Its state.
-    """
-
-    ok: bool
-    what: str
-    detail: str
-
-
-def examine(stack: DeployedStack) -> list[Finding]:
-    """Examine a stack: its state, state machine, queues, hosts, job definitions, images, region.
+    stack : DeployedStack
+        The stack.
+    config : mapping, optional
+        Content of a configuration file, which is compared with that of the stack.
+    now : datetime, optional
+        Time that images are older than; the present by default.
 
     Raises
     ------
     BadInputError, TryAgainError
         If a service refuses to answer, or does not answer.
     """
+    published = stack.published_config()
+    effective = published.effective if published else {}
     with translate_boto_errors(f"examine stack {stack.name}", hint=HINT):
         machine = aws_client("stepfunctions").describe_state_machine(
             stateMachineArn=stack.machine_arn
         )
         whole = stack.status.endswith("_COMPLETE") and not stack.status.startswith("DELETE")
+        queues, names = _queues(stack.queue_arns)
+        environments = aws_client("batch").describe_compute_environments(computeEnvironments=names)[
+            "computeEnvironments"
+        ]
+        own, time = effective.get("ami_id"), now or datetime.now(UTC)
         return [
             Finding(whole, f"stack {stack.name}", stack.status),
+            _configuration(published, config),
             Finding(machine["status"] == "ACTIVE", "state machine", machine["status"]),
-            *_queues(stack.queue_arns),
+            *queues,
+            *(_usable(e, f"hosts {e['computeEnvironmentName']}") for e in environments),
+            *quota_findings(environments),
+            *image_findings(stack.outputs, own=own, now=time),
+            *batch_image_findings(environments),
             *_definitions(stack.definition_arns),
             _region(stack),
         ]
 
 
-def _queues(arns: list[str]) -> Iterator[Finding]:
-    batch = aws_client("batch")
-    queues = batch.describe_job_queues(jobQueues=arns)["jobQueues"]
-    environments: list[str] = []
-    for queue in queues:
-        yield _usable(queue, f"queue {queue['jobQueueName']}")
-        order = queue["computeEnvironmentOrder"]
-        environments += [entry["computeEnvironment"] for entry in order]
+def read_config(path: Path) -> dict[str, Any]:
+    """Read a configuration file.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no such file.
+    RequestError
+        If it holds no JSON object.
+    """
+    content = parse_json(read_bytes(str(path)), source=str(path))
+    if not isinstance(content, dict):
+        msg = f"{path} holds a {type(content).__name__}: give a configuration file, a JSON object"
+        raise RequestError(msg)
+    return content
+
+
+def _configuration(published: PublishedConfig | None, config: Mapping[str, Any] | None) -> Finding:
+    """Describe with what the stack was deployed, and in what a file differs from it."""
+    if published is None:
+        return Finding(ok=False, what="configuration", detail=f"is not published: {HINT}")
+    ours = version("cloudbuster")
+    detail = f"{published.file}, deployed with cloudbuster {published.version}"
+    if published.version != ours:
+        detail += f" (this is {ours})"
+    drift = [] if config is None else differences(config, published.given)
+    if drift:
+        return Finding(ok=False, what="configuration", detail=f"{detail}; {'; '.join(drift)}")
+    same = "" if config is None else ", as in the file"
+    return Finding(ok=True, what="configuration", detail=f"{detail}{same}")
+
+
+def _queues(arns: list[str]) -> tuple[list[Finding], list[str]]:
+    """Examine the queues; return the findings, and the names of their compute environments."""
+    queues = aws_client("batch").describe_job_queues(jobQueues=arns)["jobQueues"]
+    findings = [_usable(queue, f"queue {queue['jobQueueName']}") for queue in queues]
     if len(queues) < len(arns):
-        yield Finding(ok=False, what="queues", detail=f"{len(queues)} of {len(arns)} exist")
-    names = list(dict.fromkeys(environments))
-    for found in batch.describe_compute_environments(computeEnvironments=names)[
-        "computeEnvironments"
-    ]:
-        yield _usable(found, f"hosts {found['computeEnvironmentName']}")
+        detail = f"{len(queues)} of {len(arns)} exist"
+        findings.append(Finding(ok=False, what="queues", detail=detail))
+    entries = [entry for queue in queues for entry in queue["computeEnvironmentOrder"]]
+    return findings, list(dict.fromkeys(entry["computeEnvironment"] for entry in entries))
 
 
 def _usable(found: dict[str, Any], what: str) -> Finding:

@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from cloudbuster import errors
+from cloudbuster.areas import load_aoi
 from cloudbuster.aws.admission import (
     admit,
     check_size,
@@ -30,7 +31,7 @@ from cloudbuster.catalogs import CATALOGS
 from cloudbuster.core.asset_mirror import parse_mirror
 from cloudbuster.errors import CloudBusterError, ExitCode, NotCoveredError, RequestError
 from cloudbuster.models import MAX_INLINE_AOI_BYTES, Geometry, MosaicRequest
-from cloudbuster.storage.documents import parse_json, parse_unique_json
+from cloudbuster.storage.documents import parse_unique_json
 from cloudbuster.storage.run_layout import RunLayout, run_id
 from cloudbuster.storage.uri import is_remote, local_path, read_bytes, resolve, write_bytes
 
@@ -213,27 +214,27 @@ def _admitted(uri: str, settings: StackSettings) -> tuple[MosaicRequest, bytes |
         stored = request.aoi == {"uri": stored_aoi(content, settings.root)}
         return request, content if stored else None
     area = None
-    if isinstance(document, dict) and isinstance(document.get("aoi"), dict):
+    aoi = document.get("aoi") if isinstance(document, dict) else None
+    if isinstance(aoi, str):
+        aoi = {"uri": aoi}
+    if isinstance(aoi, dict):
         folder = str(local_path(uri).absolute().parent) if not is_remote(uri) else _parent(uri)
-        aoi, area = _portable_aoi(document["aoi"], folder, settings.root)
+        aoi, area = _portable_aoi(aoi, folder, settings.root)
         document = {**document, "aoi": aoi}
     return admit(document, source=uri, settings=settings), area
 
 
 def _portable_aoi(aoi: Geometry, folder: str, root: str) -> tuple[Geometry, bytes | None]:
     """Make an area that the stack can read, and the content to upload for it."""
-    content = None
-    if set(aoi) == {"uri"}:
+    if "uri" in aoi:
         source = resolve(str(aoi["uri"]), folder)
         if is_remote(source):
-            return {"uri": source}, None
-        content = read_bytes(source)
-        aoi = parse_json(content, source=source)
+            return {**aoi, "uri": source}, None
+        aoi = load_aoi({**aoi, "uri": source})
     packed = orjson.dumps(aoi)
     if len(packed) <= MAX_INLINE_AOI_BYTES:
         return aoi, None
-    content = content or packed
-    return {"uri": stored_aoi(content, root)}, content
+    return {"uri": stored_aoi(packed, root)}, packed
 
 
 def _parent(uri: str) -> str:

@@ -35,6 +35,8 @@ CONNECT_S, READ_S, TRIES = 5, 10, 3
 # Entry of the state that each stage adds, in their order: the first missing one names the stage
 # in which the run ended.
 ADDED_BY = {"query": "run", "filter": "plan", "gather": "gathered", "assess": "assess"}
+MAX_SUBJECT = 100
+"""Characters of the subject of a notification, a limit of SNS."""
 # Characters of a failure's cause in an outcome; the state machine has 32 KiB for it.
 MAX_CAUSE = 4096
 
@@ -203,9 +205,9 @@ def make_outcome(
 
 
 def outcome_message(outcome: Mapping[str, Any]) -> tuple[str, str]:
-    """Subject (at most 100 ASCII characters, a limit of SNS) and text of a notification."""
+    """Subject (at most `MAX_SUBJECT` ASCII characters) and text of a notification."""
     subject = f"cloudbuster {outcome['state']}: {outcome['run_id']}"
-    return subject.encode("ascii", "replace").decode()[:100], json.dumps(outcome, indent=2)
+    return subject.encode("ascii", "replace").decode()[:MAX_SUBJECT], json.dumps(outcome, indent=2)
 
 
 def _conclude(final: FinalState) -> dict[str, Any]:

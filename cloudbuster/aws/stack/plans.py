@@ -34,6 +34,7 @@ def write_plan(
     settings: StackSettings,
     *,
     anew: bool,
+    is_first_round: bool = True,
     failed: Collection[int] = (),
 ) -> dict[str, Any]:
     """Write the tasks of a round as ``tasks/N.json`` and find those that are left to do.
@@ -47,9 +48,12 @@ def write_plan(
     request : MosaicRequest
         Its budget is compared with the estimate.
     settings : StackSettings
-        Prices, and the greatest number of tasks of a round.
+        Prices, the greatest budget, and the greatest number of tasks of a round.
     anew : bool
         Repeat tasks that an earlier attempt finished.
+    is_first_round : bool
+        False for a later round, whose estimate includes the scenes of the earlier ones: a budget
+        is that of the whole run.
     failed : collection of int
         Numbers of tasks that failed in an earlier round of this attempt; they are not tried again.
 
@@ -58,7 +62,8 @@ def write_plan(
     dict
         The state's entry ``plan``: ``task_count`` and ``todo_count``; ``indices`` of the tasks to
         do, and the key of a document with the same numbers for a distributed map; ``estimate_usd``
-        for these tasks, ``budget_usd`` and ``within_budget``.
+        for these tasks, ``budget_usd`` with the name of its value in ``budget_name``, and
+        ``within_budget``.
 
     Raises
     ------
@@ -84,7 +89,12 @@ def write_plan(
         .as_posix()
         .lstrip("/"),
         "image": "torch" if request.gather.detector.type == "pytorch" else "base",
-        **_budget(len(todo), _merge_jobs(tasks, settings), request, settings),
+        **_budget(
+            len(todo) if is_first_round else len(tasks),
+            _merge_jobs(tasks, settings),
+            request,
+            settings,
+        ),
     }
 
 
@@ -111,19 +121,28 @@ def _budget(
     scenes: int, merge_jobs: int, request: MosaicRequest, settings: StackSettings
 ) -> dict[str, Any]:
     """Compare the estimated cost with the budget: the request's, or the stack's if it is lower."""
+    torch = request.gather.detector.type == "pytorch"
     estimate = estimate_run_usd(
         kind=request.query.kind,
         home=settings.home,
         scenes=scenes,
-        gather_usd_per_hour=settings.gather_usd_per_hour,
+        gather_usd_per_hour=(
+            settings.torch_usd_per_hour if torch else settings.gather_usd_per_hour
+        ),
         merge_usd_per_hour=settings.merge_usd_per_hour,
         merge_jobs=merge_jobs,
         with_twins=request.needs_twins,
     )
-    limits = (request.limits.budget_usd, settings.max_budget_usd)
-    budget = min((limit for limit in limits if limit is not None), default=None)
-    within = budget is None or estimate <= budget
-    return {"estimate_usd": estimate, "budget_usd": budget, "within_budget": within}
+    budget, name = request.limits.budget_usd, "limits.budget_usd"
+    ceiling = settings.max_budget_usd
+    if ceiling is not None and (budget is None or budget > ceiling):
+        budget, name = ceiling, "max_budget_usd of the stack"
+    return {
+        "estimate_usd": estimate,
+        "budget_usd": budget,
+        "budget_name": name,
+        "within_budget": budget is None or estimate <= budget,
+    }
 
 
 def gather_results(gathered: object, *, root: str) -> list[dict[str, Any]]:

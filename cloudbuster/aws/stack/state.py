@@ -16,6 +16,7 @@ PLAN = (
     "image",
     "estimate_usd",
     "budget_usd",
+    "budget_name",
     "within_budget",
 )
 """Fields of the entry ``plan``, which Filter returns."""

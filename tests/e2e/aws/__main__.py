@@ -23,11 +23,11 @@ def serve(settings: Settings) -> None:
     choices["iam"]["load_aws_managed_policies"] = True
     from moto.server import ThreadedMotoServer
 
-    from tests.e2e.aws import events, functions, jobs, maps, stacks, states
+    from tests.e2e.aws import events, functions, hosts, jobs, maps, permissions, stacks, states
     from tests.e2e.aws.bed import Bed
 
     bed = Bed(settings)
-    for part in (functions, jobs, states, maps, stacks, events):
+    for part in (functions, hosts, jobs, states, maps, stacks, events, permissions):
         part.repair(bed)
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer("127.0.0.1", port=settings.port, verbose=False)

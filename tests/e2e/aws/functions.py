@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from moto.awslambda.exceptions import LambdaClientError
 from moto.awslambda.models import ImageConfig, LambdaFunction, LambdaVersion
 from moto.awslambda.utils import get_backend
 from moto.awslambda_simple.models import LambdaSimpleBackend
@@ -15,6 +16,7 @@ from moto.awslambda_simple.models import LambdaSimpleBackend
 from tests.e2e.aws.bed import Bed, kill_group, put_logs
 from tests.e2e.aws.images import Image, ImageError
 from tests.e2e.aws.patches import replace, wrap_classmethod
+from tests.e2e.aws.permissions import key_of
 
 Answer = dict[str, Any]
 # https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
@@ -40,6 +42,7 @@ def _invoke_for_real(bed: Bed) -> None:
         if (headers or {}).get("X-Amz-Invocation-Type") == "Event":
             invoke_later(bed, function, text)
             return b""
+        _refuse(bed, name)
         answer = run_function(bed, function, text)
         if "error" in answer:
             answered["x-amz-function-error"] = "Unhandled"
@@ -47,6 +50,16 @@ def _invoke_for_real(bed: Bed) -> None:
         return json.dumps(answer["result"]).encode()
 
     replace(LambdaSimpleBackend, invoke=invoke)
+
+
+def _refuse(bed: Bed, name: str) -> None:
+    """Refuse a call as ordered, as Lambda does while it prepares a function."""
+    fault = bed.faults.take("call", function=name)
+    if fault is not None:
+        bed.journal.note("refused_call", name=name, code=fault["code"])
+        error = LambdaClientError(fault["code"], fault["message"])
+        error.code = fault["status"]
+        raise error
 
 
 def _take_images_from_templates(bed: Bed) -> None:
@@ -142,6 +155,7 @@ def _run_child(bed: Bed, function: Any, image: Image, event: str) -> tuple[Answe
     (handler,) = config.cmd or image.cmd
     with tempfile.TemporaryDirectory(dir=bed.settings.path("functions")) as folder:
         own = {
+            **key_of(function.role),
             **function.environment_vars,
             "_HANDLER": handler,
             "AWS_LAMBDA_FUNCTION_NAME": function.function_name,

@@ -30,6 +30,7 @@ from moto.iam.models import iam_backends
 from tests.e2e.aws.bed import Bed, kill_group, put_logs
 from tests.e2e.aws.images import Image, ImageError
 from tests.e2e.aws.patches import replace, return_arn, wrap, wrap_classmethod
+from tests.e2e.aws.permissions import key_of
 
 EXITED = "Essential container in task exited"
 TIMED_OUT = "Job attempt duration exceeded timeout"
@@ -306,6 +307,7 @@ def _run_child(bed: Bed, job: Any, number: int, image: Image, scratch: Path) -> 
         for point in job.job_definition.container_properties.get("mountPoints", [])
     }
     own = {
+        **key_of(job.job_definition.container_properties["jobRoleArn"]),
         **environment_of(job),
         "AWS_BATCH_JOB_ID": job.job_id,
         "AWS_BATCH_JOB_ATTEMPT": str(number),

@@ -44,8 +44,9 @@ class Faults:
 
         Parameters
         ----------
-        where : {"submit", "attempt", "invoke"}
-            A SubmitJob, an attempt of a job, or an invocation of a function.
+        where : {"submit", "attempt", "call", "invoke"}
+            A SubmitJob, an attempt of a job, a call of a function that Lambda refuses, or an
+            invocation of a function.
         times : int
             Number of times.
         match : dict of str to str

@@ -8,6 +8,8 @@ from pathlib import Path
 from cloudbuster.storage.trust import ALLOW_FOLDERS_VARIABLE
 
 ACCOUNT, REGION = "123456789012", "us-west-2"
+# Access key of the command line, by which its calls are known.
+COMMAND_LINE_KEY = "command-line"
 
 
 @dataclass(frozen=True)

@@ -2,18 +2,21 @@
 
 import json
 from collections.abc import Callable
+from importlib.metadata import version
 from typing import Any
 
 import boto3
 from moto.stepfunctions.models import stepfunctions_backends
 
 from cloudbuster.aws import DEFAULT_STACK
-from cloudbuster.aws.outputs import Output, settings_parameter
+from cloudbuster.aws.outputs import Output, config_parameter, settings_parameter
+from cloudbuster.aws.published import PublishedConfig
 from cloudbuster.aws.settings import StackSettings
 from cloudbuster.storage.boto import aws_client
 
 REGION = "us-west-2"
 ACCOUNT = "123456789012"
+GIVEN: dict[str, Any] = {"preset": "prod", "log_days": 90}
 QUEUE, ON_DEMAND = "big-queue", "on-demand"
 IMAGE = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/mosaics:1"
 MACHINE = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:CloudBuster"
@@ -42,7 +45,16 @@ def template(*, more: dict[str, str] | None = None, **settings: Any) -> str:
         "Type": "String",
         "Value": published.model_dump_json(),
     }
+    config = PublishedConfig(
+        version=version("cloudbuster"), file="ours/prod.json", given=GIVEN, effective=GIVEN
+    )
+    configuration = {
+        "Name": config_parameter(DEFAULT_STACK),
+        "Type": "String",
+        "Value": config.model_dump_json(),
+    }
     resources = {
+        "Configuration": {"Type": "AWS::SSM::Parameter", "Properties": configuration},
         "Machine": {"Type": "AWS::StepFunctions::StateMachine", "Properties": machine},
         "Settings": {"Type": "AWS::SSM::Parameter", "Properties": parameter},
     }
@@ -50,6 +62,7 @@ def template(*, more: dict[str, str] | None = None, **settings: Any) -> str:
     values = {
         Output.STATE_MACHINE: {"Ref": "Machine"},
         Output.SETTINGS: {"Ref": "Settings"},
+        Output.CONFIG: {"Ref": "Configuration"},
         Output.BUCKET: "store",
         Output.QUEUE: f"{batch}:job-queue/{QUEUE}",
         Output.ON_DEMAND_QUEUE: f"{batch}:job-queue/{ON_DEMAND}",

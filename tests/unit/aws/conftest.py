@@ -27,6 +27,8 @@ from tests.unit.aws.account import (
 from tests.unit.aws.requests import REQUEST
 
 Break = Callable[..., None]
+Respond = Callable[[dict[str, Any]], dict[str, Any]]
+Answer = Callable[[str, str, Respond], None]
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -89,6 +91,48 @@ def break_service(aws: str) -> Iterator[Break]:
     yield break_calls
     for each in undo:
         each()
+
+
+@pytest.fixture
+def answer(aws: str) -> Iterator[Answer]:
+    """Answer calls of an operation that moto lacks, by a function of their parameters."""
+    assert aws == REGION
+    undo: list[Callable[[], None]] = []
+
+    def answer_calls(service: str, operation: str, respond: Respond) -> None:
+        client = aws_client(service)
+        event = f"before-call.{client.meta.service_model.service_id.hyphenize()}.{operation}"
+
+        def reply(*, params: dict[str, Any], **_call: Any) -> Any:
+            content = respond(json.loads(params["body"]))
+            code = content.pop("code", None)
+            if code is None:
+                return SimpleNamespace(status_code=200), content
+            error = {"Code": code, "Message": f"{code} of a test"}
+            metadata = {"HTTPStatusCode": 400}
+            return SimpleNamespace(status_code=400), {"Error": error, "ResponseMetadata": metadata}
+
+        client.meta.events.register(event, reply)
+        undo.append(lambda: client.meta.events.unregister(event, reply))
+
+    yield answer_calls
+    for each in undo:
+        each()
+
+
+@pytest.fixture
+def quotas(answer: Answer) -> dict[str, float]:
+    """Quotas of the account by their codes; AWS's default is 5 virtual processors."""
+    known: dict[str, float] = {}
+
+    def own(asked: dict[str, Any]) -> dict[str, Any]:
+        if asked["QuotaCode"] not in known:
+            return {"code": "NoSuchResourceException"}
+        return {"Quota": {"Value": known[asked["QuotaCode"]]}}
+
+    answer("service-quotas", "GetServiceQuota", own)
+    answer("service-quotas", "GetAWSDefaultServiceQuota", lambda _asked: {"Quota": {"Value": 5.0}})
+    return known
 
 
 @pytest.fixture

@@ -13,6 +13,6 @@ STACK = StackSettings(
 )
 
 
-def request(**changes: Any) -> Any:
+def request(*, settings: StackSettings = STACK, **changes: Any) -> Any:
     """A request that the stack has admitted."""
-    return admit({**REQUEST, **changes}, source="test", settings=STACK)
+    return admit({**REQUEST, **changes}, source="test", settings=settings)

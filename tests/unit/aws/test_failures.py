@@ -86,6 +86,18 @@ JOB = {"JobName": "x-merge", "StatusReason": "Essential container in task exited
             True,
         ),
         (
+            {"Error": "JobTimedOut", "Cause": "a job waited for a host"},
+            "JobTimedOut",
+            ExitCode.TRY_AGAIN,
+            True,
+        ),
+        (
+            {"Error": "JobFailed", "Cause": json.dumps({**JOB, "Container": {"ExitCode": 75}})},
+            "JobTRY_AGAIN",
+            ExitCode.TRY_AGAIN,
+            True,
+        ),
+        (
             {
                 "Error": "States.TaskFailed",
                 "Cause": json.dumps({**JOB, "Container": {"ExitCode": 5}}),

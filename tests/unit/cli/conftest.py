@@ -10,7 +10,7 @@ import pytest
 
 # Commands import these when they run: a stage that a test has replaced would stay in them.
 import cloudbuster.merging
-import cloudbuster.zones  # noqa: F401 -- as above
+import cloudbuster.subruns  # noqa: F401 -- as above
 from cloudbuster import log
 from tests.command_line import invoke
 

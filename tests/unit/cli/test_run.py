@@ -177,7 +177,9 @@ def test_neither_a_file_nor_an_area_with_a_name_is_a_malformed_command_line(
     monkeypatch.chdir(folder)
     ended = call("run", *words)
     assert ended.code == ExitCode.USAGE
-    assert ended.last_line == "UsageError: Give a request file, or --geojson and --name"
+    assert ended.last_line == (
+        "UsageError: Give a request file, or --name and an area by --geojson or --bbox"
+    )
 
 
 @pytest.mark.parametrize("content", ["[]", "3", '"text"', "null"])

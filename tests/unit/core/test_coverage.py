@@ -139,6 +139,16 @@ def test_a_scene_is_not_reused_for_less_than_a_cell():
     assert not any(pick.reused for pick in picks)
 
 
+@pytest.mark.parametrize("side", [1e-7, 1e-5, 5e-5, 3e-4])
+@pytest.mark.parametrize("clouds", [0, 50, 99])
+def test_a_scene_is_reused_for_an_area_that_is_itself_less_than_a_cell(side, clouds):
+    aoi = box(10, 45, 10 + side, 45 + side)
+
+    picks = picked([AOI], [clouds], coverage_count=1, aoi=aoi)
+
+    assert [(pick.backstop, pick.reused) for pick in picks] == [(False, False), (True, True)]
+
+
 def test_nothing_is_reused_where_no_backstop_is_asked():
     assert not any(pick.backstop for pick in picked([AOI], [0], coverage_count=1, backstop=False))
 

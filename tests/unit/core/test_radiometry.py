@@ -18,7 +18,7 @@ from cloudbuster.core.offset_neighbours import (
     choose_references,
     shift_against,
 )
-from cloudbuster.core.offset_pixels import PixelEvidence, pixel_evidence
+from cloudbuster.core.offset_pixels import PixelEvidence, pixel_evidence, without_undershoots
 from cloudbuster.core.radiometry import decide_offset, settle_by_neighbours
 
 NAMES = ("B12", "B04", "B02")
@@ -300,3 +300,23 @@ def test_harmonising_undoes_the_offset(dn: np.ndarray) -> None:
 def test_the_documented_dark_values() -> None:
     dn = np.array([0, 600, 1000, 1001, 3000, 65535], np.uint16)
     np.testing.assert_array_equal(harmonise(dn, -1000), [0, 1, 1, 1, 2000, 0])
+
+
+def test_dark_pixels_beside_bright_ones_of_a_jpeg_2000_overview_are_no_dark_ground():
+    dn = np.full((9, 9), 1200, np.uint16)
+    dn[3, 4], dn[3, 5], dn[6, 2] = 150, 220, 700  # one and two pixels wide
+    dn[:, 7:] = 9000
+    dn[0] = 0
+
+    mended = without_undershoots(dn)
+
+    assert mended[1:, :7].min() == mended[1:, :7].max() == 1200
+    assert (mended[0] == 0).all()
+    assert (mended[1:, 7:] == 9000).all()
+
+
+def test_dark_ground_of_three_pixels_is_kept():
+    dn = np.full((9, 9), 1200, np.uint16)
+    dn[3:6, 3:6] = 250
+
+    np.testing.assert_array_equal(without_undershoots(dn), dn)

@@ -437,3 +437,85 @@ def test_a_threshold_on_blue_finds_the_labelled_clouds(test_data, tmp_path, arch
     weights = save(tmp_path / "blue.pth", state_of(net))
     mask = trusted(weights, architecture).detect(source, source.grid)
     assert (mask.cloud == labelled).mean() > 0.96
+
+
+class Classes(torch.nn.Module):
+    """Four classes by B02: the class is its thousands."""
+
+    def forward(self, x):
+        blue = x[:, 1:2]
+        return -torch.abs(blue / 1000 - torch.arange(4.0).view(1, 4, 1, 1))
+
+
+class ClassNumbers(torch.nn.Module):
+    """The same as one layer of integers."""
+
+    def forward(self, x):
+        return torch.floor(x[:, 1] / 1000).to(torch.int64)
+
+
+class NanInOneClass(torch.nn.Module):
+    def forward(self, x):
+        blue = x[:, 1:2]
+        return torch.cat([blue * 0, blue, blue / (blue - 2000) * (blue - 2000)], dim=1)
+
+
+@pytest.mark.parametrize("net", [Classes(), ClassNumbers()], ids=["values", "numbers"])
+@pytest.mark.parametrize(
+    ("classes", "cloud"),
+    [((1, 2), [False, True, True, False]), ((3,), [False, False, False, True])],
+)
+def test_the_named_classes_of_a_model_are_cloud(tmp_path, net, classes, cloud):
+    source = source_of([[1, 1000, 2000, 3000]])
+    weights = exported(tmp_path / "net.pt2", net)
+    mask = trusted(weights, cloud_classes=classes).detect(source, source.grid)
+    np.testing.assert_array_equal(mask.cloud, [cloud])
+    assert mask.detector.endswith(f" cloud_classes={','.join(map(str, classes))}")
+
+
+def test_a_cell_with_nan_in_one_class_is_defective(tmp_path):
+    source = source_of([[1999, 2000, 2001]])
+    weights = exported(tmp_path / "net.pt2", NanInOneClass())
+    mask = trusted(weights, cloud_classes=(1,)).detect(source, source.grid)
+    np.testing.assert_array_equal(mask.defective, [[False, True, False]])
+
+
+@pytest.mark.parametrize(
+    ("net", "classes", "words"),
+    [
+        (Classes(), None, "returns 4 classes; say which of 0 to 3 are cloud with --cloud-classes"),
+        (Classes(), (1, 4), "returns classes 0 to 3, not 4"),
+        (ThresholdNet(), (1,), "returns one logit for each cell; leave out --cloud-classes"),
+    ],
+)
+def test_classes_that_a_model_does_not_have_are_refused_before_a_band_is_read(
+    tmp_path, net, classes, words
+):
+    weights = exported(tmp_path / "net.pt2", net)
+    with pytest.raises(BadInputError, match=words):
+        trusted(weights, cloud_classes=classes).check()
+
+
+def test_an_architecture_is_made_for_the_classes_of_its_weights(tmp_path):
+    path = tmp_path / "net.py"
+    path.write_text(THRESHOLD_NET.replace("(1, 1, 1, False)", "(1, class_count, 1, False)"))
+    state = {"weight": torch.zeros(3, len(BANDS), 1, 1), "bias": torch.tensor([0.0, -1.0, -9.0])}
+    state["weight"][1, 1], state["weight"][2, 1] = 0.001, 0.004
+    weights = save(
+        tmp_path / "net.ckpt", {"state_dict": {f"model.{k}": v for k, v in state.items()}}
+    )
+    source = source_of([[100, 1500, 4000]])
+    detector = PytorchDetector(
+        BANDS,
+        weights=weights,
+        architecture=str(path),
+        trust_architecture=True,
+        cloud_classes=(1,),
+    )
+    detector.check()
+    np.testing.assert_array_equal(
+        detector.detect(source, source.grid).cloud, [[False, True, False]]
+    )
+    single = trusted(weights, str(path))
+    with pytest.raises(BadInputError, match=r"of 3 classes: say which are cloud with --cloud-clas"):
+        single.check()

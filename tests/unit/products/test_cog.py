@@ -165,3 +165,61 @@ def test_gdal_cache_is_given_in_bytes() -> None:
     assert CACHE_BYTES >= 64 * 2**20
     with gdal_env(GDAL_HTTP_TIMEOUT=7):
         assert rasterio.env.getenv()["GDAL_HTTP_TIMEOUT"] == 7
+
+
+def reflectance(*names: str) -> list[CogBand]:
+    return [
+        *(CogBand(name, "average", is_reflectance=True) for name in names),
+        CogBand("scene_index", "nearest"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("names", "colours"),
+    [
+        (("B04", "B03", "B02"), "red green blue undefined"),
+        (("B02", "B03", "B04", "B08"), "blue green red undefined undefined"),
+        (("B01", "B02", "B03", "B04"), "undefined blue green red undefined"),
+        (("B08", "B04", "B03"), "undefined red green undefined"),
+        (("B08", "B11"), "gray undefined undefined"),
+        (("B8A",), "gray undefined"),
+    ],
+)
+def test_red_green_and_blue_are_shown_as_such_wherever_they_stand(
+    tmp_path: Path, names: tuple[str, ...], colours: str
+) -> None:
+    grid, path = make_grid(30, 40), tmp_path / "a.tif"
+    pixels = np.full((len(names) + 1, 30, 40), 700, np.uint16)
+    with gdal_env(), open_cog_writer(path, grid, reflectance(*names), nodata=0) as writer:
+        writer.write(next(iter(grid.blocks(1024))), pixels)
+    with rasterio.open(path) as dataset:
+        assert " ".join(colour.name for colour in dataset.colorinterp) == colours
+        np.testing.assert_array_equal(dataset.read(), pixels)
+    assert cog_errors(path) == []
+
+
+def test_bands_of_reflectance_say_scale_wavelength_and_a_first_stretch(tmp_path: Path) -> None:
+    grid, path = make_grid(10, 101), tmp_path / "a.tif"
+    pixels = np.zeros((3, 10, 101), np.uint16)
+    # 1 to 100 times ten, and a column without a value; the second band has none at all.
+    pixels[0, :, 1:] = 10 * np.arange(1, 101)
+    pixels[2] = 7
+    bands = reflectance("B04", "B8A")
+    tags = {"ACQUISITION_START": "2023-05-10T10:07:53Z"}
+    with gdal_env(), open_cog_writer(path, grid, bands, nodata=0, tags=tags) as writer:
+        writer.write(next(iter(grid.blocks(1024))), pixels)
+
+    with rasterio.open(path) as dataset:
+        assert dataset.tags() == {"AREA_OR_POINT": "Area", **tags}
+        assert dataset.scales == (0.0001, 0.0001, 1.0)
+        assert dataset.offsets == (0.0, 0.0, 0.0)
+        assert dataset.tags(1, ns="IMAGERY") == {
+            "CENTRAL_WAVELENGTH_UM": "0.665",
+            "FWHM_UM": "0.038",
+        }
+        found = dataset.tags(1)
+        assert (found["STATISTICS_MINIMUM"], found["STATISTICS_MAXIMUM"]) == ("30", "980")
+        assert (found["STATISTICS_MEAN"], found["STATISTICS_VALID_PERCENT"]) == ("505.00", "99.01")
+        assert found["STATISTICS_APPROXIMATE"] == "YES"
+        assert dataset.tags(2) == {}
+        assert dataset.tags(3) == {}

@@ -204,6 +204,32 @@ def test_item_is_derived_from_each_source_once() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("catalog", "links", "folder", "href"),
+    [
+        ("/data/catalog", [], "/data/runs/denver", "../../catalog#C%20c"),
+        ("/data/runs/my catalog.json", [], "/data/runs/denver", "../my%20catalog.json#C%20c"),
+        ("/data/runs/denver", [], "/data/runs/denver", ".#C%20c"),
+        ("/data/c", [("self", "/data/c/C/C.json")], "/data/out", "../c/C/C.json#C%20c"),
+        ("/data/c", [("self", "file:///data/c/C%20c.json")], "/data/o", "../c/C%20c.json#C%20c"),
+        ("/data/c", [("self", "https://h/C.json")], "/data/out", "https://h/C.json"),
+        ("/data/catalog", [], "s3://bucket/run", "/data/catalog#C%20c"),
+        ("/data/catalog", [], None, "/data/catalog#C%20c"),
+        ("s3://b/S2A.SAFE", [], "/data/out", "s3://b/S2A.SAFE#C%20c"),
+    ],
+)
+def test_links_to_items_on_this_machine_move_with_the_folder(
+    catalog: str, links: list[tuple[str, str]], folder: str | None, href: str
+) -> None:
+    item = {"id": "C c", "links": [{"rel": rel, "href": own} for rel, own in links]}
+    record = record_on(5, "C c", catalog=catalog, collection=None, item=item)
+    mosaic = make_mosaic(scenes=(MosaicScene(5, False, 0.1, record),), folder=folder)
+
+    (link,) = as_json(mosaic)["links"]
+
+    assert (link["title"], link["href"]) == ("C c", href)
+
+
 def test_item_describes_every_band_of_every_raster() -> None:
     assets = as_json(make_mosaic())["assets"]
     assert list(assets) == ["cloudless", "cloudy", "quality", "preview", "report"]

@@ -247,7 +247,15 @@ def test_https_addresses_of_a_requester_pays_bucket_are_read_as_s3(href, found):
     assert bucket_of(href) == found
 
 
-@pytest.mark.parametrize("href", ["/data/B04.tif", "file:///data/B04.tif"])
+@pytest.mark.parametrize(
+    "href",
+    [
+        "/data/B04.tif",
+        "file:///data/B04.tif",
+        "file:/data/B04.tif",
+        "file://localhost/data/B04.tif",
+    ],
+)
 def test_a_file_on_this_machine_needs_no_settings(href):
     opened = access_of(href)
     assert (opened.path, opened.options) == ("/data/B04.tif", {})

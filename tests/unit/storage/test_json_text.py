@@ -18,8 +18,9 @@ from cloudbuster.storage.json_text import MAX_DEPTH, JsonError, parsed_json
         b"[" * 100_000 + b"]" * 100_000,
         b'["\\"",' + b"[" * 65 + b"]" * 65 + b"]",
         b'["]","[",' + b"[" * 65 + b"]" * 65 + b"]",
+        ("\ufeff" + "[" * 65 + "]" * 65).encode("utf-16-le"),
     ],
-    ids=["lists", "objects", "both", "open", "deep", "escaped", "brackets in texts"],
+    ids=["lists", "objects", "both", "open", "deep", "escaped", "brackets in texts", "UTF-16"],
 )
 def test_deep_nesting_is_refused(text):
     with pytest.raises(JsonError, match=r"nested over 64 levels|not JSON"):
@@ -34,8 +35,18 @@ def test_deep_nesting_is_refused(text):
         b'["' + b"[{" * 500 + b'"]',
         b'{"' + b"[" * 100 + b'": "' + b"{" * 100 + b'\\"" }',
         b'\xef\xbb\xbf{"a": 1}',
+        '\ufeff{"a": 1}'.encode("utf-16-le"),
+        '\ufeff{"a": 1}'.encode("utf-16-be"),
     ],
-    ids=["at the bound", "wide", "brackets in a text", "brackets in names", "byte order mark"],
+    ids=[
+        "at the bound",
+        "wide",
+        "brackets in a text",
+        "brackets in names",
+        "UTF-8 mark",
+        "UTF-16-LE mark",
+        "UTF-16-BE mark",
+    ],
 )
 def test_what_is_not_deep_is_parsed(text):
     assert parsed_json(text)

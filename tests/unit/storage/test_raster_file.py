@@ -3,6 +3,8 @@
 import os
 import struct
 import tempfile
+import zipfile
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ from cloudbuster.errors import (
     TooLargeError,
     UntrustedAddressError,
 )
+from cloudbuster.storage import archives
 from cloudbuster.storage.gdal_env import gdal_env
 from cloudbuster.storage.raster_file import RasterFile
 from cloudbuster.storage.trust import catalog_trust
@@ -374,3 +377,42 @@ def test_a_raster_in_a_bucket_is_opened_as_the_same_two_formats_alone(
         s3_server.put("sentinel-cogs", f"hostile/{number}.tif", content)
         with gdal_env(), pytest.raises(RasterError, match="not recognized"):
             RasterFile(f"s3://sentinel-cogs/hostile/{number}.tif")
+
+
+def zipped(path, members):
+    """Write a zip of the members; return the address of the first one."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return f"zip://{path}!/{next(iter(members))}"
+
+
+@pytest.mark.parametrize("driver", ["GTiff", "JP2OpenJPEG"])
+@pytest.mark.parametrize("within_env", [True, False])
+def test_nothing_beside_a_raster_in_a_zip_is_opened(folder, tmp_path, driver, within_env):
+    secret = vrt(folder / "secret.tif")
+    members = {"S/B04.tif": raster_bytes(driver)}
+    members |= {f"S/B04.tif{suffix}": secret for suffix in (".ovr", ".msk", ".aux.xml")}
+    href = zipped(tmp_path / "a.zip", members)
+    with gdal_env() if within_env else nullcontext(), RasterFile(href) as raster:
+        assert raster.overviews(1) == []
+        assert set(raster.read(1).ravel()) <= {6, 7}  # JPEG 2000 is lossy here.
+
+
+@pytest.mark.parametrize("case", ["VRT", "WMS", "PDS label", "ZIP", "nothing"])
+def test_other_contents_are_refused_in_a_zip_too(folder, tmp_path, case):
+    href = zipped(tmp_path / "a.zip", {"S/B04.jp2": hostile(folder)[case]})
+    with pytest.raises(RasterError, match="neither GeoTIFF nor JPEG 2000"):
+        RasterFile(href)
+
+
+def test_a_raster_in_a_zip_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "MAX_MEMBER_BYTES", 1000)
+    with pytest.raises(TooLargeError, match="the most that is read"):
+        RasterFile(zipped(tmp_path / "a.zip", {"B04.tif": raster_bytes(size=256)}))
+
+
+def test_a_remote_catalog_names_no_raster_in_a_zip_of_this_machine(tmp_path):
+    href = zipped(tmp_path / "a.zip", {"B04.tif": raster_bytes()})
+    with pytest.raises(UntrustedAddressError, match="may not name one"):
+        RasterFile(href, catalog_trust("https://stac.example.com/v1"))

@@ -60,6 +60,15 @@ NO_ADDRESSES = [
     ("/data/B04\x00.tif", "control characters"),
     ("/data/B04%00.tif", "control characters"),
     ("file://otherhost/data/B04.tif", "names another machine"),
+    ("zip:///data/a.zip!/../../etc/passwd", "leads out of its zip"),
+    ("zip:///data/a.zip!//etc/passwd", "leads out of its zip"),
+    ("zip:///data/a.zip!/a/./B04.jp2", "leads out of its zip"),
+    ("zip:///data/a.zip!/a\\..\\B04.jp2", "leads out of its zip"),
+    ("zip:///data/a.zip!/", "leads out of its zip"),
+    ("zip:///data/a}.zip!/B04.jp2", "has braces"),
+    ("zip:///vsicurl/http://127.0.0.1/a.zip!/B04.jp2", "virtual file of GDAL"),
+    ("zip://a.zip!/B04.jp2", "zip is not supported"),
+    ("zip:///data/a.zip", "zip is not supported"),
     ("https://h/" + "x" * 9000, "characters"),
 ]
 
@@ -83,6 +92,8 @@ def test_what_is_no_address_is_refused_whoever_gives_it(address, said):
         "FILE:///etc/passwd",
         "file://localhost/etc/passwd",
         "file:/etc/passwd",
+        "zip:///data/a.zip!/B04.jp2",
+        "ZIP:///data/a.zip!/B04.jp2",
         "/proc/self/environ",
         "/dev/zero",
         "\\\\server\\share",
@@ -193,6 +204,9 @@ def test_public_servers_and_buckets_are_open_to_everybody(address, monkeypatch):
         ("/data/x/../B04.tif", "/data/B04.tif"),
         ("file:///data/B04.tif", "/data/B04.tif"),
         ("file:///data/a%20b.tif", "/data/a b.tif"),
+        ("file:/data/B04.tif", "/data/B04.tif"),
+        ("file://localhost/data/B04.tif", "/data/B04.tif"),
+        ("zip:///data/x/../a.zip!/S/B04.jp2", "zip:///data/a.zip!/S/B04.jp2"),
         ("/data/a:b.tif", "/data/a:b.tif"),
         ("/data/<x>.tif", "/data/<x>.tif"),
     ],
@@ -266,6 +280,11 @@ def test_requests_from_others_name_no_file_but_those_in_listed_folders(tmp_path,
     assert admitted(str(tmp_path / "B04.tif"), own_trust())
     with pytest.raises(UntrustedAddressError):
         admitted("/etc/passwd", catalog_trust(str(tmp_path)))
+    assert admitted(f"zip://{tmp_path}/a.zip!/B04.jp2", own_trust())
+    (tmp_path / "link.zip").symlink_to("/etc/passwd")
+    for archive in ("/etc/a.zip", f"{tmp_path}/../a.zip", f"{tmp_path}/link.zip"):
+        with pytest.raises(UntrustedAddressError):
+            admitted(f"zip://{archive}!/B04.jp2", own_trust())
 
 
 @pytest.mark.parametrize(

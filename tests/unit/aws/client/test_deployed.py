@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cloudbuster.aws.client.deployed import DeployedStack
-from cloudbuster.aws.outputs import Output, settings_parameter
+from cloudbuster.aws.outputs import Output, config_parameter, settings_parameter
 from cloudbuster.aws.settings import StackSettings
 from cloudbuster.errors import AccessError, BadInputError, ExitCode, NotFoundError, TryAgainError
 from cloudbuster.storage.boto import aws_client
@@ -29,12 +29,14 @@ def test_the_real_template_publishes_what_the_command_line_reads() -> None:
     assert {*published, Output.GATHER_JOB, Output.MERGE_JOB} <= set(found["Outputs"])
     name = found["Outputs"][Output.SETTINGS]["Value"]
     assert name == settings_parameter("CloudBuster") == "/cloudbuster/CloudBuster/settings"
-    (parameter,) = (
-        resource["Properties"]
+    config = found["Outputs"][Output.CONFIG]["Value"]
+    assert config == config_parameter("CloudBuster") == "/cloudbuster/CloudBuster/config"
+    parameters = [
+        (resource["Properties"]["Name"], resource["Properties"]["Type"])
         for resource in found["Resources"].values()
         if resource["Type"] == "AWS::SSM::Parameter"
-    )
-    assert (parameter["Name"], parameter["Type"]) == (name, "String")
+    ]
+    assert sorted(parameters) == [(config, "String"), (name, "String")]
 
 
 @pytest.mark.usefixtures("aws")

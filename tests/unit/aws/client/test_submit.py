@@ -60,7 +60,7 @@ def test_an_area_in_a_file_becomes_part_of_the_request(
     invoke("submit", request_file)
     uri = json.loads(executions()[-1]["input"])["aoi"]["uri"]
     assert uri.startswith("s3://store/aois/")
-    assert s3.read_object(uri) == area.read_bytes()
+    assert json.loads(s3.read_object(uri)) == json.loads(area.read_text())
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_a_request_that_the_stack_would_refuse_is_not_started(
             "up to 0.016 USD a scene, and time\n",
         ),
         ({"kind": "L1C", "catalog": "cdse"}, {}, ""),
-        ({"kind": "L1C", "asset_mirror": ["s3://sentinel-s2-l1c=s3://ours"]}, {}, ""),
+        ({"kind": "L1C", "asset_mirror": ["s3://sentinel-s2-l1c=s3://store/runs"]}, {}, ""),
         (
             {"catalog": "rasterfoundry"},
             {},

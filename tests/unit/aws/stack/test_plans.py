@@ -81,6 +81,40 @@ def test_a_plan_has_numbers_and_no_scenes() -> None:
     assert len(json.dumps(plan)) < 300
 
 
+@pytest.mark.parametrize(
+    ("given", "ceiling", "budget", "name", "within"),
+    [
+        (None, None, None, "limits.budget_usd", True),
+        (5.0, None, 5.0, "limits.budget_usd", True),
+        (0.001, None, 0.001, "limits.budget_usd", False),
+        (0.001, 9.0, 0.001, "limits.budget_usd", False),
+        (9.0, 0.001, 0.001, "max_budget_usd of the stack", False),
+        (None, 0.001, 0.001, "max_budget_usd of the stack", False),
+        (None, 9.0, 9.0, "max_budget_usd of the stack", True),
+        (9.0, 9.0, 9.0, "limits.budget_usd", True),
+    ],
+)
+def test_the_budget_of_a_run_is_the_lower_of_the_request_and_of_the_stack(
+    given: float | None, ceiling: float | None, budget: float | None, name: str, *, within: bool
+) -> None:
+    plan = plan_of(tasks(3), budget_usd=given, max_budget_usd=ceiling)
+    found = (plan["budget_usd"], plan["budget_name"], plan["within_budget"])
+    assert found == (budget, name, within)
+
+
+def test_the_budget_is_for_all_rounds_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plans, "is_done", lambda task: task.index <= 10)
+    settings = StackSettings(root=ROOT, gather_usd_per_hour=1)
+    estimates = [
+        write_plan(RUN, tasks(20), request(), settings, anew=False, is_first_round=first)[
+            "estimate_usd"
+        ]
+        for first in (True, False)
+    ]
+    # 0.06 hours for each scene: of an earlier attempt 10 are left, in a later round all count.
+    assert estimates == [pytest.approx(0.6 + 10 * 0.02), pytest.approx(1.2 + 20 * 0.02)]
+
+
 def test_a_distributed_map_finds_its_indices_in_s3_alone() -> None:
     plan = plan_of(tasks(3), max_inline_indices=0)
     assert plan["indices"] == []

@@ -1,7 +1,10 @@
-"""One mosaic per UTM zone, for an area that is too wide for one zone."""
+"""Several mosaics of one request: one for each UTM zone, or one for each feature of the area."""
 
 import hashlib
 import logging
+import re
+import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,17 +12,24 @@ import orjson
 from pydantic import ValidationError
 from shapely.geometry.base import BaseGeometry
 
-from cloudbuster.areas import request_area
-from cloudbuster.core.aoi import geometry_document
+from cloudbuster.areas import load_aoi, request_area
+from cloudbuster.core.aoi import each_feature, geometry_document
 from cloudbuster.core.mosaic_grid import EACH_ZONE, utm_parts
-from cloudbuster.errors import CloudBusterError, ExitCode, GridError, NotCoveredError, RequestError
+from cloudbuster.errors import (
+    AoiError,
+    CloudBusterError,
+    ExitCode,
+    GridError,
+    NotCoveredError,
+    RequestError,
+)
 from cloudbuster.events import Event, OnEvent, emit
 from cloudbuster.models import (
     MAX_INLINE_AOI_BYTES,
     Geometry,
     MosaicRequest,
     RunResult,
-    ZoneResult,
+    SubRunResult,
 )
 from cloudbuster.pipeline import run
 from cloudbuster.storage.documents import validation_message
@@ -39,7 +49,7 @@ SEVERITY = (
 
 
 @dataclass(frozen=True)
-class ZoneRun:
+class SubRun:
     """Result of one part of a run.
 
     Attributes
@@ -56,10 +66,10 @@ class ZoneRun:
     result: RunResult | None
     error: CloudBusterError | None
 
-    def document(self) -> ZoneResult:
+    def document(self) -> SubRunResult:
         """Make the document of this result."""
         error = self.error
-        return ZoneResult(
+        return SubRunResult(
             name=self.request.name,
             crs=self.request.gather.crs,
             exit_code=int(ExitCode.DONE if error is None else error.exit_code),
@@ -107,18 +117,22 @@ def zone_requests(request: MosaicRequest) -> tuple[MosaicRequest, ...]:
 
 def _zone_request(request: MosaicRequest, crs: str, part: BaseGeometry) -> MosaicRequest:
     """Make the request of one part; a large area is written to the part's folder."""
-    name = f"{request.name}-{zone_name(crs)}"
+    # The whole area was scaled already.
+    query = request.query.model_copy(update={"scale": None, "original_shape": False})
+    gather = request.gather.model_copy(update={"crs": crs})
+    document = geometry_document(part)
+    return _sub_request(request, zone_name(crs), document, query=query, gather=gather)
+
+
+def _sub_request(
+    request: MosaicRequest, suffix: str, area: Geometry, **changes: object
+) -> MosaicRequest:
+    """Make the request of one part, in a folder of its own within that of the request."""
+    name = f"{request.name}-{suffix}"
     output = join(resolve(request.output or request.name, "."), name)
-    changes = {
-        "name": name,
-        "aoi": _part_aoi(geometry_document(part), output),
-        # The whole area was scaled already.
-        "query": request.query.model_copy(update={"scale": None, "original_shape": False}),
-        "gather": request.gather.model_copy(update={"crs": crs}),
-        "output": output,
-    }
+    own = {"name": name, "aoi": _part_aoi(area, output), "output": output}
     try:
-        return MosaicRequest(**(dict(request) | changes))
+        return MosaicRequest(**(dict(request) | own | changes))
     except ValidationError as error:
         msg = f"part {name}: {validation_message(error)}"
         raise RequestError(msg) from error
@@ -129,9 +143,66 @@ def zone_name(crs: str) -> str:
     return f"{crs[-2:]}{'n' if crs[-3] == '6' else 's'}"
 
 
+def feature_requests(request: MosaicRequest, name_property: str) -> tuple[MosaicRequest, ...]:
+    """Make one request of each feature of a request's area.
+
+    Parameters
+    ----------
+    request : MosaicRequest
+        Relative paths in it are relative to the working directory.
+    name_property : str
+        Property whose values name the features; each must have another value.
+
+    Returns
+    -------
+    tuple of MosaicRequest
+        In the order of the features. A part is named ``{name}-{value}``, with a hyphen for
+        characters that file names should not have, and written to a folder of that name in the
+        request's folder. Features in several UTM zones give one part for each zone if the request
+        asks for it.
+
+    Raises
+    ------
+    AoiError
+        If the area cannot be read, or a feature cannot be used or named.
+    GridError
+        If a feature reaches beyond UTM.
+    RequestError
+        If the name of a part is too long.
+    """
+    area = load_aoi(request.aoi)
+    try:
+        features = each_feature(area, name_property)
+    except ValueError as error:
+        msg = f"aoi: {error}"
+        raise AoiError(msg) from error
+    names = [_file_name(value) for value, _ in features]
+    counts = Counter(name.lower() for name in names)
+    for name, (value, _) in zip(names, features, strict=True):
+        if not name or counts[name.lower()] > 1:
+            problem = f"{counts[name.lower()]} features" if name else "no feature"
+            msg = f"aoi: {name_property} {value!r} names {problem}; give a property of other values"
+            raise AoiError(msg)
+    requests = [
+        _sub_request(request, name, feature)
+        for name, (_, feature) in zip(names, features, strict=True)
+    ]
+    for part in requests:
+        request_area(part.aoi, part.query)
+    if wants_each_zone(request):
+        return tuple(zone for part in requests for zone in zone_requests(part))
+    return tuple(requests)
+
+
+def _file_name(value: str) -> str:
+    """Make a part of a file name of any text: ASCII letters, digits, ``.``, ``_`` and ``-``."""
+    plain = unicodedata.normalize("NFKD", value).encode("ascii", "ignore").decode()
+    return re.sub(r"[^A-Za-z0-9._]+", "-", plain).strip("-.")
+
+
 def run_zones(
     request: MosaicRequest, *, workers: int = 1, on_event: OnEvent | None = None
-) -> tuple[ZoneRun, ...]:
+) -> tuple[SubRun, ...]:
     """Make one mosaic per UTM zone; a part that fails does not stop the others.
 
     Each part is a run of its own: it has its own query, documents and folder, and resumes alone.
@@ -143,7 +214,7 @@ def run_zones(
 
     Returns
     -------
-    tuple of ZoneRun
+    tuple of SubRun
         In the order of `zone_requests`.
 
     Raises
@@ -151,31 +222,56 @@ def run_zones(
     AoiError, GridError, RequestError
         As `zone_requests`.
     """
-    requests = zone_requests(request)
+    return run_parts(zone_requests(request), stage="zone", workers=workers, on_event=on_event)
+
+
+def run_parts(
+    requests: Sequence[MosaicRequest],
+    *,
+    stage: str,
+    workers: int = 1,
+    on_event: OnEvent | None = None,
+) -> tuple[SubRun, ...]:
+    """Run several requests one after the other; one that fails does not stop the others.
+
+    Parameters
+    ----------
+    requests : sequence of MosaicRequest
+        As from `zone_requests` or `feature_requests`.
+    stage : str
+        Stage of the event before each part: ``zone`` or ``feature``.
+    workers, on_event
+        As for `cloudbuster.pipeline.run`.
+
+    Returns
+    -------
+    tuple of SubRun
+        In the order of ``requests``.
+    """
     runs = []
     for number, part in enumerate(requests, start=1):
-        emit(on_event, Event("zone", number, len(requests), f"{part.name} ({part.gather.crs})"))
+        emit(on_event, Event(stage, number, len(requests), f"{part.name} ({part.gather.crs})"))
         runs.append(_run_part(part, workers, on_event))
     return tuple(runs)
 
 
-def _run_part(part: MosaicRequest, workers: int, on_event: OnEvent | None) -> ZoneRun:
+def _run_part(part: MosaicRequest, workers: int, on_event: OnEvent | None) -> SubRun:
     """Run one part; an error becomes part of its result."""
     try:
         result = run(part, workers=workers, on_event=on_event)
     except CloudBusterError as error:
-        logger.warning("zone_failed", extra={"part": part.name, "error": str(error)})
-        return ZoneRun(part, None, error)
+        logger.warning("part_failed", extra={"part": part.name, "error": str(error)})
+        return SubRun(part, None, error)
     reasons = "; ".join(result.assessment.reasons)
-    return ZoneRun(part, result, None if result.assessment.covered else NotCoveredError(reasons))
+    return SubRun(part, result, None if result.assessment.covered else NotCoveredError(reasons))
 
 
-def worst_error(runs: Sequence[ZoneRun]) -> CloudBusterError | None:
+def worst_error(runs: Sequence[SubRun]) -> CloudBusterError | None:
     """Combine the errors of the parts of a request.
 
     Parameters
     ----------
-    runs : sequence of ZoneRun
+    runs : sequence of SubRun
         All parts of a request.
 
     Returns

@@ -13,7 +13,7 @@ from cloudbuster.errors import (
     TryAgainError,
 )
 from cloudbuster.models import GatherOptions, MosaicRequest, QueryOptions
-from cloudbuster.zones import ZoneRun, wants_each_zone, worst_error, zone_name, zone_requests
+from cloudbuster.subruns import SubRun, wants_each_zone, worst_error, zone_name, zone_requests
 
 
 def make_request(area, *, name="denver", **query):
@@ -62,7 +62,7 @@ def test_an_area_beyond_utm_is_refused():
 def test_the_worst_error_names_every_part():
     requests = zone_requests(make_request(box(-120, 39, -98, 40)))
     errors = [NotCoveredError("holes"), None, NothingUsableError("none"), TryAgainError("busy")]
-    runs = [ZoneRun(*pair) for pair in zip(requests, [None] * 4, errors, strict=False)]
+    runs = [SubRun(*pair) for pair in zip(requests, [None] * 4, errors, strict=False)]
     worst = worst_error(runs)
     assert type(worst) is TryAgainError
     assert str(worst) == (
