@@ -34,7 +34,7 @@ def selection_of(
 ) -> Selection:
     entries = tuple(SelectionEntry(item_id=r.item_id, backstop=r.backstop) for r in records)
     return Selection(
-        features=tuple(record.item for record in records),
+        features=tuple({record.item_id: record.item for record in records}.values()),
         cloudbuster=SelectionInfo(
             aoi=aoi,
             kind="L2A",
