@@ -75,7 +75,8 @@ def chosen(folder: Path, features: list[Any]) -> Candidates:
     path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
     options = OPTIONS.model_copy(update={"catalog": str(path)})
     found = query_scenes(AREA, options, with_twins=True)
-    selection = filter_scenes(found, FilterOptions(strategy="original", coverage_count=1), bands=("B04",))
+    wanted = FilterOptions(strategy="original", coverage_count=1)
+    selection = filter_scenes(found, wanted, bands=("B04",))
     assert GOOD["id"] in {item["id"] for item in selection.features}
     return found
 
