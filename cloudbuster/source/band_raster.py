@@ -28,6 +28,9 @@ from cloudbuster.storage.tiled_raster import rasterio_window
 ZERO_REPAIR_MARGIN = 16
 # Longest side of the thumbnail in which parts of the raster without data are found.
 EMPTY_PARTS = 256
+# Least number of pixels of such a part: 42 in a whole tile, and not fewer in a small raster than a
+# common overview reduces, of which more would be decoded than of the scene itself.
+LEAST_PART_PIXELS = 16
 # Cells read around a window for bilinear interpolation: one for the kernel, one for misalignment.
 INTERPOLATION_MARGIN = 2
 # Side of a block of pixels that are averaged at a time: 32 MB in double precision.
@@ -183,7 +186,9 @@ class BandRaster:
         """
         if self._dataset.driver != "GTiff" or not self._dataset.overviews(self._index):
             return None
-        rows, cols = (min(EMPTY_PARTS, side) for side in self.grid.shape)
+        rows, cols = (
+            min(EMPTY_PARTS, max(1, side // LEAST_PART_PIXELS)) for side in self.grid.shape
+        )
         how = {"out_shape": (rows, cols), "resampling": Resampling.nearest}
         empty: BoolRaster = ~has_value(self._decoded(**how))
         return empty
