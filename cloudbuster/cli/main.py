@@ -21,6 +21,7 @@ from cloudbuster.cli.meta_gather import meta_gather
 from cloudbuster.cli.meta_merge import meta_merge
 from cloudbuster.cli.parsing import Group, log_options, rewritten
 from cloudbuster.cli.query import query
+from cloudbuster.cli.results import results
 from cloudbuster.cli.run import run
 from cloudbuster.cli.sample import sample
 from cloudbuster.cli.schema import schema
@@ -32,7 +33,7 @@ from cloudbuster.errors import CloudBusterError, ExitCode
 SECTIONS = {
     "Make a mosaic": [run],
     "Stage by stage": [query, filter_, gather, merge],
-    "On AWS": [submit, status, logs, doctor, meta_gather, meta_merge],
+    "On AWS": [submit, status, logs, results, doctor, meta_gather, meta_merge],
     "More": [sample, catalogs, schema, completion],
 }
 RESUME = "stopped; run the same command again to resume"
