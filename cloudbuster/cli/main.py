@@ -10,6 +10,7 @@ from typing import NoReturn
 import click
 
 from cloudbuster import log
+from cloudbuster.cli.cancel import cancel
 from cloudbuster.cli.catalogs import catalogs
 from cloudbuster.cli.completion import completion
 from cloudbuster.cli.doctor import doctor
@@ -33,7 +34,7 @@ from cloudbuster.errors import CloudBusterError, ExitCode
 SECTIONS = {
     "Make a mosaic": [run],
     "Stage by stage": [query, filter_, gather, merge],
-    "On AWS": [submit, status, logs, results, doctor, meta_gather, meta_merge],
+    "On AWS": [submit, status, logs, results, cancel, doctor, meta_gather, meta_merge],
     "More": [sample, catalogs, schema, completion],
 }
 RESUME = "stopped; run the same command again to resume"
