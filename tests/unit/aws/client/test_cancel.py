@@ -120,7 +120,7 @@ def test_cancel_waits_for_jobs_that_end_slowly_and_for_those_that_appear_late(
             jobs[late[0]].status = "FAILED"
 
     looks: list[int] = []
-    monkeypatch.setattr(cancel.time, "sleep", sleep)
+    monkeypatch.setattr("cloudbuster.aws.client.cancel.time.sleep", sleep)
     found = json.loads(invoke("cancel", run, "--json")[1])
     assert found["terminated"] == [f"{run}-gather-1", f"{run}-gather-2"]
     # Each job was terminated once.
