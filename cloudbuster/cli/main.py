@@ -22,6 +22,7 @@ from cloudbuster.cli.meta_gather import meta_gather
 from cloudbuster.cli.meta_merge import meta_merge
 from cloudbuster.cli.parsing import Group, log_options, rewritten
 from cloudbuster.cli.query import query
+from cloudbuster.cli.redrive import redrive
 from cloudbuster.cli.rerun import rerun
 from cloudbuster.cli.results import results
 from cloudbuster.cli.run import run
@@ -35,7 +36,18 @@ from cloudbuster.errors import CloudBusterError, ExitCode
 SECTIONS = {
     "Make a mosaic": [run],
     "Stage by stage": [query, filter_, gather, merge],
-    "On AWS": [submit, status, logs, results, cancel, rerun, doctor, meta_gather, meta_merge],
+    "On AWS": [
+        submit,
+        status,
+        logs,
+        results,
+        cancel,
+        rerun,
+        redrive,
+        doctor,
+        meta_gather,
+        meta_merge,
+    ],
     "More": [sample, catalogs, schema, completion],
 }
 RESUME = "stopped; run the same command again to resume"
