@@ -10,6 +10,7 @@ from typing import NoReturn
 import click
 
 from cloudbuster import log
+from cloudbuster.cli.cancel import cancel
 from cloudbuster.cli.catalogs import catalogs
 from cloudbuster.cli.completion import completion
 from cloudbuster.cli.doctor import doctor
@@ -21,6 +22,9 @@ from cloudbuster.cli.meta_gather import meta_gather
 from cloudbuster.cli.meta_merge import meta_merge
 from cloudbuster.cli.parsing import Group, log_options, rewritten
 from cloudbuster.cli.query import query
+from cloudbuster.cli.redrive import redrive
+from cloudbuster.cli.rerun import rerun
+from cloudbuster.cli.results import results
 from cloudbuster.cli.run import run
 from cloudbuster.cli.sample import sample
 from cloudbuster.cli.schema import schema
@@ -32,7 +36,18 @@ from cloudbuster.errors import CloudBusterError, ExitCode
 SECTIONS = {
     "Make a mosaic": [run],
     "Stage by stage": [query, filter_, gather, merge],
-    "On AWS": [submit, status, logs, doctor, meta_gather, meta_merge],
+    "On AWS": [
+        submit,
+        status,
+        logs,
+        results,
+        cancel,
+        rerun,
+        redrive,
+        doctor,
+        meta_gather,
+        meta_merge,
+    ],
     "More": [sample, catalogs, schema, completion],
 }
 RESUME = "stopped; run the same command again to resume"

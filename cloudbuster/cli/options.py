@@ -643,3 +643,6 @@ dryrun_option = click.option(
 stack_option = click.option(
     "--stack", default="CloudBuster", show_default=True, help="Name of the deployed stack."
 )
+json_option = click.option(
+    "--json/--no-json", "as_json", default=False, help="Print the result as JSON."
+)

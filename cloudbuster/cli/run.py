@@ -19,6 +19,7 @@ from cloudbuster.cli.options import (
     filter_options,
     gather_options,
     given,
+    json_option,
     layout_option,
     query_options,
     workers_option,
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
 )
 @workers_option
 @click.option("--dryrun/--no-dryrun", default=False, help="Print the request, and do nothing.")
-@click.option("--json/--no-json", "as_json", default=False, help="Print the result as JSON.")
+@json_option
 @query_options
 @filter_options
 @gather_options

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from cloudbuster.aws.client.watch import STAGES
 from cloudbuster.aws.stack.state import RUN
 from infra.definition import definition
 from infra.job_states import THROTTLED
@@ -376,6 +377,21 @@ def test_too_few_gathered_scenes_are_not_counted_again() -> None:
     """The state machine retries by the name of an error; these two would only occur again."""
     (again,) = machine()["States"]["Assess"]["Retry"]
     assert not {"JobsTryAgainError", "JobsFailedError"} & set(again["ErrorEquals"])
+
+
+@pytest.mark.parametrize("distributed", [False, True])
+def test_the_stages_that_status_watches_are_states_of_the_machine_and_of_no_map(
+    *, distributed: bool
+) -> None:
+    states = machine(distributed=distributed)["States"]
+    assert set(STAGES) <= set(states)
+    inner = [
+        state["ItemProcessor"]["States"] for state in states.values() if "ItemProcessor" in state
+    ]
+    assert len(inner) == 2
+    assert not any(set(STAGES) & set(each) for each in inner)
+    for name in ("Gather", "MergeParts"):
+        assert states[name]["Type"] == "Map"
 
 
 def test_a_round_without_scenes_to_gather_skips_the_map() -> None:

@@ -23,7 +23,8 @@ def options_of(command: click.Command) -> set[str]:
     "name",
     [
         *("query", "filter", "gather", "merge", "run", "sample"),
-        *("meta-gather", "meta-merge", "submit", "status", "logs", "doctor"),
+        *("meta-gather", "meta-merge", "submit", "status", "logs", "results", "cancel"),
+        *("rerun", "redrive", "doctor"),
     ],
 )
 def test_flags_in_the_table_exist(name: str) -> None:

@@ -40,7 +40,7 @@ def run_status(name: str, stack: DeployedStack) -> dict[str, Any]:
     NotFoundError
         If there is no such run.
     """
-    found = _newest_execution(name, stack)
+    found = newest_execution(name, stack)
     run = run_of(str(found["name"]))
     uri = join(f"s3://{stack.outputs[Output.BUCKET]}", "runs", run, "status.json")
     document = read_document(uri, RunStatus).model_dump(mode="json") if exists(uri) else None
@@ -75,8 +75,21 @@ def describe_execution(arn: str) -> dict[str, Any]:
     return found
 
 
-def _newest_execution(name: str, stack: DeployedStack) -> dict[str, Any]:
-    """Describe an execution; for a run the one that started last, forced or not."""
+def newest_execution(name: str, stack: DeployedStack) -> dict[str, Any]:
+    """Describe an execution; for a run the one that started last, forced or not.
+
+    Parameters
+    ----------
+    name : str
+        Id of a run, or name or ARN of one of its executions.
+    stack : DeployedStack
+        Stack of the run.
+
+    Raises
+    ------
+    NotFoundError
+        If there is none.
+    """
     if name.startswith("arn:"):
         return describe_execution(name)
     if run_of(name) != name:

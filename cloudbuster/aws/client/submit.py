@@ -171,11 +171,12 @@ def wait_for(execution: str) -> ExecutionResult:
     while True:
         found = describe_execution(execution)
         if found["status"] != "RUNNING":
-            return _result_of(found)
+            return result_of(found)
         time.sleep(POLL_S)
 
 
-def _result_of(found: dict[str, Any]) -> ExecutionResult:
+def result_of(found: dict[str, Any]) -> ExecutionResult:
+    """Read how an execution ended from its description by Step Functions."""
     if found["status"] == "SUCCEEDED":
         outcome: dict[str, Any] = json.loads(found.get("output") or "{}")
         code = int(outcome.get("exit_code", ExitCode.DONE))

@@ -2,11 +2,10 @@
 
 import json
 import logging
-import re
 from collections.abc import Mapping
 from typing import Any
 
-from cloudbuster.aws.executions import run_of
+from cloudbuster.aws.executions import run_of_job
 from cloudbuster.aws.stack.outcomes import MAX_SUBJECT, Publish
 
 logger = logging.getLogger(__name__)
@@ -19,8 +18,6 @@ REMEDIES = {
     "CAPACITY": "wait, or deploy with more of instance_classes",
     "MISCONFIGURATION": "see what cloudbuster doctor reports, correct it and deploy again",
 }
-# What the state machine appends to a run's id in the name of a job.
-JOB_OF_RUN = re.compile(r"-((gather|part)-\d+|merge|survey)$")
 OTHER = "see what cloudbuster doctor reports, above all quotas and the state of the hosts"
 
 
@@ -48,7 +45,7 @@ def report_blocked_queue(event: Mapping[str, Any], publish: Publish) -> dict[str
     blocked = {
         "state": "blocked",
         "job": job,
-        "run_id": run_of(JOB_OF_RUN.sub("", job)),
+        "run_id": run_of_job(job),
         "queue": str(detail.get("jobQueue", "")).rpartition("/")[2],
         "reason": reason,
         "remedy": next(remedies, OTHER),

@@ -21,6 +21,7 @@ QUEUE, ON_DEMAND = "big-queue", "on-demand"
 IMAGE = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/mosaics:1"
 MACHINE = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:CloudBuster"
 DEFINITION = '{"StartAt": "A", "States": {"A": {"Type": "Pass", "End": true}}}'
+DEAD_LETTERS = f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/dead-letters"
 Invoke = Callable[..., tuple[int, str, str]]
 
 
@@ -64,6 +65,7 @@ def template(*, more: dict[str, str] | None = None, **settings: Any) -> str:
         Output.SETTINGS: {"Ref": "Settings"},
         Output.CONFIG: {"Ref": "Configuration"},
         Output.BUCKET: "store",
+        Output.DEAD_LETTERS: DEAD_LETTERS,
         Output.QUEUE: f"{batch}:job-queue/{QUEUE}",
         Output.ON_DEMAND_QUEUE: f"{batch}:job-queue/{ON_DEMAND}",
         Output.GATHER_JOB: f"{batch}:job-definition/my-gather:1",

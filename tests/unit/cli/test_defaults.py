@@ -171,8 +171,9 @@ def test_what_is_not_given_is_left_to_the_model(name: str) -> None:
 
 
 def _words(parameter: click.Parameter) -> list[str]:
-    """Words that give a parameter some value."""
-    value = str(parameter.type.choices[0]) if isinstance(parameter.type, click.Choice) else "x"
+    """Words that give a parameter some value; a day is a text, and a time as well."""
+    choices = parameter.type.choices if isinstance(parameter.type, click.Choice) else ["2020-06-20"]
+    value = str(choices[0])
     return [value] if isinstance(parameter, click.Argument) else [parameter.opts[0], value]
 
 
