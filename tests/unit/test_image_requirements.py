@@ -26,7 +26,7 @@ def read(name: str) -> dict[str, str]:
     """Return the versions in a file of requirements: each line is a pin with its hashes."""
     text = (ROOT / "containers" / name).read_text()
     body = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
-    found = {}
+    found: dict[str, str] = {}
     for line in re.sub(r"\s*\\\n\s*", " ", body).splitlines():
         entry = ENTRY.fullmatch(line)
         assert entry is not None, line
@@ -66,7 +66,7 @@ def test_requirements_of_images_hold_all_that_the_package_needs() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     texts = [*project["dependencies"], *extras["s2cloudless"], *extras["aws"]]
-    direct = {canonicalize_name(Requirement(text).name) for text in texts}
+    direct: set[str] = {canonicalize_name(Requirement(text).name) for text in texts}
     assert needed(direct) | IMAGES_ONLY <= set(read("requirements.txt"))
 
 
