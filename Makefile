@@ -77,8 +77,9 @@ fuzz: $(VENV)/.installed-dev ## read mutations of valid samples by every parser 
 bench: $(VENV)/.installed-dev ## measure CPU time and memory (BENCH_ARGS="merge --repeat 1")
 	@$(VENV_PYTHON) -m benchmarks $(BENCH_ARGS)
 
-constraints: ## write constraints.txt anew, with the newest versions
+constraints: ## write constraints.txt anew, with the newest versions, and the images' hashes of them
 	@scripts/make_constraints.sh $(PYTHON)
+	@scripts/make_image_requirements.sh $(PYTHON)
 
 clean: ## remove everything that was made here
 	rm -rf $(VENV) $(PGSTAC_VENV) build dist demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

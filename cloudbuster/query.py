@@ -20,6 +20,7 @@ from cloudbuster.catalogs.search import AREA, LEVEL, footprint_geometry
 from cloudbuster.core.aoi import ReadArea, geometry_document
 from cloudbuster.core.asset_mirror import Mirror, parse_mirror
 from cloudbuster.core.footprint import tile_square
+from cloudbuster.core.names import shortened
 from cloudbuster.core.scene import Scene
 from cloudbuster.errors import CatalogError, NothingUsableError
 from cloudbuster.events import Event, OnEvent, emit
@@ -361,7 +362,7 @@ def _nothing_message(
     """Return the message: the number of items, what removed them, and what to change."""
     parts = [f"{count} {reason}" for reason, count in found.removed.items()]
     if dropped:
-        first = f"{dropped[0].item_id}: {dropped[0].reason}"
+        first = f"{shortened(dropped[0].item_id)}: {shortened(dropped[0].reason)}"
         parts.append(f"{len(dropped)} unusable (the first: {first})")
     periods = ", ".join(map(_period_text, options.periods))
     return (

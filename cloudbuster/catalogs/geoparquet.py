@@ -54,6 +54,9 @@ FILTER_COLUMNS = ("geometry", TIME, CLOUD)
 BATCH_ROWS = 2_000
 # Bounding boxes that start east of this longitude may cross the antimeridian, with xmax < xmin.
 LAST_PLAIN_WEST_DEG = 150.0
+# Greatest absolute coordinate of a geometry: areas across the antimeridian reach at most one turn
+# beyond 180. It is cut at each turn, of which 1e300 degrees have too many.
+MAX_DEGREES = 540.0
 
 
 class ParquetCatalog:
@@ -277,8 +280,7 @@ def _item_from_row(row: dict[str, Any]) -> Item:
     for name, value in row.items():
         if value is not None:
             (item if name in ITEM_COLUMNS else properties)[name] = _without_nulls(value)
-    geometry = shapely.from_wkb(_as_bytes(row.get("geometry")), on_invalid="ignore")
-    item["geometry"] = None if geometry is None else geometry_document(geometry)
+    item["geometry"] = _geometry(row.get("geometry"))
     assets = item.get("assets", {})
     # Some mirrors store the assets as JSON text, to keep the schema small. What is no JSON remains
     # a text, and the item then counts as none.
@@ -289,6 +291,15 @@ def _item_from_row(row: dict[str, Any]) -> Item:
         item["bbox"] = [box.get(key) for key in ("xmin", "ymin", "xmax", "ymax")]
     item["properties"] = properties
     return item
+
+
+def _geometry(value: object) -> dict[str, Any] | None:
+    """Return WKB as GeoJSON; None for another value, and for coordinates that are no degrees."""
+    geometry = shapely.from_wkb(_as_bytes(value), on_invalid="ignore")
+    if geometry is None:
+        return None
+    are_degrees = all(abs(number) <= MAX_DEGREES for number in geometry.bounds)
+    return geometry_document(geometry) if are_degrees or geometry.is_empty else None
 
 
 def _as_bytes(value: object) -> bytes | None:

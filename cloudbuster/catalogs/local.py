@@ -42,6 +42,7 @@ from cloudbuster.catalogs.search import (
 )
 from cloudbuster.core.arrays import BoolRaster
 from cloudbuster.core.bands import BANDS_BY_KIND, Kind
+from cloudbuster.core.names import shortened
 from cloudbuster.errors import BadInputError, CatalogError
 from cloudbuster.events import Event, OnEvent, emit
 from cloudbuster.models import Dropped, Item
@@ -182,7 +183,7 @@ class LocalCatalog:
             msg = f"catalog {uri}: {error.strerror or error}; check the path"
             raise CatalogError(msg) from error
         if path.is_file() and not items and is_product_file(path):
-            reasons = "; ".join(entry.reason for entry in unreadable)
+            reasons = _reasons(unreadable)
             msg = (
                 f"catalog {uri}: {reasons or 'no product of Sentinel-2 in it'}; give a SAFE folder"
             )
@@ -238,9 +239,14 @@ class LocalCatalog:
         return self._found[index]
 
 
+def _reasons(unreadable: Sequence[Dropped]) -> str:
+    """Return the reasons for a message; empty if there are none."""
+    return shortened("; ".join(entry.reason for entry in unreadable), limit=1000)
+
+
 def _no_product(uri: str, unreadable: Sequence[Dropped]) -> CatalogError:
     """Make the error for an address that should be that of a product."""
-    reasons = "; ".join(entry.reason for entry in unreadable) or "no product of Sentinel-2 in it"
+    reasons = _reasons(unreadable) or "no product of Sentinel-2 in it"
     return CatalogError(f"catalog {uri}: {reasons}; give a SAFE folder, or a zip of one")
 
 

@@ -32,8 +32,18 @@ def cell_size_m(grid: Grid) -> CellSize:
     tuple of float
         (x, y), metres. In a projected CRS this is the size in the unit of the CRS, if that is
         within `SIZE_TOLERANCE` of the distance on the ellipsoid; else it is that distance.
+
+    Raises
+    ------
+    ValueError
+        If the cell is no place on the ground, or has no size there.
     """
-    return _size_at(grid, grid.height / 2, grid.width / 2)
+    size = _size_at(grid, grid.height / 2, grid.width / 2)
+    if not min(size) > 0:
+        # Tiny cells, or cells so far away that rounding leaves nothing of them.
+        msg = f"cells of {grid.x_size:g} by {grid.y_size:g} have no size on the ground there"
+        raise ValueError(msg)
+    return size
 
 
 def uniform_parts(grid: Grid) -> Iterator[tuple[GridWindow, CellSize]]:

@@ -50,6 +50,16 @@ def shown(text: str, *, limit: int = 80) -> str:
     return repr(text[:limit]) + ("..." if len(text) > limit else "")
 
 
+def shortened(text: str, *, limit: int = 400) -> str:
+    """Return a text of at most ``limit`` characters for a message, without the middle of a longer.
+
+    Its end stays, because messages say there what to do.
+    """
+    mark = " ... "
+    half = (limit - len(mark)) // 2
+    return text if len(text) <= limit else f"{text[:half]}{mark}{text[-half:]}"
+
+
 def _problem(name: str, max_bytes: int) -> str | None:
     """Return why a name cannot be part of a path, as it follows "it"; None if it can."""
     size = len(name.encode(errors="replace"))

@@ -19,6 +19,7 @@ from cloudbuster.core.aoi import geometry_document, parse_aoi
 from cloudbuster.core.bands import BANDS, BANDS_BY_KIND, Kind
 from cloudbuster.errors import RequestError
 from cloudbuster.models import (
+    MAX_ID_CHARS,
     Candidates,
     CandidatesInfo,
     Geometry,
@@ -181,6 +182,7 @@ def item_from_record(record: object, *, kind: Kind, field: str = "record") -> It
     if not isinstance(record, dict) or not isinstance(record.get("name"), str):
         msg = f"{field}: must be an object with a name"
         raise RequestError(msg)
+    _check_id(record["name"], field)
     metadata = record.get("sceneMetadata")
     if not isinstance(metadata, dict):
         msg = f"{field}.sceneMetadata: must be an object"
@@ -222,8 +224,17 @@ def _items(records: object, field: str, kind: Kind) -> list[Item]:
         name = item["id"]
         names[name] = names.get(name, 0) + 1
         # The original identifies records by position, but item ids must be unique.
-        items.append({**item, "id": f"{name}#{names[name]}"} if names[name] > 1 else item)
+        unique = f"{name}#{names[name]}" if names[name] > 1 else name
+        _check_id(unique, f"{field}[{index}]")
+        items.append({**item, "id": unique})
     return items
+
+
+def _check_id(name: str, field: str) -> None:
+    """Raise RequestError if a name is too short or too long for the id of an item."""
+    if not 0 < len(name) <= MAX_ID_CHARS:
+        msg = f"{field}.name: has {len(name)} characters; 1 to {MAX_ID_CHARS} are allowed"
+        raise RequestError(msg)
 
 
 def _same_record(items: Sequence[Item] | Any, item: Item) -> str | None:  # noqa: ANN401

@@ -2,7 +2,7 @@
 # Build targets of containers/Dockerfile on a base of this machine's distribution; print their sizes.
 # Usage: containers/local/build.sh PYTHON [TARGET...]    (PYTHON has pip; batch and lambda by default)
 # BASE_IMAGE=... names a base image that exists already, or that podman can pull. TORCH_INDEX=... is
-# the package index of PyTorch for the target batch-torch.
+# the package index of PyTorch for the target batch-torch, and TORCH_HASH=... the SHA-256 of its wheel.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -24,6 +24,7 @@ trap 'rm -rf "$work"' EXIT
 mapfile -t options < "$work/mounts"
 options+=(--build-arg "BASE_IMAGE=$base")
 [ -z "${TORCH_INDEX:-}" ] || options+=(--build-arg "TORCH_INDEX=$TORCH_INDEX")
+[ -z "${TORCH_HASH:-}" ] || options+=(--build-arg "TORCH_HASH=$TORCH_HASH")
 
 identity() {
   podman image inspect --format '{{.Id}}' "$1" 2> /dev/null || true

@@ -9,7 +9,9 @@ import numpy as np
 import rasterio
 from affine import Affine
 
+from cloudbuster.core.arrays import UInt8Raster
 from cloudbuster.core.grid import Grid
+from cloudbuster.core.sky_thumbnail import SkyThumbnail
 from cloudbuster.models import (
     Candidates,
     CandidatesInfo,
@@ -21,12 +23,15 @@ from cloudbuster.models import (
     SelectionEntry,
     SelectionInfo,
 )
+from cloudbuster.source.thumbnail_files import write_thumbnail_file
 from tests.hand_made import make_record
 from tests.stac_items import item_collection, make_item, square
 
 AREA = square(14.6, 45.6, 0.5)
 GOOD_ID = "S2B_33TWL_20200601_0_L2A"
 """Id of an item that is good, beside a mutated one."""
+FINGERPRINT = "a1b2"
+"""What the thumbnail in a file was made from."""
 QUERY = {"mindate": ["2020-05-01"], "maxdate": ["2020-10-01"], "maxclouds": 80}
 MODEL = """
 import torch
@@ -268,6 +273,37 @@ def geotiffs(folder: Path) -> tuple[bytes, ...]:
         _raster(folder, "GTiff"),
         _raster(folder, "GTiff", compress="LZW", predictor=2, BIGTIFF="YES"),
     )
+
+
+def _classes(side: int) -> UInt8Raster:
+    """Scene classes in squares of 40 pixels: missing data, clouds and what is clear."""
+    rows, cols = np.indices((side, side)) // 40
+    return ((rows + 3 * cols) % 12).astype(np.uint8)
+
+
+def scene_classes(folder: Path) -> tuple[bytes, ...]:
+    """SCL with overviews of its pixels, with overviews of averages, and without overviews."""
+    found = []
+    for resampling, side in (("NEAREST", 1100), ("AVERAGE", 1100), (None, 64)):
+        path = folder / f"classes-{resampling}.tif"
+        options: dict[str, Any] = {"driver": "GTiff"}
+        if resampling is not None:
+            options = {"driver": "COG", "blocksize": 128, "overview_resampling": resampling}
+        profile = {"width": side, "height": side, "count": 1, "dtype": "uint8", "crs": "EPSG:32633"}
+        place = Affine(20, 0, 500_000, 0, -20, 5_100_000)
+        with rasterio.open(
+            path, "w", transform=place, compress="DEFLATE", **profile, **options
+        ) as file:
+            file.write(_classes(side), 1)
+        found.append(path.read_bytes())
+    return tuple(found)
+
+
+def thumbnails(folder: Path) -> tuple[bytes, ...]:
+    path = folder / "thumbnail.tif"
+    grid = Grid("EPSG:32633", 500_000.0, 5_100_000.0, 320.0, 320.0, 64, 64)
+    write_thumbnail_file(str(path), SkyThumbnail(grid, _classes(64) % 4), FINGERPRINT)
+    return (path.read_bytes(),)
 
 
 def jp2s(folder: Path) -> tuple[bytes, ...]:

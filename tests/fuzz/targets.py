@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from unittest.mock import patch
 
+import numpy as np
 import orjson
 
 from cloudbuster.areas import check_crs, load_aoi, request_area
@@ -12,10 +13,13 @@ from cloudbuster.aws.settings import StackSettings
 from cloudbuster.aws.stack.inbox import Inbox
 from cloudbuster.catalogs.schema import parse_scene
 from cloudbuster.core.json_values import check_json
+from cloudbuster.core.masks import PixelClass
+from cloudbuster.core.scene import BandAsset, Scene
 from cloudbuster.errors import NotFoundError
 from cloudbuster.filter import filter_scenes, not_covered_error
 from cloudbuster.models import (
     Candidates,
+    DetectorOptions,
     Document,
     FilterOptions,
     GatherTask,
@@ -27,6 +31,8 @@ from cloudbuster.models import (
 from cloudbuster.query import query_scenes
 from cloudbuster.request_files import load_request
 from cloudbuster.source.gml import read_cloud_polygons
+from cloudbuster.source.sky_thumbnail import read_sky_thumbnail
+from cloudbuster.source.thumbnail_files import read_thumbnail_file, write_thumbnail_file
 from cloudbuster.storage.documents import parse_candidates, parse_document, parse_selection
 from cloudbuster.storage.raster_file import RasterFile
 from cloudbuster.storage.run_layout import RunLayout, run_id
@@ -193,6 +199,29 @@ def _raster(suffix: str) -> Callable[[bytes, Path], None]:
     return run
 
 
+def _scene_classes(content: bytes, folder: Path) -> None:
+    """A thumbnail of mutated scene classes holds pixel classes alone, and can be written."""
+    mask = BandAsset(_written(folder, "SCL.tif", content))
+    scene = Scene("S2A_33TWL_20200510_0_L2A", "L2A", masks={"scl": mask})
+    thumbnail = read_sky_thumbnail(scene, ("B02",), DetectorOptions(type="stock"), 0)
+    assert thumbnail.classes.shape == thumbnail.grid.shape
+    assert set(np.unique(thumbnail.classes)) <= set(PixelClass)
+    write_thumbnail_file(str(folder / "written.tif"), thumbnail, samples.FINGERPRINT)
+
+
+def _thumbnail(content: bytes, folder: Path) -> None:
+    """A damaged thumbnail is none, so that it is made again."""
+    path = _written(folder, "read.tif", content)
+    thumbnail = read_thumbnail_file(path, samples.FINGERPRINT)
+    (valid,) = samples.thumbnails(folder)
+    assert thumbnail is not None or content != valid
+    if thumbnail is not None:
+        original = read_thumbnail_file(_written(folder, "read.tif", valid), samples.FINGERPRINT)
+        assert original is not None
+        assert thumbnail.grid == original.grid
+        assert np.array_equal(thumbnail.classes, original.classes)
+
+
 def _weights(content: bytes, folder: Path) -> None:
     import torch
 
@@ -225,6 +254,8 @@ TARGETS = {
         Target("gml", samples.gml, _gml),
         Target("geotiff", samples.geotiffs, _raster(".tif")),
         Target("jp2", samples.jp2s, _raster(".jp2")),
+        Target("scene-classes", samples.scene_classes, _scene_classes),
+        Target("thumbnail", samples.thumbnails, _thumbnail),
         Target("weights", samples.weights, _weights, package="torch"),
     )
 }

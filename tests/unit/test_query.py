@@ -227,6 +227,15 @@ def test_query_scenes_counts_the_items_and_what_removed_them(query):
         assert part in text
 
 
+def test_a_link_of_thousands_of_characters_is_cut_in_the_message(tmp_path):
+    link = {"rel": "item", "href": "é" * 5000 + ".json"}
+    path = tmp_path / "catalog.json"
+    path.write_text(json.dumps({"type": "Catalog", "id": "c", "links": [link]}))
+    with pytest.raises(NothingUsableError, match=r"\(the first: é.* \.\.\. .*\)") as caught:
+        query_scenes(AOI, options(path))
+    assert len(str(caught.value)) < 2000
+
+
 def test_query_scenes_of_an_area_outside_of_every_scene_is_nothing_usable(query):
     with pytest.raises(NothingUsableError, match="1 items looked at; 1 outside of the area"):
         query([make_item()], aoi=square(-60, -30))

@@ -1,5 +1,6 @@
 import builtins
 import json
+import math
 from datetime import UTC, date, datetime
 
 import pyarrow as pa
@@ -334,6 +335,15 @@ def test_a_row_across_the_antimeridian_is_found_from_both_sides(tmp_path):
     for west in (179.1, -179.9, 180.1):
         search = SceneSearch(box(west, 60.2, west + 0.5, 60.5), (YEARS,), "L2A")
         assert ids(open_catalog(str(path)).search(search)) == [item["id"]]
+
+
+@pytest.mark.parametrize("far", [[-1e9, 46], [14.7, 1e9], [541, 46], [15, math.inf]])
+def test_a_row_whose_geometry_has_no_degrees_is_found_by_its_bounding_box(tmp_path, far):
+    ring = [[14.5, 45.5], [15.5, 45.5], far, [14.5, 45.5]]
+    item = make_item(geometry={"type": "Polygon", "coordinates": [ring]})
+    path = write_parquet(tmp_path / "items.parquet", [item])
+    (found,) = open_catalog(str(path)).search(SEARCH).items
+    assert found["geometry"] is None
 
 
 def test_a_damaged_parquet_file_raises_catalog_error(tmp_path):

@@ -106,3 +106,12 @@ def test_a_pixel_that_the_product_calls_no_data_is_unobserved_whatever_grows_ove
     nothing = np.zeros_like(row)
     mask = DetectedMask(grid, row, nothing, nothing, "by hand", np.array([[0, 1, 0, 1]]) != 0)
     np.testing.assert_array_equal(pixel_classes(mask, 20), [[1, 0, 3, 0]])
+
+
+@pytest.mark.parametrize(
+    ("north", "x_size"), [(1e119, 20.0), (5_100_000.0, 1e-300)], ids=["far away", "tiny"]
+)
+def test_cells_that_rounding_leaves_without_a_size_are_refused(north, x_size):
+    grid = Grid("EPSG:32633", 500_000.0, north, x_size, 20.0, 64, 64)
+    with pytest.raises(ValueError, match="have no size on the ground"):
+        cell_size_m(grid)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cloudbuster.core.names import check_name_part, shown
+from cloudbuster.core.names import check_name_part, shortened, shown
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,8 @@ def test_what_is_no_single_part_of_a_path_is_refused_with_the_reason(name: str, 
 def test_a_text_is_shown_on_one_line_and_cut() -> None:
     assert shown("a\n\x1b\u202eb") == r"'a\n\x1b\u202eb'"
     assert shown("x" * 100) == f"'{'x' * 80}'..."
+
+
+def test_a_shortened_text_keeps_its_beginning_and_its_end() -> None:
+    assert shortened("a" * 20, limit=20) == "a" * 20
+    assert shortened("a" * 20 + "b" * 20, limit=25) == "a" * 10 + " ... " + "b" * 10

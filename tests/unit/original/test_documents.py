@@ -190,6 +190,13 @@ def test_an_unknown_cloud_cover_is_written_as_100_percent():
         ({"aoi": {}, "results": {}}, "results: must be a list"),
         (make_response(3), r"results\[0\]: must be an object with a name"),
         (make_response(make_record(), {"name": 1}), r"results\[1\]: must be an object with a name"),
+        (make_response({**make_record(), "name": ""}), r"results\[0\].name: has 0 characters"),
+        (make_response({**make_record(), "name": "a" * 257}), r"\[0\].name: has 257 characters"),
+        # The number of the second record belongs to its id.
+        (
+            make_response(*2 * [{**make_record(), "name": "a" * 255}]),
+            r"results\[1\].name: has 257 characters; 1 to 256 are allowed",
+        ),
         (make_response(make_record(sceneMetadata=None)), r"results\[0\].sceneMetadata: must be"),
         (
             make_response(make_record(sceneMetadata={"cloudyPixelPercentage": "much"})),
@@ -209,6 +216,13 @@ def test_a_response_that_cannot_be_used_says_which_field(document, message):
 def test_invalid_bounds_are_refused(bounds):
     with pytest.raises(RequestError, match="bounds: must be four numbers"):
         selection_from_original({"bounds": bounds, "selections": []}, kind="L2A")
+
+
+@pytest.mark.parametrize("name", ["", "a" * 257])
+def test_a_selection_with_a_name_that_is_no_id_is_refused(name):
+    document = {"bounds": [14, 45, 15, 46], "selections": [{**make_record(), "name": name}]}
+    with pytest.raises(RequestError, match=r"selections\[0\].name: has \d+ characters"):
+        selection_from_original(document, kind="L2A")
 
 
 def test_each_form_is_recognised_by_its_keys():

@@ -138,6 +138,10 @@ REFUSED: dict[str, tuple[RasterMetadata, str]] = {
     ),
     "turned": (RasterMetadata(crs=CRS, transform=(7, 7, 500_000, 7, -7, 5_100_000)), "north-up"),
     "south-up": (RasterMetadata(crs=CRS, transform=(10, 0, 0, 0, 10, 0)), "not north-up"),
+    "cells without a size": (
+        RasterMetadata(crs=CRS, transform=(1e-300, 0, 500_000, 0, -10, 5_100_000)),
+        "no size on the ground",
+    ),
     "PROJ string": (
         RasterMetadata(crs="+proj=utm +zone=33 +nadgrids=/etc/passwd", transform=PROJ),
         "no CRS",
