@@ -220,8 +220,8 @@ def odd_items():
 
 @pytest.fixture(scope="module")
 def indexed():
-    # Every third item, of both levels: each search checks all of them again with the slow filters.
-    items = thousand_items()[::3] + odd_items()
+    # Every seventh item, of both levels: each search checks all of them again with slow filters.
+    items = thousand_items()[::7] + odd_items()
     return items, LocalCatalog("test", items)
 
 
