@@ -111,7 +111,7 @@ def variants():
     )
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_what_is_kept_does_not_depend_on_the_order_of_arrival(query, data):
     items = [make_item(tile="33TXL"), *data.draw(st.lists(variants(), max_size=8))]
