@@ -225,7 +225,7 @@ def indexed():
     return items, LocalCatalog("test", items)
 
 
-@settings(max_examples=20)
+@settings(max_examples=12)
 @given(search=varied_searches())
 def test_a_search_by_columns_decides_as_the_filters_do(indexed, search):
     items, catalog = indexed
