@@ -36,7 +36,7 @@ AOI = geometry_document(Point(15.2, 46.2).buffer(1, quad_segs=4))
 DATES = {"mindate": [date(2019, 1, 1)], "maxdate": [date(2020, 12, 31)], "maxclouds": 100}
 CHANGES: dict[str, dict[str, Any]] = {
     "nothing": {},
-    "limit": {"limit": 7},
+    "limit": {"limit": 7, "maxclouds": 20},
     "little cloud": {"maxclouds": 20},
     "L1C": {"kind": "L1C"},
 }

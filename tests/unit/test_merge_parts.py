@@ -1,6 +1,7 @@
 """A mosaic merged in parts has the same bytes as one merged at once."""
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,29 +19,41 @@ from cloudbuster.errors import (
 from cloudbuster.events import Event
 from cloudbuster.merge import MosaicRecipe, merge_part, merge_parts, merge_scenes, product_paths
 from cloudbuster.models import MergeResult
+from cloudbuster.products import blocks as mosaic_blocks
+from cloudbuster.products import parts as part_files
 from cloudbuster.products.parts import Part, part_windows
 from cloudbuster.storage import boto, gdal_env, s3
 from tests.hand_made import GRID, GatheredSpec, spec, write_gathered
 from tests.s3_server import S3Server
 
-CELLS = 1024
+# A tile of the sources and of the products holds several of these blocks.
+CELLS = 128
 # Two by two parts; the last ones of each row and column are narrow.
-WIDE: Grid = replace(GRID, width=1100, height=1040)
+WIDE: Grid = replace(GRID, width=140, height=134)
 
 
 def patches(seed: int, rows: int, cols: int) -> np.ndarray:
-    """Return pixel classes in patches of 100 cells."""
-    coarse = np.random.default_rng(seed).integers(0, 4, (rows // 100 + 1, cols // 100 + 1))
-    return np.kron(coarse, np.ones((100, 100), int))[:rows, :cols]
+    """Return pixel classes in patches of 12 cells."""
+    coarse = np.random.default_rng(seed).integers(0, 4, (rows // 12 + 1, cols // 12 + 1))
+    return np.kron(coarse, np.ones((12, 12), int))[:rows, :cols]
 
 
 SCENES: tuple[GatheredSpec, ...] = (
-    spec(1, patches(1, 640, 800), row=300, col=100),
-    spec(2, patches(2, 980, 500), row=50, col=500),
+    spec(1, patches(1, 80, 100), row=38, col=12),
+    spec(2, patches(2, 124, 62), row=6, col=62),
     # A scene in one part only.
-    spec(3, patches(3, 10, 200), row=1028, col=100),
-    spec(4, patches(4, 640, 800), row=300, col=100, backstop=True, item_id="ITEM_1"),
+    spec(3, patches(3, 4, 25), row=129, col=12),
+    spec(4, patches(4, 80, 100), row=38, col=12, backstop=True, item_id="ITEM_1"),
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small_blocks() -> Iterator[None]:
+    """Blocks of 128 cells, so that a small mosaic has parts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(part_files, "BLOCK_SIZE", CELLS)
+        patch.setattr(mosaic_blocks, "BLOCK_SIZE", CELLS)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -174,8 +187,8 @@ def test_a_part_that_was_stopped_half_way_is_no_part(
 def test_parts_of_another_size_or_swapped_are_refused(
     scenes: Path, parts: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(RasterError, match="parts of 1024 cells, not 2048"):
-        merge_parts(str(parts), str(scenes), str(tmp_path / "out"), MosaicRecipe("m"), cells=2048)
+    with pytest.raises(RasterError, match="parts of 128 cells, not 256"):
+        merge_parts(str(parts), str(scenes), str(tmp_path / "out"), MosaicRecipe("m"), cells=256)
     shutil.copy(parts / "m-part-1-quality.tif", parts / "m-part-2-quality.tif")
     with pytest.raises(RasterError, match=r"m-part-2-quality\.tif is not a raster of this part"):
         put_together(parts, scenes, tmp_path / "out")
@@ -184,7 +197,7 @@ def test_parts_of_another_size_or_swapped_are_refused(
 def test_scenes_that_cannot_be_one_mosaic_are_refused_in_parts_too(tmp_path: Path) -> None:
     folder, parts = tmp_path / "scenes", str(tmp_path / "parts")
     write_gathered(folder, spec(1, [[3]]), grid=WIDE)
-    write_gathered(folder, spec(2, [[3]]), grid=replace(WIDE, width=2601))
+    write_gathered(folder, spec(2, [[3]]), grid=replace(WIDE, width=326))
     with pytest.raises(GridError, match="another grid"):
         merge_part(str(folder), parts, MosaicRecipe("m"), number=1, cells=CELLS)
     write_gathered(folder, spec(2, [[3]]), grid=WIDE, record=False)
@@ -195,7 +208,7 @@ def test_scenes_that_cannot_be_one_mosaic_are_refused_in_parts_too(tmp_path: Pat
 
 def test_a_part_that_is_missing_or_torn_is_named(scenes: Path, parts: Path, tmp_path: Path) -> None:
     torn = parts / "m-part-1-cloudless.tif"
-    torn.write_bytes(torn.read_bytes()[:3000])
+    torn.write_bytes(torn.read_bytes()[: torn.stat().st_size // 2])
     with pytest.raises(RasterError, match="part"):
         put_together(parts, scenes, tmp_path / "out")
     torn.unlink()
@@ -210,8 +223,8 @@ def test_a_part_that_does_not_exist_is_refused(scenes: Path, tmp_path: Path, num
 
 
 def test_parts_hold_whole_blocks() -> None:
-    with pytest.raises(RequestError, match=r"1000 cells; .* multiple of 1024"):
-        Part("m", 1, 1000)
+    with pytest.raises(RequestError, match=r"100 cells; .* multiple of 128"):
+        Part("m", 1, 100)
 
 
 def test_parts_of_a_mosaic_without_scenes_say_so(tmp_path: Path) -> None:

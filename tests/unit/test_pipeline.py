@@ -69,6 +69,25 @@ def done(finished: MosaicRequest, tmp_path: Path) -> MosaicRequest:
     return finished.model_copy(update={"output": str(tmp_path / "run")})
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> tuple[MosaicRequest, Path]:
+    """A request that was run, and a copy of its folder; tests work on `own`."""
+    folder = tmp_path_factory.mktemp("own") / "world"
+    request = make_request(folder)
+    pipeline.run(request)
+    return request, Path(shutil.copytree(folder, folder.with_name("kept")))
+
+
+@pytest.fixture
+def own(kept: tuple[MosaicRequest, Path]) -> tuple[MosaicRequest, Path]:
+    """Request that was run, and the folder of its catalog and its run, which may be modified."""
+    request, copy = kept
+    folder = copy.with_name("world")
+    shutil.rmtree(folder)
+    shutil.copytree(copy, folder)
+    return request, folder
+
+
 def run(request: MosaicRequest, **changes: Any) -> RunResult:
     return pipeline.run(request.model_copy(update=changes))
 
@@ -110,47 +129,47 @@ def test_a_truncated_scene_does_not_stop_a_rerun_for_good(
 
 
 def test_a_scene_whose_file_was_changed_is_judged_and_gathered_again(
-    request_of: MosaicRequest, tmp_path: Path
+    own: tuple[MosaicRequest, Path],
 ) -> None:
-    run(request_of)
+    request, folder = own
     everything = {*DOCUMENTS, *RASTERS}
-    band = tmp_path / "catalog" / "S2A_33TWL_20230510_0_L2A" / "B04.tif"
-    first = {record["item_id"]: record for record in records(tmp_path / "run")}[band.parent.name]
+    band = folder / "catalog" / "S2A_33TWL_20230510_0_L2A" / "B04.tif"
+    first = {record["item_id"]: record for record in records(folder / "run")}[band.parent.name]
     with rasterio.open(band, "r+") as dataset:
         dataset.write(dataset.read() - 300)
-    again = run(request_of)
+    again = run(request)
     assert set(again.reused) == everything - {
         first["raster"],
         f"backstop-m-{first['index'] + 1:02d}.tif",
     }
-    pixels = tmp_path / "run" / "scenes" / first["raster"]
+    pixels = folder / "run" / "scenes" / first["raster"]
     with rasterio.open(pixels) as dataset:
         assert set(np.unique(dataset.read(1 + BANDS.index("B04")))) == {0, 202}
-    decisions = {record["item_id"]: record["radiometry"] for record in records(tmp_path / "run")}
+    decisions = {record["item_id"]: record["radiometry"] for record in records(folder / "run")}
     assert decisions[band.parent.name]["evidence"] != first["radiometry"]["evidence"]
-    assert set(run(request_of).reused) == {*everything, "m-cloudless.tif"}
+    assert set(run(request).reused) == {*everything, "m-cloudless.tif"}
 
 
 def test_files_that_were_put_back_with_their_times_are_the_same_files(
-    request_of: MosaicRequest, tmp_path: Path
+    own: tuple[MosaicRequest, Path],
 ) -> None:
-    run(request_of)
-    shutil.copytree(tmp_path / "catalog", tmp_path / "archive")
-    shutil.rmtree(tmp_path / "catalog")
-    shutil.copytree(tmp_path / "archive", tmp_path / "catalog")
-    assert set(run(request_of).reused) == {*DOCUMENTS, *RASTERS, "m-cloudless.tif"}
+    request, folder = own
+    shutil.copytree(folder / "catalog", folder / "archive")
+    shutil.rmtree(folder / "catalog")
+    shutil.copytree(folder / "archive", folder / "catalog")
+    assert set(run(request).reused) == {*DOCUMENTS, *RASTERS, "m-cloudless.tif"}
 
 
 @pytest.mark.parametrize("gone", ["S2A_33TWL_20230510_0_L2A", "."], ids=["scene", "archive"])
 def test_files_that_are_gone_leave_what_was_made_of_them(
-    request_of: MosaicRequest, tmp_path: Path, gone: str
+    own: tuple[MosaicRequest, Path], gone: str
 ) -> None:
-    run(request_of)
-    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*.tif")}
-    (tmp_path / "catalog" / gone).rename(tmp_path / "elsewhere")
+    request, folder = own
+    before = {path: path.read_bytes() for path in (folder / "run").rglob("*.tif")}
+    (folder / "catalog" / gone).rename(folder / "elsewhere")
     # Twice, because the second run only knows what the first one has recorded about the files.
     for _ in range(2):
-        assert set(run(request_of).reused) == {*DOCUMENTS, *RASTERS, "m-cloudless.tif"}
+        assert set(run(request).reused) == {*DOCUMENTS, *RASTERS, "m-cloudless.tif"}
     assert {path: path.read_bytes() for path in before} == before
 
 
@@ -224,7 +243,7 @@ def test_what_a_killed_run_left_is_swept_away(request_of: MosaicRequest, tmp_pat
     ],
 )
 def test_the_status_says_how_a_run_was_stopped(
-    request_of: MosaicRequest,
+    done: MosaicRequest,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     stop: BaseException,
@@ -233,9 +252,10 @@ def test_the_status_says_how_a_run_was_stopped(
     def stopped(*_arguments: object, **_options: object) -> None:
         raise stop
 
+    (tmp_path / "run" / "m-cloudless.tif").unlink()
     monkeypatch.setattr(pipeline, "merge_scenes", stopped)
     with pytest.raises(type(stop)):
-        run(request_of)
+        run(done)
     found = status(tmp_path / "run")
     assert (found["state"], found["stage"], found["exit_code"]) == ("failed", "merge", exit_code)
 

@@ -193,7 +193,8 @@ def hundred():
 JUNE = SceneSearch(AOI, ((date(2020, 5, 1), date(2020, 6, 1)),), "L2A", 0, 20)
 
 
-@pytest.mark.parametrize("seed", range(24))
+# Each of three ways to count with each of four kinds of links.
+@pytest.mark.parametrize("seed", range(12))
 def test_five_pages_with_30_percent_failures_are_exact_or_one_clear_error(hundred, seed):
     items, names = hundred
     manners: dict[str, Any] = {
@@ -213,7 +214,7 @@ def test_five_pages_with_30_percent_failures_are_exact_or_one_clear_error(hundre
 def test_nine_of_ten_searches_get_through_30_percent_failures(hundred):
     items, names = hundred
     through = 0
-    for seed in range(20):
+    for seed in range(10):
         with serving(StacServer(items, page_size=20, chaos=Chaos(1000 + seed))) as server:
             try:
                 found = search_of(server, JUNE)
@@ -221,7 +222,7 @@ def test_nine_of_ten_searches_get_through_30_percent_failures(hundred):
                 continue
         assert {item["id"] for item in found.items} == names
         through += 1
-    assert through >= 18
+    assert through >= 9
 
 
 @pytest.mark.parametrize("matched", ["context", None])

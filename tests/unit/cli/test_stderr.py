@@ -127,10 +127,10 @@ def test_with_log_json_warnings_and_other_packages_write_objects(
 
 def test_with_log_json_a_bug_is_an_object_with_its_traceback() -> None:
     code = (
-        "import cloudbuster.cli.inputs as inputs\n"
-        "inputs.json_text = None\n"
+        "import click.shell_completion\n"
+        "click.shell_completion.get_completion_class = None\n"
         "from cloudbuster.cli.main import main\n"
-        "main(['schema', '--log-json'])"
+        "main(['completion', 'bash', '--log-json'])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     (bug,) = objects(done.stderr)
@@ -153,7 +153,9 @@ def test_notes_are_objects_with_log_json(call: Call) -> None:
 def test_a_reader_of_the_result_that_has_gone_is_no_error() -> None:
     program = Path(sys.executable).with_name("cloudbuster")
     done = subprocess.Popen(
-        [sys.executable, program, "catalogs"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, program, "completion", "bash"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
     assert done.stdout is not None
     done.stdout.close()

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from cloudbuster.core.bands import BANDS_BY_KIND
 from cloudbuster.core.grid import GridWindow
-from cloudbuster.detectors import extras
+from cloudbuster.detectors import extras, pytorch
 from cloudbuster.detectors.pytorch import PytorchDetector
 from cloudbuster.errors import BadInputError, MissingExtraError, UntrustedCodeError
 from tests.unit.detectors.fakes import FakeSource, grid_of, scene_of
@@ -120,7 +120,7 @@ def returning(tmp_path):
 
 def scripted(path, net):
     with pytest.warns(DeprecationWarning, match="torch.jit"):
-        torch.jit.save(torch.jit.trace(net, torch.zeros(1, len(BANDS), 512, 512)), path)
+        torch.jit.save(torch.jit.trace(net, torch.zeros(1, len(BANDS), 8, 8)), path)
     return str(path)
 
 
@@ -129,6 +129,13 @@ def exported(path, net, **options):
         torch.export.export(net, (torch.zeros(1, len(BANDS), 512, 512),), **options), path
     )
     return str(path)
+
+
+@pytest.fixture
+def small_windows(monkeypatch):
+    """Windows of 128 cells of which 96 are kept, so that a small scene has seams."""
+    monkeypatch.setattr(pytorch, "WINDOW_CELLS", 128)
+    monkeypatch.setattr(pytorch, "CONTEXT_CELLS", 16)
 
 
 def source_of(blue, gsd_m=10):
@@ -163,8 +170,9 @@ def test_every_cell_is_predicted_the_last_row_and_column_too(shape, weights, arc
     assert not mask.low_rank.any()
 
 
+@pytest.mark.usefixtures("small_windows")
 def test_seams_do_not_show_and_the_scene_is_mirrored_at_its_edges(mean_net):
-    blue = random_blue(400, 430)
+    blue = random_blue(110, 140)
     source = source_of(blue)
     mask = trusted(*mean_net).detect(source, source.grid)
     mean = ndimage.uniform_filter(blue.astype(np.float64), 5, mode="reflect")
@@ -172,11 +180,12 @@ def test_seams_do_not_show_and_the_scene_is_mirrored_at_its_edges(mean_net):
     np.testing.assert_array_equal(mask.cloud[sure], (mean > THRESHOLD)[sure])
 
 
+@pytest.mark.usefixtures("small_windows")
 def test_the_result_does_not_depend_on_the_area(mean_net):
-    source = source_of(random_blue(430, 420))
+    source = source_of(random_blue(140, 130))
     detector = trusted(*mean_net)
     whole = detector.detect(source, source.grid)
-    window = GridWindow(370, 377, 33, 21)
+    window = GridWindow(80, 87, 33, 21)
     part = detector.detect(source, source.grid.crop(window))
     assert part.grid == source.grid.crop(window)
     np.testing.assert_array_equal(part.cloud, whole.cloud[window.slices])
@@ -219,11 +228,11 @@ def test_a_model_may_return_a_dict_with_2seg(tmp_path):
     np.testing.assert_array_equal(mask.cloud, [[False, False, True]])
 
 
-@pytest.mark.parametrize("make", [scripted, exported])
-def test_torchscript_and_exported_programs_are_code_that_needs_trust(tmp_path, make):
+@pytest.mark.parametrize("kind", ["scripted", "exported"])
+def test_torchscript_and_exported_programs_are_code_that_needs_trust(tmp_path, program, kind):
     source = source_of([[2999, 3000, 3001]])
-    weights = make(tmp_path / "net.weights", ThresholdNet())
-    with pytest.raises(UntrustedCodeError, match=r"net\.weights is code.*--trust-architecture"):
+    weights = program if kind == "exported" else scripted(tmp_path / "net.pt", ThresholdNet())
+    with pytest.raises(UntrustedCodeError, match=r"net\.pt2? is code.*--trust-architecture"):
         PytorchDetector(BANDS, weights=weights).detect(source, source.grid)
     mask = trusted(weights).detect(source, source.grid)
     np.testing.assert_array_equal(mask.cloud, [[False, False, True]])
@@ -460,14 +469,18 @@ class NanInOneClass(torch.nn.Module):
         return torch.cat([blue * 0, blue, blue / (blue - 2000) * (blue - 2000)], dim=1)
 
 
-@pytest.mark.parametrize("net", [Classes(), ClassNumbers()], ids=["values", "numbers"])
+@pytest.fixture(scope="module", params=[Classes(), ClassNumbers()], ids=["values", "numbers"])
+def class_program(request, tmp_path_factory):
+    return exported(tmp_path_factory.mktemp("classes") / "net.pt2", request.param)
+
+
 @pytest.mark.parametrize(
     ("classes", "cloud"),
     [((1, 2), [False, True, True, False]), ((3,), [False, False, False, True])],
 )
-def test_the_named_classes_of_a_model_are_cloud(tmp_path, net, classes, cloud):
+def test_the_named_classes_of_a_model_are_cloud(class_program, classes, cloud):
     source = source_of([[1, 1000, 2000, 3000]])
-    weights = exported(tmp_path / "net.pt2", net)
+    weights = class_program
     mask = trusted(weights, cloud_classes=classes).detect(source, source.grid)
     np.testing.assert_array_equal(mask.cloud, [cloud])
     assert mask.detector.endswith(f" cloud_classes={','.join(map(str, classes))}")

@@ -12,7 +12,7 @@ from cloudbuster.source import placing
 from tests.factories import CRS, SceneSpec, write_raster
 from tests.gathering import gathered, grid_of, task_of
 
-SIZE = 216
+SIZE = 144
 
 
 def busy_scene() -> SceneSpec:
@@ -51,7 +51,7 @@ def test_the_result_does_not_depend_on_the_blocks(
     place = {"grid": GridDocument.of(grid), "output": str(tmp_path)}
     task = busy_task.model_copy(update=place)
     by_large = gathered(task)
-    monkeypatch.setattr(placing, "BLOCK_PIXELS", 64)
+    monkeypatch.setattr(placing, "BLOCK_PIXELS", 48)
     by_small = gathered(task)
     for role, large in by_large.items():
         for name, values in vars(large).items():
