@@ -162,6 +162,8 @@ class ClearCandidates:
         Thumbnails by item id; a candidate without one is judged by its metadata.
     cells : Grid
         Grid of the cells.
+    whole : bool
+        Whether a scene of which a part is needed is delivered whole.
     """
 
     def __init__(
@@ -171,8 +173,11 @@ class ClearCandidates:
         cloud_cover: Sequence[float],
         thumbnails: Mapping[str, SkyThumbnail],
         cells: Grid,
+        *,
+        whole: bool = False,
     ) -> None:
         """Sample what each candidate shows of each cell."""
+        self.whole = whole
         self.items = items
         self.footprints = footprints
         self.cloud_cover = cloud_cover
@@ -193,7 +198,7 @@ class ClearCandidates:
     def delivery(self, scene: int, numbers: frozenset[int]) -> Delivery | None:
         """Make the document of the units that a scene delivers; None for the whole scene."""
         thumbnail = self.thumbnails[scene]
-        if thumbnail is None:
+        if thumbnail is None or (self.whole and numbers):
             return None
         units = thumbnail.units
         needed = np.zeros(units.height * units.width, dtype=np.bool_)
@@ -220,6 +225,12 @@ def _remaining(units: SceneUnits, entries: Sequence[SelectionEntry]) -> SceneUni
             break
         needed = np.append(entry.delivery.needed().ravel(), False)
         left &= ~needed[units.unit]
+    return _without(units, ~left)
+
+
+def _without(units: SceneUnits, cells: BoolRaster) -> SceneUnits:
+    """Return what a scene shows outside of some cells of its window."""
+    left = ~cells
     return replace(units, clear=units.clear & left, seen=units.seen & left, safe=units.safe & left)
 
 
@@ -298,7 +309,8 @@ def extend_choice(
     holes : Holes
         Places to fill.
     options : FilterOptions
-        ``max_never_clear``, ``backstop``, ``score`` and ``target_date`` are used.
+        ``max_never_clear``, ``max_selections``, ``backstop``, ``score`` and ``target_date`` are
+        used.
     round_number : int
         Number of the new round.
 
@@ -318,13 +330,23 @@ def extend_choice(
         least_depth_share=math.inf,
     )
     factors = score_factors(candidates, holes.never_clear, options)
-    cells = [scene_cells(units) for units in left]
-    cover = cover_clear(holes.never_clear, cells, goal, scores=factors)
+    room = _Room.of(candidates, entries, options)
+
+    def covered() -> ClearCover:
+        """Cover the holes with what is left."""
+        cells = [scene_cells(units) for units in left]
+        return cover_clear(holes.never_clear, cells, goal, scores=factors)
+
+    cover = covered()
+    if len(room.kept(cover.scenes)) < len(cover.scenes):
+        # Scenes that were picked before may show what those that are left out would have shown.
+        left = room.only(room.kept(cover.scenes), left)
+        cover = covered()
     clear_scenes = list(cover.scenes)
     numbers = plan_delivery(holes.never_clear, [left[scene] for scene in clear_scenes], fill=False)
     needed = dict(zip(clear_scenes, numbers, strict=True))
     if options.backstop and holes.empty.any():
-        _fill_empty(left, holes.empty, needed)
+        _fill_empty(left, holes.empty, needed, room)
     gains = {step.scene: step.gain * wanted / holes.total for step in cover.steps}
     return tuple(
         SelectionEntry(
@@ -339,19 +361,65 @@ def extend_choice(
     )
 
 
+@dataclass(frozen=True)
+class _Room:
+    """Scenes that were picked before, and how many more ``max_selections`` allows."""
+
+    picked: frozenset[int]
+    more: int | None
+
+    @classmethod
+    def of(
+        cls,
+        candidates: ClearCandidates,
+        entries: Sequence[SelectionEntry],
+        options: FilterOptions,
+    ) -> "_Room":
+        """Count the scenes of some picks."""
+        names = {entry.item_id for entry in entries}
+        picked = frozenset(
+            scene for scene, item_id in enumerate(candidates.ids) if item_id in names
+        )
+        most = options.max_selections
+        return cls(picked, None if most is None else max(0, most - len(names)))
+
+    def kept(self, scenes: Sequence[int]) -> list[int]:
+        """Leave out new scenes after the first ones that are allowed; keep the order."""
+        new = [scene for scene in scenes if scene not in self.picked]
+        allowed = self.picked.union(new[: self.more])
+        return [scene for scene in scenes if scene in allowed]
+
+    def only(self, scenes: Sequence[int], units: Sequence[SceneUnits]) -> list[SceneUnits]:
+        """Let scenes show nothing that are neither given nor were picked before."""
+        allowed = self.picked.union(scenes)
+        return [
+            each if scene in allowed else _without(each, np.ones_like(each.seen))
+            for scene, each in enumerate(units)
+        ]
+
+
 def _fill_empty(
-    left: Sequence[SceneUnits], empty: BoolRaster, needed: dict[int, frozenset[int]]
+    left: Sequence[SceneUnits], empty: BoolRaster, needed: dict[int, frozenset[int]], room: _Room
 ) -> None:
     """Add the units to ``needed`` that fill cells without a value: of scenes in it first."""
     rest = empty.copy()
     for scene, numbers in needed.items():
         units = left[scene]
         rest[units.window.slices] &= ~(units.seen & np.isin(units.unit, sorted(numbers)))
-    order = [*needed, *(scene for scene in range(len(left)) if scene not in needed)]
+    others = [scene for scene in range(len(left)) if scene not in needed]
+    if room.more is not None:
+        # Those that fill most come first, as far as there is room for them.
+        others.sort(key=lambda scene: -np.count_nonzero(_part(rest, left[scene])))
+    order = room.kept([*needed, *others])
     fills = plan_delivery(rest, [left[scene] for scene in order], layers=1, fill=True)
     for scene, more in zip(order, fills, strict=True):
         if more:
             needed[scene] = needed.get(scene, frozenset()) | more
+
+
+def _part(cells: BoolRaster, units: SceneUnits) -> BoolRaster:
+    """Return which of some cells a scene shows, in its window."""
+    return cells[units.window.slices] & units.seen
 
 
 def _goal(

@@ -83,6 +83,8 @@ class LookOptions:
         Time after which the other candidates are judged by their metadata; None for no limit.
     crs : str
         CRS of the mosaic, as in a request: its bounding box is filled, not the area alone.
+    whole : bool
+        Whether scenes are delivered whole, as for a mosaic that is not clipped.
     """
 
     detector: DetectorOptions = field(default_factory=DetectorOptions)
@@ -90,13 +92,15 @@ class LookOptions:
     folder: str | None = None
     seconds: float | None = None
     crs: str = "utm"
+    whole: bool = False
 
     @classmethod
     def of(
         cls, options: GatherOptions, folder: str | None = None, seconds: float | None = None
     ) -> "LookOptions":
         """Take what the options of gather say."""
-        return cls(options.detector, options.dilate_m, folder, seconds, options.crs)
+        whole = not options.bounds_clip
+        return cls(options.detector, options.dilate_m, folder, seconds, options.crs, whole)
 
 
 @dataclass(frozen=True)
@@ -319,6 +323,7 @@ def _look(
         [item_cloud_cover(item) for item in usable.items],
         thumbnails.by_id,
         cells,
+        whole=look.whole,
     )
     return clear, thumbnails
 

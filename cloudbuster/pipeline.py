@@ -119,6 +119,7 @@ class _Stages:
         self.reused_scenes: tuple[str, ...] = ()
         self.look = LookOptions.of(request.gather, layout.document("thumbnails"))
         self.tasks: list[GatherTask] = []
+        self._earlier_tasks: list[GatherTask] = []
         self._is_first_gather = True
         self._force_documents = request.force or request.refresh
         self._force_scenes = request.force
@@ -175,6 +176,10 @@ class _Stages:
                 on_event=self.on_event,
             )
             if extended is None:
+                # Not before: after new scenes, a later round may need those of an earlier run.
+                _remove_stale(
+                    Path(self.layout.scenes), self.request.name, report.records, self.tasks
+                )
                 if not report.records:
                     report.raise_for_failures(1.0)
                 return report, self._write_assessment(assessment, holes)
@@ -224,7 +229,7 @@ class _Stages:
         With strategy `original`, scenes that the backstop still needs are gathered once more.
         """
         self.status.enter("gather")
-        report, tasks = self._gather_once(selection, workers, failed)
+        report = self._gather_once(selection, workers, failed)
         repairs: tuple[str, ...] = ()
         if self.request.filter.backstop and selection.cloudbuster.strategy == "original":
             repairs = backstop_repairs(self.layout.scenes, report.records)
@@ -232,13 +237,12 @@ class _Stages:
             logger.info("backstop_repaired", extra={"scenes": ", ".join(repairs)})
             selection = with_backstop(selection, repairs)
             write_document(self.layout.document("selection.json"), selection)
-            report, tasks = self._gather_once(selection, workers, failed)
-        _remove_stale(Path(self.layout.scenes), self.request.name, report.records, tasks)
+            report = self._gather_once(selection, workers, failed)
         return selection, report
 
     def _gather_once(
         self, selection: Selection, workers: int, failed: Collection[str]
-    ) -> tuple[GatherReport, list[GatherTask]]:
+    ) -> GatherReport:
         """Plan and write the tasks of a selection, and gather those that are not done."""
         planned = [] if self._force_scenes else read_tasks(self.layout.tasks)
         is_refresh = self.request.refresh and self._is_first_gather
@@ -253,7 +257,10 @@ class _Stages:
             stamps=stamps,
         )
         if is_refresh:
-            adopt_scenes(tasks, planned)
+            self._earlier_tasks = planned
+            _remove_tasks(self.layout)
+        # The scenes of later rounds are there, too, unless those of this run took their numbers.
+        adopt_scenes(tasks, self._earlier_tasks)
         for number, task in enumerate(tasks, start=1):
             write_document(join(self.layout.tasks, f"{number:04d}.json"), task)
         self.tasks = tasks
@@ -265,7 +272,7 @@ class _Stages:
             self.reused_scenes = report.reused
         # A second round must not gather again what this one has gathered.
         self._force_scenes = self._is_first_gather = False
-        return report, tasks
+        return report
 
     def _assess(self, selection: Selection, report: GatherReport) -> tuple[Assessment, Holes]:
         """Assess what the gathered scenes cover; this is never reused."""
@@ -351,12 +358,21 @@ def _holds_results(layout: RunLayout) -> bool:
 
 def _remove_documents(layout: RunLayout) -> None:
     """Remove the documents and tasks that another run left."""
-    paths = [Path(layout.document(name)) for name in STAGE_DOCUMENTS]
     try:
-        for path in (*paths, *Path(layout.tasks).glob("*.json")):
-            path.unlink(missing_ok=True)
+        for name in STAGE_DOCUMENTS:
+            Path(layout.document(name)).unlink(missing_ok=True)
     except OSError as error:
         raise output_error(Path(layout.documents), error) from error
+    _remove_tasks(layout)
+
+
+def _remove_tasks(layout: RunLayout) -> None:
+    """Remove the tasks of an earlier plan, which may be more than those of the next one."""
+    try:
+        for path in Path(layout.tasks).glob("*.json"):
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise output_error(Path(layout.tasks), error) from error
 
 
 def _remove_stale(

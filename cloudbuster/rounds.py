@@ -62,7 +62,9 @@ def next_round(
         on_event=on_event,
     )
     if extended is None:
-        return _ended(assessment, "no-more-candidates", _exhausted(candidates, selection)), None
+        return _ended(
+            assessment, "no-more-candidates", _exhausted(request, candidates, selection, failed)
+        ), None
     if is_affordable is not None and not is_affordable(extended):
         added = len(extended.cloudbuster.entries) - len(selection.cloudbuster.entries)
         reason = f"{added} more scenes would exceed limits.budget_usd"
@@ -87,8 +89,14 @@ def _spent(request: MosaicRequest) -> str:
     return f"{rounds} rounds were made, as many as max_rounds allows"
 
 
-def _exhausted(candidates: Candidates, selection: Selection) -> str:
-    """Return the reason of a run whose candidates show no more clear sky."""
+def _exhausted(
+    request: MosaicRequest, candidates: Candidates, selection: Selection, failed: Collection[str]
+) -> str:
+    """Return the reason of a run whose candidates show no more clear sky, or may not be picked."""
+    gathered = {entry.item_id for entry in selection.cloudbuster.entries}.difference(failed)
+    most = request.filter.max_selections
+    if most is not None and len(gathered) >= most:
+        return f"max_selections allows no more than {most}, and {len(gathered)} were taken"
     times = sorted(filter(None, map(item_time, candidates.features)))
     dates = f" ({times[0]:%Y-%m-%d} to {times[-1]:%Y-%m-%d})" if times else ""
     count = len(candidates.features)

@@ -60,6 +60,33 @@ def test_a_scene_that_fails_is_replaced_in_the_next_round(tmp_path: Path, damage
     assert [failure.item_id for failure in assessment.failures] == [CANDIDATES[-1].id]
     again = made(tmp_path)
     assert again.assessment == assessment
+    before = scenes_of(tmp_path)
+    assert made(tmp_path, refresh=True).assessment == assessment
+    assert scenes_of(tmp_path) == before
+
+
+def scenes_of(folder: Path) -> dict[str, int]:
+    """Inode of each raster in the folder of scenes: another one was written anew."""
+    return {path.name: path.stat().st_ino for path in (folder / "run" / "scenes").glob("*.tif")}
+
+
+def test_rounds_of_an_unclipped_mosaic_look_at_each_scene_once(tmp_path: Path) -> None:
+    write_candidates(tmp_path, CANDIDATES)
+    (tmp_path / "catalog" / CANDIDATES[-1].id / "B04.tif").unlink()
+    result = made(tmp_path, gather={"bands": ["B04"], "dilate_m": 0, "bounds_clip": False})
+    tasks = [orjson.loads(path.read_bytes()) for path in (tmp_path / "run/tasks").glob("*.json")]
+    names = [task["item"]["id"] for task in tasks]
+    assert len(names) == len(set(names))
+    assert result.assessment.covered
+
+
+def test_failed_scenes_are_replaced_within_the_scenes_that_are_allowed(tmp_path: Path) -> None:
+    write_candidates(tmp_path)
+    limits = {"max_rounds": 3, "min_success_fraction": 0}
+    result = made(tmp_path, filter={"max_selections": 1}, limits=limits)
+    assessment = result.assessment
+    assert (assessment.covered, assessment.end) == (False, "no-more-candidates")
+    assert "max_selections allows no more than 1, and 1 were taken" in assessment.reasons
 
 
 def test_what_no_candidate_shows_clear_is_said_with_its_place(tmp_path: Path) -> None:

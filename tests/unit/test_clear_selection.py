@@ -43,7 +43,10 @@ def thumbnail(drawing: str) -> SkyThumbnail:
 
 
 def candidates(
-    drawings: dict[str, str | None], properties: dict[str, dict[str, Any]] | None = None
+    drawings: dict[str, str | None],
+    properties: dict[str, dict[str, Any]] | None = None,
+    *,
+    whole: bool = False,
 ) -> ClearCandidates:
     """Candidates by id; one of None has no thumbnail, and a cloud cover of zero."""
     items = [
@@ -55,7 +58,7 @@ def candidates(
     ]
     thumbnails = {name: thumbnail(text) for name, text in drawings.items() if text is not None}
     count = len(items)
-    return ClearCandidates(items, [AOI] * count, [0.0] * count, thumbnails, CELLS)
+    return ClearCandidates(items, [AOI] * count, [0.0] * count, thumbnails, CELLS, whole=whole)
 
 
 def chosen(
@@ -117,6 +120,14 @@ def test_no_more_scenes_are_picked_than_are_allowed() -> None:
 
 def test_a_scene_without_thumbnail_delivers_all_of_itself() -> None:
     assert parts(chosen({"a": None})) == {"a": None}
+
+
+def test_a_mosaic_of_whole_scenes_takes_none_of_them_again() -> None:
+    made = candidates({"a": "####oooo", "b": "oooo####"}, whole=True)
+    wanted = FilterOptions(coverage_count=1)
+    choice = choose_clear(AOI, made, SelectionCells(CELLS, AREA, AREA), wanted)
+    assert parts(choice) == {"a": None, "b": None}
+    assert extend_choice(made, choice.entries, holes(AREA & EAST), wanted, 2) == ()
 
 
 def test_a_scene_without_clear_sky_is_not_picked_for_a_clear_layer() -> None:
@@ -225,6 +236,27 @@ def test_a_round_adds_a_further_part_of_a_scene_that_was_picked_before() -> None
 def test_a_scene_that_was_delivered_whole_is_not_delivered_again() -> None:
     whole = SelectionEntry(item_id="a", backstop=False)
     assert extended({"a": "########"}, [whole], holes(AREA & EAST)) == ()
+
+
+@pytest.mark.parametrize(
+    ("most", "wanted"), [(1, {}), (2, {"b": EAST_UNIT}), (3, {"b": EAST_UNIT, "c": EAST_UNIT})]
+)
+def test_all_rounds_together_pick_no_more_scenes_than_are_allowed(
+    most: int, wanted: dict[str, tuple[str, ...]]
+) -> None:
+    drawings: dict[str, str | None] = {"a": "####oooo", "b": "oooo###o", "c": "ooooooo#"}
+    entries, left = [picked("a", BOTH)], holes(AREA & EAST)
+    assert parts(extended(drawings, entries, left, max_selections=most)) == wanted
+    empty = holes(AREA & False, AREA & EAST)
+    added = extended({"a": "####....", "b": "oooooooo"}, entries, empty, max_selections=1)
+    assert added == ()
+
+
+def test_a_scene_that_was_picked_fills_what_no_new_scene_may() -> None:
+    drawings: dict[str, str | None] = {"a": "#####ooo", "b": "oooo####"}
+    entries = [picked("a", WEST_UNIT)]
+    added = extended(drawings, entries, holes(AREA & EAST), max_selections=1)
+    assert parts(added) == {"a": EAST_UNIT}
 
 
 def test_a_hole_of_one_cell_is_filled_where_none_may_be_left() -> None:
