@@ -104,7 +104,8 @@ class MosaicRecipe:
             request.name,
             request.merge.composite,
             wanted,
-            request,
+            # A refreshed mosaic is the same as one from scratch.
+            request.model_copy(update={"refresh": False}),
             assessment,
             area,
             request.merge.layout,

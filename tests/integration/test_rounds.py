@@ -144,3 +144,5 @@ def test_a_refresh_gathers_new_scenes_alone_and_has_the_bytes_of_a_new_run(tmp_p
     write_candidates(new, (*CANDIDATES[:5], half_cloudy))
     made(new)
     assert products_of(old) == products_of(new)
+    item = (old / "run" / "halves.json").read_text()
+    assert item.replace(str(old), str(new)) == (new / "run" / "halves.json").read_text()
