@@ -209,7 +209,7 @@ def test_the_page_shows_what_the_area_lacks(tmp_path: Path) -> None:
         "Where m-holes.geojson, beside this page",
         "End of the run no other candidate shows the rest clear (no-more-candidates)",
         "Rounds 2",
-        "Scenes 3 of 4 selected; 1 failed",
+        "Scenes 3 gathered, 4 selected; 1 failed",
         # 36 pixels for 8 cells of 3 bands.
         "Decoded 1.50 pixels for each pixel of the mosaic",
         "1 time 62.50 % 2 times 0 %",
