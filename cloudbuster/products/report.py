@@ -113,9 +113,14 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters["percent"] = format_percent
+    environment.filters["percent"] = _percent
     environment.filters["area"] = format_area
     return environment.get_template("report.html")
+
+
+def _percent(share: float) -> str:
+    """Format a share as a percentage that no line break divides."""
+    return format_percent(share).replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def scene_colour(index: int) -> Colour:
