@@ -164,6 +164,7 @@ def compare(count: int, seed: int, greatest_cloud_cover: float) -> dict[str, flo
         "scenes": len(clear),
         "original_first": theirs[0],
         "first": ours[0],
+        "first_bound": choice.optimum_bound,
         "original_mean": float(np.mean(theirs)),
         "mean": float(np.mean(ours)),
         "original_decoded": decoded / (SIDE * CELL_M) ** 2,

@@ -50,6 +50,7 @@ from cloudbuster.models import (
     SelectionInfo,
 )
 from cloudbuster.original.documents import ORIGINAL_PROPERTY
+from cloudbuster.storage.uri import is_remote, local_path
 from cloudbuster.thumbnails import Thumbnails, read_thumbnails
 
 logger = logging.getLogger(__name__)
@@ -408,7 +409,7 @@ def frontier_lines(selection: Selection) -> list[str]:
     -------
     list of str
         A heading, and one line for each pick: number of scenes, share of the area that they see
-        clear, what the last one adds, the size of its files as the catalog gives it, and its id.
+        clear, what the last one adds, the size of the files so far, and its id.
         With strategy `original` one line that says that there is no such table.
     """
     info = selection.cloudbuster
@@ -431,14 +432,30 @@ def frontier_lines(selection: Selection) -> list[str]:
 
 
 def _file_bytes(item: Item) -> int:
-    """Return the size of an item's files as the catalog gives it (``file:size``); 0 if unknown."""
+    """Return the size of an item's files: those on this machine, or as ``file:size`` says.
+
+    It is 0 if nothing says how large one of its data files is.
+    """
     assets = item.get("assets")
-    sizes = [
-        asset.get("file:size")
-        for asset in (assets.values() if isinstance(assets, dict) else ())
-        if isinstance(asset, dict)
-    ]
-    return sum(size for size in sizes if isinstance(size, int) and size > 0)
+    total = 0
+    for asset in assets.values() if isinstance(assets, dict) else ():
+        if not isinstance(asset, dict) or "data" not in (asset.get("roles") or ["data"]):
+            continue
+        size = asset.get("file:size") or _local_bytes(asset.get("href"))
+        if not isinstance(size, int) or size <= 0:
+            return 0
+        total += size
+    return total
+
+
+def _local_bytes(href: object) -> int:
+    """Return the size of a file of this machine; 0 if it is elsewhere or missing."""
+    if not isinstance(href, str) or is_remote(href):
+        return 0
+    try:
+        return local_path(href).stat().st_size
+    except OSError:
+        return 0
 
 
 def item_cloud_cover(item: Item) -> float:

@@ -96,7 +96,7 @@ def not_covered_error(assessment: Assessment) -> NotCoveredError | None:
         return None
     return NotCoveredError(
         f"{'; '.join(assessment.reasons)}; the mosaic was made all the same: widen the dates or "
-        "--maxclouds, or lower --coverage-count"
+        "--maxclouds, or raise --max-never-clear"
     )
 
 

@@ -37,7 +37,7 @@ CONFIG: dict[str, Any] = {
     "allowed_hosts": ["127.0.0.1"],
     "default_request": {
         "query": {"mindate": ["2023-05-01"], "maxdate": ["2023-05-31"]},
-        "filter": {"backstop": False},
+        "filter": {"strategy": "original", "backstop": False},
         "gather": {"bands": ["B02", "B03", "B04", "B08"]},
     },
 }

@@ -13,7 +13,7 @@ from cloudbuster.models import MAX_INLINE_AOI_BYTES
 from infra.settings import INLINE_TASKS
 from tests.e2e.cloud import MAX_PAYLOAD_BYTES, DeployedStack, FinishedExecution, until
 from tests.e2e.commands import run_locally
-from tests.e2e.worlds import BUCKET, World, published_items, torn_world, upload
+from tests.e2e.worlds import BUCKET, World, half_world, published_items, torn_world, upload
 from tests.stac_server import StacServer, serving
 
 pytestmark = pytest.mark.e2e
@@ -132,6 +132,21 @@ def test_a_scene_that_cannot_be_gathered_does_not_end_the_run(stack, tmp_path) -
     assert ended.status == "SUCCEEDED", ended.cause
     assert ended.output["scenes"] == {"selected": 3, "gathered": 2, "failed": 1}
     assert ended.entered("Exited") == 1
+
+
+def test_a_second_round_replaces_a_scene_and_has_the_bytes_of_the_run_on_one_machine(
+    stack, tmp_path
+) -> None:
+    world = half_world(tmp_path / "half")
+    upload(stack.cloud, world)
+    ended = stack.run(world.in_s3(), name="halves")
+    assert ended.status == "SUCCEEDED", ended.cause
+    assert ended.entered("NextRound") == 1
+    assert ended.output["scenes"]["failed"] == 1
+    expected = run_locally(world, tmp_path)
+    for product in PRODUCTS:
+        made = stack.get(ended.output["products"][product])
+        assert made == Path(expected[product]).read_bytes(), product
 
 
 def test_killed_jobs_are_tried_again_depending_on_the_reason(stack, world) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from cloudbuster.sample import write_sample
 from tests.e2e.cloud import Cloud
 from tests.factories import SceneSpec, area_of, write_scene
+from tests.half_tiles import CANDIDATES, request_of, write_candidates
 
 BUCKET = "world"
 
@@ -93,10 +94,21 @@ def small_world(folder: Path) -> World:
             "mindate": ["2023-05-01"],
             "maxdate": ["2023-05-31"],
         },
-        "filter": {"coverage_count": 3, "backstop": False},
+        # Strategy clear would leave out a scene that the others make dispensable.
+        "filter": {"strategy": "original", "coverage_count": 3, "backstop": False},
         "gather": {"bands": ["B02", "B03", "B04", "B08"], "dilate_m": 0},
     }
     return World(folder, request)
+
+
+def half_world(folder: Path) -> World:
+    """Six half tiles, the last of which has lost a band: another one takes its place."""
+    write_candidates(folder)
+    catalog = folder / "catalog"
+    (catalog / CANDIDATES[-1].id / "B04.tif").unlink()
+    request = json.loads(request_of(folder).to_json())
+    del request["output"]
+    return World(catalog, request)
 
 
 def torn_world(folder: Path) -> World:
