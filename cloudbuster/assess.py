@@ -10,6 +10,7 @@ from cloudbuster.core.arrays import BoolRaster, UInt8Raster
 from cloudbuster.core.grid import Grid, GridWindow
 from cloudbuster.core.holes import Holes
 from cloudbuster.core.masks import PixelClass
+from cloudbuster.core.number_texts import format_area, format_percent
 from cloudbuster.core.polygons import geodesic_area_m2
 from cloudbuster.errors import NothingUsableError
 from cloudbuster.events import Event, OnEvent, emit
@@ -268,11 +269,12 @@ def _assessment(
     if never_clear + never_observed > options.max_never_clear:
         reasons.append(
             f"{_size(never_clear + never_observed, area_km2)} was never seen clear, "
-            f"{options.max_never_clear:.4f} is allowed"
+            f"{format_percent(options.max_never_clear)} is allowed"
         )
     if empty > 0:
         reasons.append(
-            f"{_size(empty, area_km2)} has no value: {never_observed:.4f} was never observed"
+            f"{_size(empty, area_km2)} has no value: {format_percent(never_observed)} was never "
+            "observed"
         )
     return Assessment(
         area_km2=area_km2,
@@ -281,8 +283,8 @@ def _assessment(
         never_clear_fraction=never_clear,
         backstop_fraction=backstop,
         hole_fraction=holes,
-        scenes_selected=len(selection.cloudbuster.entries),
-        scenes_gathered=len(records),
+        scenes_selected=len({entry.item_id for entry in selection.cloudbuster.entries}),
+        scenes_gathered=len({record.item_id for record in records}),
         failures=failures,
         covered=not reasons,
         reasons=(*reasons, *map(_failure_reason, failures)),
@@ -293,7 +295,7 @@ def _assessment(
 
 def _size(share: float, area_km2: float) -> str:
     """Format a share of the area, with its size."""
-    return f"{share:.4f} of the area ({share * area_km2:.2f} km²)"
+    return f"{format_percent(share)} of the area ({format_area(share * area_km2)} km²)"
 
 
 def _failure_reason(failure: SceneFailure) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from pystac.utils import datetime_to_str
 from shapely.geometry.base import BaseGeometry
 
-from cloudbuster.areas import request_area
+from cloudbuster.areas import document_area, request_area
 from cloudbuster.core.composite import COMPOSITES, CellState
 from cloudbuster.errors import NothingUsableError, RequestError
 from cloudbuster.events import Event, OnEvent, emit
@@ -27,11 +27,11 @@ from cloudbuster.gathered.scene_files import (
     scenes_in_window,
 )
 from cloudbuster.gathered.scene_raster import SCENE_INDEX_BAND
-from cloudbuster.models import Assessment, MergeResult, MosaicRequest, SceneRecord
+from cloudbuster.models import Assessment, MergeResult, MosaicRequest, SceneRecord, Selection
 from cloudbuster.products.blocks import MosaicBlocks, SceneBlocks, Tally, clipped, mosaic_grid
 from cloudbuster.products.cog import CogBand, CogWriter, open_cog_writer, scratch_folder
 from cloudbuster.products.parts import Part, PartBlocks, write_part
-from cloudbuster.products.preview import write_preview
+from cloudbuster.products.preview import read_codes, write_preview
 from cloudbuster.products.report import ReportFiles, write_report
 from cloudbuster.products.stac_item import (
     QUALITY_BANDS,
@@ -67,11 +67,14 @@ class MosaicRecipe:
     request : MosaicRequest, optional
         Request to record in the STAC item.
     assessment : Assessment, optional
-        Assessment to show in the report.
+        Assessment to record in the STAC item and the report.
     layout : {"multi-band", "per-band"}
         Whether each band of the mosaic is written to a file of its own too.
     clip_area : shapely geometry, optional
         Area to which the products are clipped, longitude (unwrapped) and latitude.
+    selection : Selection, optional
+        Selection of the scenes: all shares are then of its area, and not of the whole grid, and the
+        item and the report say what each scene was expected to add.
     """
 
     name: str
@@ -81,6 +84,7 @@ class MosaicRecipe:
     assessment: Assessment | None = None
     clip_area: BaseGeometry | None = None
     layout: str = "multi-band"
+    selection: Selection | None = None
 
     def __post_init__(self) -> None:
         """Raise RequestError if the name or the composite cannot be used."""
@@ -97,6 +101,7 @@ class MosaicRecipe:
         *,
         wanted: Collection[str] | None = None,
         assessment: Assessment | None = None,
+        selection: Selection | None = None,
     ) -> "MosaicRecipe":
         """Make the recipe of a request, whose area is read if it is to be clipped."""
         area = request_area(request.aoi, request.query) if request.merge.clip else None
@@ -109,6 +114,7 @@ class MosaicRecipe:
             assessment,
             area,
             request.merge.layout,
+            selection,
         )
 
 
@@ -135,7 +141,7 @@ def merge_scenes(
     Returns
     -------
     MergeResult
-        Paths of the products, and shares of the grid's cells.
+        Paths of the products, and shares of the area, or of the grid's cells without a selection.
 
     Raises
     ------
@@ -288,8 +294,7 @@ def _write_products(mosaic: _Mosaic, target: _Target, on_event: OnEvent | None) 
             band_files={band: path.name for band, path in band_files.items()},
         )
         files = ReportFiles(staged["cloudless"], staged["quality"], staged["preview"])
-        assessment = mosaic.recipe.assessment
-        write_report(described, files, str(staged["report"]), assessment=assessment)
+        write_report(described, files, str(staged["report"]))
         write_item(mosaic_item(described), str(staged["item"]))
         _publish([*band_files.values(), *staged.values()], target.folder)
     emit(on_event, Event("merge", count, count, "products written"))
@@ -298,7 +303,7 @@ def _write_products(mosaic: _Mosaic, target: _Target, on_event: OnEvent | None) 
     logger.info("mosaic_merged", extra=values)
     return MergeResult(
         **target.paths,
-        scene_count=len(described.scenes),
+        scene_count=described.scene_count,
         clear_fraction=described.clear_fraction,
         backstop_fraction=described.backstop_fraction,
         hole_fraction=described.hole_fraction,
@@ -335,8 +340,7 @@ def _write_rasters(
     """Stream all blocks into the rasters, and count their cells."""
     tally, blocks = Tally(), mosaic.blocks
     count, tags = len(blocks), _acquisition_tags(mosaic.scenes)
-    area = mosaic.recipe.clip_area
-    cells = None if area is None else AreaCells(area, blocks.grid)
+    clip_cells, area_cells = _cells_of_areas(mosaic)
     with ExitStack() as stack:
         writers: dict[str, CogWriter] = {
             key: stack.enter_context(
@@ -352,17 +356,25 @@ def _write_rasters(
             for key, (bands, nodata) in _layouts(blocks.bands).items()
         }
         for done, (window, pixels) in enumerate(blocks.blocks(), start=1):
-            inside = None if cells is None else cells.inside(window)
-            if inside is not None:
-                pixels = clipped(pixels, inside)
-            tally.add(pixels, inside)
+            if clip_cells is not None:
+                pixels = clipped(pixels, clip_cells.inside(window))
+            tally.add(pixels, None if area_cells is None else area_cells.inside(window))
             for key, part in pixels.items():
                 writers[key].write(window, part)
             emit(on_event, Event("merge", done, count + 1, f"block {done}/{count}"))
-        if tally.share(CellState.CLEAR, CellState.BACKSTOP) == 0:
+        if not tally.has_value:
             msg = f"none of the {len(mosaic.scenes)} scenes has a clear pixel or one of a backstop"
             raise NothingUsableError(f"{msg}; widen the query, or keep a backstop")
     return tally
+
+
+def _cells_of_areas(mosaic: _Mosaic) -> tuple[AreaCells | None, AreaCells | None]:
+    """Return the cells to which the products are clipped, and those that are counted."""
+    recipe, grid = mosaic.recipe, mosaic.blocks.grid
+    clip_cells = None if recipe.clip_area is None else AreaCells(recipe.clip_area, grid)
+    if recipe.selection is None:
+        return clip_cells, clip_cells
+    return clip_cells, AreaCells(document_area(recipe.selection.cloudbuster.aoi), grid)
 
 
 def _acquisition_tags(scenes: Sequence[_Scene]) -> dict[str, str]:
@@ -393,12 +405,16 @@ def _layouts(bands: tuple[str, ...]) -> dict[str, tuple[list[CogBand], int | Non
 def _describe(mosaic: _Mosaic, tally: Tally, staged: dict[str, Path]) -> MosaicDescription:
     """Write the preview, and collect what the STAC item and the report describe."""
     recipe = mosaic.recipe
+    states = read_codes(staged["quality"], list(QUALITY_BANDS).index("state") + 1)
+    backstop = states == CellState.BACKSTOP
+    added = _expected_shares(recipe.selection)
     scenes = tuple(
         MosaicScene(
             scene.index,
             scene.backstop,
             tally.scene_share(scene.index, backstop=scene.backstop),
             scene.record,
+            None if scene.record is None or scene.backstop else added.get(scene.record.item_id),
         )
         for scene in mosaic.scenes
     )
@@ -412,14 +428,30 @@ def _describe(mosaic: _Mosaic, tally: Tally, staged: dict[str, Path]) -> MosaicD
         backstop_fraction=tally.share(CellState.BACKSTOP),
         hole_fraction=tally.share(CellState.NEVER_OBSERVED, CellState.NEVER_CLEAR),
         never_observed_fraction=tally.share(CellState.NEVER_OBSERVED),
-        preview_shape=write_preview(staged["cloudless"], staged["preview"]),
+        preview_shape=write_preview(staged["cloudless"], staged["preview"], backstop=backstop),
         request=recipe.request,
+        assessment=recipe.assessment,
+        of_area=recipe.selection is not None or recipe.clip_area is not None,
         cloudless=staged["cloudless"].name,
         cloudy=staged["cloudy"].name,
         quality=staged["quality"].name,
         preview=staged["preview"].name,
         report=staged["report"].name,
     )
+
+
+def _expected_shares(selection: Selection | None) -> dict[str, float]:
+    """Return, by item, the share of the area that it was expected to add to what is seen clear.
+
+    Strategy `original` weighs its picks in other units.
+    """
+    added: dict[str, float] = {}
+    if selection is None or selection.cloudbuster.strategy != "clear":
+        return added
+    for entry in selection.cloudbuster.entries:
+        if entry.weight is not None and not entry.backstop:
+            added[entry.item_id] = added.get(entry.item_id, 0.0) + entry.weight
+    return added
 
 
 def _publish(staged: Sequence[Path], folder: Path) -> None:

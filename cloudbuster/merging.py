@@ -149,7 +149,7 @@ def _merge_whole(task: MergeTask, request: MosaicRequest, on_event: OnEvent | No
     is_wanted = partial(is_scene_file, name=request.name, wanted=_wanted(task))
     with input_folder(task.scenes, is_wanted) as folder:
         assessment = _survey_folder(task, request, str(folder), on_event)
-        recipe = MosaicRecipe.of(request, wanted=_wanted(task), assessment=assessment)
+        recipe = _recipe(task, request, assessment)
         return merge_scenes(str(folder), task.output, recipe, on_event=on_event)
 
 
@@ -173,7 +173,7 @@ def _merge_one_part(task: MergeTask, request: MosaicRequest, on_event: OnEvent |
 def _assemble(task: MergeTask, request: MosaicRequest, on_event: OnEvent | None) -> MergeResult:
     """Make the products of the merged parts."""
     assessment = read_document(_given(task.assessment), Assessment)
-    recipe = MosaicRecipe.of(request, wanted=_wanted(task), assessment=assessment)
+    recipe = _recipe(task, request, assessment)
     return merge_parts(
         _given(task.parts),
         task.scenes,
@@ -181,6 +181,14 @@ def _assemble(task: MergeTask, request: MosaicRequest, on_event: OnEvent | None)
         recipe,
         cells=_given(task.part_cells),
         on_event=on_event,
+    )
+
+
+def _recipe(task: MergeTask, request: MosaicRequest, assessment: Assessment) -> MosaicRecipe:
+    """Return the recipe of the whole mosaic, with what the products say of its scenes."""
+    selection = read_document(_given(task.selection), Selection)
+    return MosaicRecipe.of(
+        request, wanted=_wanted(task), assessment=assessment, selection=selection
     )
 
 

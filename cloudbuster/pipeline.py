@@ -143,11 +143,11 @@ class _Stages:
                 candidates, request.filter, bands=bands, look=self.look, on_event=self.on_event
             ),
         )
-        report, assessment = self._rounds(candidates, selection, workers)
+        report, assessment, selection = self._rounds(candidates, selection, workers)
         report.raise_for_area(
             1 - assessment.never_observed_fraction, request.limits.min_success_fraction
         )
-        products = self._merge(report.records, assessment)
+        products = self._merge(report.records, assessment, selection)
         return RunResult(
             output=self.layout.products,
             products=products,
@@ -157,7 +157,7 @@ class _Stages:
 
     def _rounds(
         self, candidates: Candidates, selection: Selection, workers: int
-    ) -> tuple[GatherReport, Assessment]:
+    ) -> tuple[GatherReport, Assessment, Selection]:
         """Gather scenes and pick further ones, until nothing is left to do."""
         failures: dict[str, SceneFailure] = {}
         while True:
@@ -182,9 +182,9 @@ class _Stages:
                 )
                 if not report.records:
                     report.raise_for_failures(1.0)
-                return report, self._write_assessment(assessment, holes)
+                return report, self._write_assessment(assessment, holes), selection
+            added = len(extended.cloudbuster.entries) - len(selection.cloudbuster.entries)
             selection = extended
-            added = len(selection.cloudbuster.entries) - assessment.scenes_selected
             logger.info("round_added", extra={"round": assessment.rounds + 1, "scenes": added})
             write_document(self.layout.document("selection.json"), selection)
 
@@ -298,17 +298,19 @@ class _Stages:
         write_document(self.layout.document("assessment.json"), assessment)
         return assessment
 
-    def _merge(self, records: tuple[SceneRecord, ...], assessment: Assessment) -> MergeResult:
+    def _merge(
+        self, records: tuple[SceneRecord, ...], assessment: Assessment, selection: Selection
+    ) -> MergeResult:
         """Merge the scenes, unless the products of these very scenes are there."""
         self.status.enter("merge")
-        fingerprint = _merge_fingerprint(self.request, records)
+        fingerprint = _merge_fingerprint(self.request, records, assessment)
         products = self.status.finished_merge(fingerprint)
         if products is not None:
             self.reused.append(f"{self.request.name}-cloudless.tif")
             emit(self.on_event, Event("merge", 1, 1, "done before"))
         else:
             self.status.forget_merge()
-            recipe = MosaicRecipe.of(self.request, assessment=assessment)
+            recipe = MosaicRecipe.of(self.request, assessment=assessment, selection=selection)
             products = merge_scenes(
                 self.layout.scenes, self.layout.products, recipe, on_event=self.on_event
             )
@@ -395,11 +397,15 @@ def _remove_stale(
                 raise output_error(path, error) from error
 
 
-def _merge_fingerprint(request: MosaicRequest, records: tuple[SceneRecord, ...]) -> str:
-    """Identify what is merged: the request, the composite and the rasters; SHA-256."""
+def _merge_fingerprint(
+    request: MosaicRequest, records: tuple[SceneRecord, ...], assessment: Assessment
+) -> str:
+    """Identify what is merged: request, composite, rasters and assessment; SHA-256."""
     parts = [
         request_fingerprint(request),
         request.merge.composite,
+        # The folder may be moved as a whole.
+        assessment.model_copy(update={"hole_file": None}).fingerprint(),
         *(record.identity for record in records),
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -42,9 +42,13 @@ class Assessment(Document):
         ge=0, le=1, description="Share of the area without a value, 0 to 1."
     )
     scenes_selected: int = Field(
-        ge=0, description="Number of rasters that the selection asks for, backstop included."
+        ge=0,
+        description="Number of scenes that the selection asks for; one that is also the backstop, "
+        "or that is delivered in several rasters, counts once.",
     )
-    scenes_gathered: int = Field(ge=0, description="Number of rasters that were gathered.")
+    scenes_gathered: int = Field(
+        ge=0, description="Number of scenes that were gathered, counted as `scenes_selected`."
+    )
     failures: tuple[SceneFailure, ...] = Field((), description="Scenes that were not gathered.")
     covered: bool = Field(
         description="Whether at most `filter.max_never_clear` of the area was never seen clear, "
@@ -64,6 +68,11 @@ class Assessment(Document):
     )
     reasons: tuple[str, ...] = Field((), description="What is missing, in words.")
 
+    @property
+    def never_seen_clear_fraction(self) -> float:
+        """Share of the area that no scene saw clear, whether one observed it or none, 0 to 1."""
+        return self.never_clear_fraction + self.never_observed_fraction
+
 
 class MergeResult(Document):
     """The products of a merge."""
@@ -74,15 +83,22 @@ class MergeResult(Document):
     item: str = Field(description="Path or URI of the STAC item.")
     preview: str = Field(description="Path or URI of the preview.")
     report: str = Field(description="Path or URI of the report.")
-    scene_count: int = Field(ge=0, description="Number of rasters that were merged.")
+    scene_count: int = Field(
+        ge=0,
+        description="Number of scenes that were merged; one that is also the backstop, or that was "
+        "delivered in several rasters, counts once.",
+    )
     clear_fraction: float = Field(
-        ge=0, le=1, description="Share of the grid's cells with a clear pixel, 0 to 1."
+        ge=0,
+        le=1,
+        description="Share of the cells with a clear pixel, 0 to 1: of those inside the area, or "
+        "of the whole grid if the merge knows no area.",
     )
     backstop_fraction: float = Field(
-        ge=0, le=1, description="Share of the grid's cells filled from the backstop, 0 to 1."
+        ge=0, le=1, description="Share of the same cells that is filled from the backstop, 0 to 1."
     )
     hole_fraction: float = Field(
-        ge=0, le=1, description="Share of the grid's cells without a value, 0 to 1."
+        ge=0, le=1, description="Share of the same cells without a value, 0 to 1."
     )
 
 

@@ -54,17 +54,25 @@ class MosaicBlocks(Protocol):
 
 
 class Tally:
-    """Counts the cells of a mosaic by state and by scene, block by block."""
+    """Counts the cells of a mosaic by state and by scene, block by block.
+
+    Attributes
+    ----------
+    has_value : bool
+        Whether any cell has a value, counted or not.
+    """
 
     def __init__(self) -> None:
         """Start with no cells."""
         self._states = np.zeros(len(CellState), dtype=np.int64)
         # Cells by scene index: of clear cells, and of cells from the backstop.
         self._scene_cells = np.zeros((2, np.iinfo(np.uint16).max + 1), dtype=np.int64)
+        self.has_value = False
 
     def add(self, pixels: Pixels, inside: BoolRaster | None = None) -> None:
         """Count the cells of one block; with ``inside``, shape (y, x), only those that are True."""
         index, state = pixels["cloudless"][-1], pixels["quality"][-1]
+        self.has_value |= bool((state >= CellState.BACKSTOP).any())
         if inside is not None:
             index, state = index[inside], state[inside]
         self._states += np.bincount(state.ravel(), minlength=len(CellState))
@@ -73,12 +81,12 @@ class Tally:
             self._scene_cells[int(backstop)] += cells
 
     def share(self, *states: CellState) -> float:
-        """Share of all cells that are in one of ``states``."""
-        return float(self._states[list(states)].sum() / self._states.sum())
+        """Share of the counted cells that are in one of ``states``."""
+        return float(self._states[list(states)].sum() / max(1, self._states.sum()))
 
     def scene_share(self, index: int, *, backstop: bool) -> float:
-        """Share of all cells of the cloud-free mosaic that one scene provides."""
-        return float(self._scene_cells[int(backstop), index] / self._states.sum())
+        """Share of the counted cells of the cloud-free mosaic that one scene provides."""
+        return float(self._scene_cells[int(backstop), index] / max(1, self._states.sum()))
 
 
 def clipped(pixels: Pixels, inside: BoolRaster) -> dict[str, UInt16Raster]:

@@ -10,7 +10,7 @@ from rasterio.enums import Resampling
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
 
-from cloudbuster.core.arrays import Raster, UInt8Raster
+from cloudbuster.core.arrays import BoolRaster, Raster, UInt8Raster
 from cloudbuster.storage.gdal_env import writing
 from cloudbuster.storage.uri import write_bytes
 
@@ -20,18 +20,27 @@ TRUE_COLOUR = ("B04", "B03", "B02")
 # Percentiles of the valid pixels that become black and white, so that haze and a few bright roofs
 # do not determine the contrast.
 DARK_PERCENTILE = 1.0
-BRIGHT_PERCENTILE = 98.0
-# Land reflects little, so the mid tones are brightened.
-GAMMA = 1.6
-# Minimum range between black and white, DN, so that open water and snow are not exaggerated.
-MIN_RANGE_DN = 500.0
+BRIGHT_PERCENTILE = 99.5
+# Brightness below which a pixel is taken as land or water, DN: snow, cloud and bright sand, however
+# much there is of them, must not determine how bright land is.
+LAND_MAX_DN = 3000.0
+# Tone of the median of land, 0 to 1: a little darker than medium grey, as forests and fields are.
+LAND_TONE = 0.4
+# Minimum brightness of that median and of white, DN, so that open water and the noise of an even
+# scene are not exaggerated.
+MIN_LAND_DN = 200.0
+MIN_WHITE_DN = 500.0
+# Colour of the outline of what the backstop fills.
+BACKSTOP_COLOUR = (230, 159, 0)
 
 
 def stretch(reflectance: Raster) -> UInt8Raster:
-    """Stretch three bands of reflectance into a picture.
+    """Stretch three bands of reflectance into a picture that shows both land and snow.
 
-    The first percentile of each band becomes black, which removes haze, and the 98th percentile of
-    the three bands together becomes white, which keeps the colour balance. Then gamma is applied.
+    The first percentile of each band becomes black, which removes haze. The brightness of a pixel,
+    which is that of its brightest band, follows an inverse hyperbolic sine: linear in the dark and
+    logarithmic in the light (Lupton et al. 2004, doi:10.1086/382245). All bands of a pixel are
+    scaled alike, which keeps its colour.
 
     Parameters
     ----------
@@ -49,11 +58,60 @@ def stretch(reflectance: Raster) -> UInt8Raster:
         return picture
     pixels = reflectance[:, valid].astype(np.float32)
     pixels -= np.percentile(pixels, DARK_PERCENTILE, axis=1)[:, np.newaxis]
-    bright = max(float(np.percentile(pixels, BRIGHT_PERCENTILE)), MIN_RANGE_DN)
-    tones = np.clip(pixels / bright, 0, 1) ** (1 / GAMMA)
-    picture[:3, valid] = np.round(tones * 255).astype(np.uint8)
+    pixels = np.maximum(pixels, 0)
+    brightness = pixels.max(axis=0)
+    white = max(float(np.percentile(brightness, BRIGHT_PERCENTILE)), MIN_WHITE_DN)
+    softness = _softness(_land_level(brightness), white)
+    tones = np.arcsinh(np.minimum(brightness, white) / softness) / np.arcsinh(white / softness)
+    pixels *= tones / np.maximum(brightness, 1)
+    picture[:3, valid] = np.round(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
     picture[3, valid] = 255
     return picture
+
+
+def _land_level(brightness: Raster) -> float:
+    """Return the median brightness of land and water; of all pixels if all are brighter."""
+    land = brightness[brightness < LAND_MAX_DN]
+    return max(float(np.median(land if land.size else brightness)), MIN_LAND_DN)
+
+
+def _softness(land: float, white: float) -> float:
+    """Return the DN where the curve turns from linear to logarithmic, for the tone of land.
+
+    Where land would be lighter than `LAND_TONE`, the curve is linear.
+    """
+    softness = np.geomspace(white / 1e4, white * 10, 512)
+    tones = np.arcsinh(land / softness) / np.arcsinh(white / softness)
+    return float(softness[np.argmin(np.abs(tones - LAND_TONE))])
+
+
+def outline(picture: UInt8Raster, cells: BoolRaster) -> None:
+    """Draw a line of one pixel around some cells of a picture.
+
+    Parameters
+    ----------
+    picture : ndarray of uint8, shape (4, y, x)
+        Red, green, blue and opacity. Modified; transparent pixels stay so.
+    cells : ndarray of bool, shape (y, x)
+        Cells to enclose.
+    """
+    rows, cols = cells.shape
+    padded = np.pad(cells, 1)
+    near = np.zeros_like(cells)
+    for row in range(3):
+        for col in range(3):
+            near |= padded[row : row + rows, col : col + cols]
+    line = near & ~cells & (picture[3] > 0)
+    picture[:3, line] = np.array(BACKSTOP_COLOUR, dtype=np.uint8)[:, np.newaxis]
+
+
+def read_codes(path: Path, band: int) -> Raster:
+    """Read a band of codes at the size of the preview, by nearest neighbour; -1 is the last."""
+    with rasterio.open(path) as dataset:
+        number = dataset.count if band < 0 else band
+        shape = preview_shape(dataset.height, dataset.width)
+        codes: Raster = dataset.read(number, out_shape=shape, resampling=Resampling.nearest)
+    return codes
 
 
 def preview_shape(height: int, width: int) -> tuple[int, int]:
@@ -62,7 +120,9 @@ def preview_shape(height: int, width: int) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def write_preview(mosaic: Path, target: Path) -> tuple[int, int]:
+def write_preview(
+    mosaic: Path, target: Path, *, backstop: BoolRaster | None = None
+) -> tuple[int, int]:
     """Write the true-colour preview of a mosaic.
 
     Parameters
@@ -72,6 +132,8 @@ def write_preview(mosaic: Path, target: Path) -> tuple[int, int]:
         first band is shown in grey.
     target : Path
         Path of the PNG: 8 bit, transparent where there is no data.
+    backstop : ndarray of bool, optional
+        Cells to outline, of the shape of the preview.
 
     Returns
     -------
@@ -89,8 +151,11 @@ def write_preview(mosaic: Path, target: Path) -> tuple[int, int]:
         reflectance = dataset.read(
             numbers, out_shape=(3, *shape), resampling=Resampling.average, masked=False
         )
+    picture = stretch(reflectance)
+    if backstop is not None:
+        outline(picture, backstop)
     with writing(target):
-        write_bytes(str(target), encode_png(stretch(reflectance)))
+        write_bytes(str(target), encode_png(picture))
     return shape
 
 

@@ -15,13 +15,13 @@ from typing import Any
 import jinja2
 import numpy as np
 import orjson
-import rasterio
-from rasterio.enums import Resampling
 
 from cloudbuster.core.arrays import Raster
 from cloudbuster.core.composite import CellState
-from cloudbuster.models import Assessment
-from cloudbuster.products.preview import encode_png, preview_shape
+from cloudbuster.core.crs import parse_crs
+from cloudbuster.core.number_texts import format_area, format_percent
+from cloudbuster.models import RunEnd
+from cloudbuster.products.preview import BACKSTOP_COLOUR, encode_png, read_codes
 from cloudbuster.products.stac_item import QUALITY_BANDS, MosaicDescription, MosaicScene
 from cloudbuster.redaction import redacted_json
 from cloudbuster.storage.uri import write_bytes
@@ -29,9 +29,19 @@ from cloudbuster.storage.uri import write_bytes
 # Colours that can be distinguished with any colour vision (Okabe and Ito 2008).
 STATES: dict[CellState, tuple[str, str]] = {
     CellState.CLEAR: ("seen clear", "#56b4e9"),
-    CellState.BACKSTOP: ("never clear; filled from the backstop", "#e69f00"),
+    CellState.BACKSTOP: (
+        "never clear; filled from the backstop",
+        "#" + bytes(BACKSTOP_COLOUR).hex(),
+    ),
     CellState.NEVER_CLEAR: ("seen, but never clear, and not filled", "#d55e00"),
     CellState.NEVER_OBSERVED: ("never observed", "#999999"),
+}
+ENDS: dict[RunEnd | None, str] = {
+    "covered": "the area is covered",
+    "no-more-candidates": "no other candidate shows the rest clear",
+    "rounds-spent": "as many rounds were made as are allowed",
+    "over-budget": "further scenes would exceed the budget",
+    None: "unknown",
 }
 # Step of the hue from one scene index to the next: the golden ratio spreads neighbours apart.
 HUE_STEP = 0.618034
@@ -62,8 +72,6 @@ def write_report(
     mosaic: MosaicDescription,
     files: ReportFiles,
     uri: str,
-    *,
-    assessment: Assessment | None = None,
 ) -> None:
     """Write the report of a mosaic, whole or not at all.
 
@@ -75,8 +83,6 @@ def write_report(
         Products of the mosaic.
     uri : str
         Path or URI of the report.
-    assessment : Assessment, optional
-        Coverage of the requested area by the scenes.
 
     Raises
     ------
@@ -85,10 +91,12 @@ def write_report(
     """
     page = _template().render(
         mosaic=mosaic,
-        assessment=assessment,
+        assessment=mosaic.assessment,
+        end=ENDS[mosaic.assessment.end] if mosaic.assessment else None,
         pictures=_pictures(files),
         states=_state_rows(mosaic),
-        scenes=[_table_row(scene) for scene in mosaic.scenes],
+        scenes=_scene_rows(mosaic),
+        unit=cell_unit(mosaic.grid.crs),
         period=_days(mosaic),
         request=_request_text(mosaic),
     )
@@ -105,9 +113,14 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters["percent"] = format_percent
+    environment.filters["percent"] = _percent
     environment.filters["area"] = format_area
     return environment.get_template("report.html")
+
+
+def _percent(share: float) -> str:
+    """Format a share as a percentage that no line break divides."""
+    return format_percent(share).replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def scene_colour(index: int) -> Colour:
@@ -116,21 +129,6 @@ def scene_colour(index: int) -> Colour:
     rgb = colorsys.hls_to_rgb(hue, LIGHTNESS[index % len(LIGHTNESS)], SATURATION)
     red, green, blue = (round(255 * part) for part in rgb)
     return red, green, blue
-
-
-def format_area(km2: float) -> str:
-    """Format an area with four significant digits or as whole km², never with an exponent."""
-    return f"{km2:.4g}" if km2 < 1000 else f"{km2:,.0f}"
-
-
-def format_percent(share: float) -> str:
-    """Format a share as a percentage; only exact shares are shown as 0 % and 100 %."""
-    value = 100 * share
-    if value in (0, 100):
-        return f"{value:.0f} %"
-    if value < 1:
-        return f"{max(value, 0.001):.3g} %"
-    return f"{min(value, 99.999):.3f} %" if value > 99 else f"{value:.1f} %"
 
 
 def _state_rows(mosaic: MosaicDescription) -> list[dict[str, Any]]:
@@ -147,15 +145,36 @@ def _state_rows(mosaic: MosaicDescription) -> list[dict[str, Any]]:
     ]
 
 
-def _table_row(scene: MosaicScene) -> dict[str, Any]:
-    """Row of the scene table."""
+def _scene_rows(mosaic: MosaicDescription) -> list[dict[str, Any]]:
+    """Rows of the scene table: one for each scene, whatever number of rasters it has."""
+    groups: dict[str | int, list[MosaicScene]] = {}
+    for each in mosaic.scenes:
+        groups.setdefault(each.record.item_id if each.record else each.index, []).append(each)
+    return [_scene_row(group) for group in groups.values()]
+
+
+def _scene_row(rasters: list[MosaicScene]) -> dict[str, Any]:
+    """Row of one scene: its indices, what it was expected to add, and what it gives."""
+    clear = [each for each in rasters if not each.backstop]
+    backstops = [each for each in rasters if each.backstop]
+    expected = next((each.expected_share for each in clear), None)
     return {
-        "index": scene.index,
-        "colour": "#{:02x}{:02x}{:02x}".format(*scene_colour(scene.index)),
-        "backstop": scene.backstop,
-        "share": scene.share,
-        "record": scene.record,
+        "codes": [
+            (index, "#{:02x}{:02x}{:02x}".format(*scene_colour(index)))
+            for index in sorted({each.index for each in rasters})
+        ],
+        "expected": expected,
+        "clear_share": sum(each.share for each in clear) if clear else None,
+        "backstop_share": sum(each.share for each in backstops) if backstops else None,
+        "record": (clear or backstops)[0].record,
     }
+
+
+def cell_unit(crs: str) -> str:
+    """Return the unit of the cells of a grid: ``m``, ``°``, or the name of that of its CRS."""
+    axes = parse_crs(crs).axis_info
+    name = axes[0].unit_name if axes else "unknown"
+    return {"metre": "m", "degree": "°"}.get(name, name)
 
 
 def _days(mosaic: MosaicDescription) -> tuple[str, str] | None:
@@ -176,8 +195,8 @@ def _request_text(mosaic: MosaicDescription) -> str | None:
 
 def _pictures(files: ReportFiles) -> dict[str, str]:
     """Make data URIs of the pictures: the preview, and the maps of states and of scenes."""
-    states = _read_reduced(files.quality, list(QUALITY_BANDS).index("state") + 1)
-    indices = _read_reduced(files.cloudless, -1)
+    states = read_codes(files.quality, list(QUALITY_BANDS).index("state") + 1)
+    indices = read_codes(files.cloudless, -1)
     state_colours = {int(code): _rgb(colour) for code, (_, colour) in STATES.items()}
     scene_colours = {int(code): scene_colour(int(code)) for code in np.unique(indices) if code}
     return {
@@ -185,15 +204,6 @@ def _pictures(files: ReportFiles) -> dict[str, str]:
         "states": _data_uri(_paint(states, state_colours)),
         "scenes": _data_uri(_paint(indices, scene_colours)),
     }
-
-
-def _read_reduced(path: Path, band: int) -> Raster:
-    """Read a band of codes at the size of the preview, by nearest neighbour; -1 is the last."""
-    with rasterio.open(path) as dataset:
-        number = dataset.count if band < 0 else band
-        shape = preview_shape(dataset.height, dataset.width)
-        codes: Raster = dataset.read(number, out_shape=shape, resampling=Resampling.nearest)
-    return codes
 
 
 def _rgb(colour: str) -> Colour:

@@ -29,7 +29,7 @@ from cloudbuster.core.ground import cell_size_m
 from cloudbuster.core.masks import DISTANCE_LIMIT_M
 from cloudbuster.core.transformers import LONLAT, transformer
 from cloudbuster.gathered.scene_raster import CLOUD_DISTANCE_BAND, SCENE_INDEX_BAND
-from cloudbuster.models import MosaicRequest, QueryOptions, SceneRecord
+from cloudbuster.models import Assessment, MosaicRequest, QueryOptions, SceneRecord
 from cloudbuster.products.cog import REFLECTANCE_SCALE
 from cloudbuster.redaction import redacted_json
 from cloudbuster.storage.tiled_raster import NODATA
@@ -44,7 +44,7 @@ EXTENSIONS = tuple(
 QUALITY_BANDS = {
     "times_observed": "acquisitions that saw the cell",
     "times_clear": "acquisitions that saw the cell clear",
-    CLOUD_DISTANCE_BAND: "metres from the winning look to its nearest masked cloud, "
+    CLOUD_DISTANCE_BAND: "metres from the pixel of the chosen scene to its nearest masked cloud, "
     f"{DISTANCE_LIMIT_M} or more as {DISTANCE_LIMIT_M}; 0 for a backstop, for none and where "
     "unknown",
     "state": "0 never observed, 1 never clear and no backstop, 2 backstop, 3 clear",
@@ -67,15 +67,19 @@ class MosaicScene:
     backstop : bool
         Whether its pixels are unmasked.
     share : float
-        Share of the mosaic's cells that it provides.
+        Share of the area's cells that it provides.
     record : SceneRecord or None
         Record of the scene, if there is one.
+    expected_share : float or None
+        Share of the area that it was expected to add to what is seen clear when it was picked; None
+        if unknown, and for a backstop.
     """
 
     index: int
     backstop: bool
     share: float
     record: SceneRecord | None
+    expected_share: float | None = None
 
 
 @dataclass(frozen=True)
@@ -93,17 +97,21 @@ class MosaicDescription:
     composite : str
         Name of the composite.
     scenes : tuple of MosaicScene
-        All merged scenes, including those that provide no pixel.
+        One for each merged raster, including those that provide no pixel.
     clear_fraction, backstop_fraction, hole_fraction : float
-        Shares of the grid's cells; they add up to 1.
+        Shares of the area's cells; they add up to 1.
     never_observed_fraction : float
-        Share of the grid's cells that no scene observed; part of the holes.
+        Share of the area's cells that no scene observed; part of the holes.
     cloudless, cloudy, quality, preview, report : str
         File names of the products, in the folder of the item.
     preview_shape : tuple of int
         (rows, columns) of the preview.
     request : MosaicRequest or None
         Request that the mosaic was made for.
+    assessment : Assessment or None
+        What the scenes cover and how the run ended, if they were assessed.
+    of_area : bool
+        Whether shares are of the cells inside the area, and not of all cells of the grid.
     band_files : mapping of str to str
         File name of each band of the mosaic that is written alone; empty for one file of all.
     folder : str or None
@@ -126,8 +134,28 @@ class MosaicDescription:
     report: str
     preview_shape: tuple[int, int]
     request: MosaicRequest | None = None
+    assessment: Assessment | None = None
+    of_area: bool = False
     band_files: Mapping[str, str] = field(default_factory=dict)
     folder: str | None = None
+
+    @property
+    def scene_count(self) -> int:
+        """Number of scenes: a scene and its backstop, or several rasters of one, count once."""
+        return len({each.record.item_id if each.record else each.index for each in self.scenes})
+
+    @property
+    def decoded_per_pixel(self) -> float | None:
+        """Pixels of the scenes' bands that were decoded for each pixel of the mosaic's bands."""
+        if self.assessment is None:
+            return None
+        return self.assessment.decoded_pixels / (math.prod(self.grid.shape) * len(self.bands))
+
+    @property
+    def holes(self) -> str | None:
+        """File name of the places that were never seen clear; None if the area is covered."""
+        hole_file = self.assessment.hole_file if self.assessment else None
+        return hole_file.rpartition("/")[2] if hole_file else None
 
     @property
     def acquisition_times(self) -> list[datetime]:
@@ -267,6 +295,8 @@ def _properties(mosaic: MosaicDescription) -> dict[str, Any]:
         "cloudbuster:clear_fraction": mosaic.clear_fraction,
         "cloudbuster:backstop_fraction": mosaic.backstop_fraction,
         "cloudbuster:hole_fraction": mosaic.hole_fraction,
+        **_coverage(mosaic),
+        "cloudbuster:scene_count": mosaic.scene_count,
         "cloudbuster:scenes": [_scene_row(scene) for scene in mosaic.scenes],
     }
     if mosaic.request is not None:
@@ -274,6 +304,25 @@ def _properties(mosaic: MosaicDescription) -> dict[str, Any]:
         content = mosaic.request.model_dump(mode="json", by_alias=True)
         properties["cloudbuster:request"] = redacted_json(content)
     return properties
+
+
+def _coverage(mosaic: MosaicDescription) -> dict[str, Any]:
+    """Properties that repeat the assessment: what is covered, and how the run ended."""
+    assessment = mosaic.assessment
+    if assessment is None:
+        return {}
+    found: dict[str, Any] = {
+        "covered": assessment.covered,
+        "never_seen_clear_fraction": assessment.never_seen_clear_fraction,
+        "end": assessment.end,
+        "rounds": assessment.rounds,
+        "decoded_per_pixel": mosaic.decoded_per_pixel,
+    }
+    if mosaic.request is not None:
+        found["max_never_clear"] = mosaic.request.filter.max_never_clear
+    if assessment.reasons:
+        found["reasons"] = list(assessment.reasons)
+    return {f"cloudbuster:{key}": value for key, value in found.items()}
 
 
 def gsd_m(grid: Grid) -> float:
@@ -301,13 +350,15 @@ def _placing(grid: Grid, shape: tuple[int, int] | None = None) -> dict[str, Any]
 
 
 def _scene_row(scene: MosaicScene) -> dict[str, Any]:
-    """Row of the scene table; a scene without a record has only the first three fields."""
+    """Row of the scene table; a scene without a record has only its role and its share."""
     record = scene.record
     row: dict[str, Any] = {
         "index": scene.index,
         "backstop": scene.backstop,
         "share": scene.share,
     }
+    if scene.expected_share is not None:
+        row["expected_share"] = scene.expected_share
     if record is None:
         return row
     return {
@@ -347,7 +398,21 @@ def _assets(mosaic: MosaicDescription) -> dict[str, pystac.Asset]:
             media_type=pystac.MediaType.HTML,
             roles=["metadata"],
         ),
+        **_hole_asset(mosaic),
     }
+
+
+def _hole_asset(mosaic: MosaicDescription) -> dict[str, pystac.Asset]:
+    """Asset of the places that were never seen clear, if there are any."""
+    if mosaic.holes is None:
+        return {}
+    asset = pystac.Asset(
+        f"./{mosaic.holes}",
+        title="Places that were never seen clear",
+        media_type=pystac.MediaType.GEOJSON,
+        roles=["metadata"],
+    )
+    return {"holes": asset}
 
 
 def _cog_assets(mosaic: MosaicDescription) -> dict[str, pystac.Asset]:
@@ -368,7 +433,7 @@ def _cog_assets(mosaic: MosaicDescription) -> dict[str, pystac.Asset]:
         "cloudy": _cog(mosaic.cloudy, "Unmasked backstop alone", spectral, pixels),
         "quality": _cog(
             mosaic.quality,
-            "Looks, distance to cloud and state of each cell",
+            "How often each cell was seen, its distance to cloud, and its state",
             [{"name": name, "description": text} for name, text in QUALITY_BANDS.items()],
             [
                 {**code, "unit": "m"} if name == CLOUD_DISTANCE_BAND else dict(code)

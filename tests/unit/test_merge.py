@@ -123,7 +123,7 @@ def test_merge_takes_only_the_files_of_its_name(tmp_path: Path) -> None:
     ):
         (scenes / foreign).write_bytes(b"not a raster")
     result = merged(tmp_path)
-    assert result.scene_count == 3
+    assert result.scene_count == 2
     np.testing.assert_array_equal(read(result.cloudless), expected)
 
 

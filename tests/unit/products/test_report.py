@@ -7,31 +7,95 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
+import pyproj
 import pytest
+import shapely
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
 
 from cloudbuster.core.composite import CellState
-from cloudbuster.models import Assessment, LayerCoverage, MosaicRequest, SceneFailure
-from cloudbuster.products.report import STATES, format_area, format_percent, scene_colour
+from cloudbuster.models import (
+    Assessment,
+    LayerCoverage,
+    MosaicRequest,
+    SceneFailure,
+    Selection,
+)
+from cloudbuster.products.report import STATES, cell_unit, scene_colour
 from tests.hand_made import GRID, merged, spec, write_gathered, write_original, write_three
 
 ASSESSMENT = Assessment(
     area_km2=12.3456,
     coverage=(
-        LayerCoverage(times=1, covered_fraction=0.75),
+        LayerCoverage(times=1, covered_fraction=0.625),
         LayerCoverage(times=2, covered_fraction=0),
     ),
     never_observed_fraction=0.25,
-    never_clear_fraction=0,
+    never_clear_fraction=0.125,
     backstop_fraction=0.125,
     hole_fraction=0.25,
     scenes_selected=4,
     scenes_gathered=3,
     failures=(SceneFailure(item_id="ITEM_9", index=9, error="RasterError", message="torn"),),
     covered=False,
-    reasons=("0.2500 of the area has no value",),
+    end="no-more-candidates",
+    rounds=2,
+    decoded_pixels=36,
+    hole_file="/somewhere/m-holes.geojson",
+    reasons=("25.00 % of the area (3.086 km²) has no value",),
 )
+
+
+REQUEST = MosaicRequest.model_validate(
+    {
+        "name": "m",
+        "aoi": {"type": "Point", "coordinates": [15, 46]},
+        "query": {"mindate": ["2020-01-01"], "maxdate": ["2020-02-01"]},
+        "filter": {"max_never_clear": 0.02},
+    }
+)
+# Columns 0 and 1 of the grid: two cells are clear, two come from the backstop.
+TO_DEGREES = pyproj.Transformer.from_crs(GRID.crs, "EPSG:4326", always_xy=True).transform
+CORNERS = ((500_000, 5_099_980), (500_020, 5_099_980), (500_020, 5_100_000), (500_000, 5_100_000))
+WESTERN_HALF = orjson.loads(
+    shapely.to_geojson(shapely.Polygon([TO_DEGREES(*corner) for corner in CORNERS]))
+)
+SELECTION = Selection.model_validate(
+    {
+        "type": "FeatureCollection",
+        "features": [{"id": "ITEM_1"}, {"id": "ITEM_2"}],
+        "cloudbuster": {
+            "schema": "cloudbuster.selection/1",
+            "aoi": WESTERN_HALF,
+            "kind": "L2A",
+            "catalog": "https://example.com/v1",
+            "strategy": "clear",
+            "entries": [
+                {"item_id": "ITEM_1", "backstop": False, "weight": 0.4},
+                {"item_id": "ITEM_2", "backstop": False, "weight": 0.1},
+                {"item_id": "ITEM_2", "backstop": False, "weight": 0.025, "round": 2},
+                {"item_id": "ITEM_1", "backstop": True, "weight": 0.7},
+            ],
+            "uncovered_by_layer": [0.0],
+            "uncovered": 0.0,
+            "covered": True,
+        },
+    }
+)
+FACTS = {
+    "clear_fraction": 0.5,
+    "backstop_fraction": 0.5,
+    "hole_fraction": 0.0,
+    "covered": False,
+    "never_seen_clear_fraction": 0.375,
+    "max_never_clear": 0.02,
+    "end": "no-more-candidates",
+    "rounds": 2,
+    "decoded_per_pixel": 1.5,
+    "reasons": list(ASSESSMENT.reasons),
+    "scene_count": 2,
+}
 
 
 class Page(HTMLParser):
@@ -85,22 +149,22 @@ def test_the_page_shows_shares_and_scenes(tmp_path: Path) -> None:
     write_three(tmp_path)
     page, _ = page_of(tmp_path)
     for what, share in (
-        ("seen clear", "50.0 %"),
-        ("never clear; filled from the backstop", "25.0 %"),
+        ("seen clear", "50.00 %"),
+        ("never clear; filled from the backstop", "25.00 %"),
         ("seen, but never clear, and not filled", "0 %"),
-        ("never observed", "25.0 %"),
+        ("never observed", "25.00 %"),
     ):
         assert f"{what}: {share}" in page.words
     assert (
-        "2020-06-01 · 4 \u00d7 2 cells of 10 · EPSG:32633 · B02 B03 B04 · composite first"
-        in page.words
+        "2020-06-01 · 4 \u00d7 2 cells of 10 m · 2 scenes · EPSG:32633 · B02 B03 B04 "
+        "· composite first" in page.words
     )
-    rows = [row.split() for row in re.findall(r"\d+ ITEM_\d .*? [\d.]+ %", page.words)]
-    assert [(row[0], row[1], row[-2], row[-3]) for row in rows] == [
-        ("1", "ITEM_1", "25.0", "look"),
-        ("2", "ITEM_2", "25.0", "look"),
-        ("3", "ITEM_1", "25.0", "backstop"),
-    ]
+    # A scene that is also the backstop has one row; what each was expected to add is unknown here.
+    for row in (
+        "1 3 ITEM_1 2020-06-01 10:00 unknown 25.00 % 25.00 % 3.25 % stock(standard) 05.09 removed",
+        "2 ITEM_2 2020-06-01 10:00 unknown 25.00 % none 3.25 % stock(standard) 05.09 removed",
+    ):
+        assert row in page.words
 
 
 def colours(picture: np.ndarray, cells: np.ndarray) -> set[tuple[int, ...]]:
@@ -135,11 +199,22 @@ def test_the_page_needs_nothing_else(tmp_path: Path) -> None:
 def test_the_page_shows_what_the_area_lacks(tmp_path: Path) -> None:
     write_three(tmp_path)
     page, _ = page_of(tmp_path, assessment=ASSESSMENT)
-    assert "The area is not covered as asked: 0.2500 of the area has no value" in page.words
-    assert (
-        "12.35 km². Of its cells 12.5 % come from the backstop, 25.0 % have no value." in page.words
-    )
-    assert "1 time 75.0 % 2 times 0 %" in page.words
+    reason = ASSESSMENT.reasons[0]
+    assert f"The area is not covered as asked: {reason}" in page.words
+    for fact in (
+        "Covered no",
+        "Size 12.35 km²",
+        "Never seen clear 37.50 % of the area",
+        "Without a value 25.00 % of the area",
+        "Where m-holes.geojson, beside this page",
+        "End of the run no other candidate shows the rest clear (no-more-candidates)",
+        "Rounds 2",
+        "Scenes 3 gathered, 4 selected; 1 failed",
+        # 36 pixels for 8 cells of 3 bands.
+        "Decoded 1.50 pixels for each pixel of the mosaic",
+        "1 time 62.50 % 2 times 0 %",
+    ):
+        assert fact in page.words
     assert "ITEM_9: RasterError: torn" in page.words
 
 
@@ -195,22 +270,31 @@ def test_scenes_without_documents_are_shown_too(tmp_path: Path) -> None:
     pixels[-1] = 1
     write_original(folder, "m-01", pixels)
     page, _ = page_of(tmp_path)
-    assert "1 no document beside the raster clear look 100 %" in page.words
+    assert "1 no document beside the raster unknown unknown 100 % none unknown" in page.words
+
+
+def test_item_and_page_repeat_the_assessment(tmp_path: Path) -> None:
+    write_three(tmp_path)
+    page, _ = page_of(tmp_path, assessment=ASSESSMENT, request=REQUEST, selection=SELECTION)
+    assert "Never seen clear 37.50 % of the area; 2.00 % is allowed" in page.words
+    assert "Shares of the area." in page.words
+    assert "seen clear: 50.00 %" in page.words
+    assert "ITEM_1 2020-06-01 10:00 40.00 % 25.00 % 50.00 %" in page.words
+    assert "ITEM_2 2020-06-01 10:00 12.50 % 25.00 % none" in page.words
+    content = orjson.loads((tmp_path / "m.json").read_bytes())
+    found = content["properties"]
+    assert {key: found[f"cloudbuster:{key}"] for key in FACTS} == FACTS
+    rows = {(row["index"], row["backstop"]): row for row in found["cloudbuster:scenes"]}
+    assert [rows[1, False]["expected_share"], rows[2, False]["expected_share"]] == [0.4, 0.125]
+    assert "expected_share" not in rows[3, True]
+    assert content["assets"]["holes"]["href"] == "./m-holes.geojson"
 
 
 @pytest.mark.parametrize(
-    ("share", "text"),
-    [(0, "0 %"), (1, "100 %"), (0.5, "50.0 %"), (0.00123, "0.123 %"), (0.999999, "99.999 %")],
+    ("crs", "unit"), [("EPSG:32633", "m"), ("EPSG:4326", "°"), ("EPSG:2263", "US survey foot")]
 )
-def test_a_share_just_below_all_is_not_shown_as_100_percent(share: float, text: str) -> None:
-    assert format_percent(share) == text
-
-
-@pytest.mark.parametrize(
-    ("km2", "text"), [(0.12345, "0.1235"), (154.32, "154.3"), (12056.4, "12,056")]
-)
-def test_an_area_is_written_without_a_power_of_ten(km2: float, text: str) -> None:
-    assert format_area(km2) == text
+def test_cells_have_the_unit_of_their_crs(crs: str, unit: str) -> None:
+    assert cell_unit(crs) == unit
 
 
 def test_neighbouring_scenes_have_colours_apart() -> None:
