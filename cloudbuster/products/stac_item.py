@@ -145,13 +145,6 @@ class MosaicDescription:
         return len({each.record.item_id if each.record else each.index for each in self.scenes})
 
     @property
-    def decoded_per_pixel(self) -> float | None:
-        """Pixels of the scenes' bands that were decoded for each pixel of the mosaic's bands."""
-        if self.assessment is None:
-            return None
-        return self.assessment.decoded_pixels / (math.prod(self.grid.shape) * len(self.bands))
-
-    @property
     def holes(self) -> str | None:
         """File name of the places that were never seen clear; None if the area is covered."""
         hole_file = self.assessment.hole_file if self.assessment else None
@@ -316,7 +309,6 @@ def _coverage(mosaic: MosaicDescription) -> dict[str, Any]:
         "never_seen_clear_fraction": assessment.never_seen_clear_fraction,
         "end": assessment.end,
         "rounds": assessment.rounds,
-        "decoded_per_pixel": mosaic.decoded_per_pixel,
     }
     if mosaic.request is not None:
         found["max_never_clear"] = mosaic.request.filter.max_never_clear

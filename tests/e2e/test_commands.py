@@ -118,7 +118,7 @@ def test_logs_are_those_of_the_jobs(stack, submitted) -> None:
     run = json.loads(submitted["covered"][1])["run_id"]
     scene = output_of(stack, "logs", run, "--scene", "1", "--stack", STACK)
     assert "covered-01.tif" in scene
-    assert '"event":"scene_gathered"' in scene
+    assert '"event": "scene_gathered"' in scene
     merge = output_of(stack, "logs", run, "--stack", STACK)
     assert "covered-cloudless.tif" in merge
     code, _, err = result_of(start(stack, "logs", run, "--scene", "9"))

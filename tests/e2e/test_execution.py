@@ -116,12 +116,10 @@ def test_functions_and_jobs_run_the_code_of_one_image(stack, assembly) -> None:
     (query,) = (name for name in stack.function_names() if "Query" in name)
     answer = stack.invoke(query, {"request": {}, "execution": "nothing"})
     assert answer["errorType"] == "RequestError"
-    *_, adapter, library = answer["stackTrace"]
     root = str(stack.cloud.settings.images / "roots")
-    assert root in adapter
-    assert "opt/app/lambdas/query.py" in adapter
-    assert root in library
-    assert "opt/venv/lib/site-packages/cloudbuster" in library
+    frames = [frame for frame in answer["stackTrace"] if root in frame]
+    assert any("opt/app/lambdas/query.py" in frame for frame in frames)
+    assert "opt/venv/lib/site-packages/cloudbuster" in frames[-1]
 
 
 def test_a_scene_that_cannot_be_gathered_does_not_end_the_run(stack, tmp_path) -> None:

@@ -92,7 +92,6 @@ FACTS = {
     "max_never_clear": 0.02,
     "end": "no-more-candidates",
     "rounds": 2,
-    "decoded_per_pixel": 1.5,
     "reasons": list(ASSESSMENT.reasons),
     "scene_count": 2,
 }
@@ -211,7 +210,6 @@ def test_the_page_shows_what_the_area_lacks(tmp_path: Path) -> None:
         "Rounds 2",
         "Scenes 3 gathered, 4 selected; 1 failed",
         # 36 pixels for 8 cells of 3 bands.
-        "Decoded 1.50 pixels for each pixel of the mosaic",
         "1 time 62.50 % 2 times 0 %",
     ):
         assert fact in page.words
