@@ -322,9 +322,11 @@ def extend_choice(
     left = candidates.without_delivered(entries)
     wanted = max(1, int(np.count_nonzero(holes.never_clear)))
     missing = max(0.0, holes.never_clear_share - options.max_never_clear) * holes.total
+    share = min(1.0, missing / wanted)
     goal = CoverGoal(
         layers=1,
-        first_share=min(1.0, missing / wanted),
+        # If the limit is out of reach, a scene must be worth it by itself.
+        first_share=share if _shown_share(left, holes.never_clear) >= share else 0.0,
         least_first_gain=LEAST_FIRST_GAIN * holes.total / wanted,
         # There is one layer: nothing is worth it for another.
         least_depth_share=math.inf,
@@ -396,6 +398,14 @@ class _Room:
             each if scene in allowed else _without(each, np.ones_like(each.seen))
             for scene, each in enumerate(units)
         ]
+
+
+def _shown_share(scenes: Sequence[SceneUnits], wanted: BoolRaster) -> float:
+    """Return the share of some cells that any of the scenes shows clear."""
+    shown = np.zeros_like(wanted)
+    for units in scenes:
+        shown[units.window.slices] |= units.clear
+    return int(np.count_nonzero(shown & wanted)) / max(1, int(np.count_nonzero(wanted)))
 
 
 def _fill_empty(

@@ -227,6 +227,18 @@ def test_a_round_adds_the_scene_that_shows_the_holes_clear() -> None:
     assert parts((entry,)) == {"b": EAST_UNIT}
 
 
+@pytest.mark.parametrize(("allowed", "names"), [(0.2, ["c"]), (0.05, [])])
+def test_a_limit_that_is_out_of_reach_makes_no_scene_worth_it(
+    monkeypatch: pytest.MonkeyPatch, allowed: float, names: list[str]
+) -> None:
+    # "c" shows three of the four columns that are left: 0.125 of the area stays never clear.
+    monkeypatch.setattr("cloudbuster.clear_selection.LEAST_FIRST_GAIN", 0.5)
+    drawings: dict[str, str | None] = {"a": "####oooo", "c": "ooooo###"}
+    entries = [picked("a", BOTH)]
+    added = extended(drawings, entries, holes(AREA & EAST), max_never_clear=allowed)
+    assert [entry.item_id for entry in added] == names
+
+
 def test_a_round_adds_a_further_part_of_a_scene_that_was_picked_before() -> None:
     entries = [picked("a", WEST_UNIT)]
     added = extended({"a": "########", "b": "####oooo"}, entries, holes(AREA & EAST))
