@@ -320,17 +320,7 @@ def extend_choice(
         New picks; empty if no candidate adds enough.
     """
     left = candidates.without_delivered(entries)
-    wanted = max(1, int(np.count_nonzero(holes.never_clear)))
-    missing = max(0.0, holes.never_clear_share - options.max_never_clear) * holes.total
-    share = min(1.0, missing / wanted)
-    goal = CoverGoal(
-        layers=1,
-        # If the limit is out of reach, a scene must be worth it by itself.
-        first_share=share if _shown_share(left, holes.never_clear) >= share else 0.0,
-        least_first_gain=LEAST_FIRST_GAIN * holes.total / wanted,
-        # There is one layer: nothing is worth it for another.
-        least_depth_share=math.inf,
-    )
+    goal = _goal_of_round(left, holes, options)
     factors = score_factors(candidates, holes.never_clear, options)
     room = _Room.of(candidates, entries, options)
 
@@ -349,7 +339,8 @@ def extend_choice(
     needed = dict(zip(clear_scenes, numbers, strict=True))
     if options.backstop and holes.empty.any():
         _fill_empty(left, holes.empty, needed, room)
-    gains = {step.scene: step.gain * wanted / holes.total for step in cover.steps}
+    share = int(np.count_nonzero(holes.never_clear)) / holes.total
+    gains = {step.scene: step.gain * share for step in cover.steps}
     return tuple(
         SelectionEntry(
             item_id=candidates.ids[scene],
@@ -360,6 +351,21 @@ def extend_choice(
         )
         for scene, units in needed.items()
         if units
+    )
+
+
+def _goal_of_round(left: Sequence[SceneUnits], holes: Holes, options: FilterOptions) -> CoverGoal:
+    """Return what further picks are to reach of the holes."""
+    wanted = max(1, int(np.count_nonzero(holes.never_clear)))
+    missing = max(0.0, holes.never_clear_share - options.max_never_clear) * holes.total
+    share = min(1.0, missing / wanted)
+    return CoverGoal(
+        layers=1,
+        # If the limit is out of reach, a scene must be worth it by itself.
+        first_share=share if _shown_share(left, holes.never_clear) >= share else 0.0,
+        least_first_gain=LEAST_FIRST_GAIN * holes.total / wanted,
+        # There is one layer: nothing is worth it for another.
+        least_depth_share=math.inf,
     )
 
 

@@ -513,6 +513,7 @@ def _scene_check(info: CandidatesInfo, bands: tuple[str, ...]) -> Check:
     """Make the check that keeps an item whose files may be opened and give the bands."""
 
     def problem(item: Item) -> str | None:
+        """Return why an item cannot be used; None if it can."""
         try:
             scene = parse_scene(item, catalog=info.catalog, asset_mirror=info.asset_mirror)
         except CatalogError as error:

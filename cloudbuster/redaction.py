@@ -154,7 +154,7 @@ def redacted_json(value: Any) -> Any:  # noqa: ANN401 -- any JSON value
 
 
 def visible(text: str) -> str:
-    r"""Return a text in which control characters and marks of direction are written as ``\uXXXX``.
+    r"""Return a text with control characters and marks of direction as escapes, as ``\u202e``.
 
     Tabs and line breaks stay.
     """

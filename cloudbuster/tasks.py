@@ -111,20 +111,16 @@ def plan_tasks(
     files = _files(scenes, options.detector, stamps or {})
     bands = _bands(info.kind, options)
     grid = selection_grid(document_area(info.aoi), scenes, bands, options)
-    roles = _roles(info, options.index_start)
+    roles = _roles(info, options)
     items = {str(item.get("id")): item for item in selection.features}
     radiometry = _radiometry(scenes, bands, known or {})
     common = {"name": name, "bands": bands, "grid": GridDocument.of(grid), "output": output}
     return [
         GatherTask(
             item=items[role.item_id],
-            index=role.index,
-            backstop_index=role.backstop_index,
-            # Without clipping, the mosaic holds the whole scenes.
-            delivery=role.delivery if options.bounds_clip else None,
-            backstop_pixels="masked" if info.strategy == "clear" else "all",
             radiometry=radiometry.get(role.item_id),
             file_stamps=files[role.item_id],
+            **role.fields(),
             **common,
             **_common(info, options),
         )
@@ -249,6 +245,7 @@ def _common(info: SelectionInfo, options: GatherOptions) -> dict[str, Any]:
         "dilate_m": options.dilate_m,
         "donate_mask": options.donate_mask,
         "on_radiometry_conflict": options.on_radiometry_conflict,
+        "backstop_pixels": "masked" if info.strategy == "clear" else "all",
     }
 
 
@@ -279,20 +276,35 @@ class _Role:
     backstop_index: int | None
     delivery: Delivery | None = None
 
+    def fields(self) -> dict[str, Any]:
+        """Return the fields of a task that this role decides."""
+        return {
+            "index": self.index,
+            "backstop_index": self.backstop_index,
+            "delivery": self.delivery,
+        }
 
-def _roles(info: SelectionInfo, index_start: int) -> list[_Role]:
+
+def _roles(info: SelectionInfo, options: GatherOptions) -> list[_Role]:
     """Return what each task of a selection is to write."""
     if info.strategy != "clear":
-        numbers = _numbers(info.entries, index_start)
+        numbers = _numbers(info.entries, options.index_start)
         return [
             _Role(item_id, numbers.get((item_id, False)), numbers.get((item_id, True)))
             for item_id in dict.fromkeys(entry.item_id for entry in info.entries)
         ]
     step = 1 if info.backstop_uncovered is None else 2
-    _check_last(step * len(info.entries), index_start)
+    _check_last(step * len(info.entries), options.index_start)
+    # Without clipping, the mosaic holds the whole scenes.
+    clips = options.bounds_clip
     return [
-        _Role(entry.item_id, index, index + 1 if step == 2 else None, entry.delivery)
-        for index, entry in zip(count(index_start, step), info.entries, strict=False)
+        _Role(
+            entry.item_id,
+            index,
+            index + 1 if step == 2 else None,
+            entry.delivery if clips else None,
+        )
+        for index, entry in zip(count(options.index_start, step), info.entries, strict=False)
         if entry.delivery is None or entry.delivery.needed().any()
     ]
 

@@ -27,6 +27,8 @@ REFUSED = (*THROTTLED, "Batch.ClientException")
 NO_CAPACITY = "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY"
 # Parameters of the first submission; `$.job` describes the kind of job.
 FIRST_TRY: AslState = {"queue.$": "$.job.queue", "memory.$": "$.job.memory", "second": False}
+# Condition of a choice: the job was submitted once.
+ONCE: AslState = {"Variable": "$.try.second", "BooleanEquals": False}
 SUBMIT = "arn:aws:states:::batch:submitJob.sync"
 
 
@@ -103,24 +105,16 @@ def job_states(
         States that follow a job that succeeded, one that failed, one that was not accepted, and
         one that took too long twice.
     """
-    never_twice = {"Variable": "$.try.second", "BooleanEquals": False}
-    submit = _submit(state, job, done=done, refused=refused)
     described = {
         "Variable": "$.error.Cause",
         "StringMatches": "{*",
         "Next": f"{state}Failed",
     }
-    memory = {"Variable": "$.error.Cause", "StringMatches": "*OutOfMemory*"}
-    reason = "$.failed.job.StatusReason"
-    no_host = [
-        {"Variable": reason, "StringMatches": "Host EC2*"},
-        {"Variable": reason, "StringMatches": f"*{NO_CAPACITY}*"},
-    ]
     return {
-        state: submit,
+        state: _submit(state, job, done=done, refused=refused),
         f"{state}TimedOut?": {
             "Type": "Choice",
-            "Choices": [{**never_twice, "Next": f"{state}OnDemand"}],
+            "Choices": [{**ONCE, "Next": f"{state}OnDemand"}],
             "Default": timed_out,
         },
         f"{state}Described?": {
@@ -140,19 +134,30 @@ def job_states(
             "ResultPath": "$.failed",
             "Next": f"{state}Again?",
         },
-        f"{state}Again?": {
-            "Type": "Choice",
-            "Choices": [
-                {"And": [never_twice, memory], "Next": f"{state}MoreMemory"},
-                {
-                    "And": [never_twice, {"Variable": reason, "IsPresent": True}, {"Or": no_host}],
-                    "Next": f"{state}OnDemand",
-                },
-            ],
-            "Default": lost,
-        },
+        f"{state}Again?": _again(state, lost=lost),
         f"{state}MoreMemory": _second_try("$.job.queue", "$.job.more_memory", state),
         f"{state}OnDemand": _second_try("$.job.fallback", "$.job.memory", state),
+    }
+
+
+def _again(state: str, *, lost: str) -> AslState:
+    """Decide whether a job that failed is tried once more, and with what."""
+    memory = {"Variable": "$.error.Cause", "StringMatches": "*OutOfMemory*"}
+    reason = "$.failed.job.StatusReason"
+    no_host = [
+        {"Variable": reason, "StringMatches": "Host EC2*"},
+        {"Variable": reason, "StringMatches": f"*{NO_CAPACITY}*"},
+    ]
+    return {
+        "Type": "Choice",
+        "Choices": [
+            {"And": [ONCE, memory], "Next": f"{state}MoreMemory"},
+            {
+                "And": [ONCE, {"Variable": reason, "IsPresent": True}, {"Or": no_host}],
+                "Next": f"{state}OnDemand",
+            },
+        ],
+        "Default": lost,
     }
 
 

@@ -310,8 +310,11 @@ def _as_one(kind: Callable[..., object], parameter: str, options: Sequence[Decor
     names = list(inspect.signature(kind).parameters)
 
     def decorate(command: Function) -> Function:
+        """Add the options to a command."""
+
         @functools.wraps(command)
         def collecting(**values: object) -> None:
+            """Call the command with the values of the options as one object."""
             flags = kind(**{name: values.pop(name) for name in names})
             command(**values, **{parameter: flags})
 

@@ -3,7 +3,8 @@
 import unicodedata
 
 # Linux takes names of files of up to 255 bytes (limits.h, NAME_MAX). A scene adds "backstop-" and
-# "-65534.tif" to the name of its mosaic, and a file that is being written ".XXXXXXXX.partial".
+# "-65534.tif" to the name of its mosaic, and a file that is being written a dot, eight random
+# characters and ".partial".
 MAX_NAME_BYTES = 128
 MAX_FILE_NAME_BYTES = 200
 # What divides the parts of a path, here and on Windows.

@@ -25,6 +25,10 @@ MAX_MEMBER_PATH = 1024
 """Greatest length of a path in a zip. GDAL makes an entry for each folder in it."""
 MAX_MEMBER_BYTES = 2**30
 """Greatest unpacked size of a member: four times a band of 10 980 by 10 980 pixels of uint16."""
+# What `zipfile` raises for a file that is no zip, a damaged or truncated member, a date or an
+# offset out of range (ValueError), and an encrypted member or one of a newer version (RuntimeError,
+# of which NotImplementedError is a kind).
+ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError)
 # Other methods are not read by GDAL, and are decompressed by Python without a bound.
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _MEMBER = re.compile(r"zip://(?P<archive>/.+?)!/(?P<member>.*)", re.IGNORECASE | re.DOTALL)
@@ -115,10 +119,7 @@ def open_zip(path: Path, uri: str) -> Iterator[zipfile.ZipFile]:
     except (FileNotFoundError, KeyError) as error:
         msg = f"{uri}: no such file; check the path"
         raise NotFoundError(msg) from error
-    except (
-        *(zipfile.BadZipFile, zlib.error, EOFError, OSError),
-        *(NotImplementedError, RuntimeError, ValueError),
-    ) as error:
+    except ZIP_ERRORS as error:
         msg = f"{uri}: {error}; fetch the zip again"
         raise BadInputError(msg) from error
 
@@ -203,6 +204,6 @@ def _begin(archive: zipfile.ZipFile, member: str, count: int) -> bytes:
     info = archive.getinfo(member)
     if info.compress_type not in METHODS:
         msg = f"compression method {info.compress_type} is not read"
-        raise NotImplementedError(msg)
+        raise zipfile.BadZipFile(msg)
     with archive.open(info) as file:
         return file.read(count)

@@ -129,7 +129,7 @@ _POINTER, _TEXT, _INT, _SIZE, _OFFSET = (
 )
 _STAT = ctypes.CFUNCTYPE(_INT, _POINTER, _TEXT, _POINTER, _INT)
 _OPEN = ctypes.CFUNCTYPE(_POINTER, _POINTER, _TEXT, _TEXT)
-_TELL = ctypes.CFUNCTYPE(_OFFSET, _POINTER)
+_POSITION = ctypes.CFUNCTYPE(_OFFSET, _POINTER)
 _SEEK = ctypes.CFUNCTYPE(_INT, _POINTER, _OFFSET, _INT)
 _READ = ctypes.CFUNCTYPE(_SIZE, _POINTER, _POINTER, _SIZE, _SIZE)
 _READ_RANGES = ctypes.CFUNCTYPE(
@@ -146,8 +146,8 @@ _STATE = ctypes.CFUNCTYPE(_INT, _POINTER)
 class _Callbacks(ctypes.Structure):
     """Beginning of GDAL's ``VSIFilesystemPluginCallbacksStruct`` (cpl_vsi.h).
 
-    Members have been added at its end since GDAL 3.0, and GDAL allocates it, so that these stay
-    where they are.
+    Members have the names that they have there. Some have been added at its end since GDAL 3.0, and
+    GDAL allocates it, so that these stay where they are.
     """
 
     _fields_ = (
@@ -159,7 +159,7 @@ class _Callbacks(ctypes.Structure):
         ("rmdir", _POINTER),
         ("read_dir", _POINTER),
         ("open", _OPEN),
-        ("tell", _TELL),
+        ("tell", _POSITION),
         ("seek", _SEEK),
         ("read", _READ),
         ("read_multi_range", _READ_RANGES),
@@ -176,7 +176,7 @@ class _Callbacks(ctypes.Structure):
 _CALLBACKS = _Callbacks(
     stat=_STAT(_stat),
     open=_OPEN(_open),
-    tell=_TELL(_tell),
+    tell=_POSITION(_tell),
     seek=_SEEK(_seek),
     read=_READ(_read),
     read_multi_range=_READ_RANGES(_read_ranges),

@@ -314,7 +314,7 @@ def _decompressed(response: requests.Response, content: bytes, max_bytes: int) -
     size = 0
     try:
         while content:
-            # 32 more than the window size: gzip and zlib are told apart by their headers.
+            # 32 more than the window size: zlib recognises gzip by its header.
             decoder = zlib.decompressobj(zlib.MAX_WBITS | 32)
             part = decoder.decompress(content, max_bytes + 1 - size)
             size += len(part)

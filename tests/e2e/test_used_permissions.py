@@ -28,14 +28,23 @@ LOGS = dict.fromkeys(
 )
 STORE = {"s3:AbortMultipartUpload": "used when an upload in parts fails"}
 DELIVERY = "used by Step Functions itself, for logs and traces; the actions have no resources"
+MISSING = "distinguishes a missing object from a refusal"
 UNUSED: dict[str, dict[str, str]] = {
-    "StagesQueryRole": {**LOGS, **STORE, "s3:ListBucket": "tells a missing object from a refusal"},
+    "StagesQueryRole": {
+        **LOGS,
+        **STORE,
+        "s3:ListBucket": MISSING,
+    },
     "StagesFilterRole": {**LOGS, **STORE},
-    "StagesAssessRole": {**LOGS, **STORE, "s3:ListBucket": "tells a missing object from a refusal"},
+    "StagesAssessRole": {
+        **LOGS,
+        **STORE,
+        "s3:ListBucket": MISSING,
+    },
     "StagesFinishRole": {
         **LOGS,
         **STORE,
-        "s3:ListBucket": "tells a missing object from a refusal",
+        "s3:ListBucket": MISSING,
         "sqs:SendMessage": "used by Lambda for events that the function failed with",
     },
     "JobsRolesJobRole": STORE,
@@ -60,7 +69,7 @@ UNUSED: dict[str, dict[str, str]] = {
         ),
         "sqs:ChangeMessageVisibility": "delays a request while too many runs go on: test_trigger",
         "sqs:SendMessage": "delays a request while too many runs go on: test_trigger",
-        "s3:ListBucket": "tells a missing object from a refusal",
+        "s3:ListBucket": MISSING,
     },
     "WorkflowRole": {
         "batch:TerminateJob": "ends the jobs of a stopped execution: test_execution",

@@ -77,7 +77,6 @@ def test_a_mosaic_of_three_cloudy_dates_is_as_clean_as_its_masks_allow(
     test_data: Path, tmp_path: Path, tile: str, clear: float, debiased: float, bright: float
 ) -> None:
     scenes = scenes_of(test_data, tile, ("10", "18", "20"))
-    # The score tells backstop pixels by their number, which strategy `clear` gives clear ones too.
     request = request_of(tmp_path, scenes, filter={"strategy": "original"})
     result = run(request)
     records = records_of(result)

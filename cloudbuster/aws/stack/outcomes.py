@@ -112,6 +112,7 @@ def topic_publisher(settings: StackSettings) -> Publish:
     client = make_aws_client("sns", config=config)
 
     def publish(subject: str, message: str) -> None:
+        """Publish a subject and a text to the topic."""
         with translate_boto_errors(f"publish to {settings.topic_arn}"):
             client.publish(TopicArn=settings.topic_arn, Subject=subject, Message=message)
 

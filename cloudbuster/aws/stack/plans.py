@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import PurePosixPath
 from typing import Any
 
 import orjson
@@ -70,12 +69,7 @@ def write_plan(
     RequestError
         If there are more tasks than the stack allows.
     """
-    if len(tasks) > settings.max_tasks:
-        msg = (
-            f"{len(tasks)} scenes are selected, this stack takes {settings.max_tasks}: lower "
-            "coverage_count or max_selections, or deploy with distributed_map on"
-        )
-        raise RequestError(msg)
+    _check_count(tasks, settings)
     todo = [number for number in _write_tasks(run, tasks, anew=anew) if number not in failed]
     write_task_scenes(run, tasks)
     indices_uri = join(run.tasks, "indices.json")
@@ -85,23 +79,29 @@ def write_plan(
         "todo_count": len(todo),
         # A distributed map reads the numbers from the document, so that the state stays small.
         "indices": todo if len(todo) <= settings.max_inline_indices else [],
-        "indices_key": PurePosixPath(indices_uri.removeprefix(settings.root))
-        .as_posix()
-        .lstrip("/"),
+        "indices_key": indices_uri.removeprefix(settings.root).lstrip("/"),
         "image": "torch" if request.gather.detector.type == "pytorch" else "base",
         **_budget(
-            len(todo) if is_first_round else len(tasks),
-            _merge_jobs(tasks, settings),
-            request,
-            settings,
+            len(todo if is_first_round else tasks), _merge_jobs(tasks, settings), request, settings
         ),
     }
+
+
+def _check_count(tasks: Sequence[GatherTask], settings: StackSettings) -> None:
+    """Raise RequestError if there are more tasks than the stack allows."""
+    if len(tasks) > settings.max_tasks:
+        msg = (
+            f"{len(tasks)} scenes are selected, this stack takes {settings.max_tasks}: lower "
+            "coverage_count or max_selections, or deploy with distributed_map on"
+        )
+        raise RequestError(msg)
 
 
 def _write_tasks(run: RunLayout, tasks: Sequence[GatherTask], *, anew: bool) -> list[int]:
     """Write each task; return the numbers of those to do, counted from 1."""
 
     def write(number: int, task: GatherTask) -> bool:
+        """Write a task; return whether it is to be done."""
         write_document(join(run.tasks, f"{number}.json"), task)
         return anew or not is_done(task)
 
