@@ -12,16 +12,20 @@ from moto.cloudformation.exceptions import ValidationError
 from moto.cloudformation.models import CloudFormationBackend
 from moto.cloudformation.parsing import ResourceMap
 from moto.cloudformation.responses import CloudFormationResponse
+from moto.core.exceptions import ServiceException
 from moto.core.responses import ActionResult, EmptyResult
 from moto.ec2.models import ec2_backends
 from moto.ec2.models.route_tables import RouteTable
 from moto.s3.models import FakeBucket, s3_backends
 from moto.ssm.models import ssm_backends
+from werkzeug.exceptions import HTTPException
 
 from tests.e2e.aws.bed import Bed
 from tests.e2e.aws.patches import replace, wrap, wrap_classmethod
 from tests.e2e.aws.settings import ACCOUNT
 
+# Base classes of the errors of all services of moto.
+SERVICE_ERRORS = (HTTPException, ServiceException)
 MAX_PASSES = 8
 
 
@@ -185,9 +189,8 @@ def _remove(resources: Any, documents: dict[str, Any], names: list[str]) -> None
         for name in list(left):
             try:
                 resources._delete_resource(resources._parsed_resources[name], documents[name])
-            except Exception:
-                # The services of moto have errors of their own without a common base class; the
-                # last pass raises them.
+            except SERVICE_ERRORS:
+                # What is left uses the resource still; the last pass raises the error.
                 if last == MAX_PASSES - 1:
                     raise
                 continue
