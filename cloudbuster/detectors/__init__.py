@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from cloudbuster.core.bands import BANDS_BY_KIND, Kind
 from cloudbuster.core.grid import Grid
 from cloudbuster.core.masks import DetectedMask, combine
+from cloudbuster.detectors.csmask import CsmaskDetector
 from cloudbuster.detectors.donor import DonorDetector
 from cloudbuster.detectors.protocol import CloudDetector, SceneSource
 from cloudbuster.detectors.pytorch import PytorchDetector
@@ -102,6 +103,11 @@ def _make_s2cloudless(options: DetectorOptions, _kind: Kind) -> CloudDetector:
     )
 
 
+def _make_csmask(options: DetectorOptions, _kind: Kind) -> CloudDetector:
+    """Make the csmask detector; raise MissingExtraError without its packages."""
+    return CsmaskDetector(options.mask_gsd_m)
+
+
 def _make_pytorch(options: DetectorOptions, kind: Kind) -> PytorchDetector:
     """Make the detector that runs a PyTorch model on every band of the level."""
     if options.weights is None:
@@ -129,6 +135,7 @@ AUTO_TYPES: dict[Kind, str] = {"L1C": "s2cloudless", "L2A": "stock"}
 DETECTORS: dict[str, Callable[[DetectorOptions, Kind], CloudDetector]] = {
     "stock": _make_stock,
     "s2cloudless": _make_s2cloudless,
+    "csmask": _make_csmask,
     "pytorch": _make_pytorch,
     "donor": _make_donor,
 }

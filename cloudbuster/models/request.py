@@ -210,7 +210,7 @@ class FilterOptions(Document):
 class DetectorOptions(Document):
     """Options of the cloud detector."""
 
-    type: Literal["auto", "stock", "s2cloudless", "pytorch", "donor"] = Field(
+    type: Literal["auto", "stock", "s2cloudless", "csmask", "pytorch", "donor"] = Field(
         "auto", description="Detector; `auto` is s2cloudless for L1C and stock for L2A."
     )
     preset: Literal["standard", "strict", "original"] = Field(

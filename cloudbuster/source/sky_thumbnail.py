@@ -151,7 +151,7 @@ def _from_mask(
             layers = _without_rims(layers) if mask.is_blended else layers
         else:
             empty = _sampled(*_missing_data(scene, bands), grid)
-    mask_of = DetectedMask(grid, *layers[:3], name, layers.unobserved)
+    mask_of = DetectedMask(grid, *layers[:3], name, layers.unobserved, layers.shadow)
     classes = pixel_classes(mask_of, dilate_m)
     classes[empty] = PixelClass.UNOBSERVED
     return SkyThumbnail(grid, classes)
@@ -372,7 +372,7 @@ def _read_strips(dataset: RasterFile, asset: BandAsset, decimated: _Decimated) -
 
 def _without_rims(layers: MaskLayers) -> MaskLayers:
     """Mark the cells beside cloud and missing data as defective: their classes may be mixed."""
-    unclear = layers.cloud | layers.defective
+    unclear = layers.cloud | layers.shadow | layers.defective
     rims = ndimage.binary_dilation(unclear, structure=EIGHT_NEIGHBOURS) & ~unclear
     return layers._replace(defective=layers.defective | rims)
 

@@ -43,14 +43,16 @@ ALL_CLASSES = np.array([[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 255]], dtype=
 
 def test_standard_grows_cloud_masks_defects_and_ranks_dark_land_and_snow_last():
     layers = classes_to_mask(ALL_CLASSES, "standard")
-    np.testing.assert_array_equal(layers.cloud, picture("...#...####..."))
+    np.testing.assert_array_equal(layers.cloud, picture(".......####..."))
+    np.testing.assert_array_equal(layers.shadow, picture("...#.........."))
     np.testing.assert_array_equal(layers.defective, picture("##..........##"))
     np.testing.assert_array_equal(layers.low_rank, picture("..#........#.."))
 
 
 def test_strict_masks_dark_land_too():
     layers = classes_to_mask(ALL_CLASSES, "strict")
-    np.testing.assert_array_equal(layers.cloud, picture("...#...####..."))
+    np.testing.assert_array_equal(layers.cloud, picture(".......####..."))
+    np.testing.assert_array_equal(layers.shadow, picture("...#.........."))
     np.testing.assert_array_equal(layers.defective, picture("###.........##"))
     np.testing.assert_array_equal(layers.low_rank, picture("...........#.."))
 
