@@ -13,7 +13,6 @@ from cloudbuster.core.arrays import BoolRaster, UInt8Raster, UInt16Raster
 from cloudbuster.core.digital_numbers import MAX_DN, NODATA, has_value
 from cloudbuster.core.grid import Grid, GridWindow
 from cloudbuster.core.ground import CellSize, uniform_parts
-from cloudbuster.core.regrid import sample_nearest
 
 # A group of fewer zeros than this is dark water clipped at 0 (0.01 to 0.04 % of the pixels of some
 # scenes); a larger one is a hole or the edge of the swath.
@@ -88,6 +87,9 @@ class DetectedMask:
     shadow : ndarray of bool, shape (y, x), or None
         Shadow of a cloud: to be grown and masked as well. A cell may be cloud and shadow. None for
         a detector that finds no shadow.
+    agreement : ndarray of uint8, shape (y, x), or None
+        Percentage of the joined detectors that say of the cell what most of them say; None for a
+        single detector.
     """
 
     grid: Grid
@@ -97,6 +99,7 @@ class DetectedMask:
     detector: str
     unobserved: BoolRaster | None = None
     shadow: BoolRaster | None = None
+    agreement: UInt8Raster | None = None
 
     @property
     def layers(self) -> MaskLayers:
@@ -459,47 +462,6 @@ def _block_distance(
     metres = np.floor(exact[window.slices] * (1 + ROUNDING))
     clipped: UInt16Raster = np.clip(metres, 1, limit_m).astype(np.uint16)
     return clipped
-
-
-def combine(first: DetectedMask, second: DetectedMask) -> DetectedMask:
-    """Combine two masks of one scene: each layer becomes the union of the two.
-
-    Parameters
-    ----------
-    first, second : DetectedMask
-        In the same CRS.
-
-    Returns
-    -------
-    DetectedMask
-        On the grid with the smaller cells, that of ``first`` if they are equal. Each cell takes the
-        value of the other mask at its centre, False outside of that mask.
-
-    Raises
-    ------
-    ValueError
-        If the coordinate reference systems differ.
-    """
-    if first.grid.crs != second.grid.crs:
-        msg = f"masks in {first.grid.crs} and {second.grid.crs} cannot be joined"
-        raise ValueError(msg)
-    # The sort is stable, so that `first` stays first if the cells are equal.
-    fine, coarse = sorted((first, second), key=lambda mask: mask.grid.x_size * mask.grid.y_size)
-    layers = MaskLayers(
-        *(
-            here | sample_nearest(there, coarse.grid, fine.grid, fill=0)
-            for here, there in zip(fine.layers, coarse.layers, strict=True)
-        )
-    )
-    return DetectedMask(
-        fine.grid,
-        layers.cloud,
-        layers.defective,
-        layers.low_rank,
-        f"{first.detector} + {second.detector}",
-        layers.unobserved,
-        layers.shadow,
-    )
 
 
 def pixel_classes(mask: DetectedMask, dilate_m: float) -> UInt8Raster:

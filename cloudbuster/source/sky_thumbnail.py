@@ -190,7 +190,7 @@ def _masks(scene: Scene, detector: DetectorOptions) -> list[tuple[Scene, str]]:
         available = ", ".join(sorted(scene.masks)) or "none"
         msg = f"{scene.id} has no mask {' or '.join(names)} (it has {available})"
         raise MaskError(msg)
-    needs_first = detector.type == "stock" or detector.also_stock
+    needs_first = "stock" in detector.detectors.names
     return found[:1] if needs_first else found
 
 
