@@ -23,11 +23,11 @@ import rasterio
 from cloudbuster.catalogs.item_hrefs import absolute_item
 from cloudbuster.catalogs.schema import parse_scene
 from cloudbuster.core.arrays import Raster, UInt8Raster, UInt16Raster
-from cloudbuster.core.bands import BANDS_BY_KIND
-from cloudbuster.core.grid import Grid, GridWindow
-from cloudbuster.core.masks import DetectedMask, grow
-from cloudbuster.core.regrid import sample_nearest
-from cloudbuster.core.scene import BandAsset, Scene
+from cloudbuster.core.grids.grid import Grid, GridWindow
+from cloudbuster.core.grids.regrid import sample_nearest
+from cloudbuster.core.pixels.masks import DetectedMask, grow
+from cloudbuster.core.scenes.bands import BANDS_BY_KIND
+from cloudbuster.core.scenes.scene import BandAsset, Scene
 from cloudbuster.detectors import SceneSource, make_detector
 from cloudbuster.errors import CloudBusterError
 from cloudbuster.models import DetectorOptions

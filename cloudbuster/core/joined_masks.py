@@ -6,8 +6,8 @@ import numpy as np
 
 from cloudbuster.core.arrays import BoolRaster, UInt8Raster
 from cloudbuster.core.detector_names import Operator
-from cloudbuster.core.masks import DetectedMask
-from cloudbuster.core.regrid import sample_nearest
+from cloudbuster.core.grids.regrid import sample_nearest
+from cloudbuster.core.pixels.masks import DetectedMask
 
 # Agreement of detectors that all say the same, or of one alone, percent.
 FULL_AGREEMENT = 100

@@ -13,17 +13,17 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from cloudbuster.core.arrays import BoolRaster, UInt8Raster, UInt16Raster
-from cloudbuster.core.bands import Kind
-from cloudbuster.core.grid import Grid, GridWindow
-from cloudbuster.core.ground import cell_size_m
-from cloudbuster.core.masks import DetectedMask, valid_pixels
-from cloudbuster.core.windows import (
+from cloudbuster.core.grids.grid import Grid, GridWindow
+from cloudbuster.core.grids.ground import cell_size_m
+from cloudbuster.core.grids.windows import (
     cells_of_size,
     context_windows,
     covering_grid,
     mirrored,
     nearest_multiple,
 )
+from cloudbuster.core.pixels.masks import DetectedMask, valid_pixels
+from cloudbuster.core.scenes.bands import Kind
 from cloudbuster.detectors.extras import require_package
 from cloudbuster.detectors.protocol import SceneSource
 from cloudbuster.errors import MaskError

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 from cloudbuster.core.arrays import UInt8Raster, UInt16Raster
-from cloudbuster.core.bands import Kind
-from cloudbuster.core.grid import Grid
-from cloudbuster.core.masks import DetectedMask
-from cloudbuster.core.scene import Scene
+from cloudbuster.core.grids.grid import Grid
+from cloudbuster.core.pixels.masks import DetectedMask
+from cloudbuster.core.scenes.bands import Kind
+from cloudbuster.core.scenes.scene import Scene
 from cloudbuster.models import DetectorOptions
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from cloudbuster.core.grid import Grid
+from cloudbuster.core.grids.grid import Grid
 from cloudbuster.core.joined_masks import join_masks
-from cloudbuster.core.masks import DetectedMask, pixel_classes
+from cloudbuster.core.pixels.masks import DetectedMask, pixel_classes
 
 
 def grid_of(shape: tuple[int, int], size: float = 20, crs: str = "EPSG:32633") -> Grid:

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import rasterio
 
-from cloudbuster.core.grid import Grid, GridWindow
-from cloudbuster.core.scene import BandAsset
+from cloudbuster.core.grids.grid import Grid, GridWindow
+from cloudbuster.core.scenes.scene import BandAsset
 from cloudbuster.detectors import csmask, extras
 from cloudbuster.detectors.csmask import CsmaskDetector
 from cloudbuster.errors import MaskError, MissingExtraError
@@ -15,7 +15,7 @@ from tests.unit.detectors.fakes import FakeSource, grid_of, scene_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cloudbuster.core.masks import DetectedMask
+    from cloudbuster.core.pixels.masks import DetectedMask
 
 SIX = ("B02", "B03", "B04", "B08", "B11", "B12")
 FOUR = SIX[:4]

@@ -11,7 +11,7 @@ from cloudbuster.detectors.s2cloudless import S2CloudlessDetector
 from cloudbuster.detectors.stock import StockDetector
 from cloudbuster.errors import MaskError, RequestError, UntrustedCodeError
 from cloudbuster.models import DetectorOptions
-from cloudbuster.source.donor_mask import write_donor_mask
+from cloudbuster.source.masks.donor_mask import write_donor_mask
 from tests.unit.detectors.fakes import FakeSource, grid_of, scene_of
 
 

@@ -7,7 +7,7 @@ import pytest
 from cloudbuster.detectors import check_detector, make_detector, resolved
 from cloudbuster.errors import BadInputError, MaskError, MissingExtraError, RequestError
 from cloudbuster.models import DetectorOptions
-from cloudbuster.workers import run_tasks
+from cloudbuster.processes.workers import run_tasks
 from tests.unit.detectors.fakes import FakeSource, grid_of, scene_of
 
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "detectors.md"
@@ -101,8 +101,8 @@ def test_an_error_of_ours_passes_as_it_is(packages):
 DETECT = """
 import numpy as np
 from dataclasses import replace
-from cloudbuster.core.grid import Grid
-from cloudbuster.core.masks import DetectedMask
+from cloudbuster.core.grids.grid import Grid
+from cloudbuster.core.pixels.masks import DetectedMask
 
 class Detector:
     def detect(self, source, area):
