@@ -9,12 +9,12 @@ import logging
 from dataclasses import dataclass
 from importlib.util import find_spec
 
-from cloudbuster.core.detector_names import AUTO as AUTO_NAME
-from cloudbuster.core.detector_names import DetectorNames, Operator, parse_detectors
 from cloudbuster.core.grids.grid import Grid
-from cloudbuster.core.joined_masks import join_masks
+from cloudbuster.core.pixels.joined_masks import join_masks
 from cloudbuster.core.pixels.masks import DetectedMask
 from cloudbuster.core.scenes.bands import BANDS_BY_KIND, Kind
+from cloudbuster.core.texts.detector_names import AUTO as AUTO_NAME
+from cloudbuster.core.texts.detector_names import DetectorNames, Operator, parse_detectors
 from cloudbuster.detectors.csmask import CsmaskDetector
 from cloudbuster.detectors.donor import DonorDetector
 from cloudbuster.detectors.protocol import Checked, CloudDetector, Maker, SceneSource

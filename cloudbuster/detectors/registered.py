@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from cloudbuster.core.detector_names import NAME
 from cloudbuster.core.grids.grid import Grid
 from cloudbuster.core.pixels.masks import DetectedMask
 from cloudbuster.core.scenes.bands import Kind
+from cloudbuster.core.texts.detector_names import NAME
 from cloudbuster.detectors.protocol import CloudDetector, Maker, SceneSource
 from cloudbuster.errors import BadInputError, CloudBusterError, MaskError, first_line
 from cloudbuster.models import DetectorOptions

@@ -5,7 +5,7 @@ import numpy.typing as npt
 import pytest
 
 from cloudbuster.core.grids.grid import Grid
-from cloudbuster.core.joined_masks import join_masks
+from cloudbuster.core.pixels.joined_masks import join_masks
 from cloudbuster.core.pixels.masks import DetectedMask, pixel_classes
 
 

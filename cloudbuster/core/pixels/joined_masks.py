@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from cloudbuster.core.arrays import BoolRaster, UInt8Raster
-from cloudbuster.core.detector_names import Operator
 from cloudbuster.core.grids.regrid import sample_nearest
 from cloudbuster.core.pixels.masks import DetectedMask
+from cloudbuster.core.texts.detector_names import Operator
 
 # Agreement of detectors that all say the same, or of one alone, percent.
 FULL_AGREEMENT = 100

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudbuster.core.detector_names import PATTERN, DetectorNames, parse_detectors
+from cloudbuster.core.texts.detector_names import PATTERN, DetectorNames, parse_detectors
 
 
 @pytest.mark.parametrize(
