@@ -22,7 +22,7 @@ from cloudbuster.detectors.pytorch import PytorchDetector
 from cloudbuster.detectors.registered import registered_detectors
 from cloudbuster.detectors.s2cloudless import S2CloudlessDetector
 from cloudbuster.detectors.stock import StockDetector
-from cloudbuster.errors import RequestError
+from cloudbuster.errors import MissingBandsError, RequestError
 from cloudbuster.models import DetectorOptions
 
 __all__ = [
@@ -48,14 +48,26 @@ class JoinedDetectors:
         Two or more.
     operator : {"+", "&"}
         See `join_masks`.
+    optional : tuple of CloudDetector
+        Those of ``detectors`` that are left out for a scene without the bands that they need.
     """
 
     detectors: tuple[CloudDetector, ...]
     operator: Operator
+    optional: tuple[CloudDetector, ...] = ()
 
     def detect(self, source: SceneSource, area: Grid) -> DetectedMask:
         """Find cloud in ``area`` with all detectors, on the finest of their grids."""
-        return join_masks([each.detect(source, area) for each in self.detectors], self.operator)
+        masks: list[DetectedMask] = []
+        for detector in self.detectors:
+            try:
+                masks.append(detector.detect(source, area))
+            except MissingBandsError as error:
+                if detector not in self.optional or (detector == self.detectors[-1] and not masks):
+                    raise
+                extra = {"scene": source.scene.id, "error": str(error)}
+                logger.warning("detector_left_out", extra=extra)
+        return join_masks(masks, self.operator)
 
 
 @dataclass(frozen=True)
@@ -72,6 +84,12 @@ class Choice:
 
     names: DetectorNames
     reason: str
+
+    @property
+    def optional(self) -> tuple[str, ...]:
+        """Detectors that a scene without their bands does without: all but ``stock``."""
+        names = self.names.names
+        return tuple(name for name in names if name != "stock") if "stock" in names else ()
 
 
 def choose(kind: Kind) -> Choice:
@@ -118,16 +136,19 @@ def resolved(options: DetectorOptions, kind: Kind) -> DetectorOptions:
     RequestError
         If no detector has one of the names.
     """
-    names = options.detectors
+    names, optional = options.detectors, options.optional
     if AUTO_NAME in names.names:
         choice = choose(kind)
         logger.info(
             "detector_chosen", extra={"detector": str(choice.names), "reason": choice.reason}
         )
+        optional = tuple(dict.fromkeys((*optional, *choice.optional)))
         names = names.replaced(AUTO_NAME, choice.names)
     for name in names.names:
         _maker(name)
-    return options.model_copy(update={"type": str(names), "also_stock": False})
+    return options.model_copy(
+        update={"type": str(names), "also_stock": False, "optional": optional}
+    )
 
 
 def make_detector(options: DetectorOptions, kind: Kind) -> CloudDetector:
@@ -156,8 +177,11 @@ def make_detector(options: DetectorOptions, kind: Kind) -> CloudDetector:
     """
     known = resolved(options, kind)
     names = known.detectors
-    made = tuple(_maker(name)(known, kind) for name in names.names)
-    return made[0] if len(made) == 1 else JoinedDetectors(made, names.operator)
+    made = {name: _maker(name)(known, kind) for name in names.names}
+    if len(made) == 1:
+        return made[names.names[0]]
+    optional = tuple(made[name] for name in known.optional if name in made)
+    return JoinedDetectors(tuple(made.values()), names.operator, optional)
 
 
 def check_detector(options: DetectorOptions, kind: Kind) -> None:

@@ -1,12 +1,14 @@
 """Detector ``csmask``: the networks of ukis-csmask, which find clouds and their shadows."""
 
 import json
+import logging
 import threading
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import numpy as np
 import numpy.typing as npt
@@ -26,10 +28,12 @@ from cloudbuster.core.pixels.masks import DetectedMask, valid_pixels
 from cloudbuster.core.scenes.bands import Kind
 from cloudbuster.detectors.extras import require_package
 from cloudbuster.detectors.protocol import SceneSource
-from cloudbuster.errors import MaskError
+from cloudbuster.errors import MaskError, MissingBandsError, RasterError
 
 if TYPE_CHECKING:
     import onnxruntime
+
+logger = logging.getLogger(__name__)
 
 PACKAGE = "ukis_csmask"
 # Cell size, metres. The networks were trained at about 30 m (README of ukis-csmask); see
@@ -86,11 +90,11 @@ class CsmaskDetector:
         Windows are laid out from the corner of the scene, which is mirrored at its edges, so that
         the result for a cell does not depend on ``area``.
         """
-        bands = _bands_of(source)
-        network = _Network(source.scene.kind, len(bands))
         finest_m = cell_size_m(source.grid)[0]
         gsd_m = max(self.mask_gsd_m or nearest_multiple(DEFAULT_GSD_M, finest_m), finest_m)
         cells = cells_of_size(source.grid, source.grid, gsd_m)
+        bands = _bands_of(source, cells)
+        network = _Network(source.scene.kind, len(bands))
         target = covering_grid(cells, area)
         wanted = cells.window_of(area.bounds)
         classes = np.zeros(target.shape, dtype=np.uint8)
@@ -193,17 +197,51 @@ def _load(network: _Network) -> _Loaded:
         raise MaskError(msg) from error
 
 
-def _bands_of(source: SceneSource) -> tuple[str, ...]:
-    """Return the input bands that a scene has; raise MaskError if it lacks one that is needed."""
+def _bands_of(source: SceneSource, cells: Grid) -> tuple[str, ...]:
+    """Return the input bands that can be read, four or six.
+
+    The two of short-wave infrared are left out if they lie on another server or disk than the
+    others, as where only a part of a scene was copied, or if they are missing there. A server that
+    does not answer is an error: which network is used must not depend on it.
+
+    Parameters
+    ----------
+    source : SceneSource
+        Open scene.
+    cells : Grid
+        Cells of the mask of the whole scene.
+
+    Raises
+    ------
+    MissingBandsError
+        If one of the four other bands is missing.
+    """
     available = source.scene.bands
     infrared = next((name for name in NEAR_INFRARED if name in available), None)
     missing = [name for name in VISIBLE if name not in available]
     if missing or infrared is None:
         needed = ", ".join([*missing, *([] if infrared else ["B08 or B8A"])])
         msg = f"{source.scene.id} has no {needed}, which csmask needs; choose another detector"
-        raise MaskError(msg)
-    wave = SHORT_WAVE if all(name in available for name in SHORT_WAVE) else ()
-    return (*VISIBLE, infrared, *wave)
+        raise MissingBandsError(msg)
+    four = (*VISIBLE, infrared)
+    corner = cells.crop(GridWindow(0, 0, 1, 1))
+    try:
+        source.read(four, corner)
+    except RasterError as error:
+        msg = f"{error}; csmask needs it: choose another detector"
+        raise MissingBandsError(msg) from error
+    place = urlsplit(available[VISIBLE[0]].href)[:2]
+    if any(
+        name not in available or urlsplit(available[name].href)[:2] != place for name in SHORT_WAVE
+    ):
+        return four
+    try:
+        source.read(SHORT_WAVE, corner)
+    except RasterError as error:
+        extra = {"scene": source.scene.id, "error": str(error)}
+        logger.warning("short_wave_infrared_missing", extra=extra)
+        return four
+    return (*four, *SHORT_WAVE)
 
 
 def _window_classes(

@@ -16,8 +16,8 @@ from pydantic import (
 from cloudbuster.core.projections.crs_text import MAX_CRS_CHARS
 from cloudbuster.core.scenes.asset_mirror import parse_mirror
 from cloudbuster.core.scenes.bands import BANDS, Kind, requested_bands
+from cloudbuster.core.texts.detector_names import MAX_DETECTORS, DetectorNames, parse_detectors
 from cloudbuster.core.texts.detector_names import PATTERN as DETECTOR_PATTERN
-from cloudbuster.core.texts.detector_names import DetectorNames, parse_detectors
 from cloudbuster.core.texts.patterns import MAX_PATTERN_CHARS, compile_pattern
 from cloudbuster.models.base import (
     MAX_SCENE_INDEX,
@@ -277,6 +277,12 @@ class DetectorOptions(Document):
     )
     donor_mask_name: FileName | None = Field(
         None, description="donor: name of the mask in `donor_mask`."
+    )
+    optional: tuple[str, ...] = Field(
+        (),
+        max_length=MAX_DETECTORS,
+        description="Detectors of `A+B` that are left out for a scene without the bands that they "
+        "need, which is rejected otherwise. `auto` sets it.",
     )
     also_stock: bool = Field(
         default=False,

@@ -9,7 +9,7 @@ from cloudbuster.detectors.csmask import CsmaskDetector
 from cloudbuster.detectors.donor import DonorDetector
 from cloudbuster.detectors.s2cloudless import S2CloudlessDetector
 from cloudbuster.detectors.stock import StockDetector
-from cloudbuster.errors import MaskError, RequestError, UntrustedCodeError
+from cloudbuster.errors import MaskError, MissingBandsError, RequestError, UntrustedCodeError
 from cloudbuster.models import DetectorOptions
 from cloudbuster.source.masks.donor_mask import write_donor_mask
 from tests.unit.detectors.fakes import FakeSource, grid_of, scene_of
@@ -50,6 +50,16 @@ def test_also_stock_is_plus_stock():
     assert resolved(DetectorOptions(type="stock", also_stock=True), "L1C").type == "stock"
     with pytest.raises(ValueError, match="is added with"):
         DetectorOptions(type="csmask&s2cloudless", also_stock=True)
+
+
+def test_auto_uses_the_mask_of_the_product_alone_for_a_scene_without_the_bands(caplog):
+    area = grid_of(16, 16, 10)
+    source = _source(area, 9)
+    found = make_detector(DetectorOptions(), "L2A").detect(source, area)
+    assert found.detector == "stock scl standard"
+    assert "detector_left_out" in caplog.text
+    with pytest.raises(MissingBandsError, match="no B02, B03, B04, B08 or B8A"):
+        make_detector(DetectorOptions(type="csmask+stock"), "L2A").detect(source, area)
 
 
 def test_joined_detectors_are_made_from_the_same_options():
