@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 from cloudbuster.core.grids.grid import Grid
-from cloudbuster.core.pixels.joined_masks import join_masks
+from cloudbuster.core.pixels.joined_masks import LoneShadow, join_masks
 from cloudbuster.core.pixels.masks import DetectedMask
 from cloudbuster.core.scenes.bands import BANDS_BY_KIND, Kind
 from cloudbuster.core.texts.detector_names import AUTO as AUTO_NAME
@@ -50,11 +50,14 @@ class JoinedDetectors:
         See `join_masks`.
     optional : tuple of CloudDetector
         Those of ``detectors`` that are left out for a scene without the bands that they need.
+    lone_shadow : {"masked", "low-rank"}
+        See `join_masks`.
     """
 
     detectors: tuple[CloudDetector, ...]
     operator: Operator
     optional: tuple[CloudDetector, ...] = ()
+    lone_shadow: LoneShadow = "masked"
 
     def detect(self, source: SceneSource, area: Grid) -> DetectedMask:
         """Find cloud in ``area`` with all detectors, on the finest of their grids."""
@@ -67,7 +70,7 @@ class JoinedDetectors:
                     raise
                 extra = {"scene": source.scene.id, "error": str(error)}
                 logger.warning("detector_left_out", extra=extra)
-        return join_masks(masks, self.operator)
+        return join_masks(masks, self.operator, lone_shadow=self.lone_shadow)
 
 
 @dataclass(frozen=True)
@@ -136,19 +139,19 @@ def resolved(options: DetectorOptions, kind: Kind) -> DetectorOptions:
     RequestError
         If no detector has one of the names.
     """
-    names, optional = options.detectors, options.optional
+    names, optional, lone_shadow = options.detectors, options.optional, options.lone_shadow
     if AUTO_NAME in names.names:
         choice = choose(kind)
         logger.info(
             "detector_chosen", extra={"detector": str(choice.names), "reason": choice.reason}
         )
         optional = tuple(dict.fromkeys((*optional, *choice.optional)))
+        lone_shadow = "low-rank" if len(choice.names.names) > 1 else lone_shadow
         names = names.replaced(AUTO_NAME, choice.names)
     for name in names.names:
         _maker(name)
-    return options.model_copy(
-        update={"type": str(names), "also_stock": False, "optional": optional}
-    )
+    changes = {"type": str(names), "also_stock": False, "optional": optional}
+    return options.model_copy(update=changes | {"lone_shadow": lone_shadow})
 
 
 def make_detector(options: DetectorOptions, kind: Kind) -> CloudDetector:
@@ -181,7 +184,7 @@ def make_detector(options: DetectorOptions, kind: Kind) -> CloudDetector:
     if len(made) == 1:
         return made[names.names[0]]
     optional = tuple(made[name] for name in known.optional if name in made)
-    return JoinedDetectors(tuple(made.values()), names.operator, optional)
+    return JoinedDetectors(tuple(made.values()), names.operator, optional, known.lone_shadow)
 
 
 def check_detector(options: DetectorOptions, kind: Kind) -> None:

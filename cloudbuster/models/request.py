@@ -284,6 +284,11 @@ class DetectorOptions(Document):
         description="Detectors of `A+B` that are left out for a scene without the bands that they "
         "need, which is rejected otherwise. `auto` sets it.",
     )
+    lone_shadow: Literal["masked", "low-rank"] = Field(
+        "masked",
+        description="What becomes of shadow that not all detectors of `A+B` find that know "
+        "shadow: it is masked, or used only where no scene is clear. `auto` sets `low-rank`.",
+    )
     also_stock: bool = Field(
         default=False,
         description="Whether to mask the cloud of the product's own masks as well: `+stock`.",

@@ -174,23 +174,24 @@ class SceneBlocks(OpenScenes):
                 rank = class_rank(classes)
             if not best.is_done:
                 best.feed(position, rank)
-        pixels, distance = self._read_winners(window, best, backstop)
+        pixels, distance, confidence = self._read_winners(window, best, backstop)
         state = mosaic_state(best.rank, counter.times_observed)
-        quality = (counter.times_observed, counter.times_clear, distance, state)
+        quality = (counter.times_observed, counter.times_clear, distance, confidence, state)
         return {**pixels, "quality": np.stack(quality).astype(np.uint16)}
 
     def _read_winners(
         self, window: GridWindow, best: BlockComposite, backstop: BlockComposite
-    ) -> tuple[dict[str, UInt16Raster], UInt16Raster]:
+    ) -> tuple[dict[str, UInt16Raster], UInt16Raster, UInt16Raster]:
         """Read the pixels that win a cell of the cloud-free mosaic or of the backstop.
 
-        Returns reflectance and scene index of both mosaics, by product, and the distance of the
-        cloud-free mosaic's pixels to cloud in their scenes, metres, shape (y, x).
+        Returns reflectance and scene index of both mosaics, by product, and of the pixels of the
+        cloud-free mosaic the distance to cloud in their scenes, metres, and the agreement of the
+        detectors, percent, shape (y, x).
         """
         shape = (len(self.bands) + 1, window.height, window.width)
         composites = {"cloudless": best, "cloudy": backstop}
         pixels = {key: np.zeros(shape, dtype=np.uint16) for key in composites}
-        distance = np.zeros(shape[1:], dtype=np.uint16)
+        distance, confidence = np.zeros((2, *shape[1:]), dtype=np.uint16)
         for position in np.union1d(best.winner, backstop.winner):
             if position < 0:
                 continue
@@ -203,10 +204,13 @@ class SceneBlocks(OpenScenes):
             for key, cells in won.items():
                 _fill(pixels[key][:, rows, cols], reflectance, cells[rows, cols], file)
             if not file.backstop:
-                scene_distance = raster.read_cloud_distance(part_in_mosaic)
                 cells = won["cloudless"][rows, cols]
-                np.copyto(distance[rows, cols], scene_distance, where=cells)
-        return pixels, distance
+                for layer, values in (
+                    (distance, raster.read_cloud_distance(part_in_mosaic)),
+                    (confidence, raster.read_confidence(part_in_mosaic)),
+                ):
+                    np.copyto(layer[rows, cols], values, where=cells)
+        return pixels, distance, confidence
 
 
 def mosaic_grid(files: tuple[SceneFile, ...]) -> Grid:

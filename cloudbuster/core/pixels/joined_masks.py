@@ -1,6 +1,7 @@
 """Join the masks of several detectors of one scene, and measure how far they agree."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -9,11 +10,15 @@ from cloudbuster.core.grids.regrid import sample_nearest
 from cloudbuster.core.pixels.masks import DetectedMask
 from cloudbuster.core.texts.detector_names import Operator
 
+LoneShadow = Literal["masked", "low-rank"]
+
 # Agreement of detectors that all say the same, or of one alone, percent.
 FULL_AGREEMENT = 100
 
 
-def join_masks(masks: Sequence[DetectedMask], operator: Operator) -> DetectedMask:
+def join_masks(
+    masks: Sequence[DetectedMask], operator: Operator, *, lone_shadow: LoneShadow = "masked"
+) -> DetectedMask:
     """Join masks of one scene.
 
     Parameters
@@ -24,6 +29,9 @@ def join_masks(masks: Sequence[DetectedMask], operator: Operator) -> DetectedMas
         ``+``: a cell is cloud or shadow if any mask says so. ``&``: it must be cloud or shadow in
         all masks, and is then cloud if any says cloud, and shadow if any says shadow. The other
         layers are unions in both cases: a cell that one detector could not judge is not clear.
+    lone_shadow : {"masked", "low-rank"}
+        With ``+``, what a cell becomes that is shadow in some but not all of the masks that know
+        shadow, and cloud in none: masked as well, or of low rank.
 
     Returns
     -------
@@ -48,11 +56,20 @@ def join_masks(masks: Sequence[DetectedMask], operator: Operator) -> DetectedMas
     judged = [sample_nearest(~mask.defective, mask.grid, grid, fill=0) for mask in masks]
     found = [here | there for here, there in zip(cloud, shadow, strict=True)]
     masked = (np.logical_and if operator == "&" else np.logical_or).reduce(found)
+    lone = np.zeros_like(masked)
+    if operator == "+" and lone_shadow == "low-rank":
+        knowing = [
+            here for here, mask in zip(shadow, masks, strict=True) if mask.shadow is not None
+        ]
+        if len(knowing) > 1:
+            lone = np.logical_or.reduce(shadow) & ~np.logical_and.reduce(knowing)
+            lone &= ~np.logical_or.reduce(cloud)
+    masked = masked & ~lone
     return DetectedMask(
         grid=grid,
         cloud=masked & np.logical_or.reduce(cloud),
         defective=np.logical_or.reduce(defective),
-        low_rank=np.logical_or.reduce(low_rank),
+        low_rank=np.logical_or.reduce(low_rank) | lone,
         detector=f" {operator} ".join(mask.detector for mask in masks),
         unobserved=np.logical_or.reduce(unobserved),
         shadow=masked & np.logical_or.reduce(shadow),

@@ -69,3 +69,16 @@ def test_a_cell_that_one_detector_cannot_judge_is_never_clear():
     for operator in ("+", "&"):
         joined = join_masks([mask_of("d."), mask_of("..")], operator)
         np.testing.assert_array_equal(pixel_classes(joined, 0), [[1, 3]])
+
+
+def test_shadow_that_one_detector_alone_finds_may_be_of_low_rank():
+    # Shadow in both, in one, in the other; cloud beside shadow; no detector; low rank already.
+    first, second = mask_of("ss.sc.l"), mask_of("s.sc..s")
+    joined = join_masks([first, second], "+", lone_shadow="low-rank")
+    np.testing.assert_array_equal(joined.layers.shadow, picture("#..#..."))
+    np.testing.assert_array_equal(joined.cloud, picture("...##.."))
+    np.testing.assert_array_equal(joined.low_rank, picture(".##...#"))
+    # A mask that knows no shadow does not contradict one that does.
+    blind = DetectedMask(second.grid, second.cloud, second.defective, second.low_rank, "blind")
+    joined = join_masks([first, blind], "+", lone_shadow="low-rank")
+    np.testing.assert_array_equal(joined.layers.shadow, picture("##.#..."))
