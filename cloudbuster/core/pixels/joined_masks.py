@@ -1,7 +1,6 @@
 """Join the masks of several detectors of one scene, and measure how far they agree."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 
@@ -10,14 +9,12 @@ from cloudbuster.core.grids.regrid import sample_nearest
 from cloudbuster.core.pixels.masks import DetectedMask
 from cloudbuster.core.texts.detector_names import Operator
 
-LoneShadow = Literal["masked", "low-rank"]
-
 # Agreement of detectors that all say the same, or of one alone, percent.
 FULL_AGREEMENT = 100
 
 
 def join_masks(
-    masks: Sequence[DetectedMask], operator: Operator, *, lone_shadow: LoneShadow = "masked"
+    masks: Sequence[DetectedMask], operator: Operator, *, doubtful: Sequence[int] = ()
 ) -> DetectedMask:
     """Join masks of one scene.
 
@@ -29,9 +26,9 @@ def join_masks(
         ``+``: a cell is cloud or shadow if any mask says so. ``&``: it must be cloud or shadow in
         all masks, and is then cloud if any says cloud, and shadow if any says shadow. The other
         layers are unions in both cases: a cell that one detector could not judge is not clear.
-    lone_shadow : {"masked", "low-rank"}
-        With ``+``, what a cell becomes that is shadow in some but not all of the masks that know
-        shadow, and cloud in none: masked as well, or of low rank.
+    doubtful : sequence of int
+        With ``+``, positions of masks whose shadow needs a second opinion: where another mask that
+        knows shadow finds none, and no mask finds cloud, the cell is of low rank.
 
     Returns
     -------
@@ -57,13 +54,18 @@ def join_masks(
     found = [here | there for here, there in zip(cloud, shadow, strict=True)]
     masked = (np.logical_and if operator == "&" else np.logical_or).reduce(found)
     lone = np.zeros_like(masked)
-    if operator == "+" and lone_shadow == "low-rank":
-        knowing = [
-            here for here, mask in zip(shadow, masks, strict=True) if mask.shadow is not None
-        ]
-        if len(knowing) > 1:
-            lone = np.logical_or.reduce(shadow) & ~np.logical_and.reduce(knowing)
-            lone &= ~np.logical_or.reduce(cloud)
+    sure = [
+        place
+        for place, mask in enumerate(masks)
+        if place not in doubtful and mask.shadow is not None
+    ]
+    if operator == "+" and sure and doubtful:
+        denied = np.logical_and.reduce([judged[place] & ~found[place] for place in sure])
+        lone = np.logical_or.reduce([shadow[place] for place in doubtful]) & denied
+        lone &= ~np.logical_or.reduce(cloud)
+        for place in range(len(masks)):
+            if place not in doubtful and place not in sure:
+                lone &= ~found[place]
     masked = masked & ~lone
     return DetectedMask(
         grid=grid,

@@ -71,14 +71,15 @@ def test_a_cell_that_one_detector_cannot_judge_is_never_clear():
         np.testing.assert_array_equal(pixel_classes(joined, 0), [[1, 3]])
 
 
-def test_shadow_that_one_detector_alone_finds_may_be_of_low_rank():
-    # Shadow in both, in one, in the other; cloud beside shadow; no detector; low rank already.
-    first, second = mask_of("ss.sc.l"), mask_of("s.sc..s")
-    joined = join_masks([first, second], "+", lone_shadow="low-rank")
-    np.testing.assert_array_equal(joined.layers.shadow, picture("#..#..."))
+def test_shadow_that_one_detector_alone_finds_may_need_a_second_opinion():
+    # Shadow in both; in the doubtful one; in the other; shadow and cloud, both ways; low rank;
+    # a cell that the other cannot judge.
+    doubtful, other = mask_of("ss.scls"), mask_of("s.scs.d")
+    joined = join_masks([doubtful, other], "+", doubtful=[0])
+    np.testing.assert_array_equal(joined.layers.shadow, picture("#.###.#"))
     np.testing.assert_array_equal(joined.cloud, picture("...##.."))
-    np.testing.assert_array_equal(joined.low_rank, picture(".##...#"))
-    # A mask that knows no shadow does not contradict one that does.
-    blind = DetectedMask(second.grid, second.cloud, second.defective, second.low_rank, "blind")
-    joined = join_masks([first, blind], "+", lone_shadow="low-rank")
-    np.testing.assert_array_equal(joined.layers.shadow, picture("##.#..."))
+    np.testing.assert_array_equal(joined.low_rank, picture(".#...#."))
+    # A mask that knows no shadow has no second opinion.
+    blind = DetectedMask(other.grid, other.cloud, other.defective, other.low_rank, "blind")
+    joined = join_masks([doubtful, blind], "+", doubtful=[0])
+    np.testing.assert_array_equal(joined.layers.shadow, picture("##.#..#"))
