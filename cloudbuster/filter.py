@@ -24,6 +24,7 @@ from cloudbuster.clear_selection import (
 )
 from cloudbuster.core.antimeridian import middle_longitude, placed_near
 from cloudbuster.core.aoi import simplified
+from cloudbuster.core.composite import LAYERS_NEEDED
 from cloudbuster.core.coverage import (
     UNKNOWN_CLOUD_COVER,
     CoverRules,
@@ -43,6 +44,7 @@ from cloudbuster.models import (
     DetectorOptions,
     Dropped,
     FilterOptions,
+    MosaicRequest,
     GatherOptions,
     Item,
     Selection,
@@ -132,12 +134,22 @@ class _Screened:
         )
 
 
+def delivered_layers(request: MosaicRequest) -> int:
+    """Return how often each place is to be delivered clear for the composite of a request.
+
+    A composite that compares scenes needs several observations of each place, as far as the
+    selection has them.
+    """
+    return min(LAYERS_NEEDED[request.merge.composite], request.filter.coverage_count)
+
+
 def filter_scenes(
     candidates: Candidates,
     options: FilterOptions,
     *,
     bands: tuple[str, ...] = (),
     look: LookOptions | None = None,
+    layers: int = 1,
     on_event: OnEvent | None = None,
 ) -> Selection:
     """Pick the scenes that cover the area as often as asked.
@@ -157,6 +169,8 @@ def filter_scenes(
         Bands of the mosaic: a candidate without an asset for one of them is dropped.
     look : LookOptions, optional
         How thumbnails are read; by default with the default detector, and not kept.
+    layers : int
+        How often each place is to be delivered clear, where the picks show it so often.
     on_event : callable, optional
         Progress callback.
 
@@ -184,7 +198,9 @@ def filter_scenes(
         selection = _select_original(candidates, options, aoi, screened)
     else:
         seen = look or LookOptions()
-        selection = _select_clear(candidates, options, aoi, screened, bands, seen, on_event)
+        selection = _select_clear(
+            candidates, options, aoi, screened, bands, seen, layers=layers, on_event=on_event
+        )
     _report(selection, on_event)
     return selection
 
@@ -261,6 +277,8 @@ def _select_clear(
     screened: _Screened,
     bands: tuple[str, ...],
     look: LookOptions,
+    *,
+    layers: int,
     on_event: OnEvent | None,
 ) -> Selection:
     """Pick scenes by what their thumbnails show clear."""
@@ -269,7 +287,8 @@ def _select_clear(
     dropped = (*screened.dropped, *_dropped(thumbnails.unusable))
     if not clear.items:
         raise NothingUsableError(_nothing_left(dropped))
-    choice = choose_clear(simplified(aoi, max_vertices=MAX_VERTICES), clear, cells, options)
+    area = simplified(aoi, max_vertices=MAX_VERTICES)
+    choice = choose_clear(area, clear, cells, options, layers=layers)
     if not choice.entries:
         raise NothingUsableError(_nothing_gains(aoi, clear.footprints, options))
     items = {str(item.get("id")): item for item in clear.items}

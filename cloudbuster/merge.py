@@ -15,9 +15,11 @@ from pystac.utils import datetime_to_str
 from shapely.geometry.base import BaseGeometry
 
 from cloudbuster.areas import document_area, request_area
-from cloudbuster.core.composite import COMPOSITES, CellState
+from cloudbuster.core.composite import COMPARING, COMPOSITES, CellState
+from cloudbuster.core.grid import Grid, GridWindow
 from cloudbuster.errors import NothingUsableError, RequestError
 from cloudbuster.events import Event, OnEvent, emit
+from cloudbuster.gathered.observed_blocks import BestPlan
 from cloudbuster.gathered.scene_files import (
     check_name,
     files_from_records,
@@ -27,7 +29,14 @@ from cloudbuster.gathered.scene_files import (
     scenes_in_window,
 )
 from cloudbuster.gathered.scene_raster import SCENE_INDEX_BAND
-from cloudbuster.models import Assessment, MergeResult, MosaicRequest, SceneRecord, Selection
+from cloudbuster.models import (
+    Assessment,
+    MergeOptions,
+    MergeResult,
+    MosaicRequest,
+    SceneRecord,
+    Selection,
+)
 from cloudbuster.products.blocks import MosaicBlocks, SceneBlocks, Tally, clipped, mosaic_grid
 from cloudbuster.products.cog import CogBand, CogWriter, open_cog_writer, scratch_folder
 from cloudbuster.products.parts import Part, PartBlocks, write_part
@@ -58,9 +67,10 @@ class MosaicRecipe:
     ----------
     name : str
         Base of the file names.
-    composite : {"first"}
+    composite : {"first", "best"}
         How each pixel is chosen. ``first`` takes it from the scene of the lowest index that sees it
-        clear, else from the first one of low rank, else from the backstop.
+        clear, else from the first one of low rank, else from the backstop. ``best`` takes it from
+        the scene that shows the least haze and shadow (`cloudbuster.core.best`).
     wanted : collection of str, optional
         File names of the scenes to merge, without extension; all of them must be there. None for
         all scenes of ``name``.
@@ -75,6 +85,8 @@ class MosaicRecipe:
     selection : Selection, optional
         Selection of the scenes: all shares are then of its area, and not of the whole grid, and the
         item and the report say what each scene was expected to add.
+    haze_limit_dn : float
+        Composite ``best``: DN of haze from which a pixel does not count as clear; 0 for no limit.
     """
 
     name: str
@@ -85,12 +97,13 @@ class MosaicRecipe:
     clip_area: BaseGeometry | None = None
     layout: str = "multi-band"
     selection: Selection | None = None
+    haze_limit_dn: float = MergeOptions().haze_limit_dn
 
     def __post_init__(self) -> None:
         """Raise RequestError if the name or the composite cannot be used."""
         check_name(self.name)
-        if self.composite not in COMPOSITES:
-            known = ", ".join(COMPOSITES)
+        if self.composite not in (*COMPOSITES, *COMPARING):
+            known = ", ".join((*COMPOSITES, *COMPARING))
             msg = f"composite {self.composite!r} is unknown; choose one of {known}"
             raise RequestError(msg)
 
@@ -115,7 +128,14 @@ class MosaicRecipe:
             area,
             request.merge.layout,
             selection,
+            request.merge.haze_limit_dn,
         )
+
+    def plan(self, records: Sequence[SceneRecord | None], grid: Grid) -> BestPlan | None:
+        """Make what the composite needs to know of all scenes; None if it needs nothing."""
+        if self.composite not in COMPARING:
+            return None
+        return BestPlan.of([each for each in records if each], grid, self.haze_limit_dn)
 
 
 def merge_scenes(
@@ -156,7 +176,8 @@ def merge_scenes(
     folder = input_folder(input_path, is_input)
     with folder as inputs, output_folder(output_path) as outputs, gdal_env():
         files = scenes_in(inputs, recipe.name, shown=input_path, wanted=recipe.wanted)
-        with SceneBlocks(files, recipe.composite) as blocks:
+        plan = recipe.plan([file.record for file in files], mosaic_grid(files))
+        with SceneBlocks(files, recipe.composite, plan=plan) as blocks:
             scenes = tuple(_Scene(file.index, file.backstop, file.record) for file in files)
             mosaic = _Mosaic(recipe, scenes, blocks)
             target = _Target(product_paths(output_path, recipe.name), outputs)
@@ -196,17 +217,23 @@ def merge_part(
     """
     part = Part(recipe.name, number, cells)
     records = find_records(input_path, recipe.name, wanted=recipe.wanted)
-    window = part.window(mosaic_grid(files_from_records(records)))
+    grid = mosaic_grid(files_from_records(records))
+    window, plan = part.window(grid), recipe.plan(records, grid)
     with (
         gdal_env(),
-        scenes_in_window(input_path, records, window) as files,
-        SceneBlocks(files, recipe.composite, window) as blocks,
+        scenes_in_window(input_path, records, _grown(window, plan)) as files,
+        SceneBlocks(files, recipe.composite, window, plan=plan) as blocks,
         output_folder(parts_path) as outputs,
     ):
         outputs.mkdir(parents=True, exist_ok=True)
         write_part(blocks, window, outputs, part, on_event=on_event)
         document = part.make_document(records, blocks.bands, recipe.composite)
         write_document(str(outputs / part.document), document)
+
+
+def _grown(window: GridWindow, plan: BestPlan | None) -> GridWindow:
+    """Window of the scenes on which the cells of a window depend."""
+    return window if plan is None else window.grown(plan.settings.reach_cells)
 
 
 def merge_parts(

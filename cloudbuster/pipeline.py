@@ -15,7 +15,7 @@ from cloudbuster.core.holes import Holes
 from cloudbuster.detectors import check_detector
 from cloudbuster.errors import NotCoveredError, OutputError
 from cloudbuster.events import Event, OnEvent, emit
-from cloudbuster.filter import LookOptions, filter_scenes
+from cloudbuster.filter import LookOptions, delivered_layers, filter_scenes
 from cloudbuster.gather import GatherReport, gather_scenes
 from cloudbuster.gathered.resume import output_stems
 from cloudbuster.gathered.scene_raster import BACKSTOP_PREFIX, MASK_PREFIX
@@ -140,7 +140,12 @@ class _Stages:
             "selection.json",
             Selection,
             lambda: filter_scenes(
-                candidates, request.filter, bands=bands, look=self.look, on_event=self.on_event
+                candidates,
+                request.filter,
+                bands=bands,
+                look=self.look,
+                layers=delivered_layers(request),
+                on_event=self.on_event,
             ),
         )
         report, assessment, selection = self._rounds(candidates, selection, workers)
@@ -282,6 +287,7 @@ class _Stages:
             report.records,
             selection,
             self.request.filter,
+            merge=self.request.merge,
             failures=report.failures,
             grid=self.tasks[0].grid.grid(),
             on_event=self.on_event,

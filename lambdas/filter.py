@@ -14,7 +14,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     from cloudbuster.aws.stack.run_status import enter_stage
     from cloudbuster.aws.stack.state import layout_of
     from cloudbuster.core.bands import requested_bands
-    from cloudbuster.filter import LookOptions, filter_scenes
+    from cloudbuster.filter import LookOptions, delivered_layers, filter_scenes
     from cloudbuster.models import Candidates, MosaicRequest, Selection
     from cloudbuster.storage.documents import read_document
     from cloudbuster.storage.reuse import made_once
@@ -35,7 +35,13 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     selection = made_once(
         run.document("selection.json"),
         Selection,
-        lambda: filter_scenes(candidates, request.filter, bands=bands, look=look),
+        lambda: filter_scenes(
+            candidates,
+            request.filter,
+            bands=bands,
+            look=look,
+            layers=delivered_layers(request),
+        ),
         anew=anew,
     )
     known, stamps = earlier_decisions([] if anew else read_tasks(run.tasks))

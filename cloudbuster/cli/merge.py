@@ -2,7 +2,7 @@
 
 import click
 
-from cloudbuster.cli.options import ExpertOption, composite_option, dryrun_option, given, tmp_option
+from cloudbuster.cli.options import ExpertOption, composite_option, haze_limit_option, dryrun_option, given, tmp_option
 from cloudbuster.cli.parsing import Command, needed
 from cloudbuster.cli.progress import progress
 from cloudbuster.cli.terminal import show
@@ -14,6 +14,7 @@ from cloudbuster.cli.terminal import show
 @click.option("--name", help="Base of the file names.")
 @dryrun_option
 @composite_option
+@haze_limit_option
 @click.option(
     "--task", cls=ExpertOption, help="Task document, which takes the place of every other option."
 )
@@ -25,6 +26,7 @@ def merge(
     name: str | None,
     dryrun: bool,
     composite: str | None,
+    haze_limit_dn: float | None,
     task: str | None,
     tmp: str | None,
 ) -> None:
@@ -54,11 +56,11 @@ def merge(
     scenes = needed(input_path, "--input-path")
     output = needed(output_path, "--output-path")
     name = checked_name(needed(name, "--name"))
-    options = make_options(MergeOptions, given({"composite": composite}))
+    options = make_options(MergeOptions, given({"composite": composite, "haze_limit_dn": haze_limit_dn}))
     if dryrun:
         show(json_text([str(scene.path) for scene in find_scenes(scenes, name)]))
         return
     with progress() as on_event:
-        recipe = MosaicRecipe(name, options.composite)
+        recipe = MosaicRecipe(name, options.composite, haze_limit_dn=options.haze_limit_dn)
         result = merge_scenes(scenes, output, recipe, on_event=on_event)
     show(json_text(result))

@@ -142,6 +142,12 @@ class MergeOption(ModelOption):
     part, section = "merge", "Merge"
 
 
+class ExpertMergeOption(ModelOption):
+    """A field of ``merge``."""
+
+    part, section = "merge", EXPERT_SECTION
+
+
 class ExpertLimitOption(ModelOption):
     """A field of ``limits``."""
 
@@ -620,7 +626,17 @@ clip_option = click.option(
 )
 
 composite_option = click.option(
-    "--composite", type=click.Choice(["first"]), cls=MergeOption, help="Which pixel is taken."
+    "--composite",
+    type=click.Choice(["first", "best"]),
+    cls=MergeOption,
+    help="Which pixel is taken: of the first clear scene, or of the one with least haze and shadow.",
+)
+haze_limit_option = click.option(
+    "--haze-limit",
+    "haze_limit_dn",
+    type=float,
+    cls=ExpertMergeOption,
+    help="DN of haze that composite best rejects; 0 for none.",
 )
 format_option = click.option(
     "--format",

@@ -15,6 +15,7 @@ from cloudbuster.cli.options import (
     area_options,
     clip_option,
     composite_option,
+    haze_limit_option,
     detector_options,
     filter_options,
     gather_options,
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
 @gather_options
 @detector_options
 @composite_option
+@haze_limit_option
 @layout_option
 @clip_option
 @click.option(
@@ -94,6 +96,7 @@ def run(
     gather_flags: GatherFlags,
     detector_flags: DetectorFlags,
     composite: str | None,
+    haze_limit_dn: float | None,
     layout: str | None,
     clip: bool | None,
     min_success_fraction: float | None,
@@ -128,7 +131,7 @@ def run(
             "query": query_flags.fields(),
             "filter": filter_flags.fields(),
             "gather": gather_flags.fields(detector_flags),
-            "merge": given({"composite": composite, "layout": layout, "clip": clip}),
+            "merge": given({"composite": composite, "haze_limit_dn": haze_limit_dn, "layout": layout, "clip": clip}),
             "limits": given(
                 {"min_success_fraction": min_success_fraction, "max_rounds": max_rounds}
             ),

@@ -323,13 +323,24 @@ class GatherOptions(Document):
     )
 
 
+# No haze is brighter than a cloud.
+MAX_HAZE_LIMIT_DN = 10_000
+
+
 class MergeOptions(Document):
     """Options of merge: how the rasters become one mosaic."""
 
-    composite: Literal["first"] = Field(
+    composite: Literal["first", "best"] = Field(
         "first",
         description="How each pixel is chosen: `first` takes it from the first scene that sees it "
-        "clear.",
+        "clear, `best` from the one that shows the least haze and shadow.",
+    )
+    haze_limit_dn: float = Field(
+        250,
+        ge=0,
+        le=MAX_HAZE_LIMIT_DN,
+        description="best: DN of haze from which a pixel does not count as clear; smaller for "
+        "cleaner mosaics with more places that are never clear, 0 to reject none.",
     )
     layout: Literal["multi-band", "per-band"] = Field(
         "multi-band",

@@ -12,16 +12,21 @@ import numpy as np
 
 from cloudbuster.core.arrays import BoolRaster, UInt16Raster
 from cloudbuster.core.composite import (
+    BACKSTOP_RANK,
+    COMPARING,
     COMPOSITES,
     BlockComposite,
     CellState,
+    ChosenComposite,
     ObservationCounter,
     backstop_rank,
     class_rank,
     mosaic_state,
 )
 from cloudbuster.core.grid import Grid, GridWindow
+from cloudbuster.core.masks import PixelClass
 from cloudbuster.errors import GridError, RasterError
+from cloudbuster.gathered.observed_blocks import BestPlan, BlockChoice, choose_in_block
 from cloudbuster.gathered.scene_files import SceneFile
 from cloudbuster.gathered.scene_raster import MAX_OPEN_SCENES, OpenScenes, SceneRaster
 from cloudbuster.products.cog import BLOCK_SIZE
@@ -117,9 +122,11 @@ class SceneBlocks(OpenScenes):
     files : tuple of SceneFile
         Scenes in order of preference, also available as an attribute.
     composite : str
-        Name of a composite in `COMPOSITES`.
+        Name of a composite in `COMPOSITES` or `COMPARING`.
     window : GridWindow or None
         Window of the mosaic's grid to compose; None composes all of it.
+    plan : BestPlan or None
+        Plan of composite `best`, made of all scenes of the mosaic; None for other composites.
 
     Raises
     ------
@@ -128,9 +135,19 @@ class SceneBlocks(OpenScenes):
     """
 
     def __init__(
-        self, files: tuple[SceneFile, ...], composite: str, window: GridWindow | None = None
+        self,
+        files: tuple[SceneFile, ...],
+        composite: str,
+        window: GridWindow | None = None,
+        *,
+        plan: BestPlan | None = None,
     ) -> None:
         """Open the scenes and check that they have the same bands."""
+        if composite in COMPARING and plan is None:
+            msg = f"composite {composite} needs a plan"
+            raise ValueError(msg)
+        self._plan = plan
+        self._names = [None if file.backstop else file.path.name for file in files]
         self.files = files
         self.grid = mosaic_grid(files)
         self._composite = composite
@@ -160,12 +177,15 @@ class SceneBlocks(OpenScenes):
         """Compose one block."""
         shape = (window.height, window.width)
         positions = self.intersecting(window)
-        best, backstop = COMPOSITES[self._composite](shape), COMPOSITES["first"](shape)
+        chosen = self._chosen(window)
+        best, backstop = self._composites(shape, chosen)
         scene_counts = Counter(self.files[position].acquisition for position in positions)
         counter = ObservationCounter(shape, dict(scene_counts))
         for position in positions:
             file, raster = self.files[position], self.open_raster(position)
             classes = raster.read_classes(window)
+            if chosen is not None:
+                classes = chosen.accepted_classes(position, classes)
             counter.feed(file.acquisition, classes, counts_clear=not file.backstop)
             if file.backstop:
                 rank = backstop_rank(raster.read_present(window))
@@ -178,6 +198,31 @@ class SceneBlocks(OpenScenes):
         state = mosaic_state(best.rank, counter.times_observed)
         quality = (counter.times_observed, counter.times_clear, distance, state)
         return {**pixels, "quality": np.stack(quality).astype(np.uint16)}
+
+    def _chosen(self, window: GridWindow) -> BlockChoice | None:
+        """Choose the scenes of a block whose cells depend on several of them; else None."""
+        if self._plan is None:
+            return None
+        return choose_in_block(self, self._names, window, self.grid, self._plan)
+
+    def _composites(
+        self, shape: tuple[int, int], chosen: BlockChoice | None
+    ) -> tuple[BlockComposite, BlockComposite]:
+        """Make the composites of the cloud-free mosaic and of the backstop of one block."""
+        if self._composite not in COMPARING:
+            return COMPOSITES[self._composite](shape), COMPOSITES["first"](shape)
+        winner, substitute = np.full((2, *shape), -1, dtype=np.intp)
+        if chosen is not None:
+            winner, substitute = chosen.winner, chosen.substitute
+        fill = self._plan is not None and self._plan.has_backstop
+        # Without a winner, a hazy observation is better than a cloudy one.
+        filled = np.where((substitute >= 0) & fill, BACKSTOP_RANK, 0).astype(np.uint8)
+        substitute = np.where(filled > 0, substitute, -1)
+        rank = np.where(winner >= 0, PixelClass.CLEAR, filled).astype(np.uint8)
+        return (
+            ChosenComposite(np.where(winner >= 0, winner, substitute), rank),
+            ChosenComposite(substitute, filled),
+        )
 
     def _read_winners(
         self, window: GridWindow, best: BlockComposite, backstop: BlockComposite
