@@ -8,14 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from cloudbuster.core.arrays import BoolRaster, UInt8Raster
-from cloudbuster.core.best import (
+from cloudbuster.core.grids.grid import Grid, GridWindow
+from cloudbuster.core.pixels.best import (
     BestSettings,
     Observations,
     choose_best,
     haze_background,
 )
-from cloudbuster.core.grid import Grid, GridWindow
-from cloudbuster.core.masks import PixelClass
+from cloudbuster.core.pixels.masks import PixelClass
 from cloudbuster.gathered.scene_raster import OpenScenes
 from cloudbuster.models import SceneRecord
 
