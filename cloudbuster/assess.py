@@ -14,7 +14,7 @@ from cloudbuster.core.selection.holes import Holes
 from cloudbuster.core.texts.number_texts import format_area, format_percent
 from cloudbuster.errors import NothingUsableError
 from cloudbuster.events import Event, OnEvent, emit
-from cloudbuster.gathered.observed_blocks import BestPlan, choose_in_block
+from cloudbuster.gathered.observed_blocks import BestPlan, GatheredRaster, choose_in_block
 from cloudbuster.gathered.scene_raster import OpenScenes
 from cloudbuster.inputs.areas import document_area
 from cloudbuster.models import (
@@ -242,12 +242,12 @@ def _accepted(
     plan: BestPlan,
 ) -> list[tuple[bool, UInt8Raster]]:
     """Mask the pixels of `_seen` that composite `best` rejects, which then serve as backstop."""
-    names = [None if record.backstop else record.raster for record in records]
+    rasters = [GatheredRaster(record.raster, record.backstop) for record in records]
     grid = records[0].grid.grid()
     classes = [each.copy() for _, each in seen]
     substitute = np.zeros((window.height, window.width), dtype=np.uint8)
     for part in grid.crop(window).blocks(DECISION_CELLS):
-        chosen = choose_in_block(scenes, names, part.shifted(window.row, window.col), grid, plan)
+        chosen = choose_in_block(scenes, rasters, part.shifted(window.row, window.col), grid, plan)
         if chosen is None:
             continue
         for position, rejected in chosen.rejected.items():

@@ -19,8 +19,8 @@ from cloudbuster.core.pixels.masks import PixelClass
 from cloudbuster.gathered.scene_raster import OpenScenes
 from cloudbuster.models import SceneRecord
 
-# Bands that decide, as far as the mosaic has them: blue, green, red, near infrared.
-DECIDING_BANDS = ("B02", "B03", "B04", "B08")
+# Bands that decide, as far as the mosaic has them: blue, green, red, near and short-wave infrared.
+DECIDING_BANDS = ("B02", "B03", "B04", "B08", "B11")
 # Scenes that were acquired within this time belong to one pass: the tiles and the products of one
 # datatake, and of two satellites that fly in tandem, show the same clouds.
 PASS_TIME = timedelta(minutes=10)
@@ -35,7 +35,7 @@ class BestPlan:
     settings : BestSettings
         Settings of the mosaic.
     pass_numbers, cloudiness : dict
-        Number of its pass, and share that is masked, of each cloud-free raster, by file name.
+        Number of its pass, and share that is masked, of each raster, by file name.
     has_backstop : bool
         Whether places that are never clear are to be filled.
     """
@@ -67,8 +67,8 @@ class BestPlan:
         settings = BestSettings.of(grid, haze_background(known), haze_limit_dn or None)
         return cls(
             settings,
-            _pass_numbers(clear),
-            {record.raster: _cloudiness(record) for record in clear},
+            _pass_numbers(records),
+            {record.raster: _cloudiness(record) for record in records},
             any(record.backstop for record in records),
         )
 
@@ -81,7 +81,7 @@ def _cloudiness(record: SceneRecord) -> float:
 
 
 def _pass_numbers(records: Sequence[SceneRecord]) -> dict[str, int]:
-    """Number the passes of some scenes; a scene of unknown time is a pass of its own."""
+    """Return the number of the pass of each raster; a scene of unknown time is a pass by itself."""
     numbers: dict[str, int] = {}
     last: datetime | None = None
     number = 0
@@ -118,8 +118,20 @@ class BlockChoice:
         return np.where(rejected, np.uint8(PixelClass.MASKED), classes)
 
 
+@dataclass(frozen=True)
+class GatheredRaster:
+    """Name of the raster of a scene, and whether it is a backstop."""
+
+    name: str
+    backstop: bool
+
+
 def choose_in_block(
-    scenes: OpenScenes, names: Sequence[str | None], window: GridWindow, grid: Grid, plan: BestPlan
+    scenes: OpenScenes,
+    rasters: Sequence[GatheredRaster],
+    window: GridWindow,
+    grid: Grid,
+    plan: BestPlan,
 ) -> BlockChoice | None:
     """Choose the scene of each cell of a block.
 
@@ -127,8 +139,8 @@ def choose_in_block(
     ----------
     scenes : OpenScenes
         Gathered scenes.
-    names : sequence of str or None
-        File name of the raster of each scene; None for a backstop, which is no observation.
+    rasters : sequence of GatheredRaster
+        What each of them is.
     window, grid : GridWindow, Grid
         The block, and the grid of the mosaic.
     plan : BestPlan
@@ -146,19 +158,22 @@ def choose_in_block(
     """
     around = window.grown(plan.settings.reach_cells).intersection(grid.window)
     inner = window.shifted(-around.row, -around.col)
-    positions, classes = [], []
-    for position in scenes.intersecting(around):
-        if names[position] is not None:
-            codes = scenes.open_raster(position).read_classes(around)
-            if (codes >= PixelClass.LOW_RANK).any():
-                positions.append(position)
-                classes.append(codes)
-    if not positions:
+    meeting = scenes.intersecting(around)
+    clear = [position for position in meeting if not rasters[position].backstop]
+    seen = _observations(scenes, rasters, clear, around, plan, PixelClass.LOW_RANK)
+    if seen is None:
         return None
-    seen = _observations(scenes, positions, np.stack(classes), names, around, plan)
-    choice = choose_best(seen, plan.settings)
+
+    def witnesses() -> Observations | None:
+        """Read the masked observations."""
+        masked = [position for position in meeting if rasters[position].backstop]
+        found = _observations(scenes, rasters, masked, around, plan, PixelClass.MASKED)
+        return None if found is None else found.observations
+
+    choice = choose_best(seen.observations, plan.settings, witnesses=witnesses)
     inside = inner.slices
-    refused = (seen.usable & ~choice.accepted)[:, *inside]
+    positions = seen.positions
+    refused = (seen.observations.usable & ~choice.accepted)[:, *inside]
     # The last entry stands for no scene, whose number is -1.
     numbers = np.array([*positions, -1], dtype=np.intp)
     return BlockChoice(
@@ -168,30 +183,58 @@ def choose_in_block(
     )
 
 
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """Observations of a block, and the positions of their scenes."""
+
+    observations: Observations
+    positions: tuple[int, ...]
+
+
 def _observations(
     scenes: OpenScenes,
-    positions: Sequence[int],
-    classes: UInt8Raster,
-    names: Sequence[str | None],
+    rasters: Sequence[GatheredRaster],
+    candidates: Sequence[int],
     window: GridWindow,
     plan: BestPlan,
-) -> Observations:
-    """Read the pixels that decide."""
+    least: PixelClass,
+) -> _Seen | None:
+    """Read the pixels that decide of the scenes with a pixel class of at least ``least``.
+
+    Returns None if there is no such pixel.
+    """
+    classes = {position: _classes(scenes, position, window) for position in candidates}
+    positions = tuple(place for place, codes in classes.items() if (codes >= least).any())
+    if not positions:
+        return None
     bands = [name for name in DECIDING_BANDS if name in scenes.open_raster(positions[0]).bands]
-    pixels = np.zeros((len(bands), *classes.shape), dtype=np.float32)
-    distance = np.zeros(classes.shape, dtype=np.uint16)
+    shape = (len(positions), window.height, window.width)
+    pixels = np.zeros((len(bands), *shape), dtype=np.float32)
+    distance = np.zeros(shape, dtype=np.uint16)
     for place, position in enumerate(positions):
         raster = scenes.open_raster(position)
         if bands:
             pixels[:, place] = raster.read_bands(bands, window)
         distance[place] = raster.read_cloud_distance(window)
-    own = [str(names[position]) for position in positions]
-    return Observations(
-        usable=classes >= PixelClass.LOW_RANK,
-        low_rank=classes == PixelClass.LOW_RANK,
+    codes = np.stack([classes[position] for position in positions])
+    names = [rasters[position].name for position in positions]
+    observations = Observations(
+        usable=codes >= least,
+        low_rank=codes == PixelClass.LOW_RANK,
         distance_m=distance,
         bands=dict(zip(bands, pixels, strict=True)),
         # Scenes without a record are passes of their own.
-        pass_numbers=[plan.pass_numbers.get(name, -1 - place) for place, name in enumerate(own)],
-        cloudiness=[plan.cloudiness.get(name, 0.0) for name in own],
+        pass_numbers=[plan.pass_numbers.get(name, -1 - place) for place, name in enumerate(names)],
+        cloudiness=[plan.cloudiness.get(name, 0.0) for name in names],
     )
+    return _Seen(observations, positions)
+
+
+def _classes(scenes: OpenScenes, position: int, window: GridWindow) -> UInt8Raster:
+    """Read the pixel classes of a scene, unobserved where it has no reflectance of its own."""
+    raster = scenes.open_raster(position)
+    classes = raster.read_classes(window)
+    masked = classes == PixelClass.MASKED
+    if masked.any():
+        classes[masked & ~raster.read_present(window)] = PixelClass.UNOBSERVED
+    return classes

@@ -26,7 +26,12 @@ from cloudbuster.core.pixels.composite import (
 )
 from cloudbuster.core.pixels.masks import PixelClass
 from cloudbuster.errors import GridError, RasterError
-from cloudbuster.gathered.observed_blocks import BestPlan, BlockChoice, choose_in_block
+from cloudbuster.gathered.observed_blocks import (
+    BestPlan,
+    BlockChoice,
+    GatheredRaster,
+    choose_in_block,
+)
 from cloudbuster.gathered.scene_files import SceneFile
 from cloudbuster.gathered.scene_raster import MAX_OPEN_SCENES, OpenScenes, SceneRaster
 from cloudbuster.products.cog import BLOCK_SIZE
@@ -147,7 +152,7 @@ class SceneBlocks(OpenScenes):
             msg = f"composite {composite} needs a plan"
             raise ValueError(msg)
         self._plan = plan
-        self._names = [None if file.backstop else file.path.name for file in files]
+        self._rasters = [GatheredRaster(file.path.name, file.backstop) for file in files]
         self.files = files
         self.grid = mosaic_grid(files)
         self._composite = composite
@@ -203,7 +208,7 @@ class SceneBlocks(OpenScenes):
         """Choose the scenes of a block whose cells depend on several of them; else None."""
         if self._plan is None:
             return None
-        return choose_in_block(self, self._names, window, self.grid, self._plan)
+        return choose_in_block(self, self._rasters, window, self.grid, self._plan)
 
     def _composites(
         self, shape: tuple[int, int], chosen: BlockChoice | None

@@ -1,7 +1,7 @@
 """Composite `best`: which of several clear observations of a place is the cleanest.
 
-A detector misses haze, the edges of clouds, and shadow. Each observation that its scene's mask calls
-clear is therefore compared with the others of the same place: it is rejected if it is certainly
+A detector misses haze, the edges of clouds, and shadow. Each observation that its scene's mask
+calls clear is therefore compared with the others of the same place: it is rejected if it is certainly
 hazy or shaded, and else has a cost in DN of blue; the lowest cost wins. All decisions depend on the
 cells within `reach_cells` alone, so that the blocks of a mosaic can be decided one by one.
 
@@ -12,7 +12,7 @@ the scenes prefers. The constants are measured on real L2A tiles at 10 and 120 m
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,18 +31,17 @@ HAZE_RED = 0.5
 # Blue less a quarter of red orders the observations that are left better than the index: of two
 # clear ones the darker is preferred, which is the one with less haze or glint.
 COST_RED = 0.25
-# Default limit of the haze index above that of clear ground, DN. The one dial between clear area and
-# haze left: 200 loses .8 points of clear area and halves the haze, 350 does the opposite.
-HAZE_LIMIT_DN = 250.0
-# Factors of the limit. A pixel of low rank is contaminated more often than not at 200 DN; water is
+# Factors of the limit of haze. A pixel of low rank is contaminated more often than not at 200 DN; water is
 # blue, and is hazy in 3 to 9 of 100 cases only at 300 DN.
 LOW_RANK_FACTOR, WATER_FACTOR = 0.6, 1.4
 # Haze over three times the limit is cloud unless two other observations agree; below, one suffices.
 CERTAIN_FACTOR = 3
 # Observations agree if they differ by at most this: share and DN of blue, share of near infrared.
 SAME_BLUE, SAME_BLUE_DN, SAME_NIR = 0.1, 100.0, 0.15
+# Snow: normalized difference of green and short-wave infrared, least green, and most infrared.
+SNOW_INDEX, SNOW_GREEN_DN, SNOW_INFRARED_DN = 0.4, 2000, 1500
 # Local shadow: near infrared below this share of the surroundings, within a distance of cloud.
-SHADOW_NIR, SHADOW_DISTANCE_M, SURROUNDINGS_M = 0.6, 1000, 300
+SHADOW_NIR, SHADOW_DISTANCE_M, SURROUNDINGS_M = 0.6, 750, 300
 # Shadow in time: no cost where the near infrared is at least the first share of the brightest
 # other observation, the whole cost where it is the second share or less. A shadow is not brighter
 # in blue by more than the tolerance; a harvested field is.
@@ -69,7 +68,7 @@ class Observations:
     distance_m : ndarray of uint16, shape (scene, y, x)
         Distance to the nearest cloud of the same scene, metres.
     bands : dict of str to ndarray of float32, shape (scene, y, x)
-        Harmonised DN of B02, B03, B04 and B08, as far as the mosaic has these bands.
+        Harmonised DN of B02, B03, B04, B08 and B11, as far as the mosaic has these bands.
     pass_numbers : sequence of int, one for each scene
         Scenes of one pass of a satellite have the same number. They see the same clouds, and do not
         confirm each other.
@@ -141,7 +140,14 @@ class BestChoice:
     accepted: BoolRaster
 
 
-def choose_best(seen: Observations, settings: BestSettings) -> BestChoice:
+Witnesses = Callable[[], Observations | None]
+"""Function that reads the masked observations of a block, which ``usable`` marks; None if there are
+none."""
+
+
+def choose_best(
+    seen: Observations, settings: BestSettings, *, witnesses: Witnesses | None = None
+) -> BestChoice:
     """Choose the scene of each cell.
 
     Parameters
@@ -151,6 +157,9 @@ def choose_best(seen: Observations, settings: BestSettings) -> BestChoice:
         mosaic has them. Not modified.
     settings : BestSettings
         Settings of the mosaic.
+    witnesses : callable, optional
+        Reads the masked observations of the same cells, which are needed only where a clear one
+        looks hazy.
 
     Returns
     -------
@@ -158,7 +167,7 @@ def choose_best(seen: Observations, settings: BestSettings) -> BestChoice:
         For the cells of ``seen``; those within the reach of its edge are right only at the edge of
         the mosaic.
     """
-    accepted = accepted_observations(seen, settings)
+    accepted = accepted_observations(seen, settings, witnesses=witnesses)
     cost = _costs(seen)
     winner = _voted(np.where(accepted, cost, NEVER))
     none = ~accepted.any(axis=0)
@@ -167,12 +176,14 @@ def choose_best(seen: Observations, settings: BestSettings) -> BestChoice:
     return BestChoice(np.where(none, -1, winner), substitute, accepted)
 
 
-def accepted_observations(seen: Observations, settings: BestSettings) -> BoolRaster:
+def accepted_observations(
+    seen: Observations, settings: BestSettings, *, witnesses: Witnesses | None = None
+) -> BoolRaster:
     """Reject hazy and shaded observations.
 
     Parameters
     ----------
-    seen, settings : Observations, BestSettings
+    seen, settings, witnesses
         As for `choose_best`.
 
     Returns
@@ -182,7 +193,7 @@ def accepted_observations(seen: Observations, settings: BestSettings) -> BoolRas
     """
     if settings.haze_limit_dn is None:
         return seen.usable
-    accepted = seen.usable & ~_hazy(seen, settings)
+    accepted = seen.usable & ~_hazy(seen, settings, witnesses)
     return accepted & ~_shaded(seen, accepted, settings)
 
 
@@ -199,8 +210,8 @@ def haze_background(scenes: Sequence[tuple[float, float]]) -> float | None:
     -------
     float or None
         Mean, weighted by these shares, over the least hazy scenes that together see as much clear
-        as the mosaic is large: within 22 DN of the 40th percentile of the least haze of each cell on
-        real tiles, and known without reading a pixel. None without a scene.
+        as the mosaic is large. On real tiles it is within 10 DN of the 40th percentile of the least
+        haze index of each cell, and needs no pixel. None without a scene.
     """
     left, total, weight = 1.0, 0.0, 0.0
     for haze_dn, share in sorted(scenes):
@@ -223,7 +234,7 @@ def _is_water(seen: Observations) -> BoolRaster:
     return np.asarray(seen.bands["B03"] > seen.bands["B08"])
 
 
-def _hazy(seen: Observations, settings: BestSettings) -> BoolRaster:
+def _hazy(seen: Observations, settings: BestSettings, witnesses: Witnesses | None) -> BoolRaster:
     """Find usable observations that are hazy, and whose ground is not known to be that bright."""
     limit_dn, background = settings.haze_limit_dn, settings.haze_background_dn
     if limit_dn is None or background is None or not {"B02", "B04"} <= seen.bands.keys():
@@ -231,28 +242,55 @@ def _hazy(seen: Observations, settings: BestSettings) -> BoolRaster:
     excess = haze_index(seen.bands["B02"], seen.bands["B04"]) - np.float32(background)
     limit = np.where(seen.low_rank, np.float32(LOW_RANK_FACTOR), np.float32(1))
     limit = np.where(_is_water(seen), np.float32(WATER_FACTOR), limit) * np.float32(limit_dn)
-    hazy = seen.usable & (excess >= limit)
+    hazy = seen.usable & (excess >= limit) & ~_is_snow(seen)
+    if not hazy.any():
+        return hazy
+    masked = witnesses() if witnesses is not None else None
+    others = [seen] if masked is None else [seen, masked]
     for scene in range(len(seen)):
         cells = np.flatnonzero(hazy[scene])
         if cells.size:
             needed = np.where(excess[scene].flat[cells] < CERTAIN_FACTOR * limit_dn, 1, 2)
-            hazy[scene].flat[cells] = _agreeing(seen, scene, cells) < needed
+            hazy[scene].flat[cells] = _agreeing(seen, others, scene, cells) < needed
     return hazy
 
 
-def _agreeing(seen: Observations, scene: int, cells: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
-    """Count the other passes that show some flattened cells as ``scene`` does."""
+def _is_snow(seen: Observations) -> BoolRaster:
+    """Find snow, which is bright in green and dark in the short-wave infrared, unlike cloud.
+
+    The limits are those of MODIS's snow maps for the index (Hall et al., Remote Sensing of
+    Environment 54, 1995), with one for the short-wave infrared that ice clouds exceed.
+    """
+    if not {"B03", "B11"} <= seen.bands.keys():
+        return np.zeros_like(seen.usable)
+    green, infrared = seen.bands["B03"], seen.bands["B11"]
+    index_over = green - infrared > np.float32(SNOW_INDEX) * (green + infrared)
+    return np.asarray(index_over & (green > SNOW_GREEN_DN) & (infrared < SNOW_INFRARED_DN))
+
+
+def _agreeing(
+    seen: Observations,
+    others: Sequence[Observations],
+    scene: int,
+    cells: npt.NDArray[np.intp],
+) -> npt.NDArray[np.intp]:
+    """Count the other passes that show some flattened cells as ``scene`` does, masked or not.
+
+    A masked observation counts because clouds move: ground that looks the same twice is bright.
+    """
     own = {name: band[scene].flat[cells] for name, band in seen.bands.items()}
     counts = np.zeros(cells.size, dtype=np.intp)
-    for members in _other_passes(seen, scene):
+    passes = {number for each in others for number in each.pass_numbers}
+    for number in sorted(passes - {seen.pass_numbers[scene]}):
         agrees = np.zeros(cells.size, dtype=np.bool_)
-        for other in members:
-            same = np.array(seen.usable[other].flat[cells])
-            difference = np.abs(seen.bands["B02"][other].flat[cells] - own["B02"])
-            same &= difference <= np.maximum(SAME_BLUE_DN, SAME_BLUE * own["B02"])
-            if "B08" in own:
-                same &= _is_alike(own["B08"], seen.bands["B08"][other].flat[cells])
-            agrees |= same
+        for given in others:
+            for other in np.flatnonzero(np.equal(given.pass_numbers, number)):
+                same = np.array(given.usable[other].flat[cells])
+                difference = np.abs(given.bands["B02"][other].flat[cells] - own["B02"])
+                same &= difference <= np.maximum(SAME_BLUE_DN, SAME_BLUE * own["B02"])
+                if "B08" in own:
+                    same &= _is_alike(own["B08"], given.bands["B08"][other].flat[cells])
+                agrees |= same
         counts += agrees
     return counts
 
