@@ -152,7 +152,7 @@ class SceneBlocks(OpenScenes):
             msg = f"composite {composite} needs a plan"
             raise ValueError(msg)
         self._plan = plan
-        self._rasters = [GatheredRaster(file.path.name, file.backstop) for file in files]
+        self._offered = [GatheredRaster(file.path.name, file.backstop) for file in files]
         self.files = files
         self.grid = mosaic_grid(files)
         self._composite = composite
@@ -208,7 +208,7 @@ class SceneBlocks(OpenScenes):
         """Choose the scenes of a block whose cells depend on several of them; else None."""
         if self._plan is None:
             return None
-        return choose_in_block(self, self._rasters, window, self.grid, self._plan)
+        return choose_in_block(self, self._offered, window, self.grid, self._plan)
 
     def _composites(
         self, shape: tuple[int, int], chosen: BlockChoice | None

@@ -22,7 +22,7 @@ composite_option = click.option(
     "--composite",
     type=click.Choice(["first", "best"]),
     cls=MergeOption,
-    help="Which pixel is taken: of the first clear scene, or of the one with least haze and shadow.",
+    help="Which pixel is taken: of the first clear scene, or with the least haze and shadow.",
 )
 
 haze_limit_option = click.option(

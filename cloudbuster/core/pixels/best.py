@@ -1,9 +1,10 @@
 """Composite `best`: which of several clear observations of a place is the cleanest.
 
 A detector misses haze, the edges of clouds, and shadow. Each observation that its scene's mask
-calls clear is therefore compared with the others of the same place: it is rejected if it is certainly
-hazy or shaded, and else has a cost in DN of blue; the lowest cost wins. All decisions depend on the
-cells within `reach_cells` alone, so that the blocks of a mosaic can be decided one by one.
+calls clear is therefore compared with the others of the same place: it is rejected if it is
+certainly hazy or shaded, and else has a cost in DN of blue; the lowest cost wins. All decisions
+depend on the cells within `reach_cells` alone, so that the blocks of a mosaic can be decided one by
+one.
 
 The terms are those of best-available-pixel composites (Griffiths et al., IEEE JSTARS 6, 2013, as in
 FORCE and openEO: distance to cloud, haze, opacity), without the day of year, which the selection of
@@ -31,8 +32,8 @@ HAZE_RED = 0.5
 # Blue less a quarter of red orders the observations that are left better than the index: of two
 # clear ones the darker is preferred, which is the one with less haze or glint.
 COST_RED = 0.25
-# Factors of the limit of haze. A pixel of low rank is contaminated more often than not at 200 DN; water is
-# blue, and is hazy in 3 to 9 of 100 cases only at 300 DN.
+# Factors of the limit of haze. A pixel of low rank is contaminated more often than not at 200 DN;
+# water is blue, and is hazy in 3 to 9 of 100 cases only at 300 DN.
 LOW_RANK_FACTOR, WATER_FACTOR = 0.6, 1.4
 # Haze over three times the limit is cloud unless two other observations agree; below, one suffices.
 CERTAIN_FACTOR = 3
