@@ -490,7 +490,7 @@ def _blocks(
 ) -> Iterator[PlacedBlock]:
     """Yield the blocks of a scene on the mosaic's grid, with classes and distances to cloud."""
     classes = pixel_classes(mask, task.dilate_m)
-    class_map = ClassMap(mask.grid, classes, distance_to(mask.cloud, mask.grid))
+    class_map = ClassMap(mask.grid, classes, distance_to(mask.cloud_or_shadow, mask.grid))
     return placed_blocks(
         source,
         class_map,
