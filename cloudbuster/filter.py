@@ -52,6 +52,7 @@ from cloudbuster.models import (
 from cloudbuster.original.documents import ORIGINAL_PROPERTY
 from cloudbuster.storage.uri import is_remote, local_path
 from cloudbuster.thumbnails import Thumbnails, read_thumbnails
+from cloudbuster.unpicked import left_by_clear, left_by_original, list_unpicked
 
 logger = logging.getLogger(__name__)
 
@@ -273,6 +274,8 @@ def _select_clear(
     if not choice.entries:
         raise NothingUsableError(_nothing_gains(aoi, clear.footprints, options))
     items = {str(item.get("id")): item for item in clear.items}
+    picked = {entry.item_id for entry in choice.entries}
+    left = left_by_clear(clear, cells.area, picked, options)
     by_layer = tuple(min(1.0, max(0.0, 1 - share)) for share in choice.layers)
     never_clear, unseen = by_layer[0], choice.unseen
     return Selection(
@@ -291,6 +294,7 @@ def _select_clear(
             dropped=dropped,
             optimum_bound=choice.optimum_bound,
             without_thumbnail=_dropped(thumbnails.missing),
+            unpicked=list_unpicked(candidates, dropped, left),
         ),
     )
 
@@ -575,6 +579,8 @@ def _describe(
     by_layer = uncovered_by_layer(aoi, clear, options.coverage_count)
     uncovered = math.fsum(by_layer) / len(by_layer)
     backstop_uncovered = uncovered_by_layer(aoi, below, 1)[0] if options.backstop else None
+    ids = [str(item.get("id")) for item in items]
+    left = left_by_original(ids, {ids[pick.index] for pick in picks}, options)
     return SelectionInfo(
         aoi=candidates.cloudbuster.aoi,
         kind=candidates.cloudbuster.kind,
@@ -587,6 +593,7 @@ def _describe(
         backstop_uncovered=backstop_uncovered,
         covered=max(uncovered, backstop_uncovered or 0.0) <= options.max_uncovered,
         dropped=screened.dropped,
+        unpicked=list_unpicked(candidates, screened.dropped, left),
     )
 
 
