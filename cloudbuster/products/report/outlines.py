@@ -153,8 +153,8 @@ def graticule(grid: Grid, nodes: dict[str, Any] | None) -> list[dict[str, Any]]:
         lines.append((label, lons, np.full_like(lons, lat)))
     to_grid = transformer(LONLAT, grid.crs)
     found = []
-    for label, lon, lat in lines:
-        cells = _in_cells(np.column_stack(to_grid.transform(lon, lat)), grid)
+    for label, x, y in lines:
+        cells = _in_cells(np.column_stack(to_grid.transform(x, y)), grid)
         if np.isfinite(cells).all():
             found.append({"label": label, "line": np.round(cells, 1).tolist()})
     return found

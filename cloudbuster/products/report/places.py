@@ -49,10 +49,11 @@ def never_clear_places(rasters: MapRasters) -> list[Place]:
         cells = labels[y, x] == number + 1
         filled = int(np.count_nonzero(cells & (states[y, x] == CellState.BACKSTOP)))
         size = int(sizes[number])
-        box = (x.start / cols, y.start / rows, x.stop / cols, y.stop / rows)
+        west, east = round(x.start / cols, 5), round(x.stop / cols, 5)
+        north, south = round(y.start / rows, 5), round(y.stop / rows, 5)
         found.append(
             Place(
-                tuple(round(float(part), 5) for part in box),
+                (west, north, east, south),
                 size * width_m * height_m / 1e6,
                 filled / size,
             )

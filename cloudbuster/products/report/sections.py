@@ -1,7 +1,7 @@
 """Sections of the report below its map: a table of what each shows, and when.
 
-A new section takes three steps: a template ``templates/sections/NAME.html``, a function that returns
-its values (or None, where a mosaic has nothing to show), and a line in `SECTIONS`.
+A new section takes three steps: a template ``templates/sections/NAME.html``, a function that
+returns its values (or None where a mosaic has nothing to show), and a line in `SECTIONS`.
 """
 
 from collections.abc import Callable, Mapping
@@ -97,19 +97,19 @@ def make_sections(facts: Facts) -> list[dict[str, Any]]:
 
 
 def _timeline(facts: Facts) -> Mapping[str, Any] | None:
-    """When the scenes were acquired."""
+    """Return the timeline of the scenes."""
     timeline = make_timeline(facts.scenes, facts.mosaic.unpicked)
     return None if timeline is None else {"timeline": timeline, "stages": STAGES}
 
 
 def _scenes(facts: Facts) -> Mapping[str, Any]:
-    """What each scene gave."""
+    """Return the scenes, and the greatest share that one of them gives."""
     most = max((scene.given_share for scene in facts.scenes), default=0.0) or 1.0
     return {"scenes": facts.scenes, "most": most}
 
 
 def _area(facts: Facts) -> Mapping[str, Any] | None:
-    """How much of the area is covered, and how the run ended."""
+    """Return the assessment, and the end of the run in words."""
     assessment = facts.mosaic.assessment
     if assessment is None:
         return None
@@ -117,13 +117,13 @@ def _area(facts: Facts) -> Mapping[str, Any] | None:
 
 
 def _places(facts: Facts) -> Mapping[str, Any] | None:
-    """Where the area was never seen clear."""
+    """Return the largest places that were never seen clear."""
     places = never_clear_places(facts.rasters)
     return {"places": places, "holes": facts.mosaic.holes} if places else None
 
 
 def _radiometry(facts: Facts) -> Mapping[str, Any] | None:
-    """What was decided about the radiometric offset of each scene."""
+    """Return the scenes with a verdict on their offset, and how many have each."""
     scenes = [scene for scene in facts.scenes if scene.record]
     if not scenes:
         return None
@@ -136,7 +136,7 @@ def _radiometry(facts: Facts) -> Mapping[str, Any] | None:
 
 
 def _amounts(facts: Facts) -> Mapping[str, Any]:
-    """Cells, observations and bytes: what does not depend on the machine or an earlier run."""
+    """Count cells, observations and bytes, which depend on no machine and no earlier run."""
     grid = facts.mosaic.grid
     cells = grid.width * grid.height
     delivered = sum(
@@ -153,7 +153,7 @@ def _amounts(facts: Facts) -> Mapping[str, Any]:
 
 
 def _file_list(facts: Facts) -> Mapping[str, Any]:
-    """Links to the other products."""
+    """Return links to the other products."""
     rows = [
         {"name": name, "href": f"./{quote(name)}", "what": what, "size": size}
         for name, what, size in _files(facts)
@@ -182,7 +182,7 @@ def _size(path: Path) -> int | None:
 
 
 def _unpicked(facts: Facts) -> Mapping[str, Any] | None:
-    """Scenes that were found and not used, and those that failed."""
+    """Return the scenes that were found and not used, and those that failed."""
     failures = facts.mosaic.assessment.failures if facts.mosaic.assessment else ()
     unpicked = facts.mosaic.unpicked
     if not failures and not unpicked:
@@ -212,7 +212,7 @@ def _by_day(scene: Unpicked) -> tuple[bool, date, str]:
 
 
 def _request(facts: Facts) -> Mapping[str, Any] | None:
-    """Request as JSON text, redacted, without the fields that have no influence on pixels."""
+    """Return the request as redacted JSON, without fields that have no influence on pixels."""
     if facts.mosaic.request is None:
         return None
     content = facts.mosaic.request.model_dump(

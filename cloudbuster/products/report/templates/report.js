@@ -112,12 +112,13 @@
   });
   const bounds = L.latLngBounds(toPoint([0, grid.height]), toPoint([grid.width, 0]));
   const map = L.map('map', {
-    crs, attributionControl: false, minZoom: -16, maxZoom: 6, zoomSnap: 0.25, zoomDelta: 0.5, wheelPxPerZoomLevel: 90,
+    crs, attributionControl: false, minZoom: -16, maxZoom: 16, zoomSnap: 0.25, zoomDelta: 0.5, wheelPxPerZoomLevel: 90,
     maxBoundsViscosity: 0.6,
   });
   map.getContainer().tabIndex = 0;
   map.fitBounds(bounds, { padding: [12, 12] });
   map.setMinZoom(Math.min(0, map.getZoom()) - 3);
+  map.setMaxZoom(Math.max(5, map.getZoom() + 2));
   map.setMaxBounds(bounds.pad(1.5));
   L.control.scale({ imperial: false }).addTo(map);
   const Home = L.Control.extend({
@@ -180,14 +181,14 @@
     });
     context.putImageData(image, 0, 0);
   };
-  const codesCanvas = () => {
-    const canvas = element('canvas', { class: 'codes' });
+  const codesCanvas = (kind) => {
+    const canvas = element('canvas', { class: `codes ${kind}` });
     canvas.width = codeCols;
     canvas.height = codeRows;
     return canvas;
   };
 
-  const themeCanvas = codesCanvas();
+  const themeCanvas = codesCanvas('theme');
   // An SVG overlay takes any element that can be scaled.
   const themeLayer = L.svgOverlay(themeCanvas, bounds, { opacity: 0.75 });
   let theme = '';
@@ -260,7 +261,7 @@
     drawn.push({ name, box, layer });
   };
 
-  const missing = codesCanvas();
+  const missing = codesCanvas('missing');
   const stateCodes = bands.get('state').codes;
   paint(missing, stateCodes, (code) => [...parse((states.get(code) || data.states[3]).colour), 255],
     (cell) => inside[cell] && stateCodes[cell] !== 3);
