@@ -1,5 +1,6 @@
 """Scenes that were found and not picked, each with its reason, for the report of a mosaic."""
 
+import math
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 
@@ -51,12 +52,14 @@ def _unpicked(item_id: str, stage: str, reason: str, item: Item | None = None) -
     """Make the record of one scene; an item that was dropped by the query is not at hand."""
     properties = item.get("properties") if item else None
     cover = first_number(properties, ("eo:cloud_cover",)) if isinstance(properties, dict) else None
+    if cover is not None and not math.isfinite(cover):
+        cover = None
     return Unpicked.model_validate(
         {
             "item_id": item_id,
             "stage": stage,
             "acquired": item_time(item) if item else None,
-            "cloud_cover": cover if cover is not None and np.isfinite(cover) else None,
+            "cloud_cover": None if cover is None else min(100.0, max(0.0, cover)),
             "reason": reason,
         }
     )

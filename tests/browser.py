@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, FloatRect, Page, sync_playwright
 
 NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 REQUIRE_VARIABLE = "CLOUDBUSTER_REQUIRE_BROWSER"
@@ -78,11 +78,11 @@ class OpenPage:
             box["y"] + box["height"] * row / grid["height"],
         )
 
-    def picture_box(self) -> dict[str, float]:
+    def picture_box(self) -> FloatRect:
         """Place of the mosaic's picture on the screen."""
         box = self.page.locator("#map img.picture").bounding_box()
         assert box is not None
-        return dict(box)
+        return box
 
     @property
     def grid(self) -> dict[str, Any]:

@@ -36,7 +36,10 @@ class Unpicked(Document):
         None, description="Acquisition time, UTC; null if it is unknown."
     )
     cloud_cover: float | None = Field(
-        None, description="Cloud cover as the catalog gives it, percent; null if it is unknown."
+        None,
+        ge=0,
+        le=100,
+        description="Cloud cover as the catalog gives it, percent; null if it is unknown.",
     )
     reason: str = Field(description="Reason, in words.")
 

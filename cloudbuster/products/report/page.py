@@ -14,7 +14,6 @@ from typing import Any
 
 import jinja2
 import orjson
-from markupsafe import Markup
 
 from cloudbuster.core.number_texts import format_area, format_percent
 from cloudbuster.products.report.explorer import cell_unit, crs_name, explorer_data
@@ -109,7 +108,7 @@ def _template() -> jinja2.Template:
 
 
 @functools.cache
-def _assets() -> dict[str, Markup | str]:
+def _assets() -> dict[str, str]:
     """Script and style of the page, and the policy that allows these alone."""
     folder = resources.files("cloudbuster.products.report") / "templates"
     library = leaflet()
@@ -126,9 +125,9 @@ def _assets() -> dict[str, Markup | str]:
     return {
         "policy": "; ".join(f"{name} {value}" for name, value in policy.items()),
         # Texts of this package and of Leaflet, whose digests are in the policy.
-        "library": Markup(scripts[0]),  # noqa: S704 -- see above
-        "script": Markup(scripts[1]),  # noqa: S704 -- see above
-        "style": Markup(style),  # noqa: S704 -- see above
+        "library": scripts[0],
+        "script": scripts[1],
+        "style": style,
     }
 
 
@@ -137,12 +136,12 @@ def _digest(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def _json(content: dict[str, Any]) -> Markup:
+def _json(content: dict[str, Any]) -> str:
     """Write JSON that can stand inside of a ``script`` element."""
     text = orjson.dumps(content).decode()
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)  # noqa: S704 -- no character of markup is left
+    return text
 
 
 def _percent(share: float) -> str:

@@ -32,7 +32,8 @@ def opened(request: pytest.FixtureRequest, browser: Browser, report: Path) -> It
     """Report of four columns and two rows; nothing may be on its console at the end."""
     width, scheme = getattr(request, "param", "1280 light").split()
     context = browser.new_context(
-        viewport={"width": int(width), "height": 900}, color_scheme=scheme
+        viewport={"width": int(width), "height": 900},
+        color_scheme="dark" if scheme == "dark" else "light",
     )
     page = OpenPage(context.new_page())
     page.show(report)
