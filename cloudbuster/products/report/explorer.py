@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from cloudbuster.core.crs import parse_crs
-from cloudbuster.core.grid import Grid
-from cloudbuster.core.ground import cell_size_m
-from cloudbuster.core.masks import DISTANCE_LIMIT_M
+from cloudbuster.core.grids.grid import Grid
+from cloudbuster.core.grids.ground import cell_size_m
+from cloudbuster.core.pixels.masks import DISTANCE_LIMIT_M
+from cloudbuster.core.projections.crs import parse_crs
 from cloudbuster.gathered.scene_raster import CLOUD_DISTANCE_BAND, SCENE_INDEX_BAND
 from cloudbuster.products.report.outlines import footprint, graticule, lattice, outline
 from cloudbuster.products.report.rasters import MapRasters, encode_codes

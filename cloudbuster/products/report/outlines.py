@@ -12,11 +12,11 @@ import shapely
 from shapely.errors import ShapelyError
 from shapely.geometry.base import BaseGeometry
 
-from cloudbuster.core.antimeridian import placed_near
-from cloudbuster.core.footprint import read_footprint
-from cloudbuster.core.grid import Grid
-from cloudbuster.core.mosaic_grid import project_area
-from cloudbuster.core.transformers import LONLAT, transformer
+from cloudbuster.core.areas.antimeridian import placed_near
+from cloudbuster.core.areas.footprint import read_footprint
+from cloudbuster.core.grids.grid import Grid
+from cloudbuster.core.grids.mosaic_grid import project_area
+from cloudbuster.core.projections.transformers import LONLAT, transformer
 from cloudbuster.models import SceneRecord
 
 Ring = list[list[float]]

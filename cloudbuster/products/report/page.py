@@ -15,14 +15,14 @@ from typing import Any
 import jinja2
 import orjson
 
-from cloudbuster.core.number_texts import format_area, format_percent
+from cloudbuster.core.texts.number_texts import format_area, format_percent
 from cloudbuster.products.report.explorer import cell_unit, crs_name, explorer_data
 from cloudbuster.products.report.leaflet import leaflet
 from cloudbuster.products.report.rasters import read_rasters
 from cloudbuster.products.report.scene_rows import scene_rows, without_places
 from cloudbuster.products.report.sections import Facts, make_sections, states_of
 from cloudbuster.products.stac_item import MosaicDescription
-from cloudbuster.storage.uri import write_bytes
+from cloudbuster.storage.files.uri import write_bytes
 
 
 @dataclass(frozen=True)

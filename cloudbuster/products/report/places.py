@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from cloudbuster.core.composite import CellState
-from cloudbuster.core.ground import cell_size_m
+from cloudbuster.core.grids.ground import cell_size_m
+from cloudbuster.core.pixels.composite import CellState
 from cloudbuster.products.report.rasters import MapRasters
 
 # Places that the page lists: a few for the eye; the file of holes has all.

@@ -13,10 +13,10 @@ import numpy as np
 import rasterio
 
 from cloudbuster.core.arrays import BoolRaster, Raster, UInt8Raster
-from cloudbuster.core.grid import Grid
+from cloudbuster.core.grids.grid import Grid
 from cloudbuster.gathered.scene_raster import SCENE_INDEX_BAND
 from cloudbuster.products.preview import encode_picture, preview_shape, read_codes, true_colour
-from cloudbuster.storage.area_cells import AreaCells
+from cloudbuster.storage.rasters.area_cells import AreaCells
 
 # Greatest sizes of the picture and of the codes in the page, bytes of base64: with Leaflet
 # (160 kB) and the tables the page stays below 3 MB.

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import orjson
 
-from cloudbuster.core.composite import CellState
+from cloudbuster.core.pixels.composite import CellState
 from cloudbuster.models import RunEnd, Unpicked
 from cloudbuster.products.report.places import never_clear_places
 from cloudbuster.products.report.rasters import MapRasters
