@@ -161,8 +161,8 @@ class _Axis:
                 return [(self.place(day), f"{day.day} {MONTHS[day.month - 1]}") for day in days]
         months = span / DAYS_PER_MONTH
         step = next((step for step in MONTH_STEPS if months / step < MAX_TICKS), MONTH_STEPS[-1])
-        found, number = [], self.first.year * 12 + self.first.month
-        number += -number % step if step > 1 else 0
+        found, number = [], self.first.year * 12 + self.first.month - 1
+        number += -number % step
         while (day := date(number // 12, number % 12 + 1, 1)) <= self.last:
             if day >= self.first:
                 found.append(

@@ -158,7 +158,8 @@
       if (!scene) return null;
       return chosenScene !== null && scene.number !== chosenScene ? [...parse(scene.colour), 26] : [...parse(scene.colour), 255];
     },
-    state: (code) => (states.has(code) ? [...parse(states.get(code).colour), 255] : null),
+    // What was seen clear is a tint, so that the picture shows and the rest stands out.
+    state: (code) => (states.has(code) ? [...parse(states.get(code).colour), code === 3 ? 90 : 255] : null),
   };
   const numberPainter = (most) => (code) => [...rampColour(most ? code / most : 0), 255];
   const inside = bands.get('inside').codes;
@@ -384,6 +385,7 @@
     add('Position', coordinates(middle));
     add(grid.crs, inCrs(middle));
     add('Cell', `row ${Math.floor(cell.y)}, column ${Math.floor(cell.x)}`);
+    const [row, col] = [Math.floor(cell.y), Math.floor(cell.x)];
     place.replaceChildren(
       element('h3', {}, ...(scene ? [swatch(given.colour), scene.id] : ['No scene'])),
       element('p', {}, why(value('state'), value('times_observed'), value('times_clear'))),
@@ -392,6 +394,10 @@
     if (codeCols < grid.width || codeRows < grid.height) {
       place.append(element('p', { class: 'hint' }, `The page holds the values of ${codeCols} × ${codeRows} of ${grid.width} × ${grid.height} cells; these are of the nearest one.`));
     }
+    place.append(
+      element('p', { class: 'hint' }, 'Why each other scene lost, beside the mosaic:'),
+      element('code', {}, `cloudbuster explain ${data.name}.json --row ${row} --col ${col}`),
+    );
     const target = L.latLng(toPoint([middle.x, middle.y]));
     for (const ring of [halo, marker]) ring.setLatLng(target).addTo(map);
     const panel = place.parentElement;
