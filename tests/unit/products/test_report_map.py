@@ -4,6 +4,7 @@ import base64
 import zlib
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyproj
@@ -96,7 +97,7 @@ def test_the_picture_is_a_png_where_gdal_has_no_webp(
     assert picture_uri(cloudless).startswith("data:image/png;base64,")
 
 
-def interpolated(nodes: dict, grid: Grid, x: float, y: float) -> tuple[float, float]:
+def interpolated(nodes: dict[str, Any], grid: Grid, x: float, y: float) -> tuple[float, float]:
     """Interpolate as the page does: linearly between the four nodes around a place."""
     last = nodes["size"] - 1
     across, down = (
