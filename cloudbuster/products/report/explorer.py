@@ -10,12 +10,17 @@ from cloudbuster.gathered.scene_raster import CLOUD_DISTANCE_BAND, SCENE_INDEX_B
 from cloudbuster.products.report.outlines import footprint, graticule, lattice, outline
 from cloudbuster.products.report.rasters import MapRasters, encode_codes
 from cloudbuster.products.report.scene_rows import SceneRow, colour_text, scene_colour
-from cloudbuster.products.report.sections import Facts, states_of
+from cloudbuster.products.report.sections import AGREEMENT_BAND, Facts, states_of
 from cloudbuster.products.stac_item import QUALITY_BANDS, MosaicDescription
 
 # Why a composite takes a cell from a scene that saw it clear, as the end of a sentence.
 COMPOSITE_REASONS = {
     "first": "the first of them in the order of the scenes gives it",
+    "best": "the one that scores best around this place gives it",
+    "medoid": "the one nearest to all others gives it",
+    "median": "their median is taken, and the scene nearest to it is named",
+    "geomedian": "their geometric median is taken, and the scene nearest to it is named",
+    "percentile": "a percentile of them is taken, and the scene nearest to it is named",
 }
 TITLES = {
     SCENE_INDEX_BAND: "Scene",
@@ -23,8 +28,9 @@ TITLES = {
     "times_observed": "Times observed",
     "times_clear": "Times clear",
     CLOUD_DISTANCE_BAND: "Cloud distance",
+    AGREEMENT_BAND: "Agreement",
 }
-UNITS = {CLOUD_DISTANCE_BAND: "m"}
+UNITS = {CLOUD_DISTANCE_BAND: "m", AGREEMENT_BAND: "%"}
 
 
 def explorer_data(facts: Facts) -> dict[str, Any]:
@@ -55,7 +61,8 @@ def explorer_data(facts: Facts) -> dict[str, Any]:
         "states": states_of(mosaic),
         "scenes": [_scene(row, mosaic.grid, longitude) for row in facts.scenes],
         "composite": COMPOSITE_REASONS.get(
-            mosaic.composite, f"composite {mosaic.composite} decides which of them gives it"
+            mosaic.composite.partition(":")[0],
+            f"composite {mosaic.composite} decides which of them gives it",
         ),
         "area": outline(mosaic.area, mosaic.grid),
         "graticule": graticule(mosaic.grid, nodes),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
 import orjson
 
 from cloudbuster.core.pixels.composite import CellState
@@ -31,6 +32,9 @@ ENDS: dict[RunEnd | None, str] = {
     "over-budget": "further scenes would exceed the budget",
     None: "unknown",
 }
+# Band of the quality raster with the percentage of detectors that agree on a pixel.
+AGREEMENT_BAND = "confidence"
+FULL_AGREEMENT = 100
 STAGES = {
     "query": "left out by the query",
     "filter": "left out by the filter",
@@ -135,6 +139,19 @@ def _radiometry(facts: Facts) -> Mapping[str, Any] | None:
     return {"scenes": scenes, "verdicts": verdicts}
 
 
+def _agreement(facts: Facts) -> Mapping[str, Any] | None:
+    """Count how far the detectors of the chosen scenes agree; None if there was one for each."""
+    band = next((each for each in facts.rasters.bands if each.name == AGREEMENT_BAND), None)
+    if band is None:
+        return None
+    known = band.codes[facts.rasters.inside & (band.codes > 0)]
+    values, counts = np.unique(known, return_counts=True)
+    if set(values.tolist()) <= {FULL_AGREEMENT}:
+        return None
+    shares = zip(values.tolist(), (counts / known.size).tolist(), strict=True)
+    return {"rows": sorted(shares, reverse=True), "most": float(counts.max() / known.size)}
+
+
 def _amounts(facts: Facts) -> Mapping[str, Any]:
     """Count cells, observations and bytes, which depend on no machine and no earlier run."""
     grid = facts.mosaic.grid
@@ -226,6 +243,7 @@ SECTIONS = (
     Section("scenes", "What each scene gives", _scenes, is_wide=True),
     Section("area", "The area", _area),
     Section("places", "Never seen clear", _places),
+    Section("agreement", "Agreement of masks", _agreement),
     Section("amounts", "Cells and bytes", _amounts),
     Section("files", "Files", _file_list),
     Section("unpicked", "Scenes that are not used", _unpicked, is_wide=True),

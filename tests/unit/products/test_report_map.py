@@ -25,6 +25,7 @@ from cloudbuster.products.report.rasters import (
     read_rasters,
 )
 from cloudbuster.products.report.scene_rows import SceneRow
+from cloudbuster.products.report.sections import SECTIONS, Facts
 from cloudbuster.products.report.timeline import make_timeline
 from cloudbuster.storage.rasters.tiled_raster import raster_profile
 from tests.hand_made import make_record
@@ -164,6 +165,22 @@ def test_the_largest_places_come_first_and_the_corners_outside_of_the_area_do_no
     assert [place.box for place in found] == [(0.5, 0.5, 0.9, 0.8), (0.1, 0.1, 0.3, 0.3)]
     assert [place.area_km2 for place in found] == pytest.approx([0.12, 0.02], rel=1e-3)
     assert [place.filled_share for place in found] == [1, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("values", "rows"), [([100, 0], None), ([50, 100], [(100, 0.75), (50, 0.25)])]
+)
+def test_the_agreement_of_detectors_is_shown_where_there_are_several(
+    values: list[int], rows: list[tuple[int, float]] | None
+) -> None:
+    grid = Grid("EPSG:32633", 500_000, 5_100_000, 100, 100, 5, 1)
+    codes = np.array([[values[0], *[values[1]] * 3, 0]], dtype=np.uint8)
+    inside = np.array([[True, True, True, True, True]])
+    rasters = MapRasters(grid, (CodeBand("confidence", codes),), inside, "")
+    facts = Facts(None, [], rasters, Path())  # type: ignore[arg-type] # needs the rasters alone
+    section = next(each for each in SECTIONS if each.name == "agreement")
+    found = section.make(facts)
+    assert (None if found is None else found["rows"]) == rows
 
 
 def row(index: int, when: datetime | None, share: float) -> SceneRow:
