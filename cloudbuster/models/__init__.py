@@ -55,6 +55,7 @@ from cloudbuster.models.selection import (
     Selection,
     SelectionEntry,
     SelectionInfo,
+    Unpicked,
 )
 
 __all__ = [
@@ -101,6 +102,7 @@ __all__ = [
     "SelectionInfo",
     "SubRunResult",
     "TaskScenes",
+    "Unpicked",
     "WantedScenes",
     "check_name",
 ]

@@ -43,6 +43,9 @@ SAME_BLUE, SAME_BLUE_DN, SAME_NIR = 0.1, 100.0, 0.15
 SNOW_INDEX, SNOW_GREEN_DN, SNOW_INFRARED_DN = 0.4, 2000, 1500
 # Local shadow: near infrared below this share of the surroundings, within a distance of cloud.
 SHADOW_NIR, SHADOW_DISTANCE_M, SURROUNDINGS_M = 0.6, 750, 300
+# Haze and shadow are larger than the roofs and roads of a village: the mean of the area within this
+# distance must be dark as well, and hazy by this share of the limit.
+AREA_M, AREA_HAZE = 50, 0.5
 # Shadow in time: no cost where the near infrared is at least the first share of the brightest
 # other observation, the whole cost where it is the second share or less. A shadow is not brighter
 # in blue by more than the tolerance; a harvested field is.
@@ -101,24 +104,33 @@ class BestSettings:
         Haze index above the background from which an observation is rejected; None rejects none.
     surroundings_cells : int
         Radius of the surroundings that a dark cell is compared with.
+    area_cells : int
+        Radius of the area that must be hazy or dark as a whole; 0 for cells as large as that.
     """
 
     haze_background_dn: float | None
     haze_limit_dn: float | None
     surroundings_cells: int
+    area_cells: int = 0
 
     @classmethod
     def of(
         cls, grid: Grid, haze_background_dn: float | None, haze_limit_dn: float | None
     ) -> "BestSettings":
         """Make the settings of a mosaic on ``grid``."""
-        cells = max(1, math.ceil(SURROUNDINGS_M / max(cell_size_m(grid))))
-        return cls(haze_background_dn, haze_limit_dn, cells)
+        size_m = max(cell_size_m(grid))
+        return cls(
+            haze_background_dn,
+            haze_limit_dn,
+            surroundings_cells=max(1, math.ceil(SURROUNDINGS_M / size_m)),
+            area_cells=math.floor(AREA_M / size_m),
+        )
 
     @property
     def reach_cells(self) -> int:
         """Distance in cells, along rows and columns, on which a decision depends."""
-        return self.surroundings_cells + VOTES
+        # Surroundings are of accepted cells, which depend on their area.
+        return self.surroundings_cells + self.area_cells + VOTES
 
 
 @dataclass(frozen=True, eq=False)
@@ -249,6 +261,8 @@ def _hazy(seen: Observations, settings: BestSettings, witnesses: Witnesses | Non
     masked = witnesses() if witnesses is not None else None
     others = [seen] if masked is None else [seen, masked]
     for scene in range(len(seen)):
+        mean = _area_mean(excess[scene], seen.usable[scene], settings.area_cells)
+        hazy[scene] &= mean >= AREA_HAZE * limit[scene]
         cells = np.flatnonzero(hazy[scene])
         if cells.size:
             needed = np.where(excess[scene].flat[cells] < CERTAIN_FACTOR * limit_dn, 1, 2)
@@ -322,6 +336,9 @@ def _shaded(seen: Observations, good: BoolRaster, settings: BestSettings) -> Boo
     around = _box_sum(np.where(good, nir, 0).max(axis=0), reach) / count
     dark = good & (nir < SHADOW_NIR * around) & (seen.distance_m < SHADOW_DISTANCE_M)
     dark &= ~_is_water(seen)
+    for scene in np.flatnonzero(dark.any(axis=(1, 2))):
+        mean = _area_mean(nir[scene], good[scene], settings.area_cells)
+        dark[scene] &= mean < SHADOW_NIR * around
     if "B03" in seen.bands:
         mean = np.where(good, seen.bands["B03"], 0).sum(axis=0) // np.maximum(good.sum(axis=0), 1)
         dark &= seen.bands["B03"] < _box_sum(mean, reach) / count
@@ -332,6 +349,16 @@ def _shaded(seen: Observations, good: BoolRaster, settings: BestSettings) -> Boo
             for other in members:
                 dark[scene] &= ~(good[other] & _is_alike(nir[scene], nir[other]))
     return dark
+
+
+def _area_mean(values: Floats, usable: BoolRaster, reach: int) -> Floats:
+    """Mean of the usable values in the square of ``reach`` cells around each cell."""
+    if reach == 0:
+        return values
+    # Values are halves of DN: twice of them are whole numbers.
+    doubled = np.where(usable, np.rint(2 * values), 0)
+    count = np.maximum(_box_sum(usable, reach), 1)
+    return (_box_sum(doubled, reach) / (2 * count)).astype(np.float32)
 
 
 def _box_sum(values: Raster, reach: int) -> npt.NDArray[np.int64]:
