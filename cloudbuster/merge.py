@@ -15,7 +15,8 @@ from pystac.utils import datetime_to_str
 from shapely.geometry.base import BaseGeometry
 
 from cloudbuster.areas import document_area, request_area
-from cloudbuster.core.composite import COMPOSITES, CellState
+from cloudbuster.core.composite import CellState
+from cloudbuster.core.composite_methods import parse_composite
 from cloudbuster.errors import NothingUsableError, RequestError
 from cloudbuster.events import Event, OnEvent, emit
 from cloudbuster.gathered.scene_files import (
@@ -58,9 +59,10 @@ class MosaicRecipe:
     ----------
     name : str
         Base of the file names.
-    composite : {"first"}
-        How each pixel is chosen. ``first`` takes it from the scene of the lowest index that sees it
-        clear, else from the first one of low rank, else from the backstop.
+    composite : str
+        How each pixel is made: a name for `parse_composite`. ``first`` takes it from the scene of
+        the lowest index that sees it clear, else from the first one of low rank, else from the
+        backstop.
     wanted : collection of str, optional
         File names of the scenes to merge, without extension; all of them must be there. None for
         all scenes of ``name``.
@@ -89,10 +91,10 @@ class MosaicRecipe:
     def __post_init__(self) -> None:
         """Raise RequestError if the name or the composite cannot be used."""
         check_name(self.name)
-        if self.composite not in COMPOSITES:
-            known = ", ".join(COMPOSITES)
-            msg = f"composite {self.composite!r} is unknown; choose one of {known}"
-            raise RequestError(msg)
+        try:
+            parse_composite(self.composite)
+        except ValueError as error:
+            raise RequestError(str(error)) from error
 
     @classmethod
     def of(

@@ -620,7 +620,16 @@ clip_option = click.option(
 )
 
 composite_option = click.option(
-    "--composite", type=click.Choice(["first"]), cls=MergeOption, help="Which pixel is taken."
+    "--composite",
+    metavar="NAME",
+    cls=MergeOption,
+    help="How each pixel is made: first, median, medoid, geomedian, percentile:P.",
+)
+self_check_option = click.option(
+    "--self-check/--no-self-check",
+    default=None,
+    cls=MergeOption,
+    help="Measure the error of the mosaic with dates that are held out.",
 )
 format_option = click.option(
     "--format",

@@ -22,6 +22,7 @@ from cloudbuster.cli.options import (
     json_option,
     layout_option,
     query_options,
+    self_check_option,
     workers_option,
 )
 from cloudbuster.cli.parsing import Command
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
 @composite_option
 @layout_option
 @clip_option
+@self_check_option
 @click.option(
     "--min-success-fraction",
     type=float,
@@ -96,6 +98,7 @@ def run(
     composite: str | None,
     layout: str | None,
     clip: bool | None,
+    self_check: bool | None,
     min_success_fraction: float | None,
     max_rounds: int | None,
 ) -> None:
@@ -128,7 +131,14 @@ def run(
             "query": query_flags.fields(),
             "filter": filter_flags.fields(),
             "gather": gather_flags.fields(detector_flags),
-            "merge": given({"composite": composite, "layout": layout, "clip": clip}),
+            "merge": given(
+                {
+                    "composite": composite,
+                    "layout": layout,
+                    "clip": clip,
+                    "self_check": self_check,
+                }
+            ),
             "limits": given(
                 {"min_success_fraction": min_success_fraction, "max_rounds": max_rounds}
             ),

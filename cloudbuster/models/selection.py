@@ -113,6 +113,12 @@ class SelectionInfo(Document):
         (), description="Candidates that were judged by their metadata alone, and why."
     )
     dropped: tuple[Dropped, ...] = Field((), description="Candidates that were dropped.")
+    delivered_layers: int = Field(
+        1,
+        ge=1,
+        description="How often each place is to be delivered clear, where the picks allow it, as "
+        "the composite needs it; strategy `original` delivers all of its picks.",
+    )
 
 
 class Selection(Document):

@@ -23,6 +23,7 @@ from pystac.utils import datetime_to_str
 from shapely.geometry.polygon import orient
 
 from cloudbuster.core.bands import BANDS
+from cloudbuster.core.composite_methods import CompositeMethod, parse_composite
 from cloudbuster.core.crs import parse_crs
 from cloudbuster.core.grid import Grid
 from cloudbuster.core.ground import cell_size_m
@@ -138,6 +139,11 @@ class MosaicDescription:
     of_area: bool = False
     band_files: Mapping[str, str] = field(default_factory=dict)
     folder: str | None = None
+
+    @property
+    def method(self) -> CompositeMethod:
+        """How the composite makes a pixel."""
+        return parse_composite(self.composite).method
 
     @property
     def scene_count(self) -> int:
@@ -281,10 +287,11 @@ def _properties(mosaic: MosaicDescription) -> dict[str, Any]:
         **_projection(mosaic.grid.crs),
         **_placing(mosaic.grid),
         "processing:level": "L3",
-        "processing:lineage": f"clouds masked, composite {mosaic.composite}: the bands of a pixel "
-        "come from one scene; offset-free DN, reflectance = DN * 0.0001",
+        "processing:lineage": f"clouds masked, composite {mosaic.composite}: {mosaic.method.rule}; "
+        "offset-free DN, reflectance = DN * 0.0001",
         "processing:software": {"cloudbuster": version("cloudbuster")},
         "cloudbuster:composite": mosaic.composite,
+        "cloudbuster:synthetic": mosaic.method.is_synthetic,
         "cloudbuster:clear_fraction": mosaic.clear_fraction,
         "cloudbuster:backstop_fraction": mosaic.backstop_fraction,
         "cloudbuster:hole_fraction": mosaic.hole_fraction,
@@ -409,7 +416,9 @@ def _hole_asset(mosaic: MosaicDescription) -> dict[str, pystac.Asset]:
 
 def _cog_assets(mosaic: MosaicDescription) -> dict[str, pystac.Asset]:
     """Assets of the rasters."""
-    spectral = [*(_eo_band(name) for name in mosaic.bands), _index_band()]
+    bands = [_eo_band(name) for name in mosaic.bands]
+    spectral = [*bands, _index_band(is_synthetic=mosaic.method.is_synthetic)]
+    backstop = [*bands, _index_band(is_synthetic=False)]
     gsd = gsd_m(mosaic.grid)
     reflectance = {
         "data_type": "uint16",
@@ -422,7 +431,7 @@ def _cog_assets(mosaic: MosaicDescription) -> dict[str, pystac.Asset]:
     pixels = [*(dict(reflectance) for _ in mosaic.bands), {**code, "nodata": NODATA}]
     return {
         **_cloudless_assets(mosaic, spectral, pixels),
-        "cloudy": _cog(mosaic.cloudy, "Unmasked backstop alone", spectral, pixels),
+        "cloudy": _cog(mosaic.cloudy, "Unmasked backstop alone", backstop, pixels),
         "quality": _cog(
             mosaic.quality,
             "How often each cell was seen, its distance to cloud, and its state",
@@ -478,11 +487,12 @@ def _eo_band(name: str) -> dict[str, Any]:
     }
 
 
-def _index_band() -> dict[str, Any]:
+def _index_band(*, is_synthetic: bool) -> dict[str, Any]:
     """Entry of ``eo:bands`` for the band of scene indices."""
+    whose = "the scene whose pixel is nearest" if is_synthetic else "the pixel's scene"
     return {
         "name": SCENE_INDEX_BAND,
-        "description": "index of the pixel's scene in cloudbuster:scenes, 0 for none",
+        "description": f"index of {whose} in cloudbuster:scenes, 0 for none",
     }
 
 
