@@ -214,14 +214,16 @@ def _zone_text(part: "SubRun") -> str:
 
 def _products_text(products: "MergeResult") -> str:
     """Write one line for each product."""
+    check = products.self_check
     return "\n".join(
-        f"{label:9} {path}"
-        for label, path in (
+        f"{label:9} {text}"
+        for label, text in (
             ("mosaic", products.cloudless),
             ("backstop", products.cloudy),
             ("quality", products.quality),
             ("preview", products.preview),
             ("report", products.report),
             ("item", products.item),
+            *([("check", check.summary)] if check else []),
         )
     )

@@ -56,6 +56,7 @@ from cloudbuster.models.selection import (
     SelectionEntry,
     SelectionInfo,
 )
+from cloudbuster.models.self_check import BandCheck, GroundCheck, HeldOutSums, SelfCheck
 
 __all__ = [
     "DOCUMENTS",
@@ -66,6 +67,7 @@ __all__ = [
     "MAX_SCENE_INDEX",
     "Address",
     "Assessment",
+    "BandCheck",
     "Candidates",
     "CandidatesInfo",
     "Claim",
@@ -78,6 +80,8 @@ __all__ = [
     "GatherTask",
     "Geometry",
     "GridDocument",
+    "GroundCheck",
+    "HeldOutSums",
     "Item",
     "JsonObject",
     "LayerCoverage",
@@ -99,6 +103,7 @@ __all__ = [
     "Selection",
     "SelectionEntry",
     "SelectionInfo",
+    "SelfCheck",
     "SubRunResult",
     "TaskScenes",
     "WantedScenes",

@@ -24,6 +24,7 @@ from cloudbuster.core.composite import (
 )
 from cloudbuster.core.composite_methods import parse_composite
 from cloudbuster.core.grid import Grid, GridWindow
+from cloudbuster.core.held_out import HeldOutTally
 from cloudbuster.core.pixel_statistics import pixel_statistic
 from cloudbuster.errors import GridError, RasterError
 from cloudbuster.gathered.scene_files import SceneFile
@@ -49,10 +50,16 @@ class MosaicBlocks(Protocol):
         Grid of the whole mosaic.
     bands : tuple of str
         Reflectance bands.
+    tally : HeldOutTally or None
+        Self-check of the blocks that have been yielded; None without one.
     """
 
     grid: Grid
     bands: tuple[str, ...]
+
+    @property
+    def tally(self) -> HeldOutTally | None:
+        """Self-check of the blocks that have been yielded."""
 
     def blocks(self) -> Iterator[tuple[GridWindow, Pixels]]:
         """Yield each block once, with its window in the mosaic's grid."""
@@ -139,6 +146,7 @@ class SceneBlocks(OpenScenes):
         self, files: tuple[SceneFile, ...], composite: str, window: GridWindow | None = None
     ) -> None:
         """Open the scenes and check that they have the same bands."""
+        self.tally: HeldOutTally | None = None
         self.files = files
         self.grid = mosaic_grid(files)
         self._composite = parse_composite(composite)

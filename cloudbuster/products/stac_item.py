@@ -30,7 +30,7 @@ from cloudbuster.core.ground import cell_size_m
 from cloudbuster.core.masks import DISTANCE_LIMIT_M
 from cloudbuster.core.transformers import LONLAT, transformer
 from cloudbuster.gathered.scene_raster import CLOUD_DISTANCE_BAND, SCENE_INDEX_BAND
-from cloudbuster.models import Assessment, MosaicRequest, QueryOptions, SceneRecord
+from cloudbuster.models import Assessment, MosaicRequest, QueryOptions, SceneRecord, SelfCheck
 from cloudbuster.products.cog import REFLECTANCE_SCALE
 from cloudbuster.redaction import redacted_json
 from cloudbuster.storage.tiled_raster import NODATA
@@ -117,6 +117,8 @@ class MosaicDescription:
         File name of each band of the mosaic that is written alone; empty for one file of all.
     folder : str or None
         Folder or prefix of the item; links to source items on this machine are relative to it.
+    self_check : SelfCheck or None
+        What the mosaic measured of its own error.
     """
 
     name: str
@@ -139,6 +141,7 @@ class MosaicDescription:
     of_area: bool = False
     band_files: Mapping[str, str] = field(default_factory=dict)
     folder: str | None = None
+    self_check: SelfCheck | None = None
 
     @property
     def method(self) -> CompositeMethod:
@@ -299,6 +302,10 @@ def _properties(mosaic: MosaicDescription) -> dict[str, Any]:
         "cloudbuster:scene_count": mosaic.scene_count,
         "cloudbuster:scenes": [_scene_row(scene) for scene in mosaic.scenes],
     }
+    if mosaic.self_check is not None:
+        properties["cloudbuster:self_check"] = mosaic.self_check.model_dump(
+            mode="json", by_alias=True
+        )
     if mosaic.request is not None:
         # Items are passed on with the mosaic, so signatures and keys in addresses are removed.
         content = mosaic.request.model_dump(mode="json", by_alias=True)
