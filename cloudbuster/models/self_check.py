@@ -70,7 +70,7 @@ class SelfCheck(Document):
     block_m: float = Field(gt=0, description="Side of a block, metres.")
     blocks: int = Field(ge=0, description="Number of blocks of the mosaic.")
     blocks_checked: int = Field(
-        ge=0, description="Number of blocks that one date shows whole, and mostly clear."
+        ge=0, description="Number of blocks that one date shows mostly clear, beside others."
     )
     checked_fraction: float = Field(
         ge=0, le=1, description="Share of the area's cells that lie in these blocks."
@@ -99,4 +99,5 @@ class SelfCheck(Document):
             parts.append(f"{shown.band} ±{shown.error_dn:.0f} DN, floor {shown.floor_dn:.0f}")
         elif shown.difference_dn is not None:
             parts.append(f"{shown.band} differs by {shown.difference_dn:.0f} DN")
-        return f"{', '.join(parts)} (on {format_percent(self.checked_fraction)} of the area)"
+        place = f"on {format_percent(self.checked_fraction)} of the area"
+        return f"without its clearest dates {', '.join(parts)} ({place})"

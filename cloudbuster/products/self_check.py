@@ -29,8 +29,9 @@ from cloudbuster.products.blocks import MosaicBlocks, Pixels
 BLOCK_M = 4000
 # Least side of a block, cells, for large cells.
 LEAST_CELLS = 8
-# Least share of a block that a date must observe, and show clear, to be held out of it.
-LEAST_OBSERVED, LEAST_CLEAR = 0.99, 0.5
+# Least share of a block that a date must show clear to be held out of it. Scenes are delivered in
+# parts, so that few dates have all of a block.
+LEAST_CLEAR = 0.5
 # A cell of a date is clear beyond doubt at this distance from its masked clouds, metres. On real
 # crops, errors of masks reach 240 to 360 m from them.
 SURE_DISTANCE_M = 500
@@ -184,16 +185,14 @@ def read_date(composer: Composer, positions: list[int], window: GridWindow) -> _
 def clearest_date(dates: Sequence[_Date], inside: BoolRaster) -> int | None:
     """Return the number of the date to hold out of a block: the clearest; None if there is none.
 
-    It must observe the whole block and see at least half of it clear, and another date must observe
-    some of it. Of equals it is the first.
+    It must see at least half of the block clear, and another date some of it. Of equals it is the
+    first.
     """
     many = np.count_nonzero(inside)
     best, most = None, 0
     for number, date in enumerate(dates):
-        seen = date.classes[inside]
-        clear = int(np.count_nonzero(seen >= PixelClass.LOW_RANK))
-        observed = np.count_nonzero(seen != PixelClass.UNOBSERVED)
-        if observed >= LEAST_OBSERVED * many and clear >= LEAST_CLEAR * many and clear > most:
+        clear = int(np.count_nonzero(date.classes[inside] >= PixelClass.LOW_RANK))
+        if clear >= LEAST_CLEAR * many and clear > most:
             best, most = number, clear
     others = [date for number, date in enumerate(dates) if number != best]
     if not any((date.classes[inside] >= PixelClass.LOW_RANK).any() for date in others):

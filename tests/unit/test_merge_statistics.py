@@ -1,67 +1,24 @@
 """Merge with statistics of all looks: which looks count, and that blocks and parts agree."""
 
 import json
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from cloudbuster.core.grid import Grid
 from cloudbuster.errors import RasterError, RequestError
-from cloudbuster.gathered.scene_writer import open_scene_writer
 from cloudbuster.merge import MosaicRecipe, merge_part, merge_parts, merge_scenes
-from cloudbuster.models import GridDocument
 from cloudbuster.products import blocks as mosaic_blocks
 from cloudbuster.products import looks as mosaic_looks
 from cloudbuster.products import parts as part_files
-from tests.hand_made import BANDS, GRID, make_record, merged, read
-
-FIRST_DAY = datetime(2020, 6, 1, 10, tzinfo=UTC)
-
-
-@dataclass(frozen=True)
-class Look:
-    """A scene of one row of cells: its classes and the DN of its first band; others are higher."""
-
-    classes: list[int]
-    dn: list[int]
-    day: int = 0
-    minutes: float = 0
-    item_id: str | None = None
-    datatake: str | None = None
-    backstop: bool = False
-
-
-def write_look(folder: Path, index: int, look: Look, grid: Grid) -> None:
-    """Write a gathered scene, band k of which holds its DN plus 10 * k."""
-    classes = np.broadcast_to(np.array(look.classes), grid.shape)
-    dn = np.broadcast_to(np.array(look.dn), grid.shape)
-    kept = classes >= (1 if look.backstop else 2)
-    pixels = np.stack([np.where(kept, dn + 10 * band, 0) for band in range(len(BANDS))])
-    stem = f"{'backstop-' if look.backstop else ''}m-{index:02d}"
-    path = folder / f"{stem}.tif"
-    with open_scene_writer(path, grid, BANDS, index=index) as writer:
-        distance = np.full(classes.shape, 100 * index)
-        writer.write(grid.window, pixels.astype(np.uint16), classes, distance)
-    item_id = look.item_id or f"ITEM_{index}"
-    properties = {"s2:datatake_id": look.datatake} if look.datatake else {}
-    record = make_record(
-        index,
-        item_id,
-        backstop=look.backstop,
-        acquired=FIRST_DAY + timedelta(days=look.day, minutes=look.minutes),
-        grid=GridDocument.of(grid),
-        raster=path.name,
-        item={"id": item_id, "properties": properties, "links": []},
-    )
-    path.with_suffix(".json").write_bytes(record.to_json())
+from tests.hand_made import GRID, merged, read
+from tests.looks import Look, write_look
 
 
 def write_looks(folder: Path, *looks: Look) -> None:
-    grid = replace(GRID, width=len(looks[0].classes), height=1)
+    grid = replace(GRID, width=np.size(looks[0].classes), height=1)
     for index, look in enumerate(looks, start=1):
         write_look(folder / "scenes", index, look, grid)
 
@@ -87,7 +44,7 @@ def test_median_takes_clear_looks_then_those_of_low_rank_then_the_backstop(tmp_p
     assert indices(result.cloudless) == [2, 1, 1, 4, 0]
     assert first_band(result.cloudy) == [5000, 5000, 5000, 5000, 0]
     quality = read(result.quality)[:, 0]
-    assert_array_equal(quality[2], [200, 100, 100, 0, 0])
+    assert_array_equal(quality[2], [2000, 1000, 1000, 0, 0])
     assert_array_equal(quality[3], [3, 3, 3, 2, 0])
     assert result.clear_fraction == 0.6
 
@@ -209,7 +166,7 @@ def test_parts_and_blocks_make_the_same_bytes_as_the_whole(tmp_path: Path, compo
     for index in range(1, 6):
         classes = np.kron(random.integers(0, 4, (7, 10)), np.ones((10, 10), int))
         dn = random.integers(1, 3000, WIDE.shape)
-        look = Look(classes.tolist(), dn.tolist(), day=index)
+        look = Look(classes, dn, day=index)
         write_look(tmp_path / "scenes", index, look, WIDE)
     scenes, recipe = str(tmp_path / "scenes"), MosaicRecipe("m", composite)
     whole = merge_scenes(scenes, str(tmp_path / "whole"), recipe)
