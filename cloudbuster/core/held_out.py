@@ -25,6 +25,9 @@ SHADOW_BAND, DARK_DN = "B08", 800
 # Normalised difference of green and short-wave infrared of snow, and its least reflectance in the
 # near infrared and in green, DN (Hall et al., Remote Sensing of Environment 54, 1995).
 SNOW_INDEX, SNOW_NIR_DN, SNOW_GREEN_DN = 0.4, 1100, 1000
+# What `HeldOutTally.band_errors` returns: probable and least error, difference, floor, mean absolute
+# and mean difference.
+ERRORS = ("error_dn", "least_error_dn", "difference_dn", "floor_dn", "mae_dn", "bias_dn")
 
 
 class GroundType(IntEnum):
@@ -169,36 +172,33 @@ class HeldOutTally:
             own += np.array(other, dtype=np.int64).reshape(own.shape)
 
     def band_errors(self, grounds: Sequence[GroundType], band: str) -> Mapping[str, float | None]:
-        """Return the errors of a band over some types of ground; see `error_of_differences`.
+        """Return the errors of a band over some types of ground; see `error_bounds`.
 
         Returns
         -------
         mapping of str to float or None
-            ``bias_dn``, ``mae_dn``, ``difference_dn``, ``floor_dn`` and ``error_dn``; None where
-            there is nothing to compute it from.
+            The keys of `ERRORS`; None where there is nothing to compute it from.
         """
         place = self.bands.index(band)
         total, sizes, squares, pairs, floors = self.sums[list(grounds), place].sum(axis=0).tolist()
         many = int(self.cells[list(grounds), 1].sum())
         if not many:
-            return dict.fromkeys(("bias_dn", "mae_dn", "difference_dn", "floor_dn", "error_dn"))
+            return dict.fromkeys(ERRORS)
         difference = math.sqrt(squares / many)
         floor = math.sqrt(floors / pairs) if pairs else None
-        return {
-            "bias_dn": total / many,
-            "mae_dn": sizes / many,
-            "difference_dn": difference,
-            "floor_dn": floor,
-            "error_dn": None if floor is None else error_of_differences(difference, floor),
-        }
+        least, probable = (None, None) if floor is None else error_bounds(difference, floor)
+        values = (probable, least, difference, floor, sizes / many, total / many)
+        return dict(zip(ERRORS, values, strict=True))
 
 
-def error_of_differences(difference: float, floor: float) -> float:
-    """Estimate the error of a mosaic, as a root mean square.
+def error_bounds(difference: float, floor: float) -> tuple[float, float]:
+    """Estimate the least error of a mosaic, and its probable error, as root mean squares.
 
-    The difference between the mosaic and a date that was held out contains the errors of both,
-    which are independent: its square is the sum of theirs. Two clear dates differ by ``floor``, so
-    that one clear date has an error of floor / sqrt(2), which is taken off.
+    The difference between the mosaic and a date that was held out contains the errors of both. If
+    the errors of dates are independent, two of them differ by ``floor``, one has an error of floor
+    / sqrt(2), and without it the mosaic's remains: the least error. What all dates have in common
+    (haze, a season that none of them meets) no difference shows; with it, the error comes near the
+    whole difference. The probable error is the middle between the two, by their squares.
 
     Parameters
     ----------
@@ -206,8 +206,14 @@ def error_of_differences(difference: float, floor: float) -> float:
         Root mean square difference between the mosaic and the date that was held out.
     floor : float
         Root mean square difference between two clear dates.
+
+    Returns
+    -------
+    tuple of float
+        The least error and the probable error.
     """
-    return math.sqrt(max(0.0, difference**2 - floor**2 / 2))
+    least = math.sqrt(max(0.0, difference**2 - floor**2 / 2))
+    return least, math.sqrt((least**2 + difference**2) / 2)
 
 
 def _differences(one: UInt16Raster, other: UInt16Raster, cells: BoolRaster) -> Counts:

@@ -21,8 +21,12 @@ class BandCheck(Document):
 
     band: str = Field(description="Name of the band.")
     error_dn: float | None = Field(
-        description="Estimated error of the mosaic, root mean square: sqrt(difference_dn^2 - "
-        "floor_dn^2 / 2); null without two clear dates."
+        description="Probable error of the mosaic, root mean square: the middle, by squares, "
+        "between `least_error_dn` and `difference_dn`; null without two clear dates."
+    )
+    least_error_dn: float | None = Field(
+        description="Error of the mosaic if the errors of dates are independent: "
+        "sqrt(difference_dn^2 - floor_dn^2 / 2); null without two clear dates."
     )
     difference_dn: float | None = Field(
         description="Root mean square difference between the mosaic of the other dates and the "

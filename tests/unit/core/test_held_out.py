@@ -10,7 +10,7 @@ from cloudbuster.core.held_out import (
     GroundType,
     HeldOut,
     HeldOutTally,
-    error_of_differences,
+    error_bounds,
     ground_types,
 )
 
@@ -71,15 +71,18 @@ def test_differences_and_floor_are_root_mean_squares() -> None:
     assert errors["floor_dn"] == 6
     assert errors["mae_dn"] == pytest.approx(7 / 3)
     assert errors["bias_dn"] == pytest.approx(7 / 3)
-    assert errors["error_dn"] == error_of_differences(difference, 6)
+    assert (errors["least_error_dn"], errors["error_dn"]) == error_bounds(difference, 6)
     assert_array_equal(tally.blocks, [1, 1, 4, 4, 3])
     assert_array_equal(tally.cells[GroundType.LAND], [4, 3, 0, 0])
 
 
 def test_the_error_of_one_clear_date_is_taken_off() -> None:
     # Errors of 30 and 40 differ by 50, and two dates with errors of 40 by 40 * sqrt(2).
-    assert error_of_differences(50, 40 * math.sqrt(2)) == pytest.approx(30)
-    assert error_of_differences(5, 40) == 0
+    least, probable = error_bounds(50, 40 * math.sqrt(2))
+    assert least == pytest.approx(30)
+    # In the middle between 30 and 50, by squares.
+    assert probable == pytest.approx(math.sqrt(1700))
+    assert error_bounds(6, 40) == (0, pytest.approx(6 / math.sqrt(2)))
 
 
 def test_cells_that_are_too_bright_or_too_dark_are_counted() -> None:
