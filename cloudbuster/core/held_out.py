@@ -25,8 +25,8 @@ SHADOW_BAND, DARK_DN = "B08", 800
 # Normalised difference of green and short-wave infrared of snow, and its least reflectance in the
 # near infrared and in green, DN (Hall et al., Remote Sensing of Environment 54, 1995).
 SNOW_INDEX, SNOW_NIR_DN, SNOW_GREEN_DN = 0.4, 1100, 1000
-# What `HeldOutTally.band_errors` returns: probable and least error, difference, floor, mean absolute
-# and mean difference.
+# What `HeldOutTally.band_errors` returns: probable and least error, difference, floor, mean size
+# of the differences and their mean.
 ERRORS = ("error_dn", "least_error_dn", "difference_dn", "floor_dn", "mae_dn", "bias_dn")
 
 

@@ -82,7 +82,9 @@ def test_the_error_of_one_clear_date_is_taken_off() -> None:
     assert least == pytest.approx(30)
     # In the middle between 30 and 50, by squares.
     assert probable == pytest.approx(math.sqrt(1700))
-    assert error_bounds(6, 40) == (0, pytest.approx(6 / math.sqrt(2)))
+    least, probable = error_bounds(6, 40)
+    assert least == 0
+    assert probable == pytest.approx(6 / math.sqrt(2))
 
 
 def test_cells_that_are_too_bright_or_too_dark_are_counted() -> None:

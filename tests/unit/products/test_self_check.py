@@ -97,7 +97,7 @@ def test_residual_cloud_is_found(tmp_path: Path) -> None:
     assert check.grounds[0].residual_shadow_fraction is None
     assert re.fullmatch(
         r"without its clearest dates clear 98\.44 %, residual cloud 12\.50 %, "
-        r"B02 ±150 DN, floor 212 \(on 100 % of the area\)",
+        r"B02 ±184 DN, floor 212 \(on 100 % of the area\)",
         check.summary,
     )
 
