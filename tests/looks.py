@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from cloudbuster.core.grid import Grid
+from cloudbuster.core.grids.grid import Grid
 from cloudbuster.gathered.scene_writer import open_scene_writer
 from cloudbuster.models import GridDocument
 from tests.hand_made import BANDS, make_record

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from cloudbuster.core.number_texts import format_percent
+from cloudbuster.core.texts.number_texts import format_percent
 from cloudbuster.models.base import SCHEMA_DESCRIPTION, Document
 
 

@@ -13,7 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from cloudbuster.core.arrays import BoolRaster, UInt16Raster
-from cloudbuster.core.composite import (
+from cloudbuster.core.composite_methods import parse_composite
+from cloudbuster.core.grids.grid import Grid, GridWindow
+from cloudbuster.core.held_out import HeldOutTally
+from cloudbuster.core.pixel_statistics import pixel_statistic
+from cloudbuster.core.pixels.composite import (
     BACKSTOP_RANK,
     COMPOSITES,
     CellState,
@@ -22,16 +26,12 @@ from cloudbuster.core.composite import (
     class_rank,
     mosaic_state,
 )
-from cloudbuster.core.composite_methods import parse_composite
-from cloudbuster.core.grid import Grid, GridWindow
-from cloudbuster.core.held_out import HeldOutTally
-from cloudbuster.core.pixel_statistics import pixel_statistic
 from cloudbuster.errors import GridError, RasterError
 from cloudbuster.gathered.scene_files import SceneFile
 from cloudbuster.gathered.scene_raster import MAX_OPEN_SCENES, OpenScenes, SceneRaster
 from cloudbuster.products.cog import BLOCK_SIZE
 from cloudbuster.products.looks import BlockLooks, check_values, datatake_numbers, extent
-from cloudbuster.storage.tiled_raster import NODATA
+from cloudbuster.storage.rasters.tiled_raster import NODATA
 
 Winners = npt.NDArray[np.intp]
 """Position of the scene that a cell is taken from, shape (y, x); -1 for none."""

@@ -13,14 +13,14 @@ import numpy.typing as npt
 
 from cloudbuster.catalogs.item_properties import datatake_of
 from cloudbuster.core.arrays import BoolRaster, UInt8Raster, UInt16Raster
-from cloudbuster.core.grid import GridWindow
-from cloudbuster.core.masks import PixelClass
+from cloudbuster.core.grids.grid import GridWindow
 from cloudbuster.core.pixel_statistics import Statistic
+from cloudbuster.core.pixels.masks import PixelClass
 from cloudbuster.errors import RasterError
 from cloudbuster.gathered.scene_files import SceneFile
 from cloudbuster.gathered.scene_raster import OpenScenes
 from cloudbuster.models import SceneRecord
-from cloudbuster.storage.tiled_raster import NODATA, TILE_SIZE
+from cloudbuster.storage.rasters.tiled_raster import NODATA, TILE_SIZE
 
 # Scenes without the name of their datatake belong to one if the same platform took them within
 # this time. Overlapping tiles are sensed seconds apart, and an orbit takes 100 minutes.

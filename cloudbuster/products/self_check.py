@@ -10,9 +10,8 @@ from typing import Protocol
 import numpy as np
 
 from cloudbuster.core.arrays import BoolRaster, UInt8Raster, UInt16Raster
-from cloudbuster.core.composite import CellState
-from cloudbuster.core.grid import Grid, GridWindow
-from cloudbuster.core.ground import cell_size_m
+from cloudbuster.core.grids.grid import Grid, GridWindow
+from cloudbuster.core.grids.ground import cell_size_m
 from cloudbuster.core.held_out import (
     CLOUD_BAND,
     SHADOW_BAND,
@@ -20,7 +19,8 @@ from cloudbuster.core.held_out import (
     HeldOut,
     HeldOutTally,
 )
-from cloudbuster.core.masks import PixelClass
+from cloudbuster.core.pixels.composite import CellState
+from cloudbuster.core.pixels.masks import PixelClass
 from cloudbuster.gathered.scene_raster import SceneRaster
 from cloudbuster.models import BandCheck, GroundCheck, HeldOutSums, SelfCheck
 from cloudbuster.products.blocks import MosaicBlocks, Pixels

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cloudbuster.core.grid import Grid
+from cloudbuster.core.grids.grid import Grid
 from cloudbuster.errors import RasterError
 from cloudbuster.merge import MosaicRecipe, merge_part, merge_parts, merge_scenes
 from cloudbuster.models import MergeResult, SelfCheck
