@@ -14,8 +14,8 @@ from pathlib import Path, PurePosixPath
 from pystac.utils import datetime_to_str
 from shapely.geometry.base import BaseGeometry
 
-from cloudbuster.core.composite_methods import parse_composite
 from cloudbuster.core.pixels.composite import CellState
+from cloudbuster.core.pixels.composite_methods import parse_composite
 from cloudbuster.errors import NothingUsableError, RequestError
 from cloudbuster.events import Event, OnEvent, emit
 from cloudbuster.gathered.scene_files import (

@@ -13,7 +13,11 @@ from pydantic import (
     model_validator,
 )
 
-from cloudbuster.core.composite_methods import composite_names, delivered_layers, parse_composite
+from cloudbuster.core.pixels.composite_methods import (
+    composite_names,
+    delivered_layers,
+    parse_composite,
+)
 from cloudbuster.core.projections.crs_text import MAX_CRS_CHARS
 from cloudbuster.core.scenes.asset_mirror import parse_mirror
 from cloudbuster.core.scenes.bands import BANDS, Kind, requested_bands

@@ -13,10 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cloudbuster.core.arrays import BoolRaster, UInt16Raster
-from cloudbuster.core.composite_methods import parse_composite
 from cloudbuster.core.grids.grid import Grid, GridWindow
-from cloudbuster.core.held_out import HeldOutTally
-from cloudbuster.core.pixel_statistics import pixel_statistic
 from cloudbuster.core.pixels.composite import (
     BACKSTOP_RANK,
     COMPOSITES,
@@ -26,6 +23,9 @@ from cloudbuster.core.pixels.composite import (
     class_rank,
     mosaic_state,
 )
+from cloudbuster.core.pixels.composite_methods import parse_composite
+from cloudbuster.core.pixels.held_out import HeldOutTally
+from cloudbuster.core.pixels.pixel_statistics import pixel_statistic
 from cloudbuster.errors import GridError, RasterError
 from cloudbuster.gathered.scene_files import SceneFile
 from cloudbuster.gathered.scene_raster import MAX_OPEN_SCENES, OpenScenes, SceneRaster

@@ -14,8 +14,8 @@ import numpy.typing as npt
 from cloudbuster.catalogs.item_properties import datatake_of
 from cloudbuster.core.arrays import BoolRaster, UInt8Raster, UInt16Raster
 from cloudbuster.core.grids.grid import GridWindow
-from cloudbuster.core.pixel_statistics import Statistic
 from cloudbuster.core.pixels.masks import PixelClass
+from cloudbuster.core.pixels.pixel_statistics import Statistic
 from cloudbuster.errors import RasterError
 from cloudbuster.gathered.scene_files import SceneFile
 from cloudbuster.gathered.scene_raster import OpenScenes

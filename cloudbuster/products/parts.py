@@ -14,7 +14,7 @@ from typing import Any
 import rasterio
 
 from cloudbuster.core.grids.grid import Grid, GridWindow
-from cloudbuster.core.held_out import HeldOutTally
+from cloudbuster.core.pixels.held_out import HeldOutTally
 from cloudbuster.errors import RasterError, RequestError
 from cloudbuster.events import Event, OnEvent, emit
 from cloudbuster.models import HeldOutSums, MergedPart, SceneRecord

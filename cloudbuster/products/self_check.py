@@ -12,14 +12,14 @@ import numpy as np
 from cloudbuster.core.arrays import BoolRaster, UInt8Raster, UInt16Raster
 from cloudbuster.core.grids.grid import Grid, GridWindow
 from cloudbuster.core.grids.ground import cell_size_m
-from cloudbuster.core.held_out import (
+from cloudbuster.core.pixels.composite import CellState
+from cloudbuster.core.pixels.held_out import (
     CLOUD_BAND,
     SHADOW_BAND,
     GroundType,
     HeldOut,
     HeldOutTally,
 )
-from cloudbuster.core.pixels.composite import CellState
 from cloudbuster.core.pixels.masks import PixelClass
 from cloudbuster.gathered.scene_raster import SceneRaster
 from cloudbuster.models import BandCheck, GroundCheck, HeldOutSums, SelfCheck

@@ -22,9 +22,9 @@ import shapely
 from pystac.utils import datetime_to_str
 from shapely.geometry.polygon import orient
 
-from cloudbuster.core.composite_methods import CompositeMethod, parse_composite
 from cloudbuster.core.grids.grid import Grid
 from cloudbuster.core.grids.ground import cell_size_m
+from cloudbuster.core.pixels.composite_methods import CompositeMethod, parse_composite
 from cloudbuster.core.pixels.masks import DISTANCE_LIMIT_M
 from cloudbuster.core.projections.crs import parse_crs
 from cloudbuster.core.projections.transformers import LONLAT, transformer

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cloudbuster.core.arrays import BoolRaster, UInt16Raster
-from cloudbuster.core.composite_methods import Composite
+from cloudbuster.core.pixels.composite_methods import Composite
 
 # Cells that are computed at a time: planes of 8192 cells of uint16 take 16 kB. Measured with 8
 # looks of 4 bands: 4096, 8192, 16384 and 65536 cells differ by less than 10 %.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from cloudbuster.core.held_out import (
+from cloudbuster.core.pixels.held_out import (
     GroundType,
     HeldOut,
     HeldOutTally,

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from cloudbuster.core import pixel_statistics
-from cloudbuster.core.composite_methods import parse_composite
-from cloudbuster.core.pixel_statistics import pixel_statistic, sorting_network
+from cloudbuster.core.pixels import pixel_statistics
+from cloudbuster.core.pixels.composite_methods import parse_composite
+from cloudbuster.core.pixels.pixel_statistics import pixel_statistic, sorting_network
 
 NAMES = ("median", "percentile:20", "medoid", "geomedian")
 

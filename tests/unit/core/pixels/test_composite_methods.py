@@ -1,6 +1,6 @@
 import pytest
 
-from cloudbuster.core.composite_methods import (
+from cloudbuster.core.pixels.composite_methods import (
     COMPOSITE_METHODS,
     Composite,
     delivered_layers,
