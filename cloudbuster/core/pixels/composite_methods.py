@@ -19,14 +19,15 @@ class CompositeMethod:
         Whether it needs all looks at a pixel at once. Others choose a winner scene by scene.
     is_synthetic : bool
         Whether a pixel may have values that no scene has.
-    uses_depth : bool
-        Whether further clear looks at a place improve it, so that they are delivered too.
+    layers : int or None
+        How often each place is to be delivered clear; None as often as the scenes are picked for,
+        because each further look improves a pixel.
     """
 
     rule: str
     is_statistic: bool = False
     is_synthetic: bool = False
-    uses_depth: bool = False
+    layers: int | None = 1
 
 
 COMPOSITE_METHODS: dict[str, CompositeMethod] = {
@@ -35,24 +36,24 @@ COMPOSITE_METHODS: dict[str, CompositeMethod] = {
         "each band of a pixel is the median of its clear looks",
         is_statistic=True,
         is_synthetic=True,
-        uses_depth=True,
+        layers=None,
     ),
     "medoid": CompositeMethod(
         "the bands of a pixel come from one scene, the medoid of its clear looks",
         is_statistic=True,
-        uses_depth=True,
+        layers=None,
     ),
     "geomedian": CompositeMethod(
         "the bands of a pixel are the geometric median of its clear looks",
         is_statistic=True,
         is_synthetic=True,
-        uses_depth=True,
+        layers=None,
     ),
     "percentile": CompositeMethod(
         "each band of a pixel is a percentile of its clear looks",
         is_statistic=True,
         is_synthetic=True,
-        uses_depth=True,
+        layers=None,
     ),
 }
 """Row of each composite, by its name without a parameter."""
@@ -130,4 +131,5 @@ def delivered_layers(composite: Composite, coverage_count: int, *, self_check: b
     self_check : bool
         Whether the merge holds a date out of each block, which takes one layer more.
     """
-    return (coverage_count if composite.method.uses_depth else 1) + int(self_check)
+    layers = composite.method.layers
+    return (coverage_count if layers is None else layers) + int(self_check)

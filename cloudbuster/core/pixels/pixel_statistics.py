@@ -107,34 +107,20 @@ def _percentile(
     Planes are sorted by a network of minima and maxima, which runs several times faster than
     sorting each cell; looks that do not count are sorted to the end.
     """
-    number = counts.sum(axis=0)
-    place = np.maximum(number - 1, 0) * (percent / 100)
+    last = np.maximum(counts.sum(axis=0) - 1, 0)
+    place = last * (percent / 100)
     lower = place.astype(np.intp)
-    upper = np.minimum(lower + 1, np.maximum(number - 1, 0))
     share = place - lower
-    at_lower, at_upper = _cells_by_rank(lower), _cells_by_rank(upper)
-    values = np.zeros(looks.shape[1:], dtype=np.uint16)
+    cells = np.arange(looks.shape[2])
+    at_lower = lower * len(cells) + cells
+    at_upper = np.minimum(lower + 1, last) * len(cells) + cells
+    values = np.empty(looks.shape[1:], dtype=np.uint16)
     for band in range(looks.shape[1]):
         planes = _sorted_planes(np.where(counts, looks[:, band], np.uint16(0xFFFF)))
-        below = _picked(planes, at_lower)
-        above = _picked(planes, at_upper)
-        values[band] = np.rint(below + (above.astype(np.float64) - below) * share)
+        ordered = np.concatenate(planes)
+        below = ordered.take(at_lower)
+        values[band] = np.rint(below + (ordered.take(at_upper) - below.astype(np.float64)) * share)
     return values, nearest_look(looks, counts, values)
-
-
-def _cells_by_rank(ranks: Looks) -> list[tuple[int, BoolRaster]]:
-    """Return each rank with the cells that have it."""
-    return [(int(rank), ranks == rank) for rank in np.unique(ranks)]
-
-
-def _picked(
-    planes: list[UInt16Raster], cells_by_rank: list[tuple[int, BoolRaster]]
-) -> UInt16Raster:
-    """Take each cell from the sorted plane of its rank."""
-    picked = np.empty_like(planes[0])
-    for rank, cells in cells_by_rank:
-        np.copyto(picked, planes[rank], where=cells)
-    return picked
 
 
 def _sorted_planes(planes: UInt16Raster) -> list[UInt16Raster]:
