@@ -8,7 +8,7 @@ import numpy.typing as npt
 from cloudbuster.core.areas.polygons import geodesic_area_m2
 from cloudbuster.core.arrays import BoolRaster, UInt8Raster
 from cloudbuster.core.grids.grid import Grid, GridWindow
-from cloudbuster.core.pixels.composite import COMPARING
+from cloudbuster.core.pixels.composite_methods import parse_composite
 from cloudbuster.core.pixels.masks import PixelClass
 from cloudbuster.core.selection.holes import Holes
 from cloudbuster.core.texts.number_texts import format_area, format_percent
@@ -229,7 +229,7 @@ def _plan(
     records: tuple[SceneRecord, ...], grid: Grid, merge: MergeOptions | None
 ) -> BestPlan | None:
     """Return the plan of a composite that rejects pixels; None for others."""
-    if merge is None or merge.composite not in COMPARING:
+    if merge is None or not parse_composite(merge.composite).method.is_comparing:
         return None
     return BestPlan.of(records, grid, merge.haze_limit_dn)
 

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Collection
 
-from cloudbuster.core.pixels.composite import LAYERS_NEEDED
 from cloudbuster.core.selection.holes import Holes
 from cloudbuster.errors import NothingUsableError
 from cloudbuster.events import Event, OnEvent, emit
@@ -11,7 +10,6 @@ from cloudbuster.inputs.areas import document_area
 from cloudbuster.models import (
     Candidates,
     FilterOptions,
-    MosaicRequest,
     Selection,
 )
 from cloudbuster.selection.clear_strategy import LookOptions, sample_candidates, select_clear
@@ -23,22 +21,12 @@ from cloudbuster.selection.screening import option_checks, scene_check, screen
 logger = logging.getLogger(__name__)
 
 
-def delivered_layers(request: MosaicRequest) -> int:
-    """Return how often each place is to be delivered clear for the composite of a request.
-
-    A composite that compares scenes needs several observations of each place, as far as the
-    selection has them.
-    """
-    return min(LAYERS_NEEDED[request.merge.composite], request.filter.coverage_count)
-
-
 def filter_scenes(
     candidates: Candidates,
     options: FilterOptions,
     *,
     bands: tuple[str, ...] = (),
     look: LookOptions | None = None,
-    layers: int = 1,
     on_event: OnEvent | None = None,
 ) -> Selection:
     """Pick the scenes that cover the area as often as asked.
@@ -58,8 +46,6 @@ def filter_scenes(
         Bands of the mosaic: a candidate without an asset for one of them is dropped.
     look : LookOptions, optional
         How thumbnails are read; by default with the default detector, and not kept.
-    layers : int
-        How often each place is to be delivered clear, where the picks show it so often.
     on_event : callable, optional
         Progress callback.
 
@@ -87,9 +73,7 @@ def filter_scenes(
         selection = select_original(candidates, options, aoi, screened)
     else:
         seen = look or LookOptions()
-        selection = select_clear(
-            candidates, options, aoi, screened, bands, seen, layers=layers, on_event=on_event
-        )
+        selection = select_clear(candidates, options, aoi, screened, bands, seen, on_event)
     _report(selection, on_event)
     return selection
 

@@ -13,7 +13,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     from cloudbuster.aws.stack.run_status import enter_stage
     from cloudbuster.aws.stack.state import layout_of
     from cloudbuster.core.scenes.bands import requested_bands
-    from cloudbuster.filter import delivered_layers, filter_scenes
+    from cloudbuster.filter import filter_scenes
     from cloudbuster.models import Candidates, MosaicRequest, Selection
     from cloudbuster.processes import log
     from cloudbuster.runs.tasks import earlier_decisions, plan_tasks, read_tasks
@@ -32,17 +32,12 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     is_first_round = event["run"]["round"] == 1
     anew = request.force and is_first_round
     bands = requested_bands(request.query.kind, request.gather.bands)
-    look = LookOptions.of(request.gather, run.document(THUMBNAILS), FILTER_SECONDS)
+    layers = request.delivered_layers
+    look = LookOptions.of(request.gather, run.document(THUMBNAILS), FILTER_SECONDS, layers=layers)
     selection = made_once(
         run.document("selection.json"),
         Selection,
-        lambda: filter_scenes(
-            candidates,
-            request.filter,
-            bands=bands,
-            look=look,
-            layers=delivered_layers(request),
-        ),
+        lambda: filter_scenes(candidates, request.filter, bands=bands, look=look),
         anew=anew,
     )
     known, stamps = earlier_decisions([] if anew else read_tasks(run.tasks))

@@ -1,6 +1,6 @@
 """Read what several gathered scenes observed of a block, for composite `best`."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -132,6 +132,8 @@ def choose_in_block(
     window: GridWindow,
     grid: Grid,
     plan: BestPlan,
+    *,
+    without: Collection[int] = (),
 ) -> BlockChoice | None:
     """Choose the scene of each cell of a block.
 
@@ -145,6 +147,8 @@ def choose_in_block(
         The block, and the grid of the mosaic.
     plan : BestPlan
         Plan of the mosaic.
+    without : collection of int
+        Positions of scenes that are not to be used.
 
     Returns
     -------
@@ -158,7 +162,7 @@ def choose_in_block(
     """
     around = window.grown(plan.settings.reach_cells).intersection(grid.window)
     inner = window.shifted(-around.row, -around.col)
-    meeting = scenes.intersecting(around)
+    meeting = [position for position in scenes.intersecting(around) if position not in without]
     clear = [position for position in meeting if not rasters[position].backstop]
     seen = _observations(scenes, rasters, clear, around, plan, PixelClass.LOW_RANK)
     if seen is None:

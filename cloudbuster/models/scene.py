@@ -228,6 +228,8 @@ class SceneRecord(Document):
     )
     haze_dn: float | None = Field(
         None,
+        ge=-(2**15),
+        le=2**15,
         description="Haze index (B02 less half of B04) that a third of the clear pixels do not "
         "exceed, DN; null if the mosaic lacks one of these bands, or no pixel is clear.",
     )

@@ -14,7 +14,7 @@ from cloudbuster.core.selection.holes import Holes
 from cloudbuster.detectors import check_detector
 from cloudbuster.errors import NotCoveredError, OutputError
 from cloudbuster.events import Event, OnEvent, emit
-from cloudbuster.filter import delivered_layers, filter_scenes
+from cloudbuster.filter import filter_scenes
 from cloudbuster.gather import GatherReport, gather_scenes
 from cloudbuster.gathered.resume import output_stems
 from cloudbuster.gathered.scene_raster import BACKSTOP_PREFIX, MASK_PREFIX
@@ -118,7 +118,9 @@ class _Stages:
         self.on_event = on_event
         self.reused: list[str] = []
         self.reused_scenes: tuple[str, ...] = ()
-        self.look = LookOptions.of(request.gather, layout.document("thumbnails"))
+        self.look = LookOptions.of(
+            request.gather, layout.document("thumbnails"), layers=request.delivered_layers
+        )
         self.tasks: list[GatherTask] = []
         self._earlier_tasks: list[GatherTask] = []
         self._is_first_gather = True
@@ -141,12 +143,7 @@ class _Stages:
             "selection.json",
             Selection,
             lambda: filter_scenes(
-                candidates,
-                request.filter,
-                bands=bands,
-                look=self.look,
-                layers=delivered_layers(request),
-                on_event=self.on_event,
+                candidates, request.filter, bands=bands, look=self.look, on_event=self.on_event
             ),
         )
         report, assessment, selection = self._rounds(candidates, selection, workers)

@@ -74,7 +74,7 @@ def choose_clear(
         ``coverage_count``, ``max_selections``, ``backstop``, ``score`` and ``target_date`` are
         used.
     layers : int
-        How often each place is to be delivered clear, where the picks show it so often.
+        How often each place is to be delivered clear, where the picks allow it.
     """
     area = cells.area
     cover = cover_clear(

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cloudbuster.cli.flags.common import json_option, workers_option
+from cloudbuster.cli.flags.common import json_option, self_check_option, workers_option
 from cloudbuster.cli.flags.detector import DetectorFlags, detector_options
 from cloudbuster.cli.flags.filter import FilterFlags, filter_options
 from cloudbuster.cli.flags.gather import GatherFlags, gather_options
@@ -58,6 +58,7 @@ if TYPE_CHECKING:
 @haze_limit_option
 @layout_option
 @clip_option
+@self_check_option
 @click.option(
     "--min-success-fraction",
     type=float,
@@ -90,6 +91,7 @@ def run(
     haze_limit_dn: float | None,
     layout: str | None,
     clip: bool | None,
+    self_check: bool | None,
     min_success_fraction: float | None,
     max_rounds: int | None,
 ) -> None:
@@ -128,6 +130,7 @@ def run(
                     "haze_limit_dn": haze_limit_dn,
                     "layout": layout,
                     "clip": clip,
+                    "self_check": self_check,
                 }
             ),
             "limits": given(
@@ -205,14 +208,16 @@ def _zone_text(part: "SubRun") -> str:
 
 def _products_text(products: "MergeResult") -> str:
     """Write one line for each product."""
+    check = products.self_check
     return "\n".join(
-        f"{label:9} {path}"
-        for label, path in (
+        f"{label:9} {text}"
+        for label, text in (
             ("mosaic", products.cloudless),
             ("backstop", products.cloudy),
             ("quality", products.quality),
             ("preview", products.preview),
             ("report", products.report),
             ("item", products.item),
+            *([("check", check.summary)] if check else []),
         )
     )

@@ -20,9 +20,9 @@ clip_option = click.option(
 
 composite_option = click.option(
     "--composite",
-    type=click.Choice(["first", "best"]),
+    metavar="NAME",
     cls=MergeOption,
-    help="Which pixel is taken: of the first clear scene, or with the least haze and shadow.",
+    help="How each pixel is made: first, best, median, medoid, geomedian, percentile:P.",
 )
 
 haze_limit_option = click.option(

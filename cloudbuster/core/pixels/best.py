@@ -336,7 +336,7 @@ def _shaded(seen: Observations, good: BoolRaster, settings: BestSettings) -> Boo
     around = _box_sum(np.where(good, nir, 0).max(axis=0), reach) / count
     dark = good & (nir < SHADOW_NIR * around) & (seen.distance_m < SHADOW_DISTANCE_M)
     dark &= ~_is_water(seen)
-    for scene in np.flatnonzero(dark.any(axis=(1, 2))):
+    for scene in map(int, np.flatnonzero(dark.any(axis=(1, 2)))):
         mean = _area_mean(nir[scene], good[scene], settings.area_cells)
         dark[scene] &= mean < SHADOW_NIR * around
     if "B03" in seen.bands:
@@ -358,7 +358,7 @@ def _area_mean(values: Floats, usable: BoolRaster, reach: int) -> Floats:
     # Values are halves of DN: twice of them are whole numbers.
     doubled = np.where(usable, np.rint(2 * values), 0)
     count = np.maximum(_box_sum(usable, reach), 1)
-    return (_box_sum(doubled, reach) / (2 * count)).astype(np.float32)
+    return np.asarray(_box_sum(doubled, reach) / (2 * count), dtype=np.float32)
 
 
 def _box_sum(values: Raster, reach: int) -> npt.NDArray[np.int64]:

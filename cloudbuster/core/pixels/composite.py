@@ -138,10 +138,6 @@ class ChosenComposite:
 
 
 COMPOSITES: dict[str, Callable[[tuple[int, int]], BlockComposite]] = {"first": FirstComposite}
-# Composites whose choice depends on the pixels of all scenes, and on cells around a block.
-COMPARING = ("best",)
-# How often each place is delivered clear for a composite, where the scenes allow it.
-LAYERS_NEEDED = {"first": 1, "best": 3}
 
 
 def class_rank(classes: Raster) -> UInt8Raster:
