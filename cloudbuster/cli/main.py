@@ -14,6 +14,7 @@ from cloudbuster.cli.cancel import cancel
 from cloudbuster.cli.catalogs import catalogs
 from cloudbuster.cli.completion import completion
 from cloudbuster.cli.doctor import doctor
+from cloudbuster.cli.explain import explain
 from cloudbuster.cli.filter import filter_
 from cloudbuster.cli.gather import gather
 from cloudbuster.cli.logs import logs
@@ -36,6 +37,7 @@ from cloudbuster.errors import CloudBusterError, ExitCode
 SECTIONS = {
     "Make a mosaic": [run],
     "Stage by stage": [query, filter_, gather, merge],
+    "Look into a mosaic": [explain],
     "On AWS": [
         submit,
         status,
