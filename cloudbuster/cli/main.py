@@ -32,12 +32,13 @@ from cloudbuster.cli.schema import schema
 from cloudbuster.cli.status import status
 from cloudbuster.cli.submit import submit
 from cloudbuster.cli.terminal import fail, log_bug, show_bug, writes_json
+from cloudbuster.cli.verify import verify
 from cloudbuster.errors import CloudBusterError, ExitCode
 
 SECTIONS = {
     "Make a mosaic": [run],
     "Stage by stage": [query, filter_, gather, merge],
-    "Look into a mosaic": [explain],
+    "Look into a mosaic": [explain, verify],
     "On AWS": [
         submit,
         status,

@@ -51,7 +51,7 @@ class SceneRow:
     index: int
     backstop: bool
     item_id: str | None
-    fields: dict[str, Any] = field(repr=False)
+    fields: dict[str, Any] = field(repr=False, compare=False)
 
     @classmethod
     def of(cls, row: object, source: str) -> "SceneRow":
