@@ -48,7 +48,7 @@ class Place:
 
 
 class Draw:
-    """Draws random cells, at least one of each scene and state if there are as many to draw.
+    """Draws random cells, at least one of each scene and state if half of them are as many.
 
     Parameters
     ----------
@@ -80,18 +80,23 @@ class Draw:
                 self._kept[key] = kept[np.argsort(kept[:, 0])][: self._samples]
 
     def places(self) -> list[Place]:
-        """Return the drawn cells, by scene and from north to south."""
-        strata = [self._kept[key] for key in sorted(self._kept)]
-        keys = sorted(self._kept)
-        order = self._random.permutation(len(keys)).tolist()
-        drawn: list[Place] = []
-        turn = 0
-        while len(drawn) < self._samples and any(turn < len(cells) for cells in strata):
-            for number in order:
-                if turn < len(strata[number]) and len(drawn) < self._samples:
-                    _, row, col = strata[number][turn]
-                    drawn.append(Place(int(row), int(col), *keys[number]))
-            turn += 1
+        """Return the drawn cells, by scene and from north to south.
+
+        One half is drawn evenly from the strata, the other from all cells alike.
+        """
+        drawn: dict[Place, None] = {}
+        by_turn = [
+            (turn, float(number), Place(int(row), int(col), *key))
+            for key, cells in self._kept.items()
+            for turn, (number, row, col) in enumerate(cells)
+        ]
+        even = sorted(by_turn, key=lambda each: each[:2])
+        for _, _, place in even[: -(-self._samples // 2)]:
+            drawn[place] = None
+        for _, _, place in sorted(by_turn, key=lambda each: each[1]):
+            if len(drawn) >= self._samples:
+                break
+            drawn[place] = None
         return sorted(drawn, key=lambda each: (each.backstop, each.index, each.row, each.col))
 
 
