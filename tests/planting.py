@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import rasterio
 
-from cloudbuster.core.grid import Grid
+from cloudbuster.core.grids.grid import Grid
 from cloudbuster.products.cog import CogBand, open_cog_writer
 
 CODES = ("scene_index", "times_observed", "times_clear", "cloud_distance_m", "state")

@@ -12,16 +12,16 @@ from shapely.geometry.base import BaseGeometry
 
 from cloudbuster.checks.results import Count, not_checked
 from cloudbuster.core.arrays import BoolRaster, UInt16Raster
-from cloudbuster.core.composite import CellState
-from cloudbuster.core.grid import GridWindow
-from cloudbuster.core.masks import DISTANCE_LIMIT_M
+from cloudbuster.core.grids.grid import GridWindow
+from cloudbuster.core.pixels.composite import CellState
+from cloudbuster.core.pixels.masks import DISTANCE_LIMIT_M
 from cloudbuster.models import Check
 from cloudbuster.mosaics.opened import FinishedMosaic
 from cloudbuster.mosaics.rasters import MosaicRasters
 from cloudbuster.products.blocks import Tally
 from cloudbuster.products.cog import BLOCK_SIZE
-from cloudbuster.storage.area_cells import AreaCells
-from cloudbuster.storage.tiled_raster import NODATA
+from cloudbuster.storage.rasters.area_cells import AreaCells
+from cloudbuster.storage.rasters.tiled_raster import NODATA
 
 # Shares are quotients of the same counts: only the rounding of their text differs.
 SHARE_TOLERANCE = 1e-9

@@ -12,12 +12,12 @@ from typing import Any
 import rasterio
 
 from cloudbuster.checks.results import Count
-from cloudbuster.core.grid import ALIGNMENT_TOLERANCE, Grid
+from cloudbuster.core.grids.grid import ALIGNMENT_TOLERANCE, Grid
 from cloudbuster.errors import GridError
 from cloudbuster.models import Check
 from cloudbuster.products.cog import REFLECTANCE_SCALE, overview_factors
-from cloudbuster.storage.gdal_env import RASTER_ERRORS
-from cloudbuster.storage.tiled_raster import check_written, raster_crs, tile_size
+from cloudbuster.storage.rasters.gdal_env import RASTER_ERRORS
+from cloudbuster.storage.rasters.tiled_raster import check_written, raster_crs, tile_size
 
 # Terms of a transform are written with all digits; this allows for a reader that rounds them.
 TRANSFORM_TOLERANCE = 1e-6

@@ -10,8 +10,8 @@ from typing import Any
 
 from cloudbuster.catalogs.item_properties import acquired_of
 from cloudbuster.catalogs.schema import parse_scene
-from cloudbuster.core.digital_numbers import OFFSET_DN
-from cloudbuster.core.grid import Grid
+from cloudbuster.core.grids.grid import Grid
+from cloudbuster.core.scenes.digital_numbers import OFFSET_DN
 from cloudbuster.detectors import resolve_type
 from cloudbuster.errors import CatalogError, CloudBusterError
 from cloudbuster.models import (

@@ -13,9 +13,9 @@ from scipy import sparse
 
 from cloudbuster.checks.results import Count
 from cloudbuster.core.arrays import BoolRaster, Raster
-from cloudbuster.core.grid import GridWindow
+from cloudbuster.core.grids.grid import GridWindow
 from cloudbuster.models import Check
-from cloudbuster.storage.tiled_raster import NODATA, rasterio_window
+from cloudbuster.storage.rasters.tiled_raster import NODATA, rasterio_window
 
 # Side of the blocks of an overview that are compared at a time, cells.
 BLOCK_CELLS = 512

@@ -14,9 +14,9 @@ from cloudbuster.gathered.scene_raster import BACKSTOP_PREFIX, scene_stem
 from cloudbuster.models import MAX_SCENE_INDEX, Check, GatherTask, SceneRecord
 from cloudbuster.mosaics.opened import FinishedMosaic, SceneRow
 from cloudbuster.redaction import redacted_json
-from cloudbuster.storage.documents import read_document
-from cloudbuster.storage.folders import names_in
-from cloudbuster.storage.uri import join
+from cloudbuster.storage.files.documents import read_document
+from cloudbuster.storage.files.folders import names_in
+from cloudbuster.storage.files.uri import join
 
 
 def row_stem(name: str, row: SceneRow) -> str:

@@ -7,7 +7,7 @@ from shapely.geometry.base import BaseGeometry
 
 from cloudbuster.checks.results import Count, not_checked
 from cloudbuster.checks.scene_table import row_stem
-from cloudbuster.core.composite import COMPOSITES
+from cloudbuster.core.pixels.composite import COMPOSITES
 from cloudbuster.errors import BadInputError, NothingUsableError
 from cloudbuster.gathered.scene_files import scenes_in
 from cloudbuster.models import Check
@@ -15,8 +15,8 @@ from cloudbuster.mosaics.opened import FinishedMosaic
 from cloudbuster.mosaics.rasters import MosaicRasters
 from cloudbuster.products.blocks import SceneBlocks, clipped
 from cloudbuster.products.stac_item import QUALITY_BANDS
-from cloudbuster.storage.area_cells import AreaCells
-from cloudbuster.storage.uri import is_remote, local_path
+from cloudbuster.storage.files.uri import is_remote, local_path
+from cloudbuster.storage.rasters.area_cells import AreaCells
 
 NAME = "scenes"
 

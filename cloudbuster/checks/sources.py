@@ -17,13 +17,13 @@ from cloudbuster.checks.cells import Place
 from cloudbuster.checks.origins import Origins
 from cloudbuster.checks.results import Count, not_checked
 from cloudbuster.core.arrays import BoolRaster, Raster, UInt16Raster
-from cloudbuster.core.composite import CellState
-from cloudbuster.core.digital_numbers import MAX_DN, NODATA
-from cloudbuster.core.grid import Grid, GridWindow
-from cloudbuster.core.ground import reach_in_cells
-from cloudbuster.core.masks import PixelClass, distance_to, pixel_classes
-from cloudbuster.core.radiometry import decide_offset
-from cloudbuster.core.scene import BandAsset
+from cloudbuster.core.grids.grid import Grid, GridWindow
+from cloudbuster.core.grids.ground import reach_in_cells
+from cloudbuster.core.offsets.radiometry import decide_offset
+from cloudbuster.core.pixels.composite import CellState
+from cloudbuster.core.pixels.masks import PixelClass, distance_to, pixel_classes
+from cloudbuster.core.scenes.digital_numbers import MAX_DN, NODATA
+from cloudbuster.core.scenes.scene import BandAsset
 from cloudbuster.detectors import CloudDetector, make_detector
 from cloudbuster.errors import CloudBusterError, NothingUsableError
 from cloudbuster.gather import Place as ScenePlace
@@ -40,10 +40,10 @@ from cloudbuster.source.placing import (
     placing_method,
 )
 from cloudbuster.source.scene_source import RasterSceneSource
-from cloudbuster.storage.raster_file import RasterFile
-from cloudbuster.storage.tiled_raster import raster_crs, rasterio_window
-from cloudbuster.storage.trust import catalog_trust
-from cloudbuster.storage.uri import is_remote
+from cloudbuster.storage.addresses.trust import catalog_trust
+from cloudbuster.storage.files.uri import is_remote
+from cloudbuster.storage.rasters.raster_file import RasterFile
+from cloudbuster.storage.rasters.tiled_raster import raster_crs, rasterio_window
 
 # Cells on each side of a place that are compared with it: they lie in the same tiles of the source.
 AROUND_CELLS = 4

@@ -17,12 +17,12 @@ from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
 from cloudbuster.checks.results import Count, not_checked
-from cloudbuster.core.grid import Grid
+from cloudbuster.core.grids.grid import Grid
 from cloudbuster.errors import MissingExtraError
 from cloudbuster.models import Check
 from cloudbuster.products.preview import preview_shape
 from cloudbuster.products.stac_item import EXTENSIONS, lonlat_footprint
-from cloudbuster.storage.gdal_env import RASTER_ERRORS
+from cloudbuster.storage.rasters.gdal_env import RASTER_ERRORS
 
 SCHEMAS = Path(__file__).resolve().parents[1] / "schemas" / "stac"
 # Schema of a field that the items of this package do not have, to which an extension refers.

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from shapely.geometry.base import BaseGeometry
 
-from cloudbuster.areas import document_area, request_area
 from cloudbuster.checks.cells import CellChecks, Draw
 from cloudbuster.checks.layout import check_complete, check_layout, check_metadata
 from cloudbuster.checks.origins import Origins
@@ -23,11 +22,12 @@ from cloudbuster.errors import (
     TryAgainError,
     VerifyError,
 )
+from cloudbuster.inputs.areas import document_area, request_area
 from cloudbuster.models import Check, Verification
 from cloudbuster.mosaics.opened import CLOUDY, QUALITY, FinishedMosaic, open_mosaic
 from cloudbuster.mosaics.rasters import MosaicRasters
-from cloudbuster.storage.folders import input_folder
-from cloudbuster.storage.gdal_env import gdal_env
+from cloudbuster.storage.files.folders import input_folder
+from cloudbuster.storage.rasters.gdal_env import gdal_env
 
 DEFAULT_SAMPLES = 100
 REMEDY = "make the mosaic again (run with --force), and do not use this one"

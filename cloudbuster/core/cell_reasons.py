@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from cloudbuster.core.masks import PixelClass
+from cloudbuster.core.pixels.masks import PixelClass
 
 LookFate = Literal["chosen", "low-rank", "later", "dearer", "used", "masked", "no-data"]
 

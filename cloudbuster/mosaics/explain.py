@@ -11,10 +11,10 @@ import shapely
 from cloudbuster.catalogs.item_properties import acquired_of
 from cloudbuster.catalogs.search import footprint_geometry
 from cloudbuster.core.cell_reasons import CellLook, LookReason, reasons_of
-from cloudbuster.core.composite import CellState
-from cloudbuster.core.grid import Grid
-from cloudbuster.core.masks import DISTANCE_LIMIT_M, PixelClass
-from cloudbuster.core.transformers import transformer
+from cloudbuster.core.grids.grid import Grid
+from cloudbuster.core.pixels.composite import CellState
+from cloudbuster.core.pixels.masks import DISTANCE_LIMIT_M, PixelClass
+from cloudbuster.core.projections.transformers import transformer
 from cloudbuster.errors import BadInputError, RequestError
 from cloudbuster.gathered.scene_raster import BACKSTOP_PREFIX, SceneRaster, scene_stem
 from cloudbuster.models import Delivery, Explanation, PixelSource, SceneFate
@@ -23,8 +23,8 @@ from cloudbuster.mosaics.opened import FinishedMosaic, SceneRow
 from cloudbuster.mosaics.places import Cell, cell_at, cell_of
 from cloudbuster.mosaics.rasters import MosaicRasters
 from cloudbuster.products.stac_item import QUALITY_BANDS
-from cloudbuster.storage.gdal_env import gdal_env
-from cloudbuster.storage.uri import is_remote, join
+from cloudbuster.storage.files.uri import is_remote, join
+from cloudbuster.storage.rasters.gdal_env import gdal_env
 
 STATE_NAMES: dict[int, CellStateName] = {
     CellState.NEVER_OBSERVED: "never observed",

@@ -17,11 +17,11 @@ from cloudbuster.models import (
     Selection,
 )
 from cloudbuster.models.base import RESERVED_NAMES
-from cloudbuster.storage.documents import parse_json, read_document
-from cloudbuster.storage.folders import names_in
-from cloudbuster.storage.run_layout import RunLayout
-from cloudbuster.storage.uri import exists, is_remote, join, local_path, read_bytes, resolve
-from cloudbuster.tasks import read_tasks
+from cloudbuster.runs.tasks import read_tasks
+from cloudbuster.storage.files.documents import parse_json, read_document
+from cloudbuster.storage.files.folders import names_in
+from cloudbuster.storage.files.run_layout import RunLayout
+from cloudbuster.storage.files.uri import exists, is_remote, join, local_path, read_bytes, resolve
 
 D = TypeVar("D", bound=Document)
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from pyproj.exceptions import ProjError
 
-from cloudbuster.core.grid import Grid, GridWindow
-from cloudbuster.core.transformers import LONLAT, transformer
+from cloudbuster.core.grids.grid import Grid, GridWindow
+from cloudbuster.core.projections.transformers import LONLAT, transformer
 from cloudbuster.errors import PlaceError
 
 # A place this far outside is reported in cells; further away the distance says nothing.

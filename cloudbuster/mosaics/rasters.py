@@ -9,14 +9,14 @@ import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 
 from cloudbuster.core.arrays import UInt16Raster
-from cloudbuster.core.grid import Grid, GridWindow
+from cloudbuster.core.grids.grid import Grid, GridWindow
 from cloudbuster.errors import RasterError
 from cloudbuster.mosaics.opened import CLOUDY, QUALITY, FinishedMosaic
 from cloudbuster.products.stac_item import QUALITY_BANDS
-from cloudbuster.storage.gdal_env import RASTER_ERRORS
-from cloudbuster.storage.raster_file import RasterFile
-from cloudbuster.storage.tiled_raster import rasterio_window
-from cloudbuster.storage.uri import is_remote, local_path
+from cloudbuster.storage.files.uri import is_remote, local_path
+from cloudbuster.storage.rasters.gdal_env import RASTER_ERRORS
+from cloudbuster.storage.rasters.raster_file import RasterFile
+from cloudbuster.storage.rasters.tiled_raster import rasterio_window
 
 STATE_BAND = list(QUALITY_BANDS).index("state")
 

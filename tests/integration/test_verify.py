@@ -10,9 +10,9 @@ import pytest
 
 from cloudbuster.checks.verify import Verified, VerifyOptions, verify_mosaic
 from cloudbuster.errors import ExitCode
+from cloudbuster.inputs.request_files import load_request
 from cloudbuster.models import MosaicRequest
-from cloudbuster.pipeline import run
-from cloudbuster.request_files import load_request
+from cloudbuster.runs.pipeline import run
 from cloudbuster.sample import SampleWorld
 from tests.command_line import invoke, last_line
 from tests.planting import DEFECTS, Products
