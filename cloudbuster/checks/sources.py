@@ -50,8 +50,8 @@ AROUND_CELLS = 4
 # What a detector may look at beyond the growth of its mask, metres: s2cloudless averages over 4
 # cells of 160 m and grows by 2.
 CONTEXT_M = 640
-# Difference that rounding explains, DN: GDAL interpolates coarser bands and averages in windows with
-# real corners. Bands that are copied are also compared as they are stored.
+# Difference that rounding explains, DN: GDAL interpolates coarser bands, and averages, in windows
+# with real corners. Bands that are copied are also compared as they are stored.
 ROUNDING_DN = 1
 # Between two CRS, GDAL approximates places by up to an eighth of a pixel (see
 # `cloudbuster.source.warp.warp`), and differently in blocks of other sizes. A value may differ by

@@ -10,8 +10,8 @@ import shapely
 
 from cloudbuster.catalogs.item_properties import acquired_of
 from cloudbuster.catalogs.search import footprint_geometry
-from cloudbuster.core.cell_reasons import CellLook, LookReason, reasons_of
 from cloudbuster.core.grids.grid import Grid
+from cloudbuster.core.pixels.cell_reasons import CellLook, LookReason, reasons_of
 from cloudbuster.core.pixels.composite import CellState
 from cloudbuster.core.pixels.masks import DISTANCE_LIMIT_M, PixelClass
 from cloudbuster.core.projections.transformers import transformer

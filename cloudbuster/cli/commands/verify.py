@@ -2,7 +2,7 @@
 
 import click
 
-from cloudbuster.cli.explain import run_option, scenes_option
+from cloudbuster.cli.commands.explain import run_option, scenes_option
 from cloudbuster.cli.parsing import Command
 from cloudbuster.cli.terminal import show
 
