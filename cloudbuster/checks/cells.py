@@ -117,10 +117,11 @@ class CellChecks:
         self._indices = Count("scene-index", "cells")
         self._quality = Count("quality", "cells")
         self._tally = Tally()
-        self._roles = {
-            backstop: np.array([row.index for row in mosaic.rows if row.backstop is backstop])
-            for backstop in (False, True)
-        }
+        clear = [row.index for row in mosaic.rows if not row.backstop]
+        filling = [row.index for row in mosaic.rows if row.backstop]
+        # Other composites may fill a cell with a pixel that its mask calls clear.
+        filling += [] if mosaic.composite == "first" else clear
+        self._roles = {False: np.array(clear), True: np.array(filling)}
 
     def run(self, rasters: MosaicRasters, draw: Draw) -> list[Check]:
         """Read all blocks, check them, and offer them to ``draw``."""

@@ -129,7 +129,7 @@ def check_sources(
     found = SourceChecks()
     groups = itertools.groupby(places, key=lambda place: (place.index, place.backstop))
     for (index, backstop), group in groups:
-        row = mosaic.row(index, backstop=backstop)
+        row = mosaic.source_row(index, filled=backstop)
         if row is None:
             # The check of scene indices reports it.
             continue
@@ -163,7 +163,7 @@ def _check_row(
             window = GridWindow(place.row, place.col, 1, 1).grown(AROUND_CELLS)
             window = window.intersection(rasters.grid.window)
             cloudless, state = rasters.cloudless(window), rasters.quality(window)[-1]
-            wanted = CellState.BACKSTOP if row.backstop else CellState.CLEAR
+            wanted = CellState.BACKSTOP if place.backstop else CellState.CLEAR
             cells = (cloudless[-1] == row.index) & (state == wanted)
             reader.compare(found, window, cloudless[:-1], cells)
             found.places += 1

@@ -13,6 +13,7 @@ Fate = Literal[
     "low-rank",
     "later",
     "dearer",
+    "refused",
     "used",
     "masked",
     "no-data",
@@ -39,13 +40,13 @@ class SceneFate(Document):
 
     item_id: str | None = Field(description="Id of the STAC item; null if it was not recorded.")
     index: int | None = Field(
-        description="Value of `scene_index`; null for a scene that was not merged."
+        ge=1, description="Value of `scene_index`; null for a scene that was not merged."
     )
     backstop: bool = Field(description="Whether the raster is the unmasked backstop.")
     acquired: datetime | None = Field(description="Acquisition time, UTC; null if unknown.")
     fate: Fate = Field(
-        description="`chosen`; `low-rank`, `later` or `dearer` (another look was preferred, or the "
-        "same rank came earlier); `used` in the statistic of a synthetic composite; `masked`; "
+        description="`chosen`; `low-rank`, `later` or `dearer` (the composite preferred "
+        "another look); `refused` (clear by its mask, but hazy or shaded beside the other looks); `used` in the statistic of a synthetic composite; `masked`; "
         "`no-data`; `not-delivered` (not needed there); `outside` of its footprint; `failed`; "
         "`rejected` by the query or the filter; `not-picked`; `unknown`."
     )
@@ -62,14 +63,17 @@ class Explanation(Document):
     composite: str = Field(description="Name of the composite.")
     row: int = Field(ge=0, description="Row of the pixel, from 0.")
     col: int = Field(ge=0, description="Column of the pixel, from 0.")
-    longitude: float = Field(description="Longitude of the pixel's centre, degrees.")
-    latitude: float = Field(description="Latitude of the pixel's centre, degrees.")
+    longitude: float = Field(
+        ge=-180, le=180, description="Longitude of the pixel's centre, degrees."
+    )
+    latitude: float = Field(ge=-90, le=90, description="Latitude of the pixel's centre, degrees.")
     state: CellStateName = Field(description="State of the pixel.")
     times_observed: int = Field(ge=0, description="Acquisitions that observed the pixel.")
     times_clear: int = Field(ge=0, description="Acquisitions that saw it clear.")
     cloud_distance_m: int | None = Field(
+        ge=0,
         description="Metres to the nearest masked cloud in the chosen scene; null for a backstop "
-        "and for none."
+        "and for none.",
     )
     values: dict[str, int] = Field(
         description="Digital numbers by band, reflectance times 10 000; 0 is nodata."

@@ -121,7 +121,7 @@ def _explained(mosaic: FinishedMosaic, rasters: MosaicRasters, cell: Cell) -> Ex
         msg = f"{mosaic.raster('quality')}: state {state} is unknown; merge the mosaic again"
         raise RequestError(msg)
     witness = _Witness(mosaic, rasters.grid, pixel)
-    chosen = mosaic.row(pixel.index, backstop=pixel.is_backstop)
+    chosen = mosaic.source_row(pixel.index, filled=pixel.is_backstop)
     distance = pixel.quality["cloud_distance_m"]
     return Explanation(
         mosaic=mosaic.name,
@@ -136,7 +136,9 @@ def _explained(mosaic: FinishedMosaic, rasters: MosaicRasters, cell: Cell) -> Ex
         cloud_distance_m=distance if state == CellState.CLEAR else None,
         values=pixel.values,
         cloudless=_source(mosaic, pixel.index, chosen),
-        cloudy=_source(mosaic, pixel.cloudy_index, mosaic.row(pixel.cloudy_index, backstop=True)),
+        cloudy=_source(
+            mosaic, pixel.cloudy_index, mosaic.source_row(pixel.cloudy_index, filled=True)
+        ),
         scenes=(*witness.merged(), *witness.others()),
         unknown=witness.unknown(),
     )
@@ -234,9 +236,9 @@ class _Witness:
 
     def _chosen(self) -> int | None:
         """Return the position of the row of the pixel's scene; None for a pixel without value."""
-        wanted = (self._pixel.index, self._pixel.is_backstop)
-        places = [(row.index, row.backstop) for row in self._mosaic.rows]
-        return places.index(wanted) if wanted in places else None
+        index, filled = self._pixel.index, self._pixel.is_backstop
+        row = self._mosaic.source_row(index, filled=filled) if index else None
+        return None if row is None else self._mosaic.rows.index(row)
 
     def _reasons(self, chosen: int | None) -> list[LookReason | None]:
         """Return the composite's reasons, if it is known what every raster shows; else None each.
@@ -277,7 +279,7 @@ class _Witness:
 
     def _chosen_text(self, row: SceneRow, reason: LookReason | None) -> str:
         """Describe the chosen scene."""
-        if row.backstop:
+        if self._pixel.is_backstop:
             return "no scene saw the place clear; it is filled from this one, clouds included"
         words = "the pixel comes from it"
         return f"{words} ({reason.why})" if reason is not None and reason.why else words
@@ -293,6 +295,8 @@ class _Witness:
                 "probably clear, but classified as snow or dark ground, which counts only where "
                 "no scene saw the place clear"
             )
+        if reason.fate == "refused":
+            return "clear by its mask, but refused beside the other looks"
         if reason.fate == "used":
             return "its value went into the statistic"
         return "it saw the place as clear, and the chosen scene was preferred"

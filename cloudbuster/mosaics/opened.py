@@ -213,6 +213,13 @@ class FinishedMosaic:
         found = (row for row in self.rows if (row.index, row.backstop) == (index, backstop))
         return next(found, None)
 
+    def source_row(self, index: int, *, filled: bool) -> SceneRow | None:
+        """Return the row of a pixel's scene; ``filled`` says that the pixel is not a clear one.
+
+        A composite may fill a cell with a cloud-free raster's pixel that it refuses as clear.
+        """
+        return self.row(index, backstop=filled) or self.row(index, backstop=not filled)
+
     def raster(self, key: str) -> str:
         """Address of a raster: ``cloudless``, ``cloudy``, ``quality``, or a band of its own.
 

@@ -107,6 +107,7 @@ def test_every_document_that_crosses_a_process_has_a_schema() -> None:
         "cloudbuster.assessment/1",
         "cloudbuster.candidates/1",
         "cloudbuster.claim/1",
+        "cloudbuster.explanation/1",
         "cloudbuster.merge-task/1",
         "cloudbuster.merged-part/1",
         "cloudbuster.request/1",
@@ -115,6 +116,7 @@ def test_every_document_that_crosses_a_process_has_a_schema() -> None:
         "cloudbuster.status/1",
         "cloudbuster.task-scenes/1",
         "cloudbuster.task/1",
+        "cloudbuster.verification/1",
         "cloudbuster.wanted-scenes/1",
     }
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 from cloudbuster.core.pixels.masks import PixelClass
 
-LookFate = Literal["chosen", "low-rank", "later", "dearer", "used", "masked", "no-data"]
+LookFate = Literal["chosen", "low-rank", "later", "dearer", "refused", "used", "masked", "no-data"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,8 @@ class CellLook:
         Class of the cell.
     backstop : bool
         Whether the raster is an unmasked backstop.
+    refused : str
+        Why the composite refuses the look although its mask calls it clear; empty if it does not.
     costs : mapping of str to float
         Parts of the cost by which the composite compared the look with others, by what they stand
         for; empty for a composite without costs.
@@ -30,6 +32,7 @@ class CellLook:
 
     pixel_class: PixelClass
     backstop: bool = False
+    refused: str = ""
     costs: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -64,7 +67,7 @@ def first_reasons(looks: Sequence[CellLook], chosen: int | None) -> list[LookRea
     """Give the reasons of composite `first`: the highest class wins, then the first in order."""
     best = None if chosen is None else looks[chosen]
     return [
-        LookReason("chosen") if position == chosen else LookReason(_fate(look, best))
+        LookReason("chosen") if position == chosen else LookReason(_fate(look, best), look.refused)
         for position, look in enumerate(looks)
     ]
 
@@ -78,6 +81,8 @@ def _fate(look: CellLook, best: CellLook | None) -> LookFate:
         return "later"
     if look.pixel_class == PixelClass.MASKED:
         return "masked"
+    if look.refused:
+        return "refused"
     is_lower = best is not None and not best.backstop and look.pixel_class < best.pixel_class
     return "low-rank" if is_lower else "later"
 
@@ -91,7 +96,7 @@ def cost_reasons(looks: Sequence[CellLook], chosen: int | None) -> list[LookReas
     return [
         LookReason("dearer", _dearer(look, least))
         if reason.fate == "later" and look.costs
-        else LookReason(reason.fate, _costs(look) if reason.fate == "chosen" else "")
+        else LookReason(reason.fate, _costs(look) if reason.fate == "chosen" else reason.why)
         for look, reason in zip(looks, plain, strict=True)
     ]
 
