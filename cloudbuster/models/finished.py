@@ -45,10 +45,11 @@ class SceneFate(Document):
     backstop: bool = Field(description="Whether the raster is the unmasked backstop.")
     acquired: datetime | None = Field(description="Acquisition time, UTC; null if unknown.")
     fate: Fate = Field(
-        description="`chosen`; `low-rank`, `later` or `dearer` (the composite preferred "
-        "another look); `refused` (clear by its mask, but hazy or shaded beside the other looks); `used` in the statistic of a synthetic composite; `masked`; "
-        "`no-data`; `not-delivered` (not needed there); `outside` of its footprint; `failed`; "
-        "`rejected` by the query or the filter; `not-picked`; `unknown`."
+        description="`chosen`; `low-rank`, `later` or `dearer` (the composite preferred another "
+        "look); `refused` (clear by its mask, but hazy or shaded beside the other looks); `used` "
+        "in the statistic of a synthetic composite; `masked`; `no-data`; `not-delivered` (not "
+        "needed there); `outside` of its footprint; `failed`; `rejected` by the query or the "
+        "filter; `not-picked`; `unknown`."
     )
     reason: str = Field(description="The same in a sentence.")
 

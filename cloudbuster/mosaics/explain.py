@@ -267,7 +267,7 @@ class _Witness:
     ) -> tuple[Fate, str]:
         """Return the fate of a merged raster, and its sentence."""
         if self._mosaic.rows.index(row) == chosen:
-            return "chosen", self._chosen_text(row, reason)
+            return "chosen", self._chosen_text(reason)
         elsewhere = self._elsewhere(row)
         if reason is None or seen is None:
             return elsewhere or self._guess(row, chosen)
@@ -277,7 +277,7 @@ class _Witness:
         text = self._lost_text(row, seen, reason)
         return reason.fate, f"{text} ({reason.why})" if reason.why else text
 
-    def _chosen_text(self, row: SceneRow, reason: LookReason | None) -> str:
+    def _chosen_text(self, reason: LookReason | None) -> str:
         """Describe the chosen scene."""
         if self._pixel.is_backstop:
             return "no scene saw the place clear; it is filled from this one, clouds included"

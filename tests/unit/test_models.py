@@ -23,6 +23,8 @@ from cloudbuster.storage.files.documents import validation_message
 SQUARE = {"type": "Polygon", "coordinates": [[[15, 45], [16, 45], [16, 46], [15, 46], [15, 45]]]}
 # Numbers that have no range: coordinates of a grid, and cloud cover as a catalog gives it.
 WITHOUT_RANGE = {
+    # DN by band.
+    ("Explanation", "values"),
     ("GridDocument", "west"),
     ("GridDocument", "north"),
     ("SceneRecord", "cloud_cover"),
