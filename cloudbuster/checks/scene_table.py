@@ -49,6 +49,7 @@ def check_table(mosaic: FinishedMosaic, records: dict[SceneRow, SceneRecord]) ->
     count = Count("scene-table", "statements about scenes")
     _check_rows(count, mosaic.rows)
     _check_links(count, mosaic)
+    _check_period(count, mosaic)
     for row, record in records.items():
         _check_record(count, row, record)
     tasks = _tasks_by_row(mosaic)
@@ -106,6 +107,17 @@ def _check_links(count: Count, mosaic: FinishedMosaic) -> None:
     stated = mosaic.properties.get("cloudbuster:scene_count")
     found = len({row.item_id or row.index for row in mosaic.rows})
     count.expect(stated == found, f"{found} scenes are in the table, scene_count is {stated}")
+
+
+def _check_period(count: Count, mosaic: FinishedMosaic) -> None:
+    """Check that the period of the item is that of its scenes, if all have a date."""
+    times = [row.fields.get("datetime") for row in mosaic.rows]
+    known = sorted(time for time in times if isinstance(time, str))
+    if not known:
+        return
+    for field, wanted in (("start_datetime", known[0]), ("end_datetime", known[-1])):
+        stated = mosaic.properties.get(field)
+        count.expect(stated == wanted, f"{field} is {stated}, that of the scenes is {wanted}")
 
 
 def _check_record(count: Count, row: SceneRow, record: SceneRecord) -> None:
