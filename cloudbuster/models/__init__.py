@@ -62,6 +62,7 @@ from cloudbuster.models.selection import (
     Selection,
     SelectionEntry,
     SelectionInfo,
+    Unpicked,
 )
 
 __all__ = [
@@ -112,6 +113,7 @@ __all__ = [
     "SelectionInfo",
     "SubRunResult",
     "TaskScenes",
+    "Unpicked",
     "Verification",
     "WantedScenes",
     "check_name",
