@@ -4,6 +4,7 @@ They need no source and no gathered scene. The same pass over the blocks draws t
 sources are read afterwards.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,8 +18,7 @@ from cloudbuster.core.pixels.composite import CellState
 from cloudbuster.core.pixels.masks import DISTANCE_LIMIT_M
 from cloudbuster.models import Check
 from cloudbuster.mosaics.opened import FinishedMosaic
-from cloudbuster.mosaics.rasters import MosaicRasters
-from cloudbuster.products.blocks import Tally
+from cloudbuster.mosaics.rasters import QUALITY, MosaicRasters
 from cloudbuster.products.cog import BLOCK_SIZE
 from cloudbuster.storage.rasters.area_cells import AreaCells
 from cloudbuster.storage.rasters.tiled_raster import NODATA
@@ -116,7 +116,8 @@ class CellChecks:
         self._area = area
         self._indices = Count("scene-index", "cells")
         self._quality = Count("quality", "cells")
-        self._tally = Tally()
+        # Cells of the area by state and scene index.
+        self._cells: Counter[tuple[int, int]] = Counter()
         clear = [row.index for row in mosaic.rows if not row.backstop]
         filling = [row.index for row in mosaic.rows if row.backstop]
         # Other composites may fill a cell with a pixel that its mask calls clear.
@@ -129,18 +130,18 @@ class CellChecks:
         for window in rasters.grid.blocks(BLOCK_SIZE):
             cloudless, cloudy = rasters.cloudless(window), rasters.cloudy(window)
             quality = rasters.quality(window)
-            self._check_indices(cloudless, cloudy, quality)
+            self._check_indices(cloudless, cloudy, quality["state"])
             self._check_quality(cloudless, quality)
-            draw.add(window, cloudless[-1], quality[-1])
+            draw.add(window, cloudless[-1], quality["state"])
             inside = None if cells is None else cells.inside(window)
-            self._tally.add({"cloudless": cloudless, "quality": quality}, inside)
+            self._count(cloudless[-1], quality["state"], inside)
         return [self._indices.check, self._quality.check, self._shares()]
 
     def _check_indices(
-        self, cloudless: UInt16Raster, cloudy: UInt16Raster, quality: UInt16Raster
+        self, cloudless: UInt16Raster, cloudy: UInt16Raster, state: UInt16Raster
     ) -> None:
         """Check that each cell with a value names a scene of its role, and no other cell does."""
-        index, state = cloudless[-1], quality[-1]
+        index = cloudless[-1]
         self._mark(
             self._indices,
             _is_torn(cloudless),
@@ -160,9 +161,9 @@ class CellChecks:
         other = (state == CellState.BACKSTOP) & (cloudless != cloudy).any(axis=0)
         self._mark(self._indices, other, "filled cells differ from the backstop")
 
-    def _check_quality(self, cloudless: UInt16Raster, quality: UInt16Raster) -> None:
+    def _check_quality(self, cloudless: UInt16Raster, quality: dict[str, UInt16Raster]) -> None:
         """Check the state of each cell against its scene and its counts."""
-        observed, clear, distance, state = quality
+        observed, clear, distance, state = (quality[name] for name in QUALITY)
         has_scene = cloudless[-1] != 0
         never = state == CellState.NEVER_OBSERVED
         is_clear = state == CellState.CLEAR
@@ -188,6 +189,25 @@ class CellChecks:
         """Count the cells of a block that disagree."""
         count.add(wrong.size, int(np.count_nonzero(wrong)), finding)
 
+    def _count(self, index: UInt16Raster, state: UInt16Raster, inside: BoolRaster | None) -> None:
+        """Count the cells of a block, or those of them in the area."""
+        if inside is not None:
+            index, state = index[inside], state[inside]
+        pairs, numbers = np.unique(
+            np.stack([state.ravel(), index.ravel()]), axis=1, return_counts=True
+        )
+        for (code, scene), number in zip(pairs.T.tolist(), numbers.tolist(), strict=True):
+            self._cells[code, scene] += number
+
+    def _share(self, *states: CellState, index: int | None = None) -> float:
+        """Return the share of the counted cells in some states, and of one scene if it is given."""
+        found = sum(
+            number
+            for (state, scene), number in self._cells.items()
+            if state in states and index in (None, scene)
+        )
+        return found / max(1, self._cells.total())
+
     def _shares(self) -> Check:
         """Compare the shares that the item states with the cells."""
         name, properties = "shares", self._mosaic.properties
@@ -195,9 +215,9 @@ class CellChecks:
             return not_checked(name, "the area of the request cannot be read any more")
         count = Count(name, "shares")
         wanted = {
-            "clear_fraction": self._tally.share(CellState.CLEAR),
-            "backstop_fraction": self._tally.share(CellState.BACKSTOP),
-            "hole_fraction": self._tally.share(CellState.NEVER_OBSERVED, CellState.NEVER_CLEAR),
+            "clear_fraction": self._share(CellState.CLEAR),
+            "backstop_fraction": self._share(CellState.BACKSTOP),
+            "hole_fraction": self._share(CellState.NEVER_OBSERVED, CellState.NEVER_CLEAR),
         }
         for key, value in wanted.items():
             stated = properties.get(f"cloudbuster:{key}")
@@ -205,7 +225,8 @@ class CellChecks:
                 _is_near(stated, value), f"{key} is stated as {stated}, and is {value:.6g}"
             )
         for row in self._mosaic.rows:
-            share = self._tally.scene_share(row.index, backstop=row.backstop)
+            state = CellState.BACKSTOP if row.backstop else CellState.CLEAR
+            share = self._share(state, index=row.index)
             stated = row.fields.get("share")
             finding = f"share of scene {row.index} is stated as {stated}, and is {share:.6g}"
             count.expect(_is_near(stated, share), finding)

@@ -1,5 +1,6 @@
 """Check the rasters of a mosaic against the gathered scenes: compose the blocks again, compare."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ from shapely.geometry.base import BaseGeometry
 
 from cloudbuster.checks.results import Count, not_checked
 from cloudbuster.checks.scene_table import row_stem
+from cloudbuster.core.arrays import Raster
 from cloudbuster.core.pixels.composite import COMPOSITES
 from cloudbuster.errors import BadInputError, NothingUsableError
 from cloudbuster.gathered.scene_files import scenes_in
@@ -14,7 +16,6 @@ from cloudbuster.models import Check
 from cloudbuster.mosaics.opened import FinishedMosaic
 from cloudbuster.mosaics.rasters import MosaicRasters
 from cloudbuster.products.blocks import SceneBlocks, clipped
-from cloudbuster.products.stac_item import QUALITY_BANDS
 from cloudbuster.storage.files.uri import is_remote, local_path
 from cloudbuster.storage.rasters.area_cells import AreaCells
 
@@ -58,7 +59,7 @@ def _compared(
     names = {
         "cloudless": (*rasters.bands, "scene_index"),
         "cloudy": (*rasters.bands, "scene_index"),
-        "quality": tuple(QUALITY_BANDS),
+        "quality": rasters.quality_bands,
     }
     with SceneBlocks(files, mosaic.composite) as blocks:
         if blocks.grid.shape != rasters.grid.shape or blocks.bands != rasters.bands:
@@ -67,10 +68,10 @@ def _compared(
         clip = None if clip_area is None else AreaCells(clip_area, blocks.grid)
         for window, composed in blocks.blocks():
             pixels = composed if clip is None else clipped(composed, clip.inside(window))
-            found = {
-                "cloudless": rasters.cloudless(window),
-                "cloudy": rasters.cloudy(window),
-                "quality": rasters.quality(window),
+            found: dict[str, Sequence[Raster]] = {
+                "cloudless": list(rasters.cloudless(window)),
+                "cloudy": list(rasters.cloudy(window)),
+                "quality": list(rasters.quality(window).values()),
             }
             for key, bands in names.items():
                 for number, band in enumerate(bands):

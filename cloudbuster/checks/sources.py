@@ -162,7 +162,7 @@ def _check_row(
         for place in places:
             window = GridWindow(place.row, place.col, 1, 1).grown(AROUND_CELLS)
             window = window.intersection(rasters.grid.window)
-            cloudless, state = rasters.cloudless(window), rasters.quality(window)[-1]
+            cloudless, state = rasters.cloudless(window), rasters.quality(window)["state"]
             wanted = CellState.BACKSTOP if place.backstop else CellState.CLEAR
             cells = (cloudless[-1] == row.index) & (state == wanted)
             reader.compare(found, window, cloudless[:-1], cells)

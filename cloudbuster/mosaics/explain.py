@@ -17,12 +17,11 @@ from cloudbuster.core.pixels.masks import DISTANCE_LIMIT_M, PixelClass
 from cloudbuster.core.projections.transformers import transformer
 from cloudbuster.errors import BadInputError, RequestError
 from cloudbuster.gathered.scene_raster import BACKSTOP_PREFIX, SceneRaster, scene_stem
-from cloudbuster.models import Delivery, Explanation, PixelSource, SceneFate
+from cloudbuster.models import Delivery, Explanation, PixelSource, SceneFate, Unpicked
 from cloudbuster.models.finished import CellStateName, Fate
 from cloudbuster.mosaics.opened import FinishedMosaic, SceneRow
 from cloudbuster.mosaics.places import Cell, cell_at, cell_of
 from cloudbuster.mosaics.rasters import MosaicRasters
-from cloudbuster.products.stac_item import QUALITY_BANDS
 from cloudbuster.storage.files.uri import is_remote, join
 from cloudbuster.storage.rasters.gdal_env import gdal_env
 
@@ -32,6 +31,8 @@ STATE_NAMES: dict[int, CellStateName] = {
     CellState.BACKSTOP: "backstop",
     CellState.CLEAR: "clear",
 }
+
+OUTSIDE_UNPICKED = "its footprint does not contain the place, and it was not picked"
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,6 @@ def _explained(mosaic: FinishedMosaic, rasters: MosaicRasters, cell: Cell) -> Ex
 def _pixel(rasters: MosaicRasters, cell: Cell) -> Pixel:
     """Read a pixel of the products."""
     cloudless = rasters.cloudless(cell.window)[:, 0, 0]
-    quality = rasters.quality(cell.window)[:, 0, 0]
     return Pixel(
         cell=cell,
         values={
@@ -155,7 +155,7 @@ def _pixel(rasters: MosaicRasters, cell: Cell) -> Pixel:
         },
         index=int(cloudless[-1]),
         cloudy_index=int(rasters.cloudy(cell.window)[-1, 0, 0]),
-        quality={band: int(value) for band, value in zip(QUALITY_BANDS, quality, strict=True)},
+        quality={name: int(band[0, 0]) for name, band in rasters.quality(cell.window).items()},
     )
 
 
@@ -404,23 +404,20 @@ class _Witness:
         for failure in () if run.assessment is None else run.assessment.failures:
             text = f"it could not be gathered: {failure.error}: {failure.message}"
             yield failure.item_id, "failed", text
-        picked = set() if run.selection is None else _ids(run.selection.features)
-        for item_id in sorted(picked):
-            yield item_id, "not-delivered", "no part of it was needed"
         if run.selection is not None:
-            for dropped in run.selection.cloudbuster.dropped:
-                yield dropped.item_id, "rejected", f"the filter dropped it: {dropped.reason}"
-        if run.candidates is None:
-            return
-        for dropped in run.candidates.cloudbuster.dropped:
-            yield dropped.item_id, "rejected", f"the query dropped it: {dropped.reason}"
-        for item in run.candidates.features:
-            if self._covers(item):
-                text = "the filter did not pick it: the scenes that it picked cover the area better"
-                yield str(item.get("id")), "not-picked", text
-            else:
-                text = "its footprint does not contain the place, and it was not picked"
-                yield str(item.get("id")), "outside", text
+            for unpicked in run.selection.cloudbuster.unpicked:
+                yield self._unpicked(unpicked)
+            for item_id in sorted(_ids(run.selection.features)):
+                yield item_id, "not-delivered", "no part of it was needed"
+
+    def _unpicked(self, scene: Unpicked) -> tuple[str, Fate, str]:
+        """Return item, fate and reason of a scene that was left out by query or filter."""
+        if scene.stage != "choice":
+            return scene.item_id, "rejected", f"the {scene.stage} dropped it: {scene.reason}"
+        item = self._items.get(scene.item_id)
+        if item is not None and not self._covers(item):
+            return scene.item_id, "outside", OUTSIDE_UNPICKED
+        return scene.item_id, "not-picked", f"the filter did not pick it: {scene.reason}"
 
     def unknown(self) -> tuple[str, ...]:
         """Return what cannot be known any more."""

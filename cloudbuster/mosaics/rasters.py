@@ -11,14 +11,15 @@ from rasterio.errors import NotGeoreferencedWarning
 from cloudbuster.core.arrays import UInt16Raster
 from cloudbuster.core.grids.grid import Grid, GridWindow
 from cloudbuster.errors import RasterError
-from cloudbuster.mosaics.opened import CLOUDY, QUALITY, FinishedMosaic
-from cloudbuster.products.stac_item import QUALITY_BANDS
+from cloudbuster.mosaics import opened
+from cloudbuster.mosaics.opened import FinishedMosaic
 from cloudbuster.storage.files.uri import is_remote, local_path
 from cloudbuster.storage.rasters.gdal_env import RASTER_ERRORS
 from cloudbuster.storage.rasters.raster_file import RasterFile
 from cloudbuster.storage.rasters.tiled_raster import rasterio_window
 
-STATE_BAND = list(QUALITY_BANDS).index("state")
+# Bands of the quality raster without which a pixel cannot be explained or checked.
+QUALITY = ("times_observed", "times_clear", "cloud_distance_m", "state")
 
 
 def open_raster(uri: str) -> Any:  # noqa: ANN401 -- rasterio is untyped
@@ -73,6 +74,8 @@ class MosaicRasters:
         Grid of the mosaic.
     bands : tuple of str
         Reflectance bands.
+    quality_bands : tuple of str
+        Bands of the quality raster.
 
     Raises
     ------
@@ -87,14 +90,19 @@ class MosaicRasters:
         with ExitStack() as stack:
             files = [(uri, stack.enter_context(open_raster(uri))) for uri in mosaic.cloudless]
             self._cloudless = files
-            self._cloudy = self._opened(mosaic, CLOUDY, stack)
-            self._quality = self._opened(mosaic, QUALITY, stack)
+            self._cloudy = self._opened(mosaic, opened.CLOUDY, stack)
+            self._quality = self._opened(mosaic, opened.QUALITY, stack)
             self.grid = raster_grid(files[0][1], files[0][0])
             names = [name for _, each in files for name in each.descriptions]
             if len(names) < 2 or names[-1] != "scene_index" or not all(names):
                 msg = f"{files[-1][0]}: its last band is not scene_index; merge the mosaic again"
                 raise RasterError(msg)
             self.bands = tuple(str(name) for name in names[:-1])
+            self.quality_bands = tuple(map(str, self._quality[1].descriptions))
+            missing = [name for name in QUALITY if name not in self.quality_bands]
+            if missing:
+                msg = f"{self._quality[0]} has no band {missing[0]}; merge the mosaic again"
+                raise RasterError(msg)
             self._stack = stack.pop_all()
 
     @staticmethod
@@ -119,9 +127,10 @@ class MosaicRasters:
         """Read the backstop: its bands and ``scene_index``, uint16, shape (band, y, x)."""
         return _read(*self._cloudy, window)
 
-    def quality(self, window: GridWindow) -> UInt16Raster:
-        """Read the quality raster in the order of `QUALITY_BANDS`, uint16, shape (band, y, x)."""
-        return _read(*self._quality, window)
+    def quality(self, window: GridWindow) -> dict[str, UInt16Raster]:
+        """Read the quality raster by band, uint16, shape (y, x)."""
+        pixels = _read(*self._quality, window)
+        return dict(zip(self.quality_bands, pixels, strict=True))
 
 
 def _read(uri: str, dataset: Any, window: GridWindow) -> UInt16Raster:  # noqa: ANN401 -- rasterio is untyped
