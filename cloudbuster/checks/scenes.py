@@ -1,6 +1,5 @@
 """Check the rasters of a mosaic against the gathered scenes: compose the blocks again, compare."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,6 @@ from shapely.geometry.base import BaseGeometry
 
 from cloudbuster.checks.results import Count, not_checked
 from cloudbuster.checks.scene_table import row_stem
-from cloudbuster.core.arrays import Raster
 from cloudbuster.core.pixels.composite import COMPOSITES
 from cloudbuster.errors import BadInputError, NothingUsableError
 from cloudbuster.gathered.scene_files import scenes_in
@@ -68,7 +66,7 @@ def _compared(
         clip = None if clip_area is None else AreaCells(clip_area, blocks.grid)
         for window, composed in blocks.blocks():
             pixels = composed if clip is None else clipped(composed, clip.inside(window))
-            found: dict[str, Sequence[Raster]] = {
+            found = {
                 "cloudless": list(rasters.cloudless(window)),
                 "cloudy": list(rasters.cloudy(window)),
                 "quality": list(rasters.quality(window).values()),
