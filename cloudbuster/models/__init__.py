@@ -64,6 +64,7 @@ from cloudbuster.models.selection import (
     SelectionInfo,
     Unpicked,
 )
+from cloudbuster.models.self_check import BandCheck, GroundCheck, HeldOutSums, SelfCheck
 
 __all__ = [
     "DOCUMENTS",
@@ -74,6 +75,7 @@ __all__ = [
     "MAX_SCENE_INDEX",
     "Address",
     "Assessment",
+    "BandCheck",
     "Candidates",
     "CandidatesInfo",
     "Check",
@@ -88,6 +90,8 @@ __all__ = [
     "GatherTask",
     "Geometry",
     "GridDocument",
+    "GroundCheck",
+    "HeldOutSums",
     "Item",
     "JsonObject",
     "LayerCoverage",
@@ -111,6 +115,7 @@ __all__ = [
     "Selection",
     "SelectionEntry",
     "SelectionInfo",
+    "SelfCheck",
     "SubRunResult",
     "TaskScenes",
     "Unpicked",
