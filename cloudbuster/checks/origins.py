@@ -6,6 +6,7 @@ the selection, or, last, of what the catalog answers today.
 
 from collections import defaultdict
 from datetime import date
+from functools import cached_property
 from typing import Any
 
 from cloudbuster.catalogs.item_properties import acquired_of
@@ -26,6 +27,7 @@ from cloudbuster.models import (
 from cloudbuster.mosaics.opened import FinishedMosaic, SceneRow
 from cloudbuster.products.stac_item import lonlat_footprint
 from cloudbuster.query import query_scenes
+from cloudbuster.runs.tasks import plan_tasks
 
 Origin = GatherTask | CloudBusterError
 """Task that reads the source of a row, or why there is none."""
@@ -59,9 +61,35 @@ class Origins:
         self._bands = bands
         self._found: defaultdict[str, dict[str, Item]] = defaultdict(dict)
 
+    @cached_property
+    def _tasks(self) -> list[GatherTask]:
+        """Tasks of the run, or those that its selection gives again."""
+        run, request = self._mosaic.run, self._mosaic.request
+        if run.tasks or run.selection is None or request is None:
+            return run.tasks
+        decided = {row.item_id: _radiometry(row) for row in self._mosaic.rows if row.item_id}
+        known = {item_id: each for item_id, each in decided.items() if each is not None}
+        try:
+            tasks = plan_tasks(
+                run.selection,
+                name=self._mosaic.name,
+                options=request.gather,
+                output=self._mosaic.folder,
+                known=known,
+            )
+        except CloudBusterError:
+            return []
+        own = GridDocument.of(self._grid)
+        return [task for task in tasks if task.grid == own and task.bands == self._bands]
+
+    @property
+    def are_planned(self) -> bool:
+        """Whether it is known which parts of each scene were read."""
+        return bool(self._tasks)
+
     def of(self, row: SceneRow) -> Origin:
         """Return the task of a row, or the error that says why there is none."""
-        for task in self._mosaic.run.tasks:
+        for task in self._tasks:
             index = task.backstop_index if row.backstop else task.index
             # The row is believed: where it names another scene, that scene is read.
             if row.index == index and str(task.item.get("id")) == row.item_id:

@@ -7,7 +7,7 @@ from shapely.geometry.base import BaseGeometry
 
 from cloudbuster.checks.results import Count, not_checked
 from cloudbuster.checks.scene_table import row_stem
-from cloudbuster.core.pixels.composite import COMPOSITES
+from cloudbuster.core.pixels.composite_methods import parse_composite
 from cloudbuster.errors import BadInputError, NothingUsableError
 from cloudbuster.gathered.scene_files import scenes_in
 from cloudbuster.models import Check
@@ -39,8 +39,10 @@ def check_scenes(
         return not_checked(
             NAME, f"the gathered scenes are in {folder}; copy them, and give --scenes"
         )
-    if mosaic.composite not in COMPOSITES:
-        return not_checked(NAME, f"composite {mosaic.composite} is unknown to this version")
+    try:
+        parse_composite(mosaic.composite)
+    except ValueError as error:
+        return not_checked(NAME, str(error))
     try:
         return _compared(mosaic, rasters, clip_area, local_path(folder))
     except (BadInputError, NothingUsableError) as error:

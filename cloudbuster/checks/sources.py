@@ -7,7 +7,9 @@ numbers are also read directly from the file, without the code that harmonises t
 
 import itertools
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 from scipy import ndimage
@@ -16,6 +18,7 @@ from cloudbuster.catalogs.schema import parse_scene
 from cloudbuster.checks.cells import Place
 from cloudbuster.checks.origins import Origins
 from cloudbuster.checks.results import Count, not_checked
+from cloudbuster.checks.statistics import Look, recomputed, statistic_of
 from cloudbuster.core.arrays import BoolRaster, Raster, UInt16Raster
 from cloudbuster.core.grids.grid import Grid, GridWindow
 from cloudbuster.core.grids.ground import reach_in_cells
@@ -77,6 +80,8 @@ class SourceChecks:
         Scenes whose source cannot be read.
     unmasked : list of str
         Why masks could not be made again.
+    skipped : list of str
+        Why the statistic of a synthetic composite could not be computed again.
     places : int
         Number of places that were read.
     """
@@ -87,6 +92,7 @@ class SourceChecks:
     radiometry: Count = field(default_factory=lambda: Count("radiometry", "scenes"))
     unread: list[tuple[SceneRow, CloudBusterError]] = field(default_factory=list)
     unmasked: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
     places: int = 0
 
     def checks(self) -> list[Check]:
@@ -98,6 +104,8 @@ class SourceChecks:
         ]
         if self.unmasked:
             found.append(not_checked("masks", "; ".join(dict.fromkeys(self.unmasked))))
+        if self.skipped:
+            found.append(not_checked("pixels", "; ".join(dict.fromkeys(self.skipped))))
         if self.unread:
             row, error = self.unread[0]
             reason = (
@@ -126,49 +134,117 @@ def check_sources(
     -------
     SourceChecks
     """
-    found = SourceChecks()
-    groups = itertools.groupby(places, key=lambda place: (place.index, place.backstop))
-    for (index, backstop), group in groups:
-        row = mosaic.source_row(index, filled=backstop)
-        if row is None:
-            # The check of scene indices reports it.
-            continue
-        origin = origins.of(row)
+    with _Sources(mosaic, origins) as sources:
+        groups = itertools.groupby(places, key=lambda place: (place.index, place.backstop))
+        for (index, backstop), group in groups:
+            row = mosaic.source_row(index, filled=backstop)
+            # The check of scene indices reports an index without a row.
+            reader = None if row is None else sources.reader(row)
+            if row is None or reader is None:
+                continue
+            try:
+                for place in group:
+                    _check_place(sources, rasters, reader, row, place)
+            except CloudBusterError as error:
+                sources.found.unread.append((row, error))
+    return sources.found
+
+
+class _Sources:
+    """Sources of the scenes of a mosaic, opened when they are needed; a context manager.
+
+    Attributes
+    ----------
+    mosaic : FinishedMosaic
+        The mosaic.
+    found : SourceChecks
+        What was found.
+    """
+
+    def __init__(self, mosaic: FinishedMosaic, origins: Origins) -> None:
+        self.mosaic = mosaic
+        self.found = SourceChecks()
+        self._origins = origins
+        self._readers: dict[SceneRow, _Reader | None] = {}
+        self._stack = ExitStack()
+        self._statistic = statistic_of(mosaic.composite) if mosaic.is_synthetic else None
+
+    def __enter__(self) -> Self:
+        """Return the sources themselves."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the files."""
+        self._stack.close()
+
+    def reader(self, row: SceneRow) -> "_Reader | None":
+        """Return the reader of a row; None, with the reason noted, if its source cannot be read."""
+        if row not in self._readers:
+            self._readers[row] = self._opened(row)
+        return self._readers[row]
+
+    def _opened(self, row: SceneRow) -> "_Reader | None":
+        """Open the source of a row, and check the decision about its offset."""
+        origin = self._origins.of(row)
         if isinstance(origin, CloudBusterError):
-            found.unread.append((row, origin))
-            continue
+            self.found.unread.append((row, origin))
+            return None
         try:
-            _check_row(found, row, origin, rasters, list(group))
+            scene = parse_scene(
+                origin.item, catalog=origin.catalog, asset_mirror=origin.asset_mirror
+            )
+            decided = origin.radiometry.decision() if origin.radiometry else None
+            source = self._stack.enter_context(
+                RasterSceneSource(scene, origin.bands, radiometry=decided)
+            )
+            _check_radiometry(self.found.radiometry, row, source)
+            return _Reader(origin, row, source, place_of(origin, source))
         except NothingUsableError as error:
-            found.pixels.add(1, 1, f"{row.item_id} does not reach the mosaic ({error})")
+            self.found.pixels.add(1, 1, f"{row.item_id} does not reach the mosaic ({error})")
         except CloudBusterError as error:
-            found.unread.append((row, error))
-    return found
+            self.found.unread.append((row, error))
+        return None
+
+    def compare_statistic(
+        self, window: GridWindow, values: UInt16Raster, cells: BoolRaster
+    ) -> None:
+        """Compare some cells of a window with the statistic of all scenes."""
+        if self._statistic is None or not self._origins.are_planned:
+            why = "which parts of each scene were read is unknown without the run's selection"
+            known = self._statistic is not None
+            self.found.skipped.append(why if known else f"{self.mosaic.composite} is unknown")
+            return
+        readers = [self.reader(row) for row in self.mosaic.rows if not row.backstop]
+        if any(reader is None or reader.why_unmasked for reader in readers):
+            self.found.skipped.append("a scene of the statistic cannot be read or masked again")
+            return
+        known_readers = [reader for reader in readers if reader is not None]
+        looks = [look for each in known_readers if (look := each.look(window)) is not None]
+        if not looks:
+            return
+        expected = recomputed(looks, self._statistic, len(values))
+        warped = any(reader.is_warped for reader in known_readers)
+        wrong = _wrong(values, expected, warped=warped) & cells
+        text = f"values are not the {self.mosaic.composite} of their looks"
+        self.found.pixels.add(int(cells.sum()) * len(values), int(wrong.sum()), text)
 
 
-def _check_row(
-    found: SourceChecks,
-    row: SceneRow,
-    task: GatherTask,
-    rasters: MosaicRasters,
-    places: list[Place],
+def _check_place(
+    sources: _Sources, rasters: MosaicRasters, reader: "_Reader", row: SceneRow, place: Place
 ) -> None:
-    """Compare the places of one scene with its source."""
-    scene = parse_scene(task.item, catalog=task.catalog, asset_mirror=task.asset_mirror)
-    decided = task.radiometry.decision() if task.radiometry else None
-    with RasterSceneSource(scene, task.bands, radiometry=decided) as source:
-        _check_radiometry(found.radiometry, row, source)
-        reader = _Reader(task, row, source, place_of(task, source))
-        for place in places:
-            window = GridWindow(place.row, place.col, 1, 1).grown(AROUND_CELLS)
-            window = window.intersection(rasters.grid.window)
-            cloudless, state = rasters.cloudless(window), rasters.quality(window)["state"]
-            wanted = CellState.BACKSTOP if place.backstop else CellState.CLEAR
-            cells = (cloudless[-1] == row.index) & (state == wanted)
-            reader.compare(found, window, cloudless[:-1], cells)
-            found.places += 1
-        if reader.why_unmasked:
-            found.unmasked.append(f"{row.item_id}: {reader.why_unmasked}")
+    """Compare the cells around a place that come from its scene."""
+    window = GridWindow(place.row, place.col, 1, 1).grown(AROUND_CELLS)
+    window = window.intersection(rasters.grid.window)
+    cloudless, state = rasters.cloudless(window), rasters.quality(window)["state"]
+    wanted = CellState.BACKSTOP if place.backstop else CellState.CLEAR
+    cells = (cloudless[-1] == row.index) & (state == wanted)
+    is_statistic = sources.mosaic.is_synthetic and not place.backstop
+    reader.compare(sources.found, window, None if is_statistic else cloudless[:-1], cells)
+    if is_statistic:
+        sources.compare_statistic(window, cloudless[:-1], cells)
+    sources.found.places += 1
+    if reader.why_unmasked:
+        sources.found.unmasked.append(f"{row.item_id}: {reader.why_unmasked}")
 
 
 def _check_radiometry(count: Count, row: SceneRow, source: RasterSceneSource) -> None:
@@ -212,7 +288,11 @@ class _Reader:
         self.why_unmasked = ""
 
     def compare(
-        self, found: SourceChecks, window: GridWindow, values: UInt16Raster, cells: BoolRaster
+        self,
+        found: SourceChecks,
+        window: GridWindow,
+        values: UInt16Raster | None,
+        cells: BoolRaster,
     ) -> None:
         """Compare some cells of a window with the source.
 
@@ -222,8 +302,8 @@ class _Reader:
             Counts to add to.
         window : GridWindow
             Window of the mosaic.
-        values : ndarray of uint16, shape (band, y, x)
-            Values of the mosaic.
+        values : ndarray of uint16, shape (band, y, x), or None
+            Values of the mosaic; None if they are no scene's.
         cells : ndarray of bool, shape (y, x)
             Cells of the window that come from this scene.
         """
@@ -232,8 +312,9 @@ class _Reader:
             text = f"{self._row.item_id} holds no data where the mosaic has its pixels"
             found.pixels.add(int(cells.sum()), int(cells.sum()), text)
             return
-        self._compare_values(found.pixels, block, values, cells)
-        if self.method == "copy":
+        if values is not None:
+            self._compare_values(found.pixels, block, values, cells)
+        if values is not None and self.method == "copy":
             self._compare_stored(found.stored, window, values, cells)
         if not self._row.backstop and not self.why_unmasked:
             masked = block.classes < PixelClass.LOW_RANK
@@ -256,25 +337,25 @@ class _Reader:
         compared = cells & (unmasked | (placed != NODATA).any(axis=0))
         if self.why_unmasked and not unmasked:
             return
-        wrong = self._wrong(values, placed) & compared
+        wrong = _wrong(values, placed, warped=self.is_warped) & compared
         strays = int(np.count_nonzero(wrong))
-        if self._is_warped and strays <= STRAY_SHARE * compared.sum() * len(values):
+        if self.is_warped and strays <= STRAY_SHARE * compared.sum() * len(values):
             wrong &= _beyond(values, placed)
         text = f"{self._row.item_id} has other values{_hint(values, placed, compared)}"
         count.add(int(compared.sum()) * len(values), int(wrong.sum()), text if wrong.any() else "")
 
     @property
-    def _is_warped(self) -> bool:
+    def is_warped(self) -> bool:
         """Whether the scene is in another CRS than the mosaic."""
         return self._source.grid.crs != self._mosaic.crs
 
-    def _wrong(self, values: UInt16Raster, placed: UInt16Raster) -> BoolRaster:
-        """Return which values differ by more than reading a window instead of a block explains."""
-        apart = np.abs(values.astype(np.int64) - placed)
-        if not self._is_warped:
-            return np.asarray(apart > ROUNDING_DN)
-        low, high = _range_around(placed)
-        return np.asarray(apart > WARPED_DN + WARPED_SHARE * (high - low))
+    def look(self, window: GridWindow) -> Look | None:
+        """Return what the scene shows of a window; None where it has nothing."""
+        block = self._read(window)
+        if block is None:
+            return None
+        datatake = self._source.scene.datatake or self._source.scene.id
+        return Look(datatake, block.clear, block.classes)
 
     def _read(self, window: GridWindow) -> PlacedBlock | None:
         """Place a window of the mosaic again; None where the scene has nothing."""
@@ -376,6 +457,15 @@ class _Reader:
                 return None
             numbers = file.read(number, window=rasterio_window(inside))
             return inside.shifted(-row, -col).slices, numbers
+
+
+def _wrong(values: UInt16Raster, placed: UInt16Raster, *, warped: bool) -> BoolRaster:
+    """Return which values differ by more than reading a window instead of a block explains."""
+    apart = np.abs(values.astype(np.int64) - placed)
+    if not warped:
+        return np.asarray(apart > ROUNDING_DN)
+    low, high = _range_around(placed)
+    return np.asarray(apart > WARPED_DN + WARPED_SHARE * (high - low))
 
 
 def _range_around(placed: UInt16Raster) -> tuple[Raster, Raster]:

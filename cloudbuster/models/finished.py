@@ -62,6 +62,10 @@ class Explanation(Document):
     )
     mosaic: str = Field(description="Name of the mosaic.")
     composite: str = Field(description="Name of the composite.")
+    synthetic: bool = Field(
+        description="Whether the pixel is a statistic of several scenes; `cloudless` is then the "
+        "scene whose observation is nearest."
+    )
     row: int = Field(ge=0, description="Row of the pixel, from 0.")
     col: int = Field(ge=0, description="Column of the pixel, from 0.")
     longitude: float = Field(

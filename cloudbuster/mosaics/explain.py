@@ -127,6 +127,7 @@ def _explained(mosaic: FinishedMosaic, rasters: MosaicRasters, cell: Cell) -> Ex
     return Explanation(
         mosaic=mosaic.name,
         composite=mosaic.composite,
+        synthetic=mosaic.is_synthetic and state == CellState.CLEAR,
         row=cell.row,
         col=cell.col,
         longitude=cell.longitude,
@@ -282,6 +283,8 @@ class _Witness:
         if self._pixel.is_backstop:
             return "no scene saw the place clear; it is filled from this one, clouds included"
         words = "the pixel comes from it"
+        if self._mosaic.is_synthetic:
+            words = "its observation is nearest to the pixel"
         return f"{words} ({reason.why})" if reason is not None and reason.why else words
 
     def _lost_text(self, row: SceneRow, seen: _Seen, reason: LookReason) -> str:
@@ -491,6 +494,11 @@ def _origin(explanation: Explanation) -> str:
         cloud = f", where its nearest masked cloud is {DISTANCE_LIMIT_M} m away or more"
     elif distance:
         cloud = f", where its nearest masked cloud is {distance} m away"
+    if explanation.synthetic:
+        return (
+            f"The pixel is the {explanation.composite} of the clear looks; the nearest of them is "
+            f"{_named(source)}{cloud}."
+        )
     return f"The pixel comes from {_named(source)}{cloud}."
 
 
@@ -527,7 +535,8 @@ def _scene_lines(explanation: Explanation) -> list[str]:
         if each.fate != "chosen" and not (is_clear and each.backstop)
     ]
     near = [each for each in others if each.fate != "outside" or each.index is not None]
-    lines = ["Why the other scenes lost:" if chosen else "What became of the scenes:"]
+    lost = bool(chosen) and not explanation.synthetic
+    lines = ["Why the other scenes lost:" if lost else "What became of the scenes:"]
     for each in near:
         name = each.item_id or "a scene without a record"
         role = "" if each.index is None else f" ({'backstop ' if each.backstop else ''}index "

@@ -208,6 +208,11 @@ class FinishedMosaic:
         except ValueError:
             return None
 
+    @property
+    def is_synthetic(self) -> bool:
+        """Whether a pixel may have values that no scene has."""
+        return self.properties.get("cloudbuster:synthetic") is True
+
     def row(self, index: int, *, backstop: bool) -> SceneRow | None:
         """Return the row of a scene index, for its cloud-free raster or its backstop."""
         found = (row for row in self.rows if (row.index, row.backstop) == (index, backstop))

@@ -16,22 +16,26 @@ from cloudbuster.models import MosaicRequest
 from cloudbuster.runs import pipeline
 from tests.factories import BANDS, SceneSpec, area_of, write_scene
 from tests.hand_made import merged, write_three
+from tests.planting import Products
 
 # Columns of 20 m that are cloudy on each day.
 CLOUDS = {10: slice(12, 30), 11: slice(0, 13)}
+# Clouds that leave most of the area clear on three days, and a strip on none.
+FEW_CLOUDS = {10: slice(24, 30), 11: slice(22, 28), 12: slice(0, 28)}
 OFFLINE = VerifyOptions(offline=True)
 
 
-def make_run(folder: Path, **changes: dict[str, Any]) -> Path:
-    """Run a mosaic of two scenes of random ground; return its folder."""
-    ground = np.random.default_rng(5).integers(200, 3000, (60, 60)).astype(np.uint16)
-    for day, columns in CLOUDS.items():
+def make_run(folder: Path, clouds: dict[int, slice] = CLOUDS, **changes: dict[str, Any]) -> Path:
+    """Run a mosaic of scenes of random ground; return its folder."""
+    random = np.random.default_rng(5)
+    ground = random.integers(200, 3000, (60, 60)).astype(np.uint16)
+    for day, columns in clouds.items():
         spec = SceneSpec(
             id=f"S2A_33TWL_202305{day}_0_L2A",
             datetime=f"2023-05-{day}T10:00:00Z",
             cloud_cover=day,
             scl=[(slice(None), columns, 9)],
-            pixels=ground + day,
+            pixels=ground + random.integers(0, 300, ground.shape).astype(np.uint16),
         )
         write_scene(folder / "catalog", spec)
     request: dict[str, Any] = {
@@ -90,12 +94,52 @@ def wrong_in(verified: Verified) -> dict[str, str]:
     ids=str,
 )
 def test_a_sound_mosaic_passes(tmp_path: Path, changes: dict[str, dict[str, Any]]) -> None:
-    folder = make_run(tmp_path, **changes)
+    folder = make_run(tmp_path, CLOUDS, **changes)
     verified = verify_mosaic(str(folder), VerifyOptions(samples=20))
     assert wrong_in(verified) == {}
     verified.raise_for_disagreement()
     assert {check.status for check in verified.report.checks} == {"agrees"}
     assert verified.report.samples == 20
+
+
+@pytest.mark.parametrize("composite", ["median", "geomedian", "percentile:25", "medoid"])
+def test_a_sound_statistic_passes_and_a_wrong_one_is_found(tmp_path: Path, composite: str) -> None:
+    folder = make_run(
+        tmp_path, FEW_CLOUDS, merge={"composite": composite}, filter={"coverage_count": 3}
+    )
+    shutil.rmtree(folder / "scenes")
+    options = VerifyOptions(samples=20)
+    verified = verify_mosaic(str(folder), options)
+    assert wrong_in(verified) == {}
+    status = {check.name: check.status for check in verified.report.checks}
+    assert status["pixels"] == "agrees"
+    # The plan of the run can be made again from its selection.
+    shutil.rmtree(folder / "tasks")
+    assert wrong_in(verify_mosaic(str(folder), options)) == {}
+
+    products = Products(folder, "m")
+    _, cells = products.most_used()
+
+    def change(pixels: np.ndarray) -> None:
+        pixels[:-1, cells] += 30
+
+    products.rewrite("cloudless", change)
+    found = wrong_in(verify_mosaic(str(folder), options))
+    assert "pixels" in found
+    if composite != "medoid":
+        assert found["pixels"] == f"values are not the {composite} of their looks"
+
+
+def test_a_statistic_is_not_computed_again_without_the_selection(tmp_path: Path) -> None:
+    make_run(tmp_path, FEW_CLOUDS, merge={"composite": "median"})
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    for path in (tmp_path / "run").glob("m*"):
+        shutil.copy(path, alone)
+    verified = verify_mosaic(str(alone), VerifyOptions(samples=20))
+    assert wrong_in(verified) == {}
+    messages = [each.message for each in verified.report.checks if each.status == "not-checked"]
+    assert any("unknown without the run's selection" in message for message in messages)
 
 
 def test_scenes_merged_by_hand_pass_without_a_request(tmp_path: Path) -> None:

@@ -125,10 +125,26 @@ def statistic_reasons(looks: Sequence[CellLook], chosen: int | None) -> list[Loo
     ]
 
 
-REASONS: dict[str, Reasons] = {"first": first_reasons}
-"""Function of each composite; `reasons_of` falls back to the order for others."""
+def medoid_reasons(looks: Sequence[CellLook], chosen: int | None) -> list[LookReason]:
+    """Give the reasons of composite `medoid`: the look that is nearest to all others wins."""
+    return [
+        LookReason("dearer", "the chosen look is nearer to all others")
+        if reason.fate == "later" and not look.backstop
+        else reason
+        for look, reason in zip(looks, first_reasons(looks, chosen), strict=True)
+    ]
+
+
+REASONS: dict[str, Reasons] = {
+    "first": first_reasons,
+    "median": statistic_reasons,
+    "medoid": medoid_reasons,
+    "geomedian": statistic_reasons,
+    "percentile": statistic_reasons,
+}
+"""Function of each composite, by its name without a parameter."""
 
 
 def reasons_of(composite: str) -> Reasons:
-    """Return the function that gives the reasons of a composite."""
-    return REASONS.get(composite, first_reasons)
+    """Return the function of a composite; for one that is not in the table that of `first`."""
+    return REASONS.get(composite.partition(":")[0], first_reasons)

@@ -49,3 +49,4 @@ def test_a_statistic_uses_every_look_of_the_best_class() -> None:
 
 def test_a_composite_of_another_version_is_explained_by_the_order() -> None:
     assert reasons_of("unheard-of") is first_reasons
+    assert reasons_of("percentile:25") is statistic_reasons
