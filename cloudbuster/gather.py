@@ -179,7 +179,7 @@ def gather_scene(task: GatherTask, *, on_event: OnEvent | None = None) -> tuple[
     scene = parse_scene(task.item, catalog=task.catalog, asset_mirror=task.asset_mirror)
     decided = task.radiometry.decision() if task.radiometry else None
     with gdal_env(), RasterSceneSource(scene, task.bands, radiometry=decided) as source:
-        place = _place_of(task, source)
+        place = place_of(task, source)
         refuse_conflict(scene.id, Radiometry.of(source.radiometry), task.on_radiometry_conflict)
         mask = _detect(task, source, place)
         with output_folder(task.output) as folder:
@@ -362,7 +362,7 @@ def _gather_or_fail(task: GatherTask, report: Report) -> tuple[SceneRecord, ...]
 
 
 @dataclass(frozen=True)
-class _Place:
+class Place:
     """Place of a scene on the mosaic.
 
     Attributes
@@ -380,7 +380,7 @@ class _Place:
     units: NeededUnits | None
 
 
-def _place_of(task: GatherTask, source: RasterSceneSource) -> _Place:
+def place_of(task: GatherTask, source: RasterSceneSource) -> Place:
     """Find the place of a scene on the mosaic.
 
     Raises
@@ -398,7 +398,7 @@ def _place_of(task: GatherTask, source: RasterSceneSource) -> _Place:
         raise NothingUsableError(msg)
     target = grid.crop(window)
     if task.delivery is None:
-        return _Place(target, target.window, None)
+        return Place(target, target.window, None)
     units = NeededUnits(task.delivery.grid.grid(), task.delivery.needed())
     if units.grid.crs != source.grid.crs:
         msg = (
@@ -410,10 +410,10 @@ def _place_of(task: GatherTask, source: RasterSceneSource) -> _Place:
     if extent.is_empty or needed_pixels(source.grid, target, units).is_empty:
         msg = f"no part of {name} that is needed lies on the mosaic; drop it"
         raise NothingUsableError(msg)
-    return _Place(target, extent, units)
+    return Place(target, extent, units)
 
 
-def _detect(task: GatherTask, source: RasterSceneSource, place: _Place) -> DetectedMask:
+def _detect(task: GatherTask, source: RasterSceneSource, place: Place) -> DetectedMask:
     """Detect cloud in the part of the scene that the mosaic needs, with a margin for growth."""
     # A donated mask serves other gathers of the scene, so that it is made for all of it.
     units = None if task.donate_mask else place.units
@@ -428,7 +428,7 @@ def _write_scene(
     task: GatherTask,
     source: RasterSceneSource,
     mask: DetectedMask,
-    place: _Place,
+    place: Place,
     folder: Path,
     on_event: OnEvent | None,
 ) -> tuple[SceneRecord, ...]:
@@ -486,7 +486,7 @@ def _haze_dn(counts: Counts) -> float | None:
 
 
 def _blocks(
-    task: GatherTask, source: RasterSceneSource, mask: DetectedMask, place: _Place
+    task: GatherTask, source: RasterSceneSource, mask: DetectedMask, place: Place
 ) -> Iterator[PlacedBlock]:
     """Yield the blocks of a scene on the mosaic's grid, with classes and distances to cloud."""
     classes = pixel_classes(mask, task.dilate_m)
