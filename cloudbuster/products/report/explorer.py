@@ -64,6 +64,7 @@ def explorer_data(facts: Facts) -> dict[str, Any]:
             mosaic.composite.partition(":")[0],
             f"composite {mosaic.composite} decides which of them gives it",
         ),
+        "hasArea": mosaic.area is not None,
         "area": outline(mosaic.area, mosaic.grid),
         "graticule": graticule(mosaic.grid, nodes),
     }

@@ -100,7 +100,8 @@ def lattice(grid: Grid) -> dict[str, Any] | None:
     -------
     dict or None
         ``size``: number of nodes along each side; ``lon`` and ``lat``: degrees, row by row from the
-        northwest, longitudes unwrapped. None if the CRS has no longitude and latitude there.
+        northwest, longitudes unwrapped. None if the CRS has no longitude and latitude there, and
+        around a pole, where longitudes cannot be interpolated.
     """
     west, south, east, north = grid.bounds
     x, y = np.meshgrid(
@@ -110,6 +111,8 @@ def lattice(grid: Grid) -> dict[str, Any] | None:
     if not (np.isfinite(lon).all() and np.isfinite(lat).all()):
         return None
     lon = np.unwrap(np.unwrap(lon.reshape(x.shape), period=360, axis=1), period=360, axis=0)
+    if np.ptp(lon) > 180:
+        return None
     return {
         "size": LATTICE_NODES,
         "lon": np.round(lon, 7).ravel().tolist(),
@@ -130,14 +133,12 @@ def graticule(grid: Grid, nodes: dict[str, Any] | None) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        ``label`` and ``line``, a list of [x, y]. Empty without coordinates, and around a pole.
+        ``label`` and ``line``, a list of [x, y]. Empty without coordinates.
     """
     if nodes is None:
         return []
     west, east = min(nodes["lon"]), max(nodes["lon"])
     south, north = min(nodes["lat"]), max(nodes["lat"])
-    if east - west > 180:
-        return []
     wanted = max(east - west, north - south) / GRATICULE_LINES
     step = next((step for step in STEPS_DEG if step >= wanted), STEPS_DEG[-1])
     decimals = max(0, -math.floor(math.log10(step)))

@@ -148,9 +148,20 @@ def test_a_footprint_that_is_not_one_draws_nothing() -> None:
         assert footprint(record, TILE, 15.0) == []
 
 
-def test_a_grid_around_a_pole_has_no_graticule() -> None:
+def test_around_a_pole_no_coordinates_are_shown() -> None:
     polar = Grid("EPSG:3995", -500_000, 500_000, 1000, 1000, 1000, 1000)
-    assert graticule(polar, lattice(polar)) == []
+    assert lattice(polar) is None
+    assert graticule(polar, None) == []
+
+
+def test_longitudes_are_continuous_across_the_antimeridian() -> None:
+    fiji = Grid("EPSG:32701", 80_000, 8_200_000, 1000, 1000, 100, 100)
+    nodes = lattice(fiji)
+    assert nodes is not None
+    assert np.abs(np.diff(np.reshape(nodes["lon"], (25, 25)))).max() < 0.1
+    labels = [line["label"] for line in graticule(fiji, nodes)]
+    assert {"180.0°W", "179.5°W"} & set(labels)
+    assert any(label.endswith("°E") for label in labels)
 
 
 def test_the_largest_places_come_first_and_the_corners_outside_of_the_area_do_not_count() -> None:
