@@ -14,7 +14,8 @@ from pathlib import Path, PurePosixPath
 from pystac.utils import datetime_to_str
 from shapely.geometry.base import BaseGeometry
 
-from cloudbuster.core.pixels.composite import COMPOSITES, CellState
+from cloudbuster.core.pixels.composite import CellState
+from cloudbuster.core.pixels.composite_methods import parse_composite
 from cloudbuster.errors import NothingUsableError, RequestError
 from cloudbuster.events import Event, OnEvent, emit
 from cloudbuster.gathered.scene_files import (
@@ -40,6 +41,7 @@ from cloudbuster.products.cog import CogBand, CogWriter, open_cog_writer, scratc
 from cloudbuster.products.parts import Part, PartBlocks, write_part
 from cloudbuster.products.preview import read_codes, write_preview
 from cloudbuster.products.report.page import ReportFiles, write_report
+from cloudbuster.products.self_check import CheckedBlocks, self_check, tally_document
 from cloudbuster.products.stac_item import (
     QUALITY_BANDS,
     MosaicDescription,
@@ -65,9 +67,10 @@ class MosaicRecipe:
     ----------
     name : str
         Base of the file names.
-    composite : {"first"}
-        How each pixel is chosen. ``first`` takes it from the scene of the lowest index that sees it
-        clear, else from the first one of low rank, else from the backstop.
+    composite : str
+        How each pixel is made: a name for `parse_composite`. ``first`` takes it from the scene of
+        the lowest index that sees it clear, else from the first one of low rank, else from the
+        backstop.
     wanted : collection of str, optional
         File names of the scenes to merge, without extension; all of them must be there. None for
         all scenes of ``name``.
@@ -82,6 +85,8 @@ class MosaicRecipe:
     selection : Selection, optional
         Selection of the scenes: all shares are then of its area, and not of the whole grid, and the
         item and the report say what each scene was expected to add.
+    self_check : bool
+        Whether to measure the error of the mosaic with dates that are held out.
     """
 
     name: str
@@ -92,14 +97,15 @@ class MosaicRecipe:
     clip_area: BaseGeometry | None = None
     layout: str = "multi-band"
     selection: Selection | None = None
+    self_check: bool = False
 
     def __post_init__(self) -> None:
         """Raise RequestError if the name or the composite cannot be used."""
         check_name(self.name)
-        if self.composite not in COMPOSITES:
-            known = ", ".join(COMPOSITES)
-            msg = f"composite {self.composite!r} is unknown; choose one of {known}"
-            raise RequestError(msg)
+        try:
+            parse_composite(self.composite)
+        except ValueError as error:
+            raise RequestError(str(error)) from error
 
     @classmethod
     def of(
@@ -122,6 +128,7 @@ class MosaicRecipe:
             area,
             request.merge.layout,
             selection,
+            request.merge.self_check,
         )
 
 
@@ -165,7 +172,7 @@ def merge_scenes(
         files = scenes_in(inputs, recipe.name, shown=input_path, wanted=recipe.wanted)
         with SceneBlocks(files, recipe.composite) as blocks:
             scenes = tuple(_Scene(file.index, file.backstop, file.record) for file in files)
-            mosaic = _Mosaic(recipe, scenes, blocks)
+            mosaic = _Mosaic(recipe, scenes, _checked(blocks, recipe))
             target = _Target(product_paths(output_path, recipe.name), outputs)
             return _write_products(mosaic, target, on_event)
 
@@ -211,8 +218,10 @@ def merge_part(
         output_folder(parts_path) as outputs,
     ):
         outputs.mkdir(parents=True, exist_ok=True)
-        write_part(blocks, window, outputs, part, on_event=on_event)
-        document = part.make_document(records, blocks.bands, recipe.composite)
+        source = _checked(blocks, recipe)
+        write_part(source, window, outputs, part, on_event=on_event)
+        sums = None if source.tally is None else tally_document(source.tally)
+        document = part.make_document(records, blocks.bands, recipe.composite, sums)
         write_document(str(outputs / part.document), document)
 
 
@@ -254,7 +263,9 @@ def merge_parts(
     records = find_records(input_path, recipe.name, wanted=recipe.wanted)
     mosaic_grid(files_from_records(records))
     scenes = tuple(_Scene(record.index, record.backstop, record) for record in records)
-    blocks = PartBlocks(parts_path, recipe.name, cells, records, recipe.composite)
+    blocks = PartBlocks(
+        parts_path, recipe.name, cells, records, recipe.composite, is_checked=recipe.self_check
+    )
     with output_folder(output_path) as outputs, gdal_env():
         target = _Target(product_paths(output_path, recipe.name), outputs)
         return _write_products(_Mosaic(recipe, scenes, blocks), target, on_event)
@@ -286,6 +297,14 @@ class _Target:
     folder: Path
 
 
+def _checked(blocks: SceneBlocks, recipe: MosaicRecipe) -> MosaicBlocks:
+    """Return the blocks with a self-check, if the recipe asks for one."""
+    if not recipe.self_check:
+        return blocks
+    area = _counted_area(recipe)
+    return CheckedBlocks(blocks, blocks, AreaCells(area, blocks.grid).inside if area else None)
+
+
 def _write_products(mosaic: _Mosaic, target: _Target, on_event: OnEvent | None) -> MergeResult:
     """Write all products, and replace older ones when all are ready."""
     started = time.monotonic()
@@ -314,6 +333,7 @@ def _write_products(mosaic: _Mosaic, target: _Target, on_event: OnEvent | None) 
         clear_fraction=described.clear_fraction,
         backstop_fraction=described.backstop_fraction,
         hole_fraction=described.hole_fraction,
+        self_check=described.self_check,
     )
 
 
@@ -379,9 +399,17 @@ def _cells_of_areas(mosaic: _Mosaic) -> tuple[AreaCells | None, AreaCells | None
     """Return the cells to which the products are clipped, and those that are counted."""
     recipe, grid = mosaic.recipe, mosaic.blocks.grid
     clip_cells = None if recipe.clip_area is None else AreaCells(recipe.clip_area, grid)
-    if recipe.selection is None:
+    area = _counted_area(recipe)
+    if area is recipe.clip_area:
         return clip_cells, clip_cells
-    return clip_cells, AreaCells(document_area(recipe.selection.cloudbuster.aoi), grid)
+    return clip_cells, None if area is None else AreaCells(area, grid)
+
+
+def _counted_area(recipe: MosaicRecipe) -> BaseGeometry | None:
+    """Return the area whose cells are counted; None for all cells of the grid."""
+    if recipe.selection is None:
+        return recipe.clip_area
+    return document_area(recipe.selection.cloudbuster.aoi)
 
 
 def _acquisition_tags(scenes: Sequence[_Scene]) -> dict[str, str]:
@@ -415,6 +443,7 @@ def _describe(mosaic: _Mosaic, tally: Tally, staged: dict[str, Path]) -> MosaicD
     states = read_codes(staged["quality"], list(QUALITY_BANDS).index("state") + 1)
     backstop = states == CellState.BACKSTOP
     added = _expected_shares(recipe.selection)
+    check = mosaic.blocks.tally
     scenes = tuple(
         MosaicScene(
             scene.index,
@@ -446,6 +475,7 @@ def _describe(mosaic: _Mosaic, tally: Tally, staged: dict[str, Path]) -> MosaicD
         quality=staged["quality"].name,
         preview=staged["preview"].name,
         report=staged["report"].name,
+        self_check=None if check is None else self_check(check, mosaic.blocks.grid),
     )
 
 

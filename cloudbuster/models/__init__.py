@@ -57,6 +57,7 @@ from cloudbuster.models.selection import (
     SelectionInfo,
     Unpicked,
 )
+from cloudbuster.models.self_check import BandCheck, GroundCheck, HeldOutSums, SelfCheck
 
 __all__ = [
     "DOCUMENTS",
@@ -67,6 +68,7 @@ __all__ = [
     "MAX_SCENE_INDEX",
     "Address",
     "Assessment",
+    "BandCheck",
     "Candidates",
     "CandidatesInfo",
     "Claim",
@@ -79,6 +81,8 @@ __all__ = [
     "GatherTask",
     "Geometry",
     "GridDocument",
+    "GroundCheck",
+    "HeldOutSums",
     "Item",
     "JsonObject",
     "LayerCoverage",
@@ -100,6 +104,7 @@ __all__ = [
     "Selection",
     "SelectionEntry",
     "SelectionInfo",
+    "SelfCheck",
     "SubRunResult",
     "TaskScenes",
     "Unpicked",

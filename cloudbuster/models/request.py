@@ -4,8 +4,20 @@ from datetime import date
 from typing import Annotated, Literal, Self
 
 import orjson
-from pydantic import BeforeValidator, Field, NonNegativeInt, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    NonNegativeInt,
+    field_validator,
+    model_validator,
+)
 
+from cloudbuster.core.pixels.composite_methods import (
+    composite_names,
+    delivered_layers,
+    parse_composite,
+)
 from cloudbuster.core.projections.crs_text import MAX_CRS_CHARS
 from cloudbuster.core.scenes.asset_mirror import parse_mirror
 from cloudbuster.core.scenes.bands import BANDS, Kind, requested_bands
@@ -54,6 +66,9 @@ Day = Annotated[date, Field(ge=EARLIEST_DAY, le=LAST_DAY)]
 BoundedDays = Annotated[tuple[Day, ...], Field(max_length=MAX_PERIODS)]
 Days = Annotated[BoundedDays, BeforeValidator(as_days, json_schema_input_type=BoundedDays | Day)]
 Area = Annotated[JsonObject, BeforeValidator(as_area, json_schema_input_type=JsonObject | str)]
+Composite = Annotated[
+    str, Field(max_length=32), AfterValidator(lambda text: str(parse_composite(text)))
+]
 ScoreFactor = Literal["date", "sun", "orbit", "nodata"]
 
 
@@ -326,10 +341,11 @@ class GatherOptions(Document):
 class MergeOptions(Document):
     """Options of merge: how the rasters become one mosaic."""
 
-    composite: Literal["first"] = Field(
+    composite: Composite = Field(
         "first",
-        description="How each pixel is chosen: `first` takes it from the first scene that sees it "
-        "clear.",
+        description=f"How each pixel is made: {', '.join(composite_names())}. `first` takes it "
+        "from the first scene that sees it clear; the others compute it from all clear looks, of "
+        "which more are gathered then.",
     )
     layout: Literal["multi-band", "per-band"] = Field(
         "multi-band",
@@ -339,6 +355,11 @@ class MergeOptions(Document):
     clip: bool = Field(
         default=False,
         description="Whether cells outside of the area are nodata; false fills the bounding box.",
+    )
+    self_check: bool = Field(
+        default=False,
+        description="Whether the mosaic measures its own error: the clearest date of each block of "
+        "a few km is held out and compared with a mosaic of the rest. One layer more is gathered.",
     )
 
 
@@ -406,6 +427,15 @@ class MosaicRequest(Document):
     def needs_twins(self) -> bool:
         """Whether clouds of L2A scenes are detected in their L1C twins (s2cloudless)."""
         return self.query.kind == "L2A" and self.gather.detector.type == "s2cloudless"
+
+    @property
+    def delivered_layers(self) -> int:
+        """How often each place is to be delivered clear, by scenes of strategy `clear`."""
+        return delivered_layers(
+            parse_composite(self.merge.composite),
+            self.filter.coverage_count,
+            self_check=self.merge.self_check,
+        )
 
     @model_validator(mode="after")
     def _check_request(self) -> Self:

@@ -139,6 +139,12 @@ class SelectionInfo(Document):
         description="Scenes that were found and are not among the picks of the first round, those "
         "that were dropped included, by acquisition time.",
     )
+    delivered_layers: int = Field(
+        1,
+        ge=1,
+        description="How often each place is to be delivered clear, where the picks allow it, as "
+        "the composite needs it; strategy `original` delivers all of its picks.",
+    )
 
 
 class Selection(Document):

@@ -118,7 +118,9 @@ class _Stages:
         self.on_event = on_event
         self.reused: list[str] = []
         self.reused_scenes: tuple[str, ...] = ()
-        self.look = LookOptions.of(request.gather, layout.document("thumbnails"))
+        self.look = LookOptions.of(
+            request.gather, layout.document("thumbnails"), layers=request.delivered_layers
+        )
         self.tasks: list[GatherTask] = []
         self._earlier_tasks: list[GatherTask] = []
         self._is_first_gather = True

@@ -128,7 +128,12 @@ def test_defaults_are_those_of_the_contract() -> None:
         "query": request.query.model_dump(mode="json"),
         "filter": request.filter.model_dump(mode="json"),
         "gather": request.gather.model_dump(mode="json"),
-        "merge": {"composite": "first", "layout": "multi-band", "clip": False},
+        "merge": {
+            "composite": "first",
+            "layout": "multi-band",
+            "clip": False,
+            "self_check": False,
+        },
         "limits": {"budget_usd": None, "max_rounds": 3, "min_success_fraction": 0.8},
         "output": None,
         "force": False,

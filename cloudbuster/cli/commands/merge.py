@@ -2,7 +2,7 @@
 
 import click
 
-from cloudbuster.cli.flags.common import dryrun_option, tmp_option
+from cloudbuster.cli.flags.common import dryrun_option, self_check_option, tmp_option
 from cloudbuster.cli.flags.kinds import ExpertOption, given
 from cloudbuster.cli.flags.merge import composite_option
 from cloudbuster.cli.parsing import Command, needed
@@ -16,6 +16,7 @@ from cloudbuster.cli.terminal import show
 @click.option("--name", help="Base of the file names.")
 @dryrun_option
 @composite_option
+@self_check_option
 @click.option(
     "--task", cls=ExpertOption, help="Task document, which takes the place of every other option."
 )
@@ -27,6 +28,7 @@ def merge(
     name: str | None,
     dryrun: bool,
     composite: str | None,
+    self_check: bool | None,
     task: str | None,
     tmp: str | None,
 ) -> None:
@@ -56,11 +58,11 @@ def merge(
     scenes = needed(input_path, "--input-path")
     output = needed(output_path, "--output-path")
     name = checked_name(needed(name, "--name"))
-    options = make_options(MergeOptions, given({"composite": composite}))
+    options = make_options(MergeOptions, given({"composite": composite, "self_check": self_check}))
     if dryrun:
         show(json_text([str(scene.path) for scene in find_scenes(scenes, name)]))
         return
     with progress() as on_event:
-        recipe = MosaicRecipe(name, options.composite)
+        recipe = MosaicRecipe(name, options.composite, self_check=options.self_check)
         result = merge_scenes(scenes, output, recipe, on_event=on_event)
     show(json_text(result))

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cloudbuster.cli.flags.common import json_option, workers_option
+from cloudbuster.cli.flags.common import json_option, self_check_option, workers_option
 from cloudbuster.cli.flags.detector import DetectorFlags, detector_options
 from cloudbuster.cli.flags.filter import FilterFlags, filter_options
 from cloudbuster.cli.flags.gather import GatherFlags, gather_options
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 @composite_option
 @layout_option
 @clip_option
+@self_check_option
 @click.option(
     "--min-success-fraction",
     type=float,
@@ -83,6 +84,7 @@ def run(
     composite: str | None,
     layout: str | None,
     clip: bool | None,
+    self_check: bool | None,
     min_success_fraction: float | None,
     max_rounds: int | None,
 ) -> None:
@@ -115,7 +117,14 @@ def run(
             "query": query_flags.fields(),
             "filter": filter_flags.fields(),
             "gather": gather_flags.fields(detector_flags),
-            "merge": given({"composite": composite, "layout": layout, "clip": clip}),
+            "merge": given(
+                {
+                    "composite": composite,
+                    "layout": layout,
+                    "clip": clip,
+                    "self_check": self_check,
+                }
+            ),
             "limits": given(
                 {"min_success_fraction": min_success_fraction, "max_rounds": max_rounds}
             ),
@@ -191,14 +200,16 @@ def _zone_text(part: "SubRun") -> str:
 
 def _products_text(products: "MergeResult") -> str:
     """Write one line for each product."""
+    check = products.self_check
     return "\n".join(
-        f"{label:9} {path}"
-        for label, path in (
+        f"{label:9} {text}"
+        for label, text in (
             ("mosaic", products.cloudless),
             ("backstop", products.cloudy),
             ("quality", products.quality),
             ("preview", products.preview),
             ("report", products.report),
             ("item", products.item),
+            *([("check", check.summary)] if check else []),
         )
     )

@@ -19,5 +19,8 @@ clip_option = click.option(
 )
 
 composite_option = click.option(
-    "--composite", type=click.Choice(["first"]), cls=MergeOption, help="Which pixel is taken."
+    "--composite",
+    metavar="NAME",
+    cls=MergeOption,
+    help="How each pixel is made: first, median, medoid, geomedian, percentile:P.",
 )

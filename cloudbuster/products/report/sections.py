@@ -152,6 +152,12 @@ def _agreement(facts: Facts) -> Mapping[str, Any] | None:
     return {"rows": sorted(shares, reverse=True), "most": float(counts.max() / known.size)}
 
 
+def _self_check(facts: Facts) -> Mapping[str, Any] | None:
+    """Return what the mosaic measured of its own error; None if it was not asked to."""
+    check = facts.mosaic.self_check
+    return None if check is None else {"check": check}
+
+
 def _amounts(facts: Facts) -> Mapping[str, Any]:
     """Count cells, observations and bytes, which depend on no machine and no earlier run."""
     grid = facts.mosaic.grid
@@ -244,6 +250,7 @@ SECTIONS = (
     Section("area", "The area", _area),
     Section("places", "Never seen clear", _places),
     Section("agreement", "Agreement of masks", _agreement),
+    Section("self_check", "Self-check", _self_check, is_wide=True),
     Section("amounts", "Cells and bytes", _amounts),
     Section("files", "Files", _file_list),
     Section("unpicked", "Scenes that are not used", _unpicked, is_wide=True),
