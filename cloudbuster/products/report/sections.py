@@ -32,6 +32,13 @@ ENDS: dict[RunEnd | None, str] = {
     "over-budget": "further scenes would exceed the budget",
     None: "unknown",
 }
+# Colours that can be distinguished with any colour vision (Okabe and Ito 2008).
+STATES: dict[CellState, tuple[str, str]] = {
+    CellState.CLEAR: ("seen clear", "#56b4e9"),
+    CellState.BACKSTOP: ("never clear; filled from the backstop", "#e69f00"),
+    CellState.NEVER_CLEAR: ("seen, but never clear, and not filled", "#d55e00"),
+    CellState.NEVER_OBSERVED: ("never observed", "#999999"),
+}
 # Band of the quality raster with the percentage of detectors that agree on a pixel.
 AGREEMENT_BAND = "confidence"
 FULL_AGREEMENT = 100
@@ -155,7 +162,10 @@ def _agreement(facts: Facts) -> Mapping[str, Any] | None:
 def _self_check(facts: Facts) -> Mapping[str, Any] | None:
     """Return what the mosaic measured of its own error; None if it was not asked to."""
     check = facts.mosaic.self_check
-    return None if check is None else {"check": check}
+    if check is None:
+        return None
+    bands = check.grounds[0].bands if check.grounds else ()
+    return {"check": check, "most": max((band.difference_dn or 0 for band in bands), default=0)}
 
 
 def _amounts(facts: Facts) -> Mapping[str, Any]:
@@ -272,12 +282,3 @@ def states_of(mosaic: MosaicDescription) -> list[dict[str, Any]]:
         {"code": int(state), "what": what, "colour": colour, "share": max(0.0, shares[state])}
         for state, (what, colour) in STATES.items()
     ]
-
-
-# Colours that can be distinguished with any colour vision (Okabe and Ito 2008).
-STATES: dict[CellState, tuple[str, str]] = {
-    CellState.CLEAR: ("seen clear", "#56b4e9"),
-    CellState.BACKSTOP: ("never clear; filled from the backstop", "#e69f00"),
-    CellState.NEVER_CLEAR: ("seen, but never clear, and not filled", "#d55e00"),
-    CellState.NEVER_OBSERVED: ("never observed", "#999999"),
-}
