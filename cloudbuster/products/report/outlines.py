@@ -24,7 +24,7 @@ Ring = list[list[float]]
 # Nodes along each side of the lattice of coordinates. Between them positions are interpolated: in a
 # UTM mosaic of 110 km (4.6 km between nodes) with an error below half a metre.
 LATTICE_NODES = 25
-# A page of 1000 pixels shows a thousandth of the mosaic.
+# A page of 1000 pixels shows a thousandth of the mosaic, or of a larger outline.
 SIMPLIFY_SHARE = 1 / 2000
 # A footprint has 5 to 32 vertices; what still has more than these after simplification is replaced
 # by its hull.
@@ -57,7 +57,9 @@ def outline(geometry: BaseGeometry | None, grid: Grid) -> list[Ring]:
     except (ValueError, ShapelyError):
         return []
     cells = shapely.transform(projected, lambda xy: _in_cells(xy, grid))
-    cells = shapely.simplify(cells, max(grid.shape) * SIMPLIFY_SHARE)
+    west, north, east, south = cells.bounds
+    size = max(*grid.shape, east - west, south - north)
+    cells = shapely.simplify(cells, size * SIMPLIFY_SHARE)
     if shapely.get_num_coordinates(cells) > MAX_VERTICES:
         cells = cells.convex_hull
     rings = [ring for ring in shapely.get_rings(shapely.get_parts(cells)) if not ring.is_empty]

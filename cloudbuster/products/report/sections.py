@@ -4,6 +4,7 @@ A new section takes three steps: a template ``templates/sections/NAME.html``, a 
 returns its values (or None where a mosaic has nothing to show), and a line in `SECTIONS`.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -18,13 +19,14 @@ from cloudbuster.core.pixels.composite import CellState
 from cloudbuster.models import RunEnd, Unpicked
 from cloudbuster.products.report.places import never_clear_places
 from cloudbuster.products.report.rasters import MapRasters
-from cloudbuster.products.report.scene_rows import SceneRow, without_places
+from cloudbuster.products.report.scene_rows import SceneRow, listed_scenes, without_places
 from cloudbuster.products.report.timeline import acquired_day, make_timeline
 from cloudbuster.products.stac_item import MosaicDescription
 from cloudbuster.redaction import redacted_json
 
 # Scenes that were not picked and are listed; the timeline and selection.json have all.
 MOST_LISTED = 200
+MOST_REQUEST_BYTES = 50_000
 ENDS: dict[RunEnd | None, str] = {
     "covered": "the area is covered",
     "no-more-candidates": "no other candidate shows the rest clear",
@@ -116,7 +118,8 @@ def _timeline(facts: Facts) -> Mapping[str, Any] | None:
 def _scenes(facts: Facts) -> Mapping[str, Any]:
     """Return the scenes, and the greatest share that one of them gives."""
     most = max((scene.given_share for scene in facts.scenes), default=0.0) or 1.0
-    return {"scenes": facts.scenes, "most": most}
+    listed = listed_scenes(facts.scenes)
+    return {"scenes": listed, "most": most, "more": len(facts.scenes) - len(listed)}
 
 
 def _area(facts: Facts) -> Mapping[str, Any] | None:
@@ -135,15 +138,12 @@ def _places(facts: Facts) -> Mapping[str, Any] | None:
 
 def _radiometry(facts: Facts) -> Mapping[str, Any] | None:
     """Return the scenes with a verdict on their offset, and how many have each."""
-    scenes = [scene for scene in facts.scenes if scene.record]
-    if not scenes:
+    records = [scene.record for scene in facts.scenes if scene.record]
+    if not records:
         return None
-    verdicts: dict[str, int] = {}
-    for scene in scenes:
-        if scene.record:
-            verdict = scene.record.radiometry.verdict
-            verdicts[verdict] = verdicts.get(verdict, 0) + 1
-    return {"scenes": scenes, "verdicts": verdicts}
+    verdicts = Counter(record.radiometry.verdict for record in records)
+    scenes = [scene for _, scene in listed_scenes(facts.scenes) if scene.record]
+    return {"scenes": scenes, "verdicts": verdicts, "more": len(records) - len(scenes)}
 
 
 def _agreement(facts: Facts) -> Mapping[str, Any] | None:
@@ -222,7 +222,8 @@ def _unpicked(facts: Facts) -> Mapping[str, Any] | None:
         return None
     return {
         "failures": [
-            (each.item_id, f"{each.error}: {without_places(each.message)}") for each in failures
+            (each.item_id, f"{each.error}: {without_places(each.message)}")
+            for each in failures[:MOST_LISTED]
         ],
         "rows": [
             {
@@ -235,6 +236,7 @@ def _unpicked(facts: Facts) -> Mapping[str, Any] | None:
             for each in sorted(unpicked, key=_by_day)[:MOST_LISTED]
         ],
         "more": max(0, len(unpicked) - MOST_LISTED),
+        "more_failures": max(0, len(failures) - MOST_LISTED),
     }
 
 
@@ -251,7 +253,10 @@ def _request(facts: Facts) -> Mapping[str, Any] | None:
     content = facts.mosaic.request.model_dump(
         mode="json", by_alias=True, exclude={"output", "force", "limits"}
     )
-    return {"text": orjson.dumps(redacted_json(content), option=orjson.OPT_INDENT_2).decode()}
+    shown = redacted_json(content)
+    text = orjson.dumps(shown, option=orjson.OPT_INDENT_2)
+    # An area of thousands of vertices takes five times the bytes with one number on each line.
+    return {"text": (text if len(text) <= MOST_REQUEST_BYTES else orjson.dumps(shown)).decode()}
 
 
 SECTIONS = (
