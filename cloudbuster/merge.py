@@ -28,12 +28,19 @@ from cloudbuster.gathered.scene_files import (
 )
 from cloudbuster.gathered.scene_raster import SCENE_INDEX_BAND
 from cloudbuster.inputs.areas import document_area, request_area
-from cloudbuster.models import Assessment, MergeResult, MosaicRequest, SceneRecord, Selection
+from cloudbuster.models import (
+    Assessment,
+    MergeResult,
+    MosaicRequest,
+    SceneRecord,
+    Selection,
+    Unpicked,
+)
 from cloudbuster.products.blocks import MosaicBlocks, SceneBlocks, Tally, clipped, mosaic_grid
 from cloudbuster.products.cog import CogBand, CogWriter, open_cog_writer, scratch_folder
 from cloudbuster.products.parts import Part, PartBlocks, write_part
 from cloudbuster.products.preview import read_codes, write_preview
-from cloudbuster.products.report import ReportFiles, write_report
+from cloudbuster.products.report.page import ReportFiles, write_report
 from cloudbuster.products.self_check import CheckedBlocks, self_check, tally_document
 from cloudbuster.products.stac_item import (
     QUALITY_BANDS,
@@ -312,7 +319,7 @@ def _write_products(mosaic: _Mosaic, target: _Target, on_event: OnEvent | None) 
             folder=home,
             band_files={band: path.name for band, path in band_files.items()},
         )
-        files = ReportFiles(staged["cloudless"], staged["quality"], staged["preview"])
+        files = ReportFiles(staged["cloudless"], staged["quality"], folder)
         write_report(described, files, str(staged["report"]))
         write_item(mosaic_item(described), str(staged["item"]))
         _publish([*band_files.values(), *staged.values()], target.folder)
@@ -461,6 +468,8 @@ def _describe(mosaic: _Mosaic, tally: Tally, staged: dict[str, Path]) -> MosaicD
         request=recipe.request,
         assessment=recipe.assessment,
         of_area=recipe.selection is not None or recipe.clip_area is not None,
+        area=_area(recipe),
+        unpicked=_unpicked(recipe.selection),
         cloudless=staged["cloudless"].name,
         cloudy=staged["cloudy"].name,
         quality=staged["quality"].name,
@@ -468,6 +477,21 @@ def _describe(mosaic: _Mosaic, tally: Tally, staged: dict[str, Path]) -> MosaicD
         report=staged["report"].name,
         self_check=None if check is None else self_check(check, mosaic.blocks.grid),
     )
+
+
+def _area(recipe: MosaicRecipe) -> BaseGeometry | None:
+    """Return the area that shares are counted in, or to which the mosaic is clipped."""
+    if recipe.selection is None:
+        return recipe.clip_area
+    return document_area(recipe.selection.cloudbuster.aoi)
+
+
+def _unpicked(selection: Selection | None) -> tuple[Unpicked, ...]:
+    """Return the scenes that were found and never picked, in a later round neither."""
+    if selection is None:
+        return ()
+    picked = {entry.item_id for entry in selection.cloudbuster.entries}
+    return tuple(each for each in selection.cloudbuster.unpicked if each.item_id not in picked)
 
 
 def _expected_shares(selection: Selection | None) -> dict[str, float]:

@@ -55,6 +55,7 @@ from cloudbuster.models.selection import (
     Selection,
     SelectionEntry,
     SelectionInfo,
+    Unpicked,
 )
 from cloudbuster.models.self_check import BandCheck, GroundCheck, HeldOutSums, SelfCheck
 
@@ -106,6 +107,7 @@ __all__ = [
     "SelfCheck",
     "SubRunResult",
     "TaskScenes",
+    "Unpicked",
     "WantedScenes",
     "check_name",
 ]

@@ -20,6 +20,7 @@ import orjson
 import pystac
 import shapely
 from pystac.utils import datetime_to_str
+from shapely.geometry.base import BaseGeometry
 from shapely.geometry.polygon import orient
 
 from cloudbuster.core.grids.grid import Grid
@@ -30,7 +31,14 @@ from cloudbuster.core.projections.crs import parse_crs
 from cloudbuster.core.projections.transformers import LONLAT, transformer
 from cloudbuster.core.scenes.bands import BANDS
 from cloudbuster.gathered.scene_raster import CLOUD_DISTANCE_BAND, SCENE_INDEX_BAND
-from cloudbuster.models import Assessment, MosaicRequest, QueryOptions, SceneRecord, SelfCheck
+from cloudbuster.models import (
+    Assessment,
+    MosaicRequest,
+    QueryOptions,
+    SceneRecord,
+    SelfCheck,
+    Unpicked,
+)
 from cloudbuster.products.cog import REFLECTANCE_SCALE
 from cloudbuster.redaction import redacted_json
 from cloudbuster.storage.files.uri import is_file_uri, is_remote, join, local_path, write_bytes
@@ -117,6 +125,10 @@ class MosaicDescription:
         File name of each band of the mosaic that is written alone; empty for one file of all.
     folder : str or None
         Folder or prefix of the item; links to source items on this machine are relative to it.
+    area : shapely geometry or None
+        Area of interest, longitude (unwrapped) and latitude, if it is known.
+    unpicked : tuple of Unpicked
+        Scenes that were found and give nothing, with the reason of each.
     self_check : SelfCheck or None
         What the mosaic measured of its own error.
     """
@@ -141,6 +153,8 @@ class MosaicDescription:
     of_area: bool = False
     band_files: Mapping[str, str] = field(default_factory=dict)
     folder: str | None = None
+    area: BaseGeometry | None = None
+    unpicked: tuple[Unpicked, ...] = ()
     self_check: SelfCheck | None = None
 
     @property

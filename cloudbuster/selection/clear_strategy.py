@@ -25,6 +25,7 @@ from cloudbuster.selection.clear_choice import choose_clear
 from cloudbuster.selection.messages import nothing_gains, nothing_left
 from cloudbuster.selection.screening import MAX_VERTICES, Screened, item_cloud_cover
 from cloudbuster.selection.thumbnails import Thumbnails, read_thumbnails
+from cloudbuster.selection.unpicked import left_by_clear, list_unpicked
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,8 @@ def select_clear(
     if not choice.entries:
         raise NothingUsableError(nothing_gains(aoi, clear.footprints, options))
     items = {str(item.get("id")): item for item in clear.items}
+    picked = {entry.item_id for entry in choice.entries}
+    left = left_by_clear(clear, cells.area, picked, options)
     by_layer = tuple(min(1.0, max(0.0, 1 - share)) for share in choice.layers)
     never_clear, unseen = by_layer[0], choice.unseen
     return Selection(
@@ -109,6 +112,7 @@ def select_clear(
             dropped=dropped,
             optimum_bound=choice.optimum_bound,
             without_thumbnail=_dropped(thumbnails.missing),
+            unpicked=list_unpicked(candidates, dropped, left),
             delivered_layers=look.layers,
         ),
     )
