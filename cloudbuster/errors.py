@@ -77,6 +77,10 @@ class AoiError(BadInputError):
     """An area of interest cannot be used."""
 
 
+class PlaceError(BadInputError):
+    """A place is not on the mosaic, or its coordinates cannot be understood."""
+
+
 class NotFoundError(BadInputError):
     """A file, an object or a resource of AWS does not exist."""
 

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 
 import orjson
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     NonNegativeInt,
@@ -13,6 +14,11 @@ from pydantic import (
     model_validator,
 )
 
+from cloudbuster.core.pixels.composite_methods import (
+    composite_names,
+    delivered_layers,
+    parse_composite,
+)
 from cloudbuster.core.projections.crs_text import MAX_CRS_CHARS
 from cloudbuster.core.scenes.asset_mirror import parse_mirror
 from cloudbuster.core.scenes.bands import BANDS, Kind, requested_bands
@@ -67,6 +73,9 @@ DetectorType = Annotated[
     str,
     BeforeValidator(lambda text: str(parse_detectors(text)) if isinstance(text, str) else text),
     WithJsonSchema({"type": "string", "pattern": DETECTOR_PATTERN}),
+]
+Composite = Annotated[
+    str, Field(max_length=32), AfterValidator(lambda text: str(parse_composite(text)))
 ]
 ScoreFactor = Literal["date", "sun", "orbit", "nodata"]
 
@@ -365,13 +374,26 @@ class GatherOptions(Document):
     )
 
 
+# No haze is brighter than a cloud.
+MAX_HAZE_LIMIT_DN = 10_000
+
+
 class MergeOptions(Document):
     """Options of merge: how the rasters become one mosaic."""
 
-    composite: Literal["first"] = Field(
+    haze_limit_dn: float = Field(
+        250,
+        ge=0,
+        le=MAX_HAZE_LIMIT_DN,
+        description="best: DN of haze from which a pixel does not count as clear; smaller for "
+        "cleaner mosaics with more places that are never clear, 0 to reject none.",
+    )
+    composite: Composite = Field(
         "first",
-        description="How each pixel is chosen: `first` takes it from the first scene that sees it "
-        "clear.",
+        description=f"How each pixel is made: {', '.join(composite_names())}. `first` takes it "
+        "from the first scene that sees it clear, `best` from the one that shows the least haze "
+        "and shadow; the others compute it from all clear looks. All but `first` gather more "
+        "looks.",
     )
     layout: Literal["multi-band", "per-band"] = Field(
         "multi-band",
@@ -381,6 +403,11 @@ class MergeOptions(Document):
     clip: bool = Field(
         default=False,
         description="Whether cells outside of the area are nodata; false fills the bounding box.",
+    )
+    self_check: bool = Field(
+        default=False,
+        description="Whether the mosaic measures its own error: the clearest date of each block of "
+        "a few km is held out and compared with a mosaic of the rest. One layer more is gathered.",
     )
 
 
@@ -448,6 +475,15 @@ class MosaicRequest(Document):
     def needs_twins(self) -> bool:
         """Whether clouds of L2A scenes are detected in their L1C twins (s2cloudless)."""
         return self.query.kind == "L2A" and "s2cloudless" in self.gather.detector.detectors.names
+
+    @property
+    def delivered_layers(self) -> int:
+        """How often each place is to be delivered clear, by scenes of strategy `clear`."""
+        return delivered_layers(
+            parse_composite(self.merge.composite),
+            self.filter.coverage_count,
+            self_check=self.merge.self_check,
+        )
 
     @model_validator(mode="after")
     def _check_request(self) -> Self:
