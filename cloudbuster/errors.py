@@ -121,6 +121,10 @@ class MaskError(BadInputError):
     """A cloud mask cannot be read or made."""
 
 
+class MissingBandsError(MaskError):
+    """A scene lacks bands that a detector needs."""
+
+
 class DonorError(MaskError):
     """A donated mask belongs to another scene, or does not say to which scene it belongs."""
 

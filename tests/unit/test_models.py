@@ -134,6 +134,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         "gather": request.gather.model_dump(mode="json"),
         "merge": {
             "composite": "first",
+            "haze_limit_dn": 250.0,
             "layout": "multi-band",
             "clip": False,
             "self_check": False,
