@@ -327,7 +327,10 @@ class _Witness:
             return "outside", "its footprint does not contain the place"
         deliveries = self._deliveries(row)
         if deliveries and not any(self._is_delivered(each) for each in deliveries):
-            return "not-delivered", "this part of it was not read, because others were expected to show it clear"
+            return (
+                "not-delivered",
+                "this part of it was not read, because others were expected to show it clear",
+            )
         return None
 
     def _covers(self, item: dict[str, Any]) -> bool:
