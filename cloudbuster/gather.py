@@ -173,7 +173,7 @@ def gather_scene(task: GatherTask, *, on_event: OnEvent | None = None) -> tuple[
     scene = parse_scene(task.item, catalog=task.catalog, asset_mirror=task.asset_mirror)
     decided = task.radiometry.decision() if task.radiometry else None
     with gdal_env(), RasterSceneSource(scene, task.bands, radiometry=decided) as source:
-        place = _place_of(task, source)
+        place = place_of(task, source.grid, scene.id)
         refuse_conflict(scene.id, Radiometry.of(source.radiometry), task.on_radiometry_conflict)
         mask = _detect(task, source, place)
         with output_folder(task.output) as folder:
@@ -189,6 +189,7 @@ def gather_scene(task: GatherTask, *, on_event: OnEvent | None = None) -> tuple[
             "clear_fraction": records[0].clear_fraction,
             "decoded_pixels": source.decoded_pixels,
             "decoded_mask_pixels": source.decoded_mask_pixels,
+            "read_bytes": source.read_bytes,
             "duration_s": round(time.monotonic() - started, 3),
         },
     )
@@ -356,7 +357,7 @@ def _gather_or_fail(task: GatherTask, report: Report) -> tuple[SceneRecord, ...]
 
 
 @dataclass(frozen=True)
-class _Place:
+class Place:
     """Place of a scene on the mosaic.
 
     Attributes
@@ -374,8 +375,17 @@ class _Place:
     units: NeededUnits | None
 
 
-def _place_of(task: GatherTask, source: RasterSceneSource) -> _Place:
+def place_of(task: GatherTask, scene: Grid, name: str) -> Place:
     """Find the place of a scene on the mosaic.
+
+    Parameters
+    ----------
+    task : GatherTask
+        Its grid and the parts to deliver are used.
+    scene : Grid
+        Grid of the scene.
+    name : str
+        Id of the scene, for messages.
 
     Raises
     ------
@@ -384,45 +394,57 @@ def _place_of(task: GatherTask, source: RasterSceneSource) -> _Place:
     GridError
         If the units of the delivery are in another CRS than the scene.
     """
-    grid, name = task.grid.grid(), source.scene.id
-    bounds = bounds_in(source.grid.bounds, source.grid.crs, grid.crs, near=grid.bounds)
+    grid = task.grid.grid()
+    bounds = bounds_in(scene.bounds, scene.crs, grid.crs, near=grid.bounds)
     window = grid.window_of(bounds).intersection(grid.window)
     if window.is_empty:
         msg = f"{name} is outside of the mosaic; drop it"
         raise NothingUsableError(msg)
     target = grid.crop(window)
     if task.delivery is None:
-        return _Place(target, target.window, None)
+        return Place(target, target.window, None)
     units = NeededUnits(task.delivery.grid.grid(), task.delivery.needed())
-    if units.grid.crs != source.grid.crs:
+    if units.grid.crs != scene.crs:
         msg = (
-            f"{name} is in {source.grid.crs}, but the parts to deliver are in {units.grid.crs}; "
+            f"{name} is in {scene.crs}, but the parts to deliver are in {units.grid.crs}; "
             "plan its task again"
         )
         raise GridError(msg)
     extent = units.target_window(target)
-    if extent.is_empty or needed_pixels(source.grid, target, units).is_empty:
+    if extent.is_empty or needed_pixels(scene, target, units).is_empty:
         msg = f"no part of {name} that is needed lies on the mosaic; drop it"
         raise NothingUsableError(msg)
-    return _Place(target, extent, units)
+    return Place(target, extent, units)
 
 
-def _detect(task: GatherTask, source: RasterSceneSource, place: _Place) -> DetectedMask:
+def _detect(task: GatherTask, source: RasterSceneSource, place: Place) -> DetectedMask:
     """Detect cloud in the part of the scene that the mosaic needs, with a margin for growth."""
+    area = detection_area(task, source.grid, place)
+    return make_detector(task.detector, task.kind).detect(source, area)
+
+
+def detection_area(task: GatherTask, scene: Grid, place: Place) -> Grid:
+    """Return the part of a scene's grid in which its clouds are detected.
+
+    Parameters
+    ----------
+    task : GatherTask
+        Its growth of cloud is used, and whether the mask is donated.
+    scene, place : Grid, Place
+        Grid of the scene, and its place on the mosaic.
+    """
     # A donated mask serves other gathers of the scene, so that it is made for all of it.
     units = None if task.donate_mask else place.units
-    area = needed_pixels(source.grid, place.target, units)
-    margin = reach_in_cells(task.dilate_m + DISTANCE_LIMIT_M, source.grid)
-    area = area.grown(margin + KERNEL_MARGIN)
-    wanted = source.grid.crop(area.intersection(source.grid.window))
-    return make_detector(task.detector, task.kind).detect(source, wanted)
+    area = needed_pixels(scene, place.target, units)
+    margin = reach_in_cells(task.dilate_m + DISTANCE_LIMIT_M, scene)
+    return scene.crop(area.grown(margin + KERNEL_MARGIN).intersection(scene.window))
 
 
 def _write_scene(
     task: GatherTask,
     source: RasterSceneSource,
     mask: DetectedMask,
-    place: _Place,
+    place: Place,
     folder: Path,
     on_event: OnEvent | None,
 ) -> tuple[SceneRecord, ...]:
@@ -453,14 +475,13 @@ def _write_scene(
             _remove(folder / f"{output.stem}.json")
     records = [_record(task, source, output, mask, counts) for output in outputs]
     # What was decoded for both rasters counts once: the sum over all records is the total.
-    return tuple(
-        record.model_copy(update={"decoded_pixels": 0 if position else source.decoded_pixels})
-        for position, record in enumerate(records)
-    )
+    counted = {"decoded_pixels": source.decoded_pixels, "read_bytes": source.read_bytes}
+    first, *others = records
+    return (first.model_copy(update=counted), *others)
 
 
 def _blocks(
-    task: GatherTask, source: RasterSceneSource, mask: DetectedMask, place: _Place
+    task: GatherTask, source: RasterSceneSource, mask: DetectedMask, place: Place
 ) -> Iterator[PlacedBlock]:
     """Yield the blocks of a scene on the mosaic's grid, with classes and distances to cloud."""
     classes = pixel_classes(mask, task.dilate_m)

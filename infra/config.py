@@ -266,6 +266,10 @@ class StackConfig(Section):
                     shares.append((host + disk) / jobs)
         return max(shares)
 
+    def disk_usd_per_hour(self, job: Job) -> float:
+        """Part of the price of a job that its share of a host's disk costs, US dollars an hour."""
+        return self._disk_usd_per_hour / self.jobs_per_host(job)
+
     def timeout_s(self, job: Job) -> int:
         """Seconds after which a run gives up a job: its wait for a host, and all its attempts."""
         return self.wait_hours * 3600 + job.attempts * job.timeout_minutes * 60
@@ -288,7 +292,7 @@ class StackConfig(Section):
     def disk_report(self) -> str:
         """Describe in one line what the disk holds and costs."""
         shares = ", ".join(
-            f"{self._disk_usd_per_hour / self.jobs_per_host(job):.5f} USD per {name} job-hour "
+            f"{self.disk_usd_per_hour(job):.5f} USD per {name} job-hour "
             f"({self.jobs_per_host(job)} a host)"
             for name, job in (("gather", self.gather), ("merge", self.merge))
         )

@@ -7,6 +7,7 @@ from typing import Any
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """Run ``filter_scenes`` and ``plan_tasks`` on the candidates of a run."""
     from cloudbuster import log
+    from cloudbuster.aws.run_plan import Prices, priced_plan
     from cloudbuster.aws.settings import StackSettings
     from cloudbuster.aws.stack.catalog_secret import load_catalog_secret
     from cloudbuster.aws.stack.plans import earlier_failures, write_plan
@@ -14,9 +15,10 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     from cloudbuster.aws.stack.run_status import enter_stage
     from cloudbuster.aws.stack.state import layout_of
     from cloudbuster.core.bands import requested_bands
+    from cloudbuster.expected_work import PLAN, expect_work, expected_rounds
     from cloudbuster.filter import LookOptions, filter_scenes
     from cloudbuster.models import Candidates, MosaicRequest, Selection
-    from cloudbuster.storage.documents import read_document
+    from cloudbuster.storage.documents import read_document, write_document
     from cloudbuster.storage.reuse import made_once
     from cloudbuster.tasks import earlier_decisions, plan_tasks, read_tasks
 
@@ -47,6 +49,11 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         known=known,
         stamps=stamps,
     )
+    if is_first_round:
+        work = expect_work(tasks, rounds=expected_rounds(selection, candidates, request))
+        prices = Prices(settings, os.environ["AWS_REGION"])
+        expected = priced_plan(selection, tasks, work, request, prices)
+        write_document(run.document(PLAN), expected)
     failed = earlier_failures(run, event["run"]["round"])
     plan = write_plan(
         run,

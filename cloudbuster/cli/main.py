@@ -21,6 +21,7 @@ from cloudbuster.cli.merge import merge
 from cloudbuster.cli.meta_gather import meta_gather
 from cloudbuster.cli.meta_merge import meta_merge
 from cloudbuster.cli.parsing import Group, log_options, rewritten
+from cloudbuster.cli.plan import plan
 from cloudbuster.cli.query import query
 from cloudbuster.cli.redrive import redrive
 from cloudbuster.cli.rerun import rerun
@@ -37,6 +38,7 @@ SECTIONS = {
     "Make a mosaic": [run],
     "Stage by stage": [query, filter_, gather, merge],
     "On AWS": [
+        plan,
         submit,
         status,
         logs,

@@ -56,6 +56,7 @@ from cloudbuster.models.selection import (
     SelectionEntry,
     SelectionInfo,
 )
+from cloudbuster.models.work import CostLine, ExpectedWork, FrontierPoint, RunPlan
 
 __all__ = [
     "DOCUMENTS",
@@ -69,11 +70,14 @@ __all__ = [
     "Candidates",
     "CandidatesInfo",
     "Claim",
+    "CostLine",
     "Delivery",
     "DetectorOptions",
     "Document",
     "Dropped",
+    "ExpectedWork",
     "FilterOptions",
+    "FrontierPoint",
     "GatherOptions",
     "GatherTask",
     "Geometry",
@@ -92,6 +96,7 @@ __all__ = [
     "QueryOptions",
     "Radiometry",
     "RunEnd",
+    "RunPlan",
     "RunResult",
     "RunStatus",
     "SceneFailure",

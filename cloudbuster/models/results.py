@@ -6,6 +6,7 @@ from pydantic import Field
 
 from cloudbuster.models.base import SCHEMA_DESCRIPTION, Document, MosaicName
 from cloudbuster.models.scene import SceneFailure
+from cloudbuster.models.work import ExpectedWork
 
 RunEnd = Literal["covered", "no-more-candidates", "rounds-spent", "over-budget"]
 
@@ -60,6 +61,14 @@ class Assessment(Document):
     rounds: int = Field(1, ge=1, description="Number of rounds of filter and gather.")
     decoded_pixels: int = Field(
         0, ge=0, description="Pixels of the scenes' bands that were decoded."
+    )
+    read_bytes: int = Field(
+        0, ge=0, description="Bytes of the tiles of bands and masks that were read for that."
+    )
+    expected: ExpectedWork | None = Field(
+        None,
+        description="What was expected before the first scene was gathered; null if that is "
+        "unknown.",
     )
     hole_file: str | None = Field(
         None,

@@ -8,13 +8,13 @@ import orjson
 
 from cloudbuster.aws.costs import estimate_run_usd
 from cloudbuster.aws.failures import check_success, exit_code_of
+from cloudbuster.aws.run_plan import merge_job_count
 from cloudbuster.aws.settings import StackSettings
 from cloudbuster.aws.stack.state import GATHERED
 from cloudbuster.errors import RequestError
 from cloudbuster.gathered.resume import is_done
 from cloudbuster.gathered.scene_lists import write_task_scenes
 from cloudbuster.models import GatherTask, MosaicRequest, SceneFailure, Selection
-from cloudbuster.products.parts import part_windows
 from cloudbuster.storage.documents import parse_json, read_document, write_document
 from cloudbuster.storage.run_layout import RunLayout
 from cloudbuster.storage.uri import exists, join, read_bytes, write_bytes
@@ -82,7 +82,10 @@ def write_plan(
         "indices_key": indices_uri.removeprefix(settings.root).lstrip("/"),
         "image": "torch" if request.gather.detector.type == "pytorch" else "base",
         **_budget(
-            len(todo if is_first_round else tasks), _merge_jobs(tasks, settings), request, settings
+            len(todo if is_first_round else tasks),
+            merge_job_count(tasks, settings),
+            request,
+            settings,
         ),
     }
 
@@ -109,12 +112,6 @@ def _write_tasks(run: RunLayout, tasks: Sequence[GatherTask], *, anew: bool) -> 
     with ThreadPoolExecutor(THREADS) as pool:
         is_left = pool.map(write, numbers, tasks)
         return [number for number, left in zip(numbers, is_left, strict=True) if left]
-
-
-def _merge_jobs(tasks: Sequence[GatherTask], settings: StackSettings) -> int:
-    """Count the jobs of the merge: one, or one for each part with one before and one after them."""
-    parts = len(part_windows(tasks[0].grid.grid(), settings.merge_part_cells)) if tasks else 1
-    return parts + 2 if parts > 1 else 1
 
 
 def _budget(

@@ -8,6 +8,7 @@ from cloudbuster.aws.failures import check_area
 from cloudbuster.aws.settings import StackSettings
 from cloudbuster.aws.stack.plans import assess_round, is_affordable, round_failures
 from cloudbuster.errors import ExitCode
+from cloudbuster.expected_work import with_expected
 from cloudbuster.filter import LookOptions
 from cloudbuster.gathered.scene_files import find_records
 from cloudbuster.gathered.scene_lists import wanted_stems, write_wanted
@@ -139,6 +140,7 @@ def _assess_clear(
         hole_file = join(run.products, f"{request.name}-holes.geojson")
         write_holes(hole_file, holes)
         assessment = assessment.model_copy(update={"hole_file": hole_file})
+    assessment = with_expected(assessment, run)
     write_document(run.document("assessment.json"), assessment)
     return None
 
