@@ -52,8 +52,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     if is_first_round:
         work = expect_work(tasks, rounds=expected_rounds(selection, candidates, request))
         prices = Prices(settings, os.environ["AWS_REGION"])
-        expected = priced_plan(selection, tasks, work, request, prices)
-        write_document(run.document(PLAN), expected)
+        write_document(run.document(PLAN), priced_plan(selection, tasks, work, request, prices))
     failed = earlier_failures(run, event["run"]["round"])
     plan = write_plan(
         run,

@@ -24,7 +24,9 @@ from cloudbuster.aws.costs import (
     regional_prices,
 )
 from cloudbuster.aws.settings import StackSettings
+from cloudbuster.catalogs import CATALOGS
 from cloudbuster.models import CostLine, ExpectedWork, MosaicRequest
+from cloudbuster.storage.uri import is_remote
 
 # A gather job beside its work: the start of its container, and its share of the three minutes that
 # a host takes to start, which eight jobs use together.
@@ -188,8 +190,9 @@ def _storage_lines(work: ExpectedWork, settings: StackSettings) -> tuple[CostLin
 def _reading_lines(work: ExpectedWork, request: MosaicRequest, region: str) -> tuple[CostLine, ...]:
     """Lines of reading the scenes: requester pays, and transfer from another region."""
     query = request.query
-    # With a mirror the scenes may lie anywhere.
-    homes = {} if query.asset_mirror else OTHER_HOMES.get(query.catalog, HOMES)
+    # With a mirror the scenes may lie anywhere, and those of files of this machine lie there.
+    is_elsewhere = query.asset_mirror or not (query.catalog in CATALOGS or is_remote(query.catalog))
+    homes = {} if is_elsewhere else OTHER_HOMES.get(query.catalog, HOMES)
     pays = query.kind == "L1C" and query.kind in homes
     requests = work.requests if pays else 0
     home = homes.get(query.kind)

@@ -68,9 +68,8 @@ class _Choice:
 
     @property
     def point(self) -> FrontierPoint:
-        info = self.selection.cloudbuster
         return FrontierPoint(
-            scenes=len({entry.item_id for entry in info.entries}),
+            scenes=self.plan.work.scenes,
             clear_fraction=self.plan.clear_fraction,
             usd=self.usd,
         )
@@ -142,7 +141,7 @@ def plan_request(
     Raises
     ------
     OverBudgetError
-        If a single scene costs more than ``max_usd``.
+        If the cheapest run costs more than ``max_usd``.
     CloudBusterError
         As query and filter.
     """
@@ -209,7 +208,8 @@ class Planner:
         selection : Selection, optional
             Selection that was made before; it is made here otherwise.
         max_usd : float, optional
-            Most that the run may cost: the number of scenes is the greatest one within it.
+            Most that the run may cost: of the plans within it, the one that shows most clear is
+            returned.
 
         Returns
         -------
@@ -218,42 +218,29 @@ class Planner:
         Raises
         ------
         OverBudgetError
-            If a single scene costs more than ``max_usd``.
+            If the cheapest run costs more than ``max_usd``.
         NothingUsableError
             If no candidate can be used.
         """
         whole = self._whole = self._choice(selection or self._selected(None))
+        most = len(whole.selection.features)
+        choices = [self._choice(self._selected(count)) for count in FRONTIER_COUNTS if count < most]
+        choices.append(whole)
         chosen = whole
-        points = {whole.point.scenes: whole.point}
-        for count in FRONTIER_COUNTS:
-            if count < whole.point.scenes:
-                fewer = self._choice(self._selected(count))
-                points[fewer.point.scenes] = fewer.point
         if max_usd is not None and whole.usd > max_usd:
-            chosen = self._within(max_usd, whole.point.scenes)
-            points[chosen.point.scenes] = chosen.point
-        frontier = tuple(points[count] for count in sorted(points))
-        return chosen.plan.model_copy(update={"frontier": frontier})
+            choices += self._searched(max_usd, most)
+            chosen = _best_within(max_usd, choices)
+        return chosen.plan.model_copy(update={"frontier": _frontier(choices)})
 
-    def _within(self, max_usd: float, most: int) -> _Choice:
-        """Find the greatest number of scenes whose run costs at most ``max_usd``."""
+    def _searched(self, max_usd: float, most: int) -> list[_Choice]:
+        """Search for the greatest number of scenes whose run costs at most ``max_usd``."""
+        tried: list[_Choice] = []
         low, high = 0, most
-        best: _Choice | None = None
         while high - low > 1:
             middle = (low + high) // 2
-            choice = self._choice(self._selected(middle))
-            if choice.usd <= max_usd:
-                low, best = middle, choice
-            else:
-                high = middle
-        if best is None:
-            cheapest = self._choice(self._selected(1)).usd
-            msg = (
-                f"the run of a single scene is expected to cost {cheapest:.3f} USD, over the "
-                f"{max_usd:g} of --max-usd: raise it"
-            )
-            raise OverBudgetError(msg)
-        return best
+            tried.append(self._choice(self._selected(middle)))
+            low, high = (middle, high) if tried[-1].usd <= max_usd else (low, middle)
+        return tried
 
     def _selected(self, most: int | None) -> Selection:
         """Select scenes, at most so many."""
@@ -286,6 +273,30 @@ class Planner:
             whole = self._whole
             work = scaled_work(whole.plan.work, whole.tasks, tasks, rounds=rounds)
         return _Choice(selection, tasks, priced_plan(selection, tasks, work, request, self._prices))
+
+
+def _best_within(max_usd: float, choices: Sequence[_Choice]) -> _Choice:
+    """Return the choice that shows most clear for at most ``max_usd``; the cheaper of equals."""
+    affordable = [choice for choice in choices if choice.usd <= max_usd]
+    if not affordable:
+        cheapest = min(choice.usd for choice in choices)
+        msg = (
+            f"the cheapest run is expected to cost {cheapest:.3f} USD, over the {max_usd:g} of "
+            "--max-usd: raise it"
+        )
+        raise OverBudgetError(msg)
+    return max(affordable, key=lambda choice: (choice.plan.clear_fraction, -choice.usd))
+
+
+def _frontier(choices: Sequence[_Choice]) -> tuple[FrontierPoint, ...]:
+    """Return the choices of which none shows as much for less money, from the cheapest on."""
+    found: list[FrontierPoint] = []
+    for point in sorted(
+        (choice.point for choice in choices), key=lambda point: (point.usd, -point.clear_fraction)
+    ):
+        if not found or point.clear_fraction > found[-1].clear_fraction:
+            found.append(point)
+    return tuple(found)
 
 
 def merge_job_count(tasks: Sequence[GatherTask], settings: StackSettings) -> int:

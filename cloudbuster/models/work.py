@@ -43,7 +43,7 @@ class CostLine(Document):
 class FrontierPoint(Document):
     """What a number of scenes shows clear, and what it costs."""
 
-    scenes: int = Field(ge=1, description="Number of selected scenes, as `max_selections`.")
+    scenes: int = Field(ge=1, description="Number of scenes that are gathered.")
     clear_fraction: float = Field(
         ge=0, le=1, description="Share of the area that they show clear, as thumbnails say, 0 to 1."
     )
@@ -57,9 +57,7 @@ class RunPlan(Document):
         "cloudbuster.plan/1", alias="schema", description=SCHEMA_DESCRIPTION
     )
     work: ExpectedWork = Field(description="What the scenes are expected to take.")
-    gathered_before: int = Field(
-        0, ge=0, description="Scenes that an earlier run has gathered."
-    )
+    gathered_before: int = Field(0, ge=0, description="Scenes that an earlier run has gathered.")
     clear_fraction: float = Field(
         ge=0, le=1, description="Share of the area that the selection shows clear, 0 to 1."
     )
