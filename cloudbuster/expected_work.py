@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from cloudbuster.catalogs.schema import parse_scene
-from cloudbuster.core.bands import BANDS_BY_KIND
-from cloudbuster.core.grid import Grid
-from cloudbuster.core.ground import cell_size_m
-from cloudbuster.core.windows import cells_of_size, nearest_multiple
+from cloudbuster.core.grids.grid import Grid
+from cloudbuster.core.grids.ground import cell_size_m
+from cloudbuster.core.grids.windows import cells_of_size, nearest_multiple
+from cloudbuster.core.scenes.bands import BANDS_BY_KIND
 from cloudbuster.detectors.s2cloudless import DEFAULT_GSD_M, MODEL_BANDS
 from cloudbuster.errors import CloudBusterError
 from cloudbuster.gather import Place, detection_area, place_of
@@ -24,12 +24,12 @@ from cloudbuster.models import (
     RunPlan,
     Selection,
 )
+from cloudbuster.source.masks.product_masks import mask_band_count, mask_name
 from cloudbuster.source.placing import planned_reads
-from cloudbuster.source.product_masks import mask_band_count, mask_name
 from cloudbuster.source.scene_source import RasterSceneSource
-from cloudbuster.storage.gdal_env import gdal_env
-from cloudbuster.storage.reuse import read_earlier
-from cloudbuster.storage.run_layout import RunLayout
+from cloudbuster.storage.files.reuse import read_earlier
+from cloudbuster.storage.files.run_layout import RunLayout
+from cloudbuster.storage.rasters.gdal_env import gdal_env
 
 logger = logging.getLogger(__name__)
 

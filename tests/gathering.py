@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import rasterio
 
-from cloudbuster.core.grid import Grid
+from cloudbuster.core.grids.grid import Grid
 from cloudbuster.gather import gather_scene
 from cloudbuster.gathered.scene_raster import SceneRaster
 from cloudbuster.models import Delivery, DetectorOptions, GatherTask, GridDocument

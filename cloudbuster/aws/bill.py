@@ -26,7 +26,7 @@ from cloudbuster.aws.costs import (
 from cloudbuster.aws.settings import StackSettings
 from cloudbuster.catalogs import CATALOGS
 from cloudbuster.models import CostLine, ExpectedWork, MosaicRequest
-from cloudbuster.storage.uri import is_remote
+from cloudbuster.storage.files.uri import is_remote
 
 # A gather job beside its work: the start of its container, and its share of the three minutes that
 # a host takes to start, which eight jobs use together.

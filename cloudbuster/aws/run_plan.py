@@ -8,11 +8,11 @@ from typing import TypeVar
 from cloudbuster.aws.bill import cost_lines, vcpu_hours
 from cloudbuster.aws.costs import PRICES_AS_OF
 from cloudbuster.aws.settings import StackSettings
-from cloudbuster.core.bands import requested_bands
+from cloudbuster.core.scenes.bands import requested_bands
 from cloudbuster.errors import OverBudgetError
 from cloudbuster.events import OnEvent
 from cloudbuster.expected_work import expect_work, expected_rounds, scaled_work
-from cloudbuster.filter import LookOptions, filter_scenes
+from cloudbuster.filter import filter_scenes
 from cloudbuster.gathered.resume import is_done
 from cloudbuster.models import (
     Candidates,
@@ -27,10 +27,11 @@ from cloudbuster.models import (
 )
 from cloudbuster.products.parts import part_windows
 from cloudbuster.query import query_request
-from cloudbuster.storage.reuse import read_earlier
-from cloudbuster.storage.run_layout import RunLayout
-from cloudbuster.storage.uri import join
-from cloudbuster.tasks import earlier_decisions, plan_tasks
+from cloudbuster.runs.tasks import earlier_decisions, plan_tasks
+from cloudbuster.selection.clear_strategy import LookOptions
+from cloudbuster.storage.files.reuse import read_earlier
+from cloudbuster.storage.files.run_layout import RunLayout
+from cloudbuster.storage.files.uri import join
 
 D = TypeVar("D", bound=Document)
 

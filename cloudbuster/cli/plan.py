@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cloudbuster.cli.options import json_option
+from cloudbuster.cli.flags.common import json_option
 from cloudbuster.cli.parsing import Command
 from cloudbuster.cli.progress import progress
 from cloudbuster.cli.terminal import show
@@ -12,7 +12,7 @@ from cloudbuster.cli.terminal import show
 if TYPE_CHECKING:
     from cloudbuster.aws.run_plan import Prices
     from cloudbuster.models import MosaicRequest
-    from cloudbuster.storage.run_layout import RunLayout
+    from cloudbuster.storage.files.run_layout import RunLayout
 
 
 @click.command(cls=Command, short_help="Show what a run would read, decode and cost.")
@@ -56,7 +56,7 @@ def plan(
         raise click.UsageError(msg)
     from cloudbuster.aws.run_plan import plan_lines, plan_request
     from cloudbuster.cli.inputs import json_text
-    from cloudbuster.request_files import load_request
+    from cloudbuster.inputs.request_files import load_request
 
     request = load_request(request_file)
     prices, layout = _on_stack(request_file, stack) if stack else _here(request, region)
@@ -70,7 +70,7 @@ def _on_stack(request_file: str, name: str) -> "tuple[Prices, RunLayout | None]"
     from cloudbuster.aws.client.deployed import DeployedStack
     from cloudbuster.aws.client.submit import admitted_request
     from cloudbuster.aws.run_plan import Prices
-    from cloudbuster.storage.run_layout import RunLayout
+    from cloudbuster.storage.files.run_layout import RunLayout
 
     found = DeployedStack.find(name)
     settings = found.settings()
@@ -83,7 +83,7 @@ def _here(request: "MosaicRequest", region: str | None) -> "tuple[Prices, RunLay
     from cloudbuster.aws.bill import default_settings
     from cloudbuster.aws.costs import HOMES
     from cloudbuster.aws.run_plan import Prices
-    from cloudbuster.run_status import layout_of_earlier
+    from cloudbuster.runs.run_status import layout_of_earlier
 
     place = region or HOMES[request.query.kind]
     return Prices(default_settings(place), place), layout_of_earlier(request)

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from cloudbuster import expected_work
-from cloudbuster.core.grid import Grid
+from cloudbuster.core.grids.grid import Grid
 from cloudbuster.expected_work import expect_work, expected_rounds, scaled_work
 from cloudbuster.gather import gather_scene
 from cloudbuster.models import Candidates, GatherTask, GridDocument, Radiometry, Selection
-from cloudbuster.pipeline import run
-from cloudbuster.storage.documents import read_document
+from cloudbuster.runs.pipeline import run
+from cloudbuster.storage.files.documents import read_document
 from tests.factories import BANDS, SceneSpec
 from tests.gathering import delivery, task_of, tiled
 from tests.half_tiles import request_of, write_candidates

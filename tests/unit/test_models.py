@@ -18,7 +18,7 @@ from cloudbuster.models import (
     GatherTask,
     MosaicRequest,
 )
-from cloudbuster.storage.documents import validation_message
+from cloudbuster.storage.files.documents import validation_message
 
 SQUARE = {"type": "Polygon", "coordinates": [[[15, 45], [16, 45], [16, 46], [15, 46], [15, 45]]]}
 # Numbers that have no range: coordinates of a grid, and cloud cover as a catalog gives it.

@@ -8,8 +8,8 @@ from cloudbuster.aws.bill import default_settings
 from cloudbuster.aws.run_plan import Prices, plan_lines, plan_request
 from cloudbuster.errors import OverBudgetError
 from cloudbuster.models import RunPlan
-from cloudbuster.pipeline import run
-from cloudbuster.run_status import layout_of_earlier
+from cloudbuster.runs.pipeline import run
+from cloudbuster.runs.run_status import layout_of_earlier
 from tests.half_tiles import request_of, write_candidates
 
 PRICES = Prices(default_settings("us-west-2"), "us-west-2")

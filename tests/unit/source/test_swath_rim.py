@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import rasterio
 
-from cloudbuster.core.masks import RIM_DN, RIM_PIXELS, low_rim
-from cloudbuster.core.offset_pixels import pixel_evidence
-from cloudbuster.core.radiometry import OffsetDecision
+from cloudbuster.core.offsets.offset_pixels import pixel_evidence
+from cloudbuster.core.offsets.radiometry import OffsetDecision
+from cloudbuster.core.pixels.masks import RIM_DN, RIM_PIXELS, low_rim
 from cloudbuster.source.scene_source import RasterSceneSource
 from tests.odd_rasters import NO_OFFSET, PLACE, scene, write
 
