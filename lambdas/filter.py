@@ -14,10 +14,10 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     from cloudbuster.aws.stack.run_status import enter_stage
     from cloudbuster.aws.stack.state import layout_of
     from cloudbuster.core.scenes.bands import requested_bands
-    from cloudbuster.expected_work import PLAN, expect_work, expected_rounds
     from cloudbuster.filter import filter_scenes
     from cloudbuster.models import Candidates, MosaicRequest, Selection
     from cloudbuster.processes import log
+    from cloudbuster.runs.expected_work import PLAN, expect_work, expected_rounds
     from cloudbuster.runs.tasks import earlier_decisions, plan_tasks, read_tasks
     from cloudbuster.selection.clear_strategy import LookOptions
     from cloudbuster.storage.files.documents import read_document, write_document

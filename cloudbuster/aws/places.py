@@ -2,8 +2,8 @@
 
 S3 would refuse a file elsewhere in the middle of a run, with a bare 403. So each address of a
 request, and of a scene, is checked before any job is submitted. Addresses over HTTPS need no role;
-who may name which server is decided by `storage.addresses.trust`. Donated masks are made by runs of a stack,
-so that they lie in buckets alone.
+who may name which server is decided by `storage.addresses.trust`. Donated masks are made by runs of
+a stack, so that they lie in buckets alone.
 """
 
 from collections.abc import Iterator

@@ -11,7 +11,6 @@ from cloudbuster.aws.settings import StackSettings
 from cloudbuster.core.scenes.bands import requested_bands
 from cloudbuster.errors import OverBudgetError
 from cloudbuster.events import OnEvent
-from cloudbuster.expected_work import expect_work, expected_rounds, scaled_work
 from cloudbuster.filter import filter_scenes
 from cloudbuster.gathered.resume import is_done
 from cloudbuster.models import (
@@ -27,6 +26,7 @@ from cloudbuster.models import (
 )
 from cloudbuster.products.parts import part_windows
 from cloudbuster.query import query_request
+from cloudbuster.runs.expected_work import expect_work, expected_rounds, scaled_work
 from cloudbuster.runs.tasks import earlier_decisions, plan_tasks
 from cloudbuster.selection.clear_strategy import LookOptions
 from cloudbuster.storage.files.reuse import read_earlier

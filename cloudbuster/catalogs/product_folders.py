@@ -95,7 +95,7 @@ class ProductFiles:
         return join(self.root, name)
 
     def read(self, name: str) -> bytes:
-        """Read a file of metadata; raise an error of `cloudbuster.storage.rasters.access.read_file`."""
+        """Read a file of metadata; raise an error of `rasters.access.read_file`."""
         return _read(self.address(name), self.trust)
 
 

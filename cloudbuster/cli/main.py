@@ -19,6 +19,7 @@ from cloudbuster.cli.commands.logs import logs
 from cloudbuster.cli.commands.merge import merge
 from cloudbuster.cli.commands.meta_gather import meta_gather
 from cloudbuster.cli.commands.meta_merge import meta_merge
+from cloudbuster.cli.commands.plan import plan
 from cloudbuster.cli.commands.query import query
 from cloudbuster.cli.commands.redrive import redrive
 from cloudbuster.cli.commands.rerun import rerun
@@ -29,7 +30,6 @@ from cloudbuster.cli.commands.schema import schema
 from cloudbuster.cli.commands.status import status
 from cloudbuster.cli.commands.submit import submit
 from cloudbuster.cli.parsing import Group, log_options, rewritten
-from cloudbuster.cli.plan import plan
 from cloudbuster.cli.terminal import fail, log_bug, show_bug, writes_json
 from cloudbuster.errors import CloudBusterError, ExitCode
 from cloudbuster.processes import log

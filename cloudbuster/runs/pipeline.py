@@ -14,7 +14,6 @@ from cloudbuster.core.selection.holes import Holes
 from cloudbuster.detectors import check_detector
 from cloudbuster.errors import NotCoveredError, OutputError
 from cloudbuster.events import Event, OnEvent, emit
-from cloudbuster.expected_work import PLAN, expected_plan, with_expected
 from cloudbuster.filter import filter_scenes
 from cloudbuster.gather import GatherReport, gather_scenes
 from cloudbuster.gathered.resume import output_stems
@@ -37,6 +36,7 @@ from cloudbuster.models import (
 from cloudbuster.processes.workers import refuse_reimport
 from cloudbuster.products.hole_file import write_holes
 from cloudbuster.query import query_request
+from cloudbuster.runs.expected_work import PLAN, expected_plan, with_expected
 from cloudbuster.runs.refresh import adopt_scenes
 from cloudbuster.runs.rounds import next_round
 from cloudbuster.runs.run_status import StatusFile

@@ -1,6 +1,5 @@
 """Pick scenes, and the parts of each that it delivers, by what their thumbnails show clear."""
 
-import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +21,6 @@ from cloudbuster.selection.cells import SelectionCells
 from cloudbuster.selection.clear_candidates import ClearCandidates
 from cloudbuster.selection.score import score_factors
 
-logger = logging.getLogger(__name__)
 # Further layers are taken up to three quarters of the scenes that strategy `original` takes, its
 # backstop, which is one layer more, included: each scene costs, and a composite of the first clear
 # scene gains nothing from them.

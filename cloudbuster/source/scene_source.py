@@ -242,8 +242,8 @@ class RasterSceneSource:
         pixels : ndarray of uint16, shape (band, y, x)
             As `read`.
         rim : ndarray of bool, shape (y, x)
-            True where any band has such a value (see `cloudbuster.core.pixels.masks.low_rim`), except
-            B10, which is dark everywhere.
+            True where any band has such a value (see `cloudbuster.core.pixels.masks.low_rim`),
+            except B10, which is dark everywhere.
         """
         pixels, rim = self.read(bands, grid), np.zeros(grid.shape, dtype=np.bool_)
         shown = [place for place, name in enumerate(bands) if name != DARK_BAND]

@@ -8,7 +8,6 @@ from cloudbuster.aws.failures import check_area
 from cloudbuster.aws.settings import StackSettings
 from cloudbuster.aws.stack.plans import assess_round, is_affordable, round_failures
 from cloudbuster.errors import ExitCode
-from cloudbuster.expected_work import with_expected
 from cloudbuster.gathered.scene_files import find_records
 from cloudbuster.gathered.scene_lists import wanted_stems, write_wanted
 from cloudbuster.models import (
@@ -22,6 +21,7 @@ from cloudbuster.models import (
     WantedScenes,
 )
 from cloudbuster.products.hole_file import write_holes
+from cloudbuster.runs.expected_work import with_expected
 from cloudbuster.runs.merging import plan_merge
 from cloudbuster.runs.rounds import next_round
 from cloudbuster.selection.clear_strategy import LookOptions

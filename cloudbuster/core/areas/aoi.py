@@ -73,7 +73,7 @@ def parse_aoi(
     -------
     shapely Polygon or MultiPolygon
         Union of the features: valid, two-dimensional, not empty. Longitudes are unwrapped and may
-        exceed 180 (see `cloudbuster.core.areas.antimeridian`); `geometry_document` splits them again.
+        exceed 180 (see `core.areas.antimeridian`); `geometry_document` splits them again.
 
     Raises
     ------

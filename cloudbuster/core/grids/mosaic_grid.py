@@ -218,7 +218,7 @@ def resolve_crs(text: str, aoi: BaseGeometry) -> str:
 
 
 def _parsed_crs(text: str) -> pyproj.CRS:
-    """Parse the CRS of one mosaic; raise ValueError as `cloudbuster.core.projections.crs.parse_crs`."""
+    """Parse the CRS of one mosaic; raise ValueError as `core.projections.crs.parse_crs`."""
     if text.strip().lower() == EACH_ZONE:
         msg = (
             f"{EACH_ZONE} makes one mosaic per zone, and this is one mosaic: take "

@@ -88,8 +88,8 @@ def bands_of(texts: Sequence[BandText]) -> tuple[str | None, ...]:
     Returns
     -------
     tuple of (str or None)
-        Names in `cloudbuster.core.scenes.bands.BANDS`. None for a band that nothing names, for which
-        statements disagree, or that has the same name as another band of the file.
+        Names in `cloudbuster.core.scenes.bands.BANDS`. None for a band that nothing names, for
+        which statements disagree, or that has the same name as another band of the file.
     """
     names = [text.name for text in texts]
     descriptions = [text.description for text in texts]

@@ -17,7 +17,8 @@ from cloudbuster.errors import OutputError, TryAgainError
 from cloudbuster.storage.files.uri import output_error
 
 LOCK_NAME = ".lock"
-# Temporary files of `storage.files.uri.replacing` and temporary folders of `products.cog.scratch_folder`.
+# Temporary files of `storage.files.uri.replacing` and temporary folders of
+# `products.cog.scratch_folder`.
 UNFINISHED = (".*.partial", ".*.scratch")
 # Documents that every run has from its start.
 RUN_DOCUMENTS = ("request.json", "status.json")

@@ -2,7 +2,8 @@
 
 GDAL would open much more: virtual rasters and descriptions of services, which read other files and
 make requests. Only the drivers of these two formats are tried here, and a file that refers to other
-files is refused. What lies beside a file of this machine is checked first; see `storage.rasters.sidecars`.
+files is refused. What lies beside a file of this machine is checked first; see
+`storage.rasters.sidecars`.
 """
 
 import os

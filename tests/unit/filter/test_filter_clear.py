@@ -9,7 +9,6 @@ import shapely
 from pyproj import Transformer
 from shapely.geometry import box, mapping
 
-from cloudbuster import filter as filter_stage
 from cloudbuster.core.grids.grid import Grid
 from cloudbuster.core.pixels.masks import PixelClass
 from cloudbuster.core.selection.holes import Holes
@@ -17,6 +16,7 @@ from cloudbuster.core.selection.sky_thumbnail import SkyThumbnail
 from cloudbuster.errors import NothingUsableError
 from cloudbuster.filter import extend_selection, filter_scenes
 from cloudbuster.models import Candidates, CandidatesInfo, FilterOptions, Item, Selection
+from cloudbuster.selection import clear_strategy
 from cloudbuster.selection.frontier import frontier_lines
 from cloudbuster.selection.messages import not_covered_error
 from cloudbuster.selection.thumbnails import Thumbnails
@@ -51,7 +51,7 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> Shown:
     ) -> None:
         found = {name: thumbnail(drawing) for name, drawing in drawings.items()}
         answer = Thumbnails(found, unusable or {}, missing or {})
-        monkeypatch.setattr(filter_stage, "read_thumbnails", lambda *_, **__: answer)
+        monkeypatch.setattr(clear_strategy, "read_thumbnails", lambda *_, **__: answer)
 
     return show
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from cloudbuster.errors import ExitCode
 from tests.unit.cli.conftest import Call
 
-PUBLISHED = Path(__file__).resolve().parents[3] / "docs" / "schema" / "request.schema.json"
+PUBLISHED = Path(__file__).resolve().parents[4] / "docs" / "schema" / "request.schema.json"
 
 
 def test_the_published_schema_is_that_of_the_code(call: Call) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from cloudbuster.errors import TooLargeError, UntrustedAddressError
 from cloudbuster.storage.addresses.trust import PROGRAM, Trust, catalog_trust, server_trust
-from cloudbuster.storage.remote import http
+from cloudbuster.storage.remote import connections
 from cloudbuster.storage.remote.answers import NoAnswerError
 from cloudbuster.storage.remote.http import HttpClient, Limits, Retries
 from tests.loopback import LoopbackHandler, serving_http
@@ -203,7 +203,9 @@ def test_a_server_that_sends_a_byte_now_and_then_is_cut_off(url, client):
 )
 def test_a_name_counts_by_the_addresses_that_it_has_when_it_is_connected_to(resolved, monkeypatch):
     monkeypatch.setattr(
-        http, "resolved_addresses", lambda _host, _port: [ip_address(text) for text in resolved]
+        connections,
+        "resolved_addresses",
+        lambda _host, _port: [ip_address(text) for text in resolved],
     )
     with pytest.raises(UntrustedAddressError, match=r"evil\.example:80"):
         HttpClient(catalog_trust("https://stac.example.com")).request(
@@ -236,7 +238,7 @@ def test_a_post_becomes_a_get_after_see_other(url, client, monkeypatch):
 def answering(monkeypatch, *answers):
     """Let each resolution of a name have another answer."""
     waiting = iter([[ip_address(text) for text in answer] for answer in answers])
-    monkeypatch.setattr(http, "resolved_addresses", lambda _host, _port: next(waiting))
+    monkeypatch.setattr(connections, "resolved_addresses", lambda _host, _port: next(waiting))
 
 
 @pytest.mark.parametrize("answers", [(["8.8.8.8", "127.0.0.1"],), (["127.0.0.1", "8.8.8.8"],)])

@@ -2,14 +2,15 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from cloudbuster import expected_work
 from cloudbuster.core.grids.grid import Grid
-from cloudbuster.expected_work import expect_work, expected_rounds, scaled_work
 from cloudbuster.gather import gather_scene
 from cloudbuster.models import Candidates, GatherTask, GridDocument, Radiometry, Selection
+from cloudbuster.runs import expected_work
+from cloudbuster.runs.expected_work import expect_work, expected_rounds, scaled_work
 from cloudbuster.runs.pipeline import run
 from cloudbuster.storage.files.documents import read_document
 from tests.factories import BANDS, SceneSpec
@@ -21,7 +22,7 @@ SPEC = SceneSpec(size=256)
 DECIDED = Radiometry(verdict="none", offset_dn=0, confidence="high", evidence=("by hand",))
 
 
-def tiled_task(folder: Path, spec: SceneSpec = SPEC, **changes: object) -> GatherTask:
+def tiled_task(folder: Path, spec: SceneSpec = SPEC, **changes: Any) -> GatherTask:
     task = task_of(folder, spec, radiometry=DECIDED, **changes)
     for path in (folder / spec.id).glob("B*.tif"):
         tiled(path)
