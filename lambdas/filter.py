@@ -6,10 +6,10 @@ from typing import Any
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """Run ``filter_scenes`` and ``plan_tasks`` on the candidates of a run."""
-    from cloudbuster.aws.run_plan import Prices, priced_plan
+    from cloudbuster.aws.run_plan import Prices
     from cloudbuster.aws.settings import StackSettings
     from cloudbuster.aws.stack.catalog_secret import load_catalog_secret
-    from cloudbuster.aws.stack.plans import earlier_failures, write_plan
+    from cloudbuster.aws.stack.plans import earlier_failures, write_expected, write_plan
     from cloudbuster.aws.stack.rounds import FILTER_SECONDS, THUMBNAILS
     from cloudbuster.aws.stack.run_status import enter_stage
     from cloudbuster.aws.stack.state import layout_of
@@ -17,10 +17,9 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     from cloudbuster.filter import filter_scenes
     from cloudbuster.models import Candidates, MosaicRequest, Selection
     from cloudbuster.processes import log
-    from cloudbuster.runs.expected_work import PLAN, expect_work, expected_rounds
     from cloudbuster.runs.tasks import earlier_decisions, plan_tasks, read_tasks
     from cloudbuster.selection.clear_strategy import LookOptions
-    from cloudbuster.storage.files.documents import read_document, write_document
+    from cloudbuster.storage.files.documents import read_document
     from cloudbuster.storage.files.reuse import made_once
 
     log.configure(as_json=True, level="INFO")
@@ -51,9 +50,8 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         stamps=stamps,
     )
     if is_first_round:
-        work = expect_work(tasks, rounds=expected_rounds(selection, candidates, request))
         prices = Prices(settings, os.environ["AWS_REGION"])
-        write_document(run.document(PLAN), priced_plan(selection, tasks, work, request, prices))
+        write_expected(run, selection, candidates, tasks, request, prices)
     failed = earlier_failures(run, event["run"]["round"])
     plan = write_plan(
         run,

@@ -33,6 +33,7 @@ from cloudbuster.models.request import (
 from cloudbuster.models.results import (
     Assessment,
     Claim,
+    JobError,
     LayerCoverage,
     MergeResult,
     RunEnd,
@@ -83,6 +84,7 @@ __all__ = [
     "Geometry",
     "GridDocument",
     "Item",
+    "JobError",
     "JsonObject",
     "LayerCoverage",
     "LimitOptions",

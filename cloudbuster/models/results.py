@@ -136,6 +136,18 @@ class RunStatus(Document):
     )
 
 
+class JobError(Document):
+    """Error of a job on the stack: ``N.error.json`` beside its task."""
+
+    schema_: Literal["cloudbuster.job-error/1"] = Field(
+        "cloudbuster.job-error/1", alias="schema", description=SCHEMA_DESCRIPTION
+    )
+    job_id: str = Field(description="Id of the job.")
+    error: str = Field(description="Class of the error.")
+    message: str = Field(description="Message of the error.")
+    exit_code: int = Field(ge=0, le=255, description="Exit code of the job.")
+
+
 class Claim(Document):
     """Mark of a place in a bucket that belongs to a run: ``claim.json`` beside the products."""
 

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any, TypeVar
 
 from cloudbuster.aws.failures import Failure, failure_of
@@ -19,6 +20,7 @@ from cloudbuster.aws.stack.run_status import make_status
 from cloudbuster.aws.stack.state import NOT_NOTIFIED, layout_of
 from cloudbuster.errors import BadInputError, CloudBusterError, ExitCode
 from cloudbuster.models import Assessment, Document, MergeResult, MosaicRequest, RunStatus
+from cloudbuster.runs.task_jobs import job_error
 from cloudbuster.storage.files.documents import read_document, write_document
 from cloudbuster.storage.files.reuse import read_earlier
 from cloudbuster.storage.files.run_layout import RunLayout
@@ -65,11 +67,11 @@ class FinalState:
         """Read the payload of the last state."""
         return cls(event["execution"], event["state"], event["started"], event["ended"])
 
-    @property
+    @cached_property
     def failure(self) -> Failure | None:
-        """Why the run failed; None if it succeeded."""
+        """Why the run failed, with the own error of a job; None if it succeeded."""
         error = self.state.get("error")
-        return failure_of(error) if error else None
+        return failure_of(error, root=_root_error) if error else None
 
     @property
     def layout(self) -> RunLayout | None:
@@ -103,6 +105,15 @@ class FinalState:
         """Duration of the execution, seconds."""
         times = (datetime.fromisoformat(self.ended), datetime.fromisoformat(self.started))
         return round((times[0] - times[1]).total_seconds(), 1)
+
+
+def _root_error(task_uri: str, job_id: str) -> str | None:
+    """Describe the error that a job kept; if that cannot be read, the failure has no root."""
+    try:
+        return job_error(task_uri, job_id=job_id)
+    except CloudBusterError as error:
+        logger.warning("job_error_unreadable", extra={"task": task_uri, "error": str(error)})
+        return None
 
 
 def topic_publisher(settings: StackSettings) -> Publish:

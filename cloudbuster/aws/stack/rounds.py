@@ -6,7 +6,12 @@ from typing import Any
 from cloudbuster.assess import assess_scenes
 from cloudbuster.aws.failures import check_area
 from cloudbuster.aws.settings import StackSettings
-from cloudbuster.aws.stack.plans import assess_round, is_affordable, round_failures
+from cloudbuster.aws.stack.plans import (
+    assess_round,
+    is_affordable,
+    root_errors,
+    round_failures,
+)
 from cloudbuster.errors import ExitCode
 from cloudbuster.gathered.scene_files import find_records
 from cloudbuster.gathered.scene_lists import wanted_stems, write_wanted
@@ -176,5 +181,9 @@ def _check_area(
             if int(result["index"]) in failures
         }
         check_area(
-            run.id, failed=failed, observed=observed, least=request.limits.min_success_fraction
+            run.id,
+            failed=failed,
+            observed=observed,
+            least=request.limits.min_success_fraction,
+            reasons=root_errors(run, failed),
         )
