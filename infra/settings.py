@@ -51,7 +51,7 @@ def model_root(prefix: str, root: str) -> str:
 def stack_settings(config: StackConfig, *, bucket_name: str, topic_arn: str) -> StackSettings:
     """Make the settings that all functions get; names may be tokens of the CDK."""
     distributed = config.distributed_map
-    secret = config.catalog_secret
+    secret, publish = config.catalog_secret, config.publish
     root = f"s3://{bucket_name}"
     return StackSettings(
         root=root,
@@ -78,6 +78,9 @@ def stack_settings(config: StackConfig, *, bucket_name: str, topic_arn: str) -> 
         max_budget_usd=config.max_budget_usd,
         catalog_secret_arn=secret and secret.arn,
         catalog_variables=secret.variables if secret else (),
+        publish_api=publish and publish.api,
+        publish_collection=publish and publish.collection,
+        publish_secret_arn=publish and publish.secret_arn,
         topic_arn=topic_arn,
     )
 

@@ -78,6 +78,13 @@ class StackSettings(Document):
     catalog_variables: tuple[str, ...] = Field(
         (), description="Environment variables that the secret holds."
     )
+    publish_api: Address | None = Field(
+        None, description="URL of the STAC API in which items are published; null for none."
+    )
+    publish_collection: str | None = Field(None, description="Collection of these items.")
+    publish_secret_arn: str | None = Field(
+        None, description="ARN of the secret with the token of that API."
+    )
     state_machine_arn: str | None = Field(None, description="ARN of the state machine.")
     topic_arn: str | None = Field(None, description="ARN of the topic for outcomes and rejections.")
     queue_url: str | None = Field(None, description="URL of the queue of waiting requests.")

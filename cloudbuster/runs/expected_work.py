@@ -28,7 +28,7 @@ from cloudbuster.source.masks.product_masks import mask_band_count, mask_name
 from cloudbuster.source.placing import planned_reads
 from cloudbuster.source.scene_source import RasterSceneSource
 from cloudbuster.storage.files.reuse import read_earlier
-from cloudbuster.storage.files.run_layout import RunLayout
+from cloudbuster.storage.files.uri import join
 from cloudbuster.storage.rasters.gdal_env import gdal_env
 
 logger = logging.getLogger(__name__)
@@ -173,9 +173,18 @@ def expected_plan(
     )
 
 
-def with_expected(assessment: Assessment, run: RunLayout) -> Assessment:
-    """Set beside what a run has read and decoded what its plan expected, if it has one."""
-    plan = read_earlier(run.document(PLAN), RunPlan)
+def with_expected(assessment: Assessment, selection_uri: str) -> Assessment:
+    """Set beside what a run has read and decoded what its plan expected, if it has one.
+
+    Parameters
+    ----------
+    assessment : Assessment
+        Assessment of the run.
+    selection_uri : str
+        URI of the selection, beside which the plan lies.
+    """
+    folder = selection_uri.rpartition("/")[0]
+    plan = read_earlier(join(folder, PLAN), RunPlan)
     return assessment.model_copy(update={"expected": None if plan is None else plan.work})
 
 

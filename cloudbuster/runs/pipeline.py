@@ -319,7 +319,7 @@ class _Stages:
         else:
             write_holes(hole_file, holes)
             assessment = assessment.model_copy(update={"hole_file": hole_file})
-        assessment = with_expected(assessment, self.layout)
+        assessment = with_expected(assessment, self.layout.document("selection.json"))
         write_document(self.layout.document("assessment.json"), assessment)
         return assessment
 

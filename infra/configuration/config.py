@@ -23,7 +23,7 @@ from infra.configuration.instances import (
     sizes,
     sizes_by_vcpus,
 )
-from infra.configuration.sections import BucketEntry, CatalogSecret, Disk, Job, Section
+from infra.configuration.sections import BucketEntry, CatalogSecret, Disk, Job, Publish, Section
 from infra.configuration.values import (
     AllowedHost,
     EmailAddress,
@@ -165,6 +165,9 @@ class StackConfig(Section):
     )
     notify_emails: tuple[EmailAddress, ...] = Field(
         (), description="Addresses that get outcomes and alarms."
+    )
+    publish: Publish | None = Field(
+        None, description="STAC API in which the item of each mosaic is published; null for none."
     )
     # Retention
     scratch_days: int = Field(30, ge=1, description="Days after which scenes and tasks expire.")

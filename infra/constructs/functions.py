@@ -154,5 +154,6 @@ class Stages(Construct):
             policies.read(bucket_arn, "runs/", "scratch/"),
             policies.write(bucket_arn, "runs/"),
             policies.allow("sns:Publish", on=[topic_arn]),
+            *policies.publish_items(config, bucket_arn),
             heavy=False,
         )

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from cloudbuster.aws.failures import Failure, failure_of
 from cloudbuster.aws.settings import StackSettings
+from cloudbuster.aws.stack.item_publisher import PublishItem
 from cloudbuster.aws.stack.run_status import make_status
 from cloudbuster.aws.stack.state import NOT_NOTIFIED, layout_of
 from cloudbuster.errors import BadInputError, CloudBusterError, ExitCode
@@ -130,7 +131,9 @@ def topic_publisher(settings: StackSettings) -> Publish:
     return publish
 
 
-def finish(event: Mapping[str, Any], publish: Publish) -> dict[str, Any]:
+def finish(
+    event: Mapping[str, Any], publish: Publish, publish_item: PublishItem | None = None
+) -> dict[str, Any]:
     """Write the status of a run that reached its last state, and publish the outcome.
 
     Parameters
@@ -139,21 +142,26 @@ def finish(event: Mapping[str, Any], publish: Publish) -> dict[str, Any]:
         Payload of the last state.
     publish : callable
         Publishes a subject and a text.
+    publish_item : callable, optional
+        Publishes the item of the mosaic, before the notification.
 
     Returns
     -------
     dict
-        Output of the execution, as of `make_outcome`.
+        Output of the execution, as of `make_outcome`, with the URL of a published item in
+        ``published``.
 
     Raises
     ------
     CloudBusterError
-        If the notification fails; ``status.json`` is right by then. The state machine tries again,
-        and at last calls the function once more for the output of a run that succeeded; that call
-        does not fail because of the notification.
+        If the item cannot be published, or the notification fails; ``status.json`` is right by
+        then. The state machine tries again, and at last calls the function once more for the
+        output of a run that succeeded; that call does not fail because of either.
     """
     final = FinalState.of_event(event)
     outcome = _conclude(final)
+    if publish_item is not None and outcome["products"]:
+        outcome["published"] = _published(final, outcome["products"]["item"], publish_item)
     try:
         publish(*outcome_message(outcome))
     except CloudBusterError as error:
@@ -162,6 +170,17 @@ def finish(event: Mapping[str, Any], publish: Publish) -> dict[str, Any]:
         if final.must_notify:
             raise
     return outcome
+
+
+def _published(final: FinalState, item: str, publish_item: PublishItem) -> str | None:
+    """Publish an item; None if that fails once the state machine has given up on it."""
+    try:
+        return publish_item(item)
+    except CloudBusterError as error:
+        logger.exception("item_not_published", extra={"item": item, "error": str(error)})
+        if final.must_notify:
+            raise
+        return None
 
 
 def make_outcome(

@@ -145,7 +145,7 @@ def _assess_clear(
         hole_file = join(run.products, f"{request.name}-holes.geojson")
         write_holes(hole_file, holes)
         assessment = assessment.model_copy(update={"hole_file": hole_file})
-    assessment = with_expected(assessment, run)
+    assessment = with_expected(assessment, run.document("selection.json"))
     write_document(run.document("assessment.json"), assessment)
     return None
 
