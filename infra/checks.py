@@ -159,12 +159,12 @@ def _check_network_and_images(config: StackConfig) -> None:
 
 def _secrets(config: StackConfig) -> list[tuple[str, str]]:
     """Names and ARNs of the secrets that a configuration names."""
-    secret, publish = config.catalog_secret, config.publish
-    named = {
-        "catalog_secret": secret and secret.arn,
-        "publish.secret_arn": publish and publish.secret_arn,
-    }
-    return [(name, arn) for name, arn in named.items() if arn is not None]
+    found: list[tuple[str, str]] = []
+    if config.catalog_secret is not None:
+        found.append(("catalog_secret", config.catalog_secret.arn))
+    if config.publish is not None and config.publish.secret_arn is not None:
+        found.append(("publish.secret_arn", config.publish.secret_arn))
+    return found
 
 
 def _check_secret_and_key(config: StackConfig) -> None:
