@@ -17,6 +17,7 @@ from cloudbuster.core.arrays import UInt8Raster, UInt16Raster
 from cloudbuster.core.grids.grid import Grid, GridWindow
 from cloudbuster.core.grids.ground import cell_size_m, reach_in_cells
 from cloudbuster.core.grids.regrid import COARSER_RATIO
+from cloudbuster.core.pixels.best import haze_index
 from cloudbuster.core.pixels.masks import (
     DISTANCE_LIMIT_M,
     DetectedMask,
@@ -67,6 +68,11 @@ logger = logging.getLogger(__name__)
 
 Counts = npt.NDArray[np.int64]
 """Number of cells of each `PixelClass`."""
+
+# Bins of the haze index, 1 DN wide, from the first: it spans the DN of blue less half of red.
+HAZE_BINS, FIRST_HAZE_DN = 2**16, -(2**15)
+# The haze index that this share of the clear pixels does not exceed is recorded.
+HAZE_SHARE = 1 / 3
 
 # Beginnings of the notes about cells that are too large for what was asked.
 COARSE_NOTE, GROWTH_NOTE = "coarse pixels", "no growth of cloud"
@@ -173,7 +179,7 @@ def gather_scene(task: GatherTask, *, on_event: OnEvent | None = None) -> tuple[
     scene = parse_scene(task.item, catalog=task.catalog, asset_mirror=task.asset_mirror)
     decided = task.radiometry.decision() if task.radiometry else None
     with gdal_env(), RasterSceneSource(scene, task.bands, radiometry=decided) as source:
-        place = place_of(task, source.grid, scene.id)
+        place = place_of(task, source)
         refuse_conflict(scene.id, Radiometry.of(source.radiometry), task.on_radiometry_conflict)
         mask = _detect(task, source, place)
         with output_folder(task.output) as folder:
@@ -375,17 +381,15 @@ class Place:
     units: NeededUnits | None
 
 
-def place_of(task: GatherTask, scene: Grid, name: str) -> Place:
+def place_of(task: GatherTask, source: RasterSceneSource) -> Place:
     """Find the place of a scene on the mosaic.
 
     Parameters
     ----------
     task : GatherTask
         Its grid and the parts to deliver are used.
-    scene : Grid
-        Grid of the scene.
-    name : str
-        Id of the scene, for messages.
+    source : RasterSceneSource
+        The scene, of which nothing is read.
 
     Raises
     ------
@@ -394,7 +398,7 @@ def place_of(task: GatherTask, scene: Grid, name: str) -> Place:
     GridError
         If the units of the delivery are in another CRS than the scene.
     """
-    grid = task.grid.grid()
+    grid, scene, name = task.grid.grid(), source.grid, source.scene.id
     bounds = bounds_in(scene.bounds, scene.crs, grid.crs, near=grid.bounds)
     window = grid.window_of(bounds).intersection(grid.window)
     if window.is_empty:
@@ -459,7 +463,9 @@ def _write_scene(
             path = folder / f"{output.stem}.tif"
             writer = open_scene_writer(path, written, task.bands, index=output.index)
             writers.append((stack.enter_context(writer), output))
+        haze = np.zeros(HAZE_BINS, dtype=np.int64)
         for block in _blocks(task, source, mask, place):
+            haze += _haze_counts(block, task.bands)
             counts += np.bincount(block.classes.ravel(), minlength=len(PixelClass))
             window = block.window.shifted(-extent.row, -extent.col)
             for opened, output in writers:
@@ -473,11 +479,29 @@ def _write_scene(
         # later call would take the new rasters with the old records for finished.
         for output in outputs:
             _remove(folder / f"{output.stem}.json")
-    records = [_record(task, source, output, mask, counts) for output in outputs]
+    records = [_record(task, source, output, mask, counts, haze) for output in outputs]
     # What was decoded for both rasters counts once: the sum over all records is the total.
     counted = {"decoded_pixels": source.decoded_pixels, "read_bytes": source.read_bytes}
     first, *others = records
     return (first.model_copy(update=counted), *others)
+
+
+def _haze_counts(block: PlacedBlock, bands: tuple[str, ...]) -> Counts:
+    """Count the clear pixels of a block by their haze index; none without its bands."""
+    clear = block.classes == PixelClass.CLEAR
+    if not {"B02", "B04"} <= set(bands) or not clear.any():
+        return np.zeros(HAZE_BINS, dtype=np.int64)
+    blue, red = (block.clear[bands.index(name)][clear] for name in ("B02", "B04"))
+    index = np.rint(haze_index(blue, red)).astype(np.int64) - FIRST_HAZE_DN
+    return np.bincount(np.clip(index, 0, HAZE_BINS - 1), minlength=HAZE_BINS)
+
+
+def _haze_dn(counts: Counts) -> float | None:
+    """Haze index that `HAZE_SHARE` of the counted pixels do not exceed; None without any."""
+    if not counts.any():
+        return None
+    place = int(np.searchsorted(np.cumsum(counts), HAZE_SHARE * counts.sum()))
+    return float(place + FIRST_HAZE_DN)
 
 
 def _blocks(
@@ -485,7 +509,7 @@ def _blocks(
 ) -> Iterator[PlacedBlock]:
     """Yield the blocks of a scene on the mosaic's grid, with classes and distances to cloud."""
     classes = pixel_classes(mask, task.dilate_m)
-    class_map = ClassMap(mask.grid, classes, distance_to(mask.cloud, mask.grid))
+    class_map = ClassMap(mask.grid, classes, distance_to(mask.cloud_or_shadow, mask.grid))
     return placed_blocks(
         source,
         class_map,
@@ -548,6 +572,7 @@ def _record(
     output: TaskOutput,
     mask: DetectedMask,
     counts: Counts,
+    haze: Counts,
 ) -> SceneRecord:
     """Make the record of one raster."""
     scene = source.scene
@@ -571,6 +596,7 @@ def _record(
         grid=task.grid,
         observed_fraction=float(counts[PixelClass.MASKED :].sum() / cells),
         clear_fraction=float(counts[PixelClass.LOW_RANK :].sum() / cells),
+        haze_dn=_haze_dn(haze),
         raster=f"{output.stem}.tif",
         mask=mask_name(task) if task.donate_mask else None,
         task_fingerprint=raster_fingerprint(task, output),

@@ -220,7 +220,7 @@ def publish_items(config: StackConfig, bucket_arn: str) -> list[Statement]:
     publish = config.publish
     if publish is None:
         return []
-    statements = [read(bucket_arn, MOSAICS), *other_buckets(config, writing=False)]
+    statements = [read(bucket_arn, f"{MOSAICS}/"), *other_buckets(config, writing=False)]
     if publish.secret_arn is not None:
         statements.append(allow("secretsmanager:GetSecretValue", on=[publish.secret_arn]))
     if publish.kms_key_arn is not None:

@@ -17,6 +17,13 @@ from cloudbuster.models.base import (
     OnRadiometryConflict,
     check_name,
 )
+from cloudbuster.models.finished import (
+    Check,
+    Explanation,
+    PixelSource,
+    SceneFate,
+    Verification,
+)
 from cloudbuster.models.merging import MergedPart, MergeTask, TaskScenes, WantedScenes
 from cloudbuster.models.request import (
     FIRST_DAY,
@@ -56,7 +63,9 @@ from cloudbuster.models.selection import (
     Selection,
     SelectionEntry,
     SelectionInfo,
+    Unpicked,
 )
+from cloudbuster.models.self_check import BandCheck, GroundCheck, HeldOutSums, SelfCheck
 from cloudbuster.models.work import CostLine, ExpectedWork, FrontierPoint, RunPlan
 
 __all__ = [
@@ -68,8 +77,10 @@ __all__ = [
     "MAX_SCENE_INDEX",
     "Address",
     "Assessment",
+    "BandCheck",
     "Candidates",
     "CandidatesInfo",
+    "Check",
     "Claim",
     "CostLine",
     "Delivery",
@@ -77,12 +88,15 @@ __all__ = [
     "Document",
     "Dropped",
     "ExpectedWork",
+    "Explanation",
     "FilterOptions",
     "FrontierPoint",
     "GatherOptions",
     "GatherTask",
     "Geometry",
     "GridDocument",
+    "GroundCheck",
+    "HeldOutSums",
     "Item",
     "JobError",
     "JsonObject",
@@ -95,6 +109,7 @@ __all__ = [
     "MosaicName",
     "MosaicRequest",
     "OnRadiometryConflict",
+    "PixelSource",
     "QueryOptions",
     "Radiometry",
     "RunEnd",
@@ -102,12 +117,16 @@ __all__ = [
     "RunResult",
     "RunStatus",
     "SceneFailure",
+    "SceneFate",
     "SceneRecord",
     "Selection",
     "SelectionEntry",
     "SelectionInfo",
+    "SelfCheck",
     "SubRunResult",
     "TaskScenes",
+    "Unpicked",
+    "Verification",
     "WantedScenes",
     "check_name",
 ]

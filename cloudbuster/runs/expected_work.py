@@ -237,7 +237,7 @@ def _expect(task: GatherTask) -> _SceneWork | None:
         scene = parse_scene(task.item, catalog=task.catalog, asset_mirror=task.asset_mirror)
         decided = task.radiometry.decision() if task.radiometry else None
         with gdal_env(), RasterSceneSource(scene, task.bands, radiometry=decided) as source:
-            place = place_of(task, source.grid, scene.id)
+            place = place_of(task, source)
             _expect_mask(task, source, place)
             for grid in planned_reads(source.grid, place.target, place.units):
                 source.expect(task.bands, grid)

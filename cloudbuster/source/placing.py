@@ -1,7 +1,7 @@
 """Read a scene block by block, apply its mask, and warp each block to the grid of the mosaic."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -81,6 +81,7 @@ def placed_blocks(
     *,
     keep_observed: bool,
     units: NeededUnits | None = None,
+    windows: Iterable[GridWindow] | None = None,
 ) -> Iterator[PlacedBlock]:
     """Read a scene and place it on a grid, block by block.
 
@@ -99,14 +100,17 @@ def placed_blocks(
     units : NeededUnits or None
         Units of the scene to read; None reads all of it. Their cells are the same in both cases,
         and all other cells are unobserved.
+    windows : iterable of GridWindow, optional
+        Blocks of ``target`` to place; by default all of it. Between two CRS, the cells of a block
+        depend slightly on where it ends; see `cloudbuster.source.warp.warp`.
 
     Yields
     ------
     PlacedBlock
         Blocks in row order, which tile ``target``, or with ``units`` their window of it.
     """
-    method = resampling_method(source.grid, target, scale=_scale(source.grid, target))
-    for piece in _pieces(source.grid, target, units, method):
+    method = placing_method(source.grid, target)
+    for piece in _pieces(source.grid, target, units, windows):
         if piece.grid is None or not piece.wanted:
             yield _empty_block(piece.kept, len(bands), keep_observed=keep_observed)
             continue
@@ -133,8 +137,7 @@ def planned_reads(source: Grid, target: Grid, units: NeededUnits | None) -> Iter
     Grid
         Parts of ``source``.
     """
-    method = resampling_method(source, target, scale=_scale(source, target))
-    for piece in _pieces(source, target, units, method):
+    for piece in _pieces(source, target, units):
         if piece.grid is not None:
             yield from map(piece.grid.crop, piece.wanted)
 
@@ -163,12 +166,17 @@ class _Piece:
 
 
 def _pieces(
-    source: Grid, target: Grid, units: NeededUnits | None, method: Method
+    source: Grid,
+    target: Grid,
+    units: NeededUnits | None,
+    windows: Iterable[GridWindow] | None = None,
 ) -> Iterator[_Piece]:
     """Cut the needed part of the target into blocks, and find what is read for each."""
+    method = placing_method(source, target)
     reach = resampling_reach(source, target, method)
     extent = target.window if units is None else units.target_window(target)
-    for window in target.blocks(_block_size(_scale(source, target))):
+    size = _block_size(_scale(source, target))
+    for window in target.blocks(size) if windows is None else windows:
         kept = window.intersection(extent)
         if kept.is_empty:
             continue
@@ -177,6 +185,11 @@ def _pieces(
         grid = _source_grid(source, target.crop(window), method)
         cells, wanted = _wanted(source, grid, target, window, units, reach)
         yield _Piece(window, kept, grid, cells, wanted)
+
+
+def placing_method(source: Grid, target: Grid) -> Method:
+    """Return how a scene on grid ``source`` is resampled to a part of the mosaic's grid."""
+    return resampling_method(source, target, scale=_scale(source, target))
 
 
 def needed_pixels(source: Grid, target: Grid, units: NeededUnits | None) -> GridWindow:
@@ -199,7 +212,7 @@ def needed_pixels(source: Grid, target: Grid, units: NeededUnits | None) -> Grid
     window = source.window_of(bounds_in(target.bounds, target.crs, source.crs))
     if units is None:
         return window
-    method = resampling_method(source, target, scale=_scale(source, target))
+    method = placing_method(source, target)
     reach = resampling_reach(source, target, method)
     return window.intersection(units.source_window(source, units.extent, reach))
 

@@ -23,6 +23,8 @@ from cloudbuster.storage.files.documents import validation_message
 SQUARE = {"type": "Polygon", "coordinates": [[[15, 45], [16, 45], [16, 46], [15, 46], [15, 45]]]}
 # Numbers that have no range: coordinates of a grid, and cloud cover as a catalog gives it.
 WITHOUT_RANGE = {
+    # DN by band.
+    ("Explanation", "values"),
     ("GridDocument", "west"),
     ("GridDocument", "north"),
     ("SceneRecord", "cloud_cover"),
@@ -108,6 +110,7 @@ def test_every_document_that_crosses_a_process_has_a_schema() -> None:
         "cloudbuster.candidates/1",
         "cloudbuster.claim/1",
         "cloudbuster.job-error/1",
+        "cloudbuster.explanation/1",
         "cloudbuster.merge-task/1",
         "cloudbuster.merged-part/1",
         "cloudbuster.plan/1",
@@ -117,6 +120,7 @@ def test_every_document_that_crosses_a_process_has_a_schema() -> None:
         "cloudbuster.status/1",
         "cloudbuster.task-scenes/1",
         "cloudbuster.task/1",
+        "cloudbuster.verification/1",
         "cloudbuster.wanted-scenes/1",
     }
 
@@ -130,7 +134,13 @@ def test_defaults_are_those_of_the_contract() -> None:
         "query": request.query.model_dump(mode="json"),
         "filter": request.filter.model_dump(mode="json"),
         "gather": request.gather.model_dump(mode="json"),
-        "merge": {"composite": "first", "layout": "multi-band", "clip": False},
+        "merge": {
+            "composite": "first",
+            "haze_limit_dn": 250.0,
+            "layout": "multi-band",
+            "clip": False,
+            "self_check": False,
+        },
         "limits": {"budget_usd": None, "max_rounds": 3, "min_success_fraction": 0.8},
         "output": None,
         "force": False,
