@@ -10,9 +10,9 @@ import numpy as np
 from cloudbuster.catalogs.schema import parse_scene
 from cloudbuster.core.grids.grid import Grid
 from cloudbuster.core.grids.ground import cell_size_m
-from cloudbuster.core.grids.windows import cells_of_size, nearest_multiple
+from cloudbuster.core.grids.windows import cells_of_size, context_windows, nearest_multiple
 from cloudbuster.core.scenes.bands import BANDS_BY_KIND
-from cloudbuster.detectors.s2cloudless import DEFAULT_GSD_M, MODEL_BANDS
+from cloudbuster.detectors import csmask, resolved, s2cloudless
 from cloudbuster.errors import CloudBusterError
 from cloudbuster.gather import Place, detection_area, place_of
 from cloudbuster.models import (
@@ -42,6 +42,13 @@ THREADS = 8
 # Bytes of a cell of a layer in gathered scenes and products: measured on the scenes of the
 # benchmark, with 2 x bands + 6 layers in the three products (docs/operators.md).
 BYTES_PER_CELL = 1.1
+# Cell size of a detector's mask unless the request names another, metres, and the bands it reads;
+# any other detector reads all bands of the level at the size of the finest.
+DEFAULT_GSD_M = {"s2cloudless": s2cloudless.DEFAULT_GSD_M, "csmask": csmask.DEFAULT_GSD_M}
+MODEL_BANDS = {
+    "s2cloudless": s2cloudless.MODEL_BANDS,
+    "csmask": (*csmask.VISIBLE, csmask.NEAR_INFRARED[0], *csmask.SHORT_WAVE),
+}
 PRODUCT_LAYERS = 6
 # Layers of a gathered scene beside its bands: classes, and distance to cloud.
 SCENE_LAYERS = 2
@@ -256,21 +263,32 @@ def _expect(task: GatherTask) -> _SceneWork | None:
 
 
 def _expect_mask(task: GatherTask, source: RasterSceneSource, place: Place) -> None:
-    """Count what the detector of a task reads."""
-    detector, kind = task.detector, task.kind
+    """Count what the detectors of a task read."""
     area = detection_area(task, source.grid, place)
-    if detector.type in ("auto", "stock") or detector.also_stock:
-        _expect_product_mask(task, source, area)
-    if detector.type in ("auto", "stock", "donor"):
+    for name in resolved(task.detector, task.kind).detectors.names:
+        if name == "stock":
+            _expect_product_mask(task, source, area)
+        elif name != "donor" and not (name == "s2cloudless" and task.kind == "L2A"):
+            # With L2A, s2cloudless reads the twin, whose files are counted by no record.
+            _expect_bands(name, task, source, area)
+
+
+def _expect_bands(name: str, task: GatherTask, source: RasterSceneSource, area: Grid) -> None:
+    """Count the bands that a detector reads, in the windows in which a network reads them."""
+    gsd_m, finest_m = task.detector.mask_gsd_m, cell_size_m(source.grid)[0]
+    if name in DEFAULT_GSD_M:
+        gsd_m = max(gsd_m or nearest_multiple(DEFAULT_GSD_M[name], finest_m), finest_m)
+    cells = source.grid if gsd_m is None else cells_of_size(source.grid, source.grid, gsd_m)
+    known = MODEL_BANDS.get(name, BANDS_BY_KIND[task.kind])
+    bands = tuple(band for band in known if band in source.scene.bands)
+    wanted = cells.window_of(area.bounds)
+    if name == "s2cloudless":
+        source.expect_cells(bands, cells.crop(wanted.intersection(cells.window)))
         return
-    if kind == "L2A" and detector.type == "s2cloudless":
-        return  # The twin is read; its files are counted by no record.
-    bands, gsd_m = BANDS_BY_KIND[kind], detector.mask_gsd_m
-    if detector.type == "s2cloudless":
-        bands = MODEL_BANDS
-        gsd_m = gsd_m or nearest_multiple(DEFAULT_GSD_M, cell_size_m(source.grid)[0])
-    grid = area if gsd_m is None else cells_of_size(source.grid, area, gsd_m)
-    source.expect_cells(tuple(name for name in bands if name in source.scene.bands), grid)
+    for window in context_windows(
+        cells, wanted, size=csmask.WINDOW_CELLS, context=csmask.CONTEXT_CELLS
+    ):
+        source.expect_cells(bands, cells.crop(window.read.intersection(cells.window)))
 
 
 def _expect_product_mask(task: GatherTask, source: RasterSceneSource, area: Grid) -> None:
