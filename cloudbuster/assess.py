@@ -103,7 +103,9 @@ def assess_scenes(
     blocks = list(grid.blocks(BLOCK_CELLS))
     tally = np.zeros(options.coverage_count + 5, dtype=np.int64)
     left = _HoleShares(grid)
-    plan = merge and comparing_plan(merge.composite, records, grid, merge.haze_limit_dn)
+    plan = None
+    if merge is not None:
+        plan = comparing_plan(merge.composite, records, grid, merge.haze_limit_dn)
     with gdal_env(), OpenScenes(_rasters(folder, records), grid) as scenes:
         for done, window in enumerate(blocks, start=1):
             within = area.inside(window)
