@@ -13,7 +13,7 @@ from cloudbuster.catalogs.item_properties import acquired_of
 from cloudbuster.catalogs.schema import parse_scene
 from cloudbuster.core.grids.grid import Grid
 from cloudbuster.core.scenes.digital_numbers import OFFSET_DN
-from cloudbuster.detectors import resolve_type
+from cloudbuster.detectors import resolved
 from cloudbuster.errors import CatalogError, CloudBusterError
 from cloudbuster.models import (
     DetectorOptions,
@@ -150,7 +150,7 @@ class Origins:
         mirror = () if request is None else request.query.asset_mirror
         kind = parse_scene(item, catalog=catalog, asset_mirror=mirror).kind
         detector = DetectorOptions() if request is None else request.gather.detector
-        detector = detector.model_copy(update={"type": resolve_type(detector, kind)})
+        detector = resolved(detector, kind)
         return GatherTask(
             name=self._mosaic.name,
             kind=kind,

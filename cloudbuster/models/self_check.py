@@ -5,7 +5,10 @@ from typing import Literal
 from pydantic import Field
 
 from cloudbuster.core.texts.number_texts import format_percent
-from cloudbuster.models.base import SCHEMA_DESCRIPTION, Document
+from cloudbuster.models.base import Document
+
+# Greatest DN of a raster of uint16.
+MAX_DN = 65_535
 
 
 class HeldOutSums(Document):
@@ -21,24 +24,36 @@ class BandCheck(Document):
 
     band: str = Field(description="Name of the band.")
     error_dn: float | None = Field(
+        ge=0,
+        le=MAX_DN,
         description="Probable error of the mosaic, root mean square: the middle, by squares, "
-        "between `least_error_dn` and `difference_dn`; null without two clear dates."
+        "between `least_error_dn` and `difference_dn`; null without two clear dates.",
     )
     least_error_dn: float | None = Field(
+        ge=0,
+        le=MAX_DN,
         description="Error of the mosaic if the errors of dates are independent: "
-        "sqrt(difference_dn^2 - floor_dn^2 / 2); null without two clear dates."
+        "sqrt(difference_dn^2 - floor_dn^2 / 2); null without two clear dates.",
     )
     difference_dn: float | None = Field(
+        ge=0,
+        le=MAX_DN,
         description="Root mean square difference between the mosaic of the other dates and the "
-        "date that was held out; null if nothing was compared."
+        "date that was held out; null if nothing was compared.",
     )
     floor_dn: float | None = Field(
+        ge=0,
+        le=MAX_DN,
         description="Root mean square difference between two clear dates in the same places; null "
-        "if there was no second one."
+        "if there was no second one.",
     )
-    mae_dn: float | None = Field(description="Mean absolute difference; null if there is none.")
+    mae_dn: float | None = Field(
+        ge=0, le=MAX_DN, description="Mean absolute difference; null if there is none."
+    )
     bias_dn: float | None = Field(
-        description="Mean difference, positive if the mosaic is brighter; null if there is none."
+        ge=-MAX_DN,
+        le=MAX_DN,
+        description="Mean difference, positive if the mosaic is brighter; null if there is none.",
     )
 
 
@@ -68,9 +83,6 @@ class GroundCheck(Document):
 class SelfCheck(Document):
     """Comparison of a mosaic with dates that were held out of it, block by block."""
 
-    schema_: Literal["cloudbuster.self-check/1"] = Field(
-        "cloudbuster.self-check/1", alias="schema", description=SCHEMA_DESCRIPTION
-    )
     block_m: float = Field(gt=0, description="Side of a block, metres.")
     blocks: int = Field(ge=0, description="Number of blocks of the mosaic.")
     blocks_checked: int = Field(

@@ -191,7 +191,7 @@ def test_a_round_of_which_nothing_was_gathered_leaves_all_of_the_area(tmp_path: 
 
 
 def test_what_composite_best_rejects_is_not_clear_and_fills_what_is_left(tmp_path: Path) -> None:
-    records = []
+    records: list[SceneRecord] = []
     for index, spec in enumerate((SceneSpec(id="HAZY"), SceneSpec(id="HAZIER")), start=1):
         task = task_of(tmp_path, spec, index=2 * index - 1, backstop_index=2 * index)
         records += gather_scene(task)

@@ -240,3 +240,19 @@ def test_a_task_needs_an_index() -> None:
                 "output": "o",
             }
         )
+
+
+@pytest.mark.parametrize(
+    ("merge", "layers"),
+    [
+        ({}, 1),
+        ({"self_check": True}, 2),
+        ({"composite": "median"}, 3),
+        ({"composite": "percentile:20.0", "self_check": True}, 4),
+    ],
+)
+def test_a_request_says_how_often_places_are_delivered(merge: dict[str, Any], layers: int) -> None:
+    aoi = {"type": "Point", "coordinates": [0, 0]}
+    request = MosaicRequest.model_validate({"name": "m", "aoi": aoi, "merge": merge})
+    assert request.delivered_layers == layers
+    assert request.merge.composite in ("first", "median", "percentile:20")

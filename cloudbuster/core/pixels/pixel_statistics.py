@@ -15,11 +15,13 @@ from cloudbuster.core.arrays import BoolRaster, UInt16Raster
 from cloudbuster.core.pixels.composite_methods import Composite
 
 # Cells that are computed at a time: planes of 8192 cells of uint16 take 16 kB. Measured with 8
-# looks of 4 bands: 4096, 8192, 16384 and 65536 cells differ by less than 10 %.
+# looks of 4 bands, a median took 106, 63, 59, 61, 64 and 83 ns a value with 1024, 4096, 8192,
+# 16 384, 65 536 and 262 144 cells.
 CHUNK_CELLS = 8192
 # The iteration of the geometric median ends for a cell once it moves by less than this, DN, or
-# after this many steps. Results are rounded to whole DN. Steps shrink by a factor that depends on
-# the looks: of 20 000 random cells of 3 to 12 looks, none was off by more than 1 DN.
+# after this many steps. The mean distance to the looks was then at most 0.06 DN above the least in
+# 3000 random cells, and 0.9 DN with clouds among the looks; two pairs of looks that are far from
+# each other leave the point between them nearly free.
 GEOMEDIAN_STEP_DN = 0.05
 GEOMEDIAN_MAX_STEPS = 200
 # Steps after which the cells that have settled are left out.
