@@ -95,7 +95,7 @@ class Choice:
     def seconded(self) -> tuple[str, ...]:
         """Detectors beside ``stock``: a scene does without those whose bands it lacks.
 
-        Shadow that they find alone is of low rank: csmask takes dark forest for shadow.
+        Shadow that they find alone is of low rank; see docs/detectors.md.
         """
         names = self.names.names
         return tuple(name for name in names if name != "stock") if "stock" in names else ()
