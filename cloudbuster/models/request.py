@@ -378,7 +378,7 @@ class MergeOptions(Document):
         "cleaner mosaics with more places that are never clear, 0 to reject none.",
     )
     composite: Composite = Field(
-        "first",
+        "best",
         description=f"How each pixel is made: {', '.join(composite_names())}. `first` takes it "
         "from the first scene that sees it clear, `best` from the one that shows the least haze "
         "and shadow; the others compute it from all clear looks. All but `first` gather more "
