@@ -490,7 +490,8 @@ def _blocks(
 ) -> Iterator[PlacedBlock]:
     """Yield the blocks of a scene on the mosaic's grid, with classes and distances to cloud."""
     classes = pixel_classes(mask, task.dilate_m)
-    class_map = ClassMap(mask.grid, classes, distance_to(mask.cloud_or_shadow, mask.grid))
+    distance_m = distance_to(mask.cloud_or_shadow, mask.grid)
+    class_map = ClassMap(mask.grid, classes, distance_m, mask.agreement)
     return placed_blocks(
         source,
         class_map,
@@ -503,14 +504,16 @@ def _blocks(
 
 def _layers(
     block: PlacedBlock, output: TaskOutput, task: GatherTask
-) -> tuple[UInt16Raster, UInt8Raster, UInt16Raster]:
-    """Reflectance, classes and distances to cloud of a block in one raster of a scene."""
+) -> tuple[UInt16Raster, UInt8Raster, UInt16Raster, UInt16Raster]:
+    """Reflectance, classes, distances to cloud and confidence of a block in one raster."""
+    layers = (block.classes, block.distance_m, block.confidence)
     if not output.backstop or block.observed is None:
-        return block.clear, block.classes, block.distance_m
+        return block.clear, *layers
     if task.backstop_pixels == "all":
-        return block.observed, block.classes, block.distance_m
+        return block.observed, *layers
     masked = block.classes == PixelClass.MASKED
-    return block.observed * masked, block.classes * masked, block.distance_m * masked
+    classes, distance_m, confidence = layers
+    return block.observed * masked, classes * masked, distance_m * masked, confidence * masked
 
 
 def _warn_about_cells(records: Iterable[SceneRecord]) -> None:

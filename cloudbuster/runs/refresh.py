@@ -141,7 +141,9 @@ def _copy(folder: Path, task: GatherTask, before: TaskOutput, output: TaskOutput
             classes = raster.read_classes(window) * needed
             counts += np.bincount(classes.ravel(), minlength=len(PixelClass))
             reflectance = raster.read_reflectance(window) * needed
-            writer.write(block, reflectance, classes, raster.read_cloud_distance(window) * needed)
+            distance_m = raster.read_cloud_distance(window) * needed
+            confidence = raster.read_confidence(window) * needed
+            writer.write(block, reflectance, classes, distance_m, confidence)
     record = read_document(str(folder / f"{before.stem}.json"), SceneRecord)
     changes = {
         "index": output.index,

@@ -47,7 +47,7 @@ WITHOUT_OPTION = {
     "": {"schema_", "aoi", "query", "filter", "gather", "merge", "limits"},
     "filter": {"minclouds"},
     "gather": {"detector"},
-    "gather.detector": {"type", "optional"},
+    "gather.detector": {"type", "optional", "doubtful_shadow"},
     "limits": {"budget_usd"},
 }
 MODEL_OPTIONS = [
