@@ -382,7 +382,7 @@ class MergeOptions(Document):
     """Options of merge: how the rasters become one mosaic."""
 
     haze_limit_dn: float = Field(
-        250,
+        260,
         ge=0,
         le=MAX_HAZE_LIMIT_DN,
         description="best: DN of haze from which a pixel does not count as clear; smaller for "

@@ -134,7 +134,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         "gather": request.gather.model_dump(mode="json"),
         "merge": {
             "composite": "best",
-            "haze_limit_dn": 250.0,
+            "haze_limit_dn": 260.0,
             "layout": "multi-band",
             "clip": False,
             "self_check": False,
