@@ -332,6 +332,7 @@ def _assessment(
         reasons=(*reasons, *map(_failure_reason, failures)),
         rounds=max((entry.round for entry in selection.cloudbuster.entries), default=1),
         decoded_pixels=sum(record.decoded_pixels for record in records),
+        read_bytes=sum(record.read_bytes for record in records),
     )
 
 
