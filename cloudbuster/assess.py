@@ -104,7 +104,7 @@ def assess_scenes(
     tally = np.zeros(options.coverage_count + 5, dtype=np.int64)
     left = _HoleShares(grid)
     plan = None
-    if merge is not None:
+    if merge is not None and records:
         plan = comparing_plan(merge.composite, records, grid, merge.haze_limit_dn)
     with gdal_env(), OpenScenes(_rasters(folder, records), grid) as scenes:
         for done, window in enumerate(blocks, start=1):

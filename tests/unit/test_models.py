@@ -135,8 +135,8 @@ def test_defaults_are_those_of_the_contract() -> None:
         "filter": request.filter.model_dump(mode="json"),
         "gather": request.gather.model_dump(mode="json"),
         "merge": {
-            "composite": "first",
-            "haze_limit_dn": 250.0,
+            "composite": "best",
+            "haze_limit_dn": 260.0,
             "layout": "multi-band",
             "clip": False,
             "self_check": False,
@@ -247,8 +247,9 @@ def test_a_task_needs_an_index() -> None:
 @pytest.mark.parametrize(
     ("merge", "layers"),
     [
-        ({}, 1),
-        ({"self_check": True}, 2),
+        ({}, 3),
+        ({"composite": "first"}, 1),
+        ({"composite": "first", "self_check": True}, 2),
         ({"composite": "median"}, 3),
         ({"composite": "percentile:20.0", "self_check": True}, 4),
     ],
@@ -257,4 +258,4 @@ def test_a_request_says_how_often_places_are_delivered(merge: dict[str, Any], la
     aoi = {"type": "Point", "coordinates": [0, 0]}
     request = MosaicRequest.model_validate({"name": "m", "aoi": aoi, "merge": merge})
     assert request.delivered_layers == layers
-    assert request.merge.composite in ("first", "median", "percentile:20")
+    assert request.merge.composite in ("best", "first", "median", "percentile:20")

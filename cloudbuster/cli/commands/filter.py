@@ -73,9 +73,10 @@ def filter_(
     $ cloudbuster filter --input response.json --output selection.json --frontier
     """
     from cloudbuster.cli.inputs import STDIN, read_input, write_output
+    from cloudbuster.core.pixels.composite_methods import delivered_layers, parse_composite
     from cloudbuster.filter import filter_scenes
     from cloudbuster.inputs.request_files import make_options
-    from cloudbuster.models import FilterOptions, QueryOptions
+    from cloudbuster.models import FilterOptions, MergeOptions, QueryOptions
     from cloudbuster.original.documents import is_original, original_selection
     from cloudbuster.selection.clear_strategy import LookOptions
     from cloudbuster.selection.frontier import frontier_lines
@@ -88,7 +89,9 @@ def filter_(
     if filter_flags.strategy is None and is_original(candidates):
         # Such documents say nothing of masks, by which strategy clear would judge.
         options = options.model_copy(update={"strategy": "original"})
-    look = LookOptions(folder=thumbnails)
+    composite = parse_composite(MergeOptions().composite)
+    layers = delivered_layers(composite, options.coverage_count, self_check=False)
+    look = LookOptions(folder=thumbnails, layers=layers)
     with progress() as on_event:
         selection = filter_scenes(candidates, options, bands=bands, look=look, on_event=on_event)
     if frontier:
