@@ -14,10 +14,12 @@ from pathlib import Path, PurePosixPath
 from pystac.utils import datetime_to_str
 from shapely.geometry.base import BaseGeometry
 
+from cloudbuster.core.grids.grid import Grid, GridWindow
 from cloudbuster.core.pixels.composite import CellState
 from cloudbuster.core.pixels.composite_methods import parse_composite
 from cloudbuster.errors import NothingUsableError, RequestError
 from cloudbuster.events import Event, OnEvent, emit
+from cloudbuster.gathered.observed_blocks import BestPlan
 from cloudbuster.gathered.scene_files import (
     check_name,
     files_from_records,
@@ -30,6 +32,7 @@ from cloudbuster.gathered.scene_raster import SCENE_INDEX_BAND
 from cloudbuster.inputs.areas import document_area, request_area
 from cloudbuster.models import (
     Assessment,
+    MergeOptions,
     MergeResult,
     MosaicRequest,
     SceneRecord,
@@ -70,7 +73,8 @@ class MosaicRecipe:
     composite : str
         How each pixel is made: a name for `parse_composite`. ``first`` takes it from the scene of
         the lowest index that sees it clear, else from the first one of low rank, else from the
-        backstop.
+        backstop; ``best`` takes it from the scene that shows the least haze and shadow
+        (`cloudbuster.core.pixels.best`).
     wanted : collection of str, optional
         File names of the scenes to merge, without extension; all of them must be there. None for
         all scenes of ``name``.
@@ -85,6 +89,8 @@ class MosaicRecipe:
     selection : Selection, optional
         Selection of the scenes: all shares are then of its area, and not of the whole grid, and the
         item and the report say what each scene was expected to add.
+    haze_limit_dn : float
+        Composite ``best``: DN of haze from which a pixel does not count as clear; 0 for no limit.
     self_check : bool
         Whether to measure the error of the mosaic with dates that are held out.
     """
@@ -98,6 +104,7 @@ class MosaicRecipe:
     layout: str = "multi-band"
     selection: Selection | None = None
     self_check: bool = False
+    haze_limit_dn: float = MergeOptions().haze_limit_dn
 
     def __post_init__(self) -> None:
         """Raise RequestError if the name or the composite cannot be used."""
@@ -129,7 +136,14 @@ class MosaicRecipe:
             request.merge.layout,
             selection,
             request.merge.self_check,
+            request.merge.haze_limit_dn,
         )
+
+    def plan(self, records: Sequence[SceneRecord | None], grid: Grid) -> BestPlan | None:
+        """Make what the composite needs to know of all scenes; None if it needs nothing."""
+        if not parse_composite(self.composite).method.is_comparing:
+            return None
+        return BestPlan.of([each for each in records if each], grid, self.haze_limit_dn)
 
 
 def merge_scenes(
@@ -170,7 +184,8 @@ def merge_scenes(
     folder = input_folder(input_path, is_input)
     with folder as inputs, output_folder(output_path) as outputs, gdal_env():
         files = scenes_in(inputs, recipe.name, shown=input_path, wanted=recipe.wanted)
-        with SceneBlocks(files, recipe.composite) as blocks:
+        plan = recipe.plan([file.record for file in files], mosaic_grid(files))
+        with SceneBlocks(files, recipe.composite, plan=plan) as blocks:
             scenes = tuple(_Scene(file.index, file.backstop, file.record) for file in files)
             mosaic = _Mosaic(recipe, scenes, _checked(blocks, recipe))
             target = _Target(product_paths(output_path, recipe.name), outputs)
@@ -210,11 +225,12 @@ def merge_part(
     """
     part = Part(recipe.name, number, cells)
     records = find_records(input_path, recipe.name, wanted=recipe.wanted)
-    window = part.window(mosaic_grid(files_from_records(records)))
+    grid = mosaic_grid(files_from_records(records))
+    window, plan = part.window(grid), recipe.plan(records, grid)
     with (
         gdal_env(),
-        scenes_in_window(input_path, records, window) as files,
-        SceneBlocks(files, recipe.composite, window) as blocks,
+        scenes_in_window(input_path, records, _grown(window, plan)) as files,
+        SceneBlocks(files, recipe.composite, window, plan=plan) as blocks,
         output_folder(parts_path) as outputs,
     ):
         outputs.mkdir(parents=True, exist_ok=True)
@@ -223,6 +239,11 @@ def merge_part(
         sums = None if source.tally is None else tally_document(source.tally)
         document = part.make_document(records, blocks.bands, recipe.composite, sums)
         write_document(str(outputs / part.document), document)
+
+
+def _grown(window: GridWindow, plan: BestPlan | None) -> GridWindow:
+    """Window of the scenes on which the cells of a window depend."""
+    return window if plan is None else window.grown(plan.settings.reach_cells)
 
 
 def merge_parts(

@@ -17,6 +17,13 @@ from cloudbuster.models.base import (
     OnRadiometryConflict,
     check_name,
 )
+from cloudbuster.models.finished import (
+    Check,
+    Explanation,
+    PixelSource,
+    SceneFate,
+    Verification,
+)
 from cloudbuster.models.merging import MergedPart, MergeTask, TaskScenes, WantedScenes
 from cloudbuster.models.request import (
     FIRST_DAY,
@@ -71,11 +78,13 @@ __all__ = [
     "BandCheck",
     "Candidates",
     "CandidatesInfo",
+    "Check",
     "Claim",
     "Delivery",
     "DetectorOptions",
     "Document",
     "Dropped",
+    "Explanation",
     "FilterOptions",
     "GatherOptions",
     "GatherTask",
@@ -94,12 +103,14 @@ __all__ = [
     "MosaicName",
     "MosaicRequest",
     "OnRadiometryConflict",
+    "PixelSource",
     "QueryOptions",
     "Radiometry",
     "RunEnd",
     "RunResult",
     "RunStatus",
     "SceneFailure",
+    "SceneFate",
     "SceneRecord",
     "Selection",
     "SelectionEntry",
@@ -108,6 +119,7 @@ __all__ = [
     "SubRunResult",
     "TaskScenes",
     "Unpicked",
+    "Verification",
     "WantedScenes",
     "check_name",
 ]

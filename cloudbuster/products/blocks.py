@@ -17,7 +17,9 @@ from cloudbuster.core.grids.grid import Grid, GridWindow
 from cloudbuster.core.pixels.composite import (
     BACKSTOP_RANK,
     COMPOSITES,
+    BlockComposite,
     CellState,
+    ChosenComposite,
     ObservationCounter,
     backstop_rank,
     class_rank,
@@ -25,8 +27,15 @@ from cloudbuster.core.pixels.composite import (
 )
 from cloudbuster.core.pixels.composite_methods import parse_composite
 from cloudbuster.core.pixels.held_out import HeldOutTally
+from cloudbuster.core.pixels.masks import PixelClass
 from cloudbuster.core.pixels.pixel_statistics import pixel_statistic
 from cloudbuster.errors import GridError, RasterError
+from cloudbuster.gathered.observed_blocks import (
+    BestPlan,
+    BlockChoice,
+    GatheredRaster,
+    choose_in_block,
+)
 from cloudbuster.gathered.scene_files import SceneFile
 from cloudbuster.gathered.scene_raster import MAX_OPEN_SCENES, OpenScenes, SceneRaster
 from cloudbuster.products.cog import BLOCK_SIZE
@@ -135,6 +144,8 @@ class SceneBlocks(OpenScenes):
         Name of a composite, for `parse_composite`.
     window : GridWindow or None
         Window of the mosaic's grid to compose; None composes all of it.
+    plan : BestPlan or None
+        Plan of composite `best`, made of all scenes of the mosaic; None for other composites.
 
     Raises
     ------
@@ -143,13 +154,23 @@ class SceneBlocks(OpenScenes):
     """
 
     def __init__(
-        self, files: tuple[SceneFile, ...], composite: str, window: GridWindow | None = None
+        self,
+        files: tuple[SceneFile, ...],
+        composite: str,
+        window: GridWindow | None = None,
+        *,
+        plan: BestPlan | None = None,
     ) -> None:
         """Open the scenes and check that they have the same bands."""
         self.tally: HeldOutTally | None = None
         self.files = files
         self.grid = mosaic_grid(files)
         self._composite = parse_composite(composite)
+        if self._composite.method.is_comparing and plan is None:
+            msg = f"composite {composite} needs a plan"
+            raise ValueError(msg)
+        self._plan = plan
+        self._offered = [GatheredRaster(file.path.name, file.backstop) for file in files]
         self._window = window or self.grid.window
         self._datatakes = datatake_numbers(files)
         super().__init__([file.path for file in files], self.grid, max_open=MAX_OPEN_SCENES)
@@ -195,13 +216,16 @@ class SceneBlocks(OpenScenes):
         positions = [each for each in self.intersecting(window) if each not in without]
         is_statistic = self._composite.method.is_statistic
         # A statistic takes looks of the rank that the first of them has.
-        best = COMPOSITES["first" if is_statistic else self._composite.name](shape)
-        backstop, looks = COMPOSITES["first"](shape), BlockLooks(window)
+        chosen = self._chosen(window, without)
+        best, backstop = self._composites(shape, chosen)
+        looks = BlockLooks(window)
         scene_counts = Counter(self.files[position].acquisition for position in positions)
         counter = ObservationCounter(shape, dict(scene_counts))
         for position in positions:
             file, raster = self.files[position], self.open_raster(position)
             classes = raster.read_classes(window)
+            if chosen is not None:
+                classes = chosen.accepted_classes(position, classes)
             counter.feed(file.acquisition, classes, counts_clear=not file.backstop)
             if file.backstop:
                 rank = backstop_rank(raster.read_present(window))
@@ -221,6 +245,33 @@ class SceneBlocks(OpenScenes):
         state = mosaic_state(best.rank, counter.times_observed)
         quality = (counter.times_observed, counter.times_clear, distance, state)
         return {**pixels, "quality": np.stack(quality).astype(np.uint16)}
+
+    def _chosen(self, window: GridWindow, without: Collection[int]) -> BlockChoice | None:
+        """Choose the scenes of a block whose cells depend on several of them; else None."""
+        if self._plan is None:
+            return None
+        return choose_in_block(self, self._offered, window, self.grid, self._plan, without=without)
+
+    def _composites(
+        self, shape: tuple[int, int], chosen: BlockChoice | None
+    ) -> tuple[BlockComposite, BlockComposite]:
+        """Make the composites of the cloud-free mosaic and of the backstop of one block."""
+        method = self._composite.method
+        if not method.is_comparing:
+            name = "first" if method.is_statistic else self._composite.name
+            return COMPOSITES[name](shape), COMPOSITES["first"](shape)
+        winner, substitute = np.full((2, *shape), -1, dtype=np.intp)
+        if chosen is not None:
+            winner, substitute = chosen.winner, chosen.substitute
+        fill = self._plan is not None and self._plan.has_backstop
+        # Without a winner, a hazy observation is better than a cloudy one.
+        filled = np.where((substitute >= 0) & fill, BACKSTOP_RANK, 0).astype(np.uint8)
+        substitute = np.where(filled > 0, substitute, -1)
+        rank = np.where(winner >= 0, PixelClass.CLEAR, filled).astype(np.uint8)
+        return (
+            ChosenComposite(np.where(winner >= 0, winner, substitute), rank),
+            ChosenComposite(substitute, filled),
+        )
 
     def _add_statistic(
         self, window: GridWindow, looks: BlockLooks, pixels: UInt16Raster, distance: UInt16Raster

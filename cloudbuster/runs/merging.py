@@ -247,6 +247,7 @@ def _survey_folder(
         records,
         selection,
         request.filter,
+        merge=request.merge,
         failures=task.failures,
         on_event=on_event,
     )

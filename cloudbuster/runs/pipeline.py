@@ -285,6 +285,7 @@ class _Stages:
             report.records,
             selection,
             self.request.filter,
+            merge=self.request.merge,
             failures=report.failures,
             grid=self.tasks[0].grid.grid(),
             on_event=self.on_event,

@@ -23,6 +23,8 @@ from cloudbuster.storage.files.documents import validation_message
 SQUARE = {"type": "Polygon", "coordinates": [[[15, 45], [16, 45], [16, 46], [15, 46], [15, 45]]]}
 # Numbers that have no range: coordinates of a grid, and cloud cover as a catalog gives it.
 WITHOUT_RANGE = {
+    # DN by band.
+    ("Explanation", "values"),
     ("GridDocument", "west"),
     ("GridDocument", "north"),
     ("SceneRecord", "cloud_cover"),
@@ -107,6 +109,7 @@ def test_every_document_that_crosses_a_process_has_a_schema() -> None:
         "cloudbuster.assessment/1",
         "cloudbuster.candidates/1",
         "cloudbuster.claim/1",
+        "cloudbuster.explanation/1",
         "cloudbuster.merge-task/1",
         "cloudbuster.merged-part/1",
         "cloudbuster.request/1",
@@ -115,6 +118,7 @@ def test_every_document_that_crosses_a_process_has_a_schema() -> None:
         "cloudbuster.status/1",
         "cloudbuster.task-scenes/1",
         "cloudbuster.task/1",
+        "cloudbuster.verification/1",
         "cloudbuster.wanted-scenes/1",
     }
 
@@ -130,6 +134,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         "gather": request.gather.model_dump(mode="json"),
         "merge": {
             "composite": "first",
+            "haze_limit_dn": 250.0,
             "layout": "multi-band",
             "clip": False,
             "self_check": False,

@@ -9,7 +9,12 @@ from cloudbuster.cli.flags.detector import DetectorFlags, detector_options
 from cloudbuster.cli.flags.filter import FilterFlags, filter_options
 from cloudbuster.cli.flags.gather import GatherFlags, gather_options
 from cloudbuster.cli.flags.kinds import ExpertLimitOption, RequestOption, given
-from cloudbuster.cli.flags.merge import clip_option, composite_option, layout_option
+from cloudbuster.cli.flags.merge import (
+    clip_option,
+    composite_option,
+    haze_limit_option,
+    layout_option,
+)
 from cloudbuster.cli.flags.query import AreaFlags, QueryFlags, area_options, query_options
 from cloudbuster.cli.parsing import Command
 from cloudbuster.cli.progress import progress
@@ -50,6 +55,7 @@ if TYPE_CHECKING:
 @gather_options
 @detector_options
 @composite_option
+@haze_limit_option
 @layout_option
 @clip_option
 @self_check_option
@@ -82,6 +88,7 @@ def run(
     gather_flags: GatherFlags,
     detector_flags: DetectorFlags,
     composite: str | None,
+    haze_limit_dn: float | None,
     layout: str | None,
     clip: bool | None,
     self_check: bool | None,
@@ -120,6 +127,7 @@ def run(
             "merge": given(
                 {
                     "composite": composite,
+                    "haze_limit_dn": haze_limit_dn,
                     "layout": layout,
                     "clip": clip,
                     "self_check": self_check,

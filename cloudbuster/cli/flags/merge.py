@@ -2,7 +2,7 @@
 
 import click
 
-from cloudbuster.cli.flags.kinds import MergeOption
+from cloudbuster.cli.flags.kinds import ExpertMergeOption, MergeOption
 
 layout_option = click.option(
     "--layout",
@@ -22,5 +22,13 @@ composite_option = click.option(
     "--composite",
     metavar="NAME",
     cls=MergeOption,
-    help="How each pixel is made: first, median, medoid, geomedian, percentile:P.",
+    help="How each pixel is made: first, best, median, medoid, geomedian, percentile:P.",
+)
+
+haze_limit_option = click.option(
+    "--haze-limit",
+    "haze_limit_dn",
+    type=float,
+    cls=ExpertMergeOption,
+    help="DN of haze that composite best rejects; 0 for none.",
 )

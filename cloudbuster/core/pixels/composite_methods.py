@@ -22,16 +22,25 @@ class CompositeMethod:
     layers : int or None
         How often each place is to be delivered clear; None as often as the scenes are picked for,
         because each further look improves a pixel.
+    is_comparing : bool
+        Whether a choice depends on the pixels of all looks, and on cells around a block
+        (`cloudbuster.core.pixels.best`).
     """
 
     rule: str
     is_statistic: bool = False
     is_synthetic: bool = False
     layers: int | None = 1
+    is_comparing: bool = False
 
 
 COMPOSITE_METHODS: dict[str, CompositeMethod] = {
     "first": CompositeMethod("the bands of a pixel come from one scene"),
+    "best": CompositeMethod(
+        "the bands of a pixel come from one scene, the one with the least haze and shadow",
+        layers=None,
+        is_comparing=True,
+    ),
     "median": CompositeMethod(
         "each band of a pixel is the median of its clear looks",
         is_statistic=True,

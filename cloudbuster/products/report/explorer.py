@@ -9,7 +9,12 @@ from cloudbuster.core.projections.crs import parse_crs
 from cloudbuster.gathered.scene_raster import CLOUD_DISTANCE_BAND, SCENE_INDEX_BAND
 from cloudbuster.products.report.outlines import footprint, graticule, lattice, outline
 from cloudbuster.products.report.rasters import MapRasters, encode_codes
-from cloudbuster.products.report.scene_rows import SceneRow, colour_text, scene_colour
+from cloudbuster.products.report.scene_rows import (
+    SceneRow,
+    colour_text,
+    listed_scenes,
+    scene_colour,
+)
 from cloudbuster.products.report.sections import AGREEMENT_BAND, Facts, states_of
 from cloudbuster.products.stac_item import QUALITY_BANDS, MosaicDescription
 
@@ -50,6 +55,7 @@ def explorer_data(facts: Facts) -> dict[str, Any]:
     """
     mosaic, rasters = facts.mosaic, facts.rasters
     nodes = lattice(mosaic.grid)
+    listed = {number for number, _ in listed_scenes(facts.scenes)}
     longitude = None if nodes is None else nodes["lon"][len(nodes["lon"]) // 2]
     return {
         "name": mosaic.name,
@@ -59,11 +65,15 @@ def explorer_data(facts: Facts) -> dict[str, Any]:
         "bands": [*_bands(mosaic, rasters), _inside(rasters)],
         "distanceLimit": DISTANCE_LIMIT_M,
         "states": states_of(mosaic),
-        "scenes": [_scene(row, mosaic.grid, longitude) for row in facts.scenes],
+        "scenes": [
+            _scene(row, mosaic.grid, longitude if number in listed else None)
+            for number, row in enumerate(facts.scenes)
+        ],
         "composite": COMPOSITE_REASONS.get(
             mosaic.composite.partition(":")[0],
             f"composite {mosaic.composite} decides which of them gives it",
         ),
+        "hasArea": mosaic.area is not None,
         "area": outline(mosaic.area, mosaic.grid),
         "graticule": graticule(mosaic.grid, nodes),
     }

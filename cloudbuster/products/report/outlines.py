@@ -24,7 +24,7 @@ Ring = list[list[float]]
 # Nodes along each side of the lattice of coordinates. Between them positions are interpolated: in a
 # UTM mosaic of 110 km (4.6 km between nodes) with an error below half a metre.
 LATTICE_NODES = 25
-# A page of 1000 pixels shows a thousandth of the mosaic.
+# A page of 1000 pixels shows a thousandth of the mosaic, or of a larger outline.
 SIMPLIFY_SHARE = 1 / 2000
 # A footprint has 5 to 32 vertices; what still has more than these after simplification is replaced
 # by its hull.
@@ -57,7 +57,9 @@ def outline(geometry: BaseGeometry | None, grid: Grid) -> list[Ring]:
     except (ValueError, ShapelyError):
         return []
     cells = shapely.transform(projected, lambda xy: _in_cells(xy, grid))
-    cells = shapely.simplify(cells, max(grid.shape) * SIMPLIFY_SHARE)
+    west, north, east, south = cells.bounds
+    size = max(*grid.shape, east - west, south - north)
+    cells = shapely.simplify(cells, size * SIMPLIFY_SHARE)
     if shapely.get_num_coordinates(cells) > MAX_VERTICES:
         cells = cells.convex_hull
     rings = [ring for ring in shapely.get_rings(shapely.get_parts(cells)) if not ring.is_empty]
@@ -100,7 +102,8 @@ def lattice(grid: Grid) -> dict[str, Any] | None:
     -------
     dict or None
         ``size``: number of nodes along each side; ``lon`` and ``lat``: degrees, row by row from the
-        northwest, longitudes unwrapped. None if the CRS has no longitude and latitude there.
+        northwest, longitudes unwrapped. None if the CRS has no longitude and latitude there, and
+        around a pole, where longitudes cannot be interpolated.
     """
     west, south, east, north = grid.bounds
     x, y = np.meshgrid(
@@ -110,6 +113,8 @@ def lattice(grid: Grid) -> dict[str, Any] | None:
     if not (np.isfinite(lon).all() and np.isfinite(lat).all()):
         return None
     lon = np.unwrap(np.unwrap(lon.reshape(x.shape), period=360, axis=1), period=360, axis=0)
+    if np.ptp(lon) > 180:
+        return None
     return {
         "size": LATTICE_NODES,
         "lon": np.round(lon, 7).ravel().tolist(),
@@ -130,14 +135,12 @@ def graticule(grid: Grid, nodes: dict[str, Any] | None) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        ``label`` and ``line``, a list of [x, y]. Empty without coordinates, and around a pole.
+        ``label`` and ``line``, a list of [x, y]. Empty without coordinates.
     """
     if nodes is None:
         return []
     west, east = min(nodes["lon"]), max(nodes["lon"])
     south, north = min(nodes["lat"]), max(nodes["lat"])
-    if east - west > 180:
-        return []
     wanted = max(east - west, north - south) / GRATICULE_LINES
     step = next((step for step in STEPS_DEG if step >= wanted), STEPS_DEG[-1])
     decimals = max(0, -math.floor(math.log10(step)))

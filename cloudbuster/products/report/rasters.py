@@ -19,9 +19,9 @@ from cloudbuster.products.preview import encode_picture, preview_shape, read_cod
 from cloudbuster.storage.rasters.area_cells import AreaCells
 
 # Greatest sizes of the picture and of the codes in the page, bytes of base64: with Leaflet
-# (160 kB) and the tables the page stays below 3 MB.
-PICTURE_BYTES = 1_400_000
-CODES_BYTES = 1_100_000
+# (160 kB) and the tables of 1000 scenes the page stays below 3 MB.
+PICTURE_BYTES = 900_000
+CODES_BYTES = 800_000
 # Longest sides to try, pixels: each has half as many as the one before. A screen shows about 1000.
 PICTURE_SIZES = (1600, 1132, 800, 566, 400)
 CODES_SIZES = (1024, 724, 512, 362, 256, 181, 128)

@@ -16,6 +16,9 @@ SATURATION = 0.6
 Colour = tuple[int, int, int]
 
 # Folders of an address: the same scenes elsewhere give the same page.
+# Scenes that are listed, and characters of a message: what keeps the page small.
+MOST_SCENES = 200
+MOST_CHARACTERS = 400
 _FOLDERS = re.compile(r"(?:[A-Za-z][\w+.-]*://|(?<![\w.*])/)[^\s'\"<>]*/")
 
 
@@ -94,6 +97,12 @@ def _scene_row(rasters: list[MosaicScene]) -> SceneRow:
     )
 
 
+def listed_scenes(rows: list[SceneRow]) -> list[tuple[int, SceneRow]]:
+    """Return the scenes that a page lists, with their numbers: those that give most."""
+    numbers = sorted(range(len(rows)), key=lambda number: -rows[number].given_share)
+    return [(number, rows[number]) for number in sorted(numbers[:MOST_SCENES])]
+
+
 def scene_colour(index: int) -> Colour:
     """Colour of a scene on the map and in the table: red, green and blue, 0 to 255."""
     hue = (index * HUE_STEP) % 1
@@ -108,5 +117,6 @@ def colour_text(colour: Colour) -> str:
 
 
 def without_places(text: str) -> str:
-    """Return a message without secrets, and with the last part of each address alone."""
-    return _FOLDERS.sub("…/", visible(redacted(text)))
+    """Return a message without secrets, with the last part of each address, and not too long."""
+    shown = _FOLDERS.sub("…/", visible(redacted(text)))
+    return shown if len(shown) <= MOST_CHARACTERS else f"{shown[: MOST_CHARACTERS - 1]}…"

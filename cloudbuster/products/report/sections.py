@@ -4,6 +4,7 @@ A new section takes three steps: a template ``templates/sections/NAME.html``, a 
 returns its values (or None where a mosaic has nothing to show), and a line in `SECTIONS`.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -18,19 +19,27 @@ from cloudbuster.core.pixels.composite import CellState
 from cloudbuster.models import RunEnd, Unpicked
 from cloudbuster.products.report.places import never_clear_places
 from cloudbuster.products.report.rasters import MapRasters
-from cloudbuster.products.report.scene_rows import SceneRow, without_places
+from cloudbuster.products.report.scene_rows import SceneRow, listed_scenes, without_places
 from cloudbuster.products.report.timeline import acquired_day, make_timeline
 from cloudbuster.products.stac_item import MosaicDescription
 from cloudbuster.redaction import redacted_json
 
 # Scenes that were not picked and are listed; the timeline and selection.json have all.
 MOST_LISTED = 200
+MOST_REQUEST_BYTES = 50_000
 ENDS: dict[RunEnd | None, str] = {
     "covered": "the area is covered",
     "no-more-candidates": "no other candidate shows the rest clear",
     "rounds-spent": "as many rounds were made as are allowed",
     "over-budget": "further scenes would exceed the budget",
     None: "unknown",
+}
+# Colours that can be distinguished with any colour vision (Okabe and Ito 2008).
+STATES: dict[CellState, tuple[str, str]] = {
+    CellState.CLEAR: ("seen clear", "#56b4e9"),
+    CellState.BACKSTOP: ("never clear; filled from the backstop", "#e69f00"),
+    CellState.NEVER_CLEAR: ("seen, but never clear, and not filled", "#d55e00"),
+    CellState.NEVER_OBSERVED: ("never observed", "#999999"),
 }
 # Band of the quality raster with the percentage of detectors that agree on a pixel.
 AGREEMENT_BAND = "confidence"
@@ -109,7 +118,8 @@ def _timeline(facts: Facts) -> Mapping[str, Any] | None:
 def _scenes(facts: Facts) -> Mapping[str, Any]:
     """Return the scenes, and the greatest share that one of them gives."""
     most = max((scene.given_share for scene in facts.scenes), default=0.0) or 1.0
-    return {"scenes": facts.scenes, "most": most}
+    listed = listed_scenes(facts.scenes)
+    return {"scenes": listed, "most": most, "more": len(facts.scenes) - len(listed)}
 
 
 def _area(facts: Facts) -> Mapping[str, Any] | None:
@@ -128,15 +138,12 @@ def _places(facts: Facts) -> Mapping[str, Any] | None:
 
 def _radiometry(facts: Facts) -> Mapping[str, Any] | None:
     """Return the scenes with a verdict on their offset, and how many have each."""
-    scenes = [scene for scene in facts.scenes if scene.record]
-    if not scenes:
+    records = [scene.record for scene in facts.scenes if scene.record]
+    if not records:
         return None
-    verdicts: dict[str, int] = {}
-    for scene in scenes:
-        if scene.record:
-            verdict = scene.record.radiometry.verdict
-            verdicts[verdict] = verdicts.get(verdict, 0) + 1
-    return {"scenes": scenes, "verdicts": verdicts}
+    verdicts = Counter(record.radiometry.verdict for record in records)
+    scenes = [scene for _, scene in listed_scenes(facts.scenes) if scene.record]
+    return {"scenes": scenes, "verdicts": verdicts, "more": len(records) - len(scenes)}
 
 
 def _agreement(facts: Facts) -> Mapping[str, Any] | None:
@@ -155,7 +162,10 @@ def _agreement(facts: Facts) -> Mapping[str, Any] | None:
 def _self_check(facts: Facts) -> Mapping[str, Any] | None:
     """Return what the mosaic measured of its own error; None if it was not asked to."""
     check = facts.mosaic.self_check
-    return None if check is None else {"check": check}
+    if check is None:
+        return None
+    bands = check.grounds[0].bands if check.grounds else ()
+    return {"check": check, "most": max((band.difference_dn or 0 for band in bands), default=0)}
 
 
 def _amounts(facts: Facts) -> Mapping[str, Any]:
@@ -212,7 +222,8 @@ def _unpicked(facts: Facts) -> Mapping[str, Any] | None:
         return None
     return {
         "failures": [
-            (each.item_id, f"{each.error}: {without_places(each.message)}") for each in failures
+            (each.item_id, f"{each.error}: {without_places(each.message)}")
+            for each in failures[:MOST_LISTED]
         ],
         "rows": [
             {
@@ -225,6 +236,7 @@ def _unpicked(facts: Facts) -> Mapping[str, Any] | None:
             for each in sorted(unpicked, key=_by_day)[:MOST_LISTED]
         ],
         "more": max(0, len(unpicked) - MOST_LISTED),
+        "more_failures": max(0, len(failures) - MOST_LISTED),
     }
 
 
@@ -241,7 +253,10 @@ def _request(facts: Facts) -> Mapping[str, Any] | None:
     content = facts.mosaic.request.model_dump(
         mode="json", by_alias=True, exclude={"output", "force", "limits"}
     )
-    return {"text": orjson.dumps(redacted_json(content), option=orjson.OPT_INDENT_2).decode()}
+    shown = redacted_json(content)
+    text = orjson.dumps(shown, option=orjson.OPT_INDENT_2)
+    # An area of thousands of vertices takes five times the bytes with one number on each line.
+    return {"text": (text if len(text) <= MOST_REQUEST_BYTES else orjson.dumps(shown)).decode()}
 
 
 SECTIONS = (
@@ -272,12 +287,3 @@ def states_of(mosaic: MosaicDescription) -> list[dict[str, Any]]:
         {"code": int(state), "what": what, "colour": colour, "share": max(0.0, shares[state])}
         for state, (what, colour) in STATES.items()
     ]
-
-
-# Colours that can be distinguished with any colour vision (Okabe and Ito 2008).
-STATES: dict[CellState, tuple[str, str]] = {
-    CellState.CLEAR: ("seen clear", "#56b4e9"),
-    CellState.BACKSTOP: ("never clear; filled from the backstop", "#e69f00"),
-    CellState.NEVER_CLEAR: ("seen, but never clear, and not filled", "#d55e00"),
-    CellState.NEVER_OBSERVED: ("never observed", "#999999"),
-}

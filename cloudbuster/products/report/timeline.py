@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 from cloudbuster.models import Unpicked
-from cloudbuster.products.report.scene_rows import SceneRow, colour_text, scene_colour
+from cloudbuster.products.report.scene_rows import (
+    SceneRow,
+    colour_text,
+    listed_scenes,
+    scene_colour,
+    without_places,
+)
 
 # Height of the tallest bar and of the smallest, pixels.
 BAR_PX, LEAST_BAR_PX = 76.0, 3.0
@@ -15,6 +21,10 @@ BAR_PX, LEAST_BAR_PX = 76.0, 3.0
 MARGIN = 0.04
 # Pixels between marks of one day, and the rows of unpicked scenes that fit below the axis.
 MARK_STEP_PX, UNPICKED_ROWS = 9, 5
+# Dots of the timeline: more of them would merge on a screen.
+MOST_DOTS = 300
+# Characters of the reason beside a dot; the table has all of it.
+REASON_CHARACTERS = 120
 MAX_TICKS = 7
 # Steps between ticks: days, and months.
 DAY_STEPS = (1, 2, 5, 10, 15)
@@ -90,7 +100,7 @@ def make_timeline(rows: Sequence[SceneRow], unpicked: Sequence[Unpicked]) -> Tim
     axis = _Axis(min(days), max(days))
     most = max((row.given_share for row in rows), default=0.0) or 1.0
     used, per_day = [], Counter[date]()
-    for number, row in enumerate(rows):
+    for number, row in listed_scenes(list(rows)):
         if row.day is None:
             continue
         day = date.fromisoformat(row.day)
@@ -111,17 +121,18 @@ def make_timeline(rows: Sequence[SceneRow], unpicked: Sequence[Unpicked]) -> Tim
 
 def _dots(axis: "_Axis", unpicked: Sequence[Unpicked]) -> tuple[list[Mark], int]:
     """Return the marks of the scenes that were not picked, and how many do not fit."""
-    dots, per_day, hidden = [], Counter[date](), 0
+    dots: list[Mark] = []
+    per_day, hidden = Counter[date](), 0
     for each in unpicked:
         day = acquired_day(each)
         if day is None:
             continue
         row = per_day[day]
         per_day[day] += 1
-        if row >= UNPICKED_ROWS:
+        if row >= UNPICKED_ROWS or len(dots) >= MOST_DOTS:
             hidden += 1
             continue
-        title = f"{each.item_id}, {day}: {each.reason}"
+        title = f"{each.item_id}, {day}: {without_places(each.reason)[:REASON_CHARACTERS]}"
         dots.append(Mark(axis.place(day), 0, row * MARK_STEP_PX, each.stage, title))
     return dots, hidden
 

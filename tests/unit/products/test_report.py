@@ -14,10 +14,13 @@ import shapely
 
 from cloudbuster.models import (
     Assessment,
+    BandCheck,
+    GroundCheck,
     LayerCoverage,
     MosaicRequest,
     SceneFailure,
     Selection,
+    SelfCheck,
     Unpicked,
 )
 from cloudbuster.products.report.explorer import cell_unit
@@ -253,6 +256,47 @@ def test_text_of_a_catalog_is_escaped(tmp_path: Path) -> None:
     assert "<script>alert" not in content
     assert "<img src=x" not in content
     assert [len(page.all(name)) for name in ("script", "img")] == [3, 1]
+
+
+def test_a_self_check_is_shown_where_one_was_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_three(tmp_path)
+    assert "Self-check" not in page_of(tmp_path)[0].words
+    page, _ = page_of(tmp_path, self_check=True)
+    assert "Self-check: nothing to check: no block has a clear date beside" in page.words
+    assert "Self-check Nothing could be compared: no block of" in page.words
+    errors = BandCheck(
+        band="B02",
+        error_dn=62,
+        least_error_dn=55,
+        difference_dn=70,
+        floor_dn=57,
+        mae_dn=40,
+        bias_dn=-3,
+    )
+    ground = GroundCheck(
+        ground="all",
+        cells=900,
+        clear_fraction=0.94,
+        residual_cloud_fraction=0.004,
+        residual_shadow_fraction=None,
+        bands=(errors,),
+    )
+    check = SelfCheck(
+        block_m=2560,
+        blocks=9,
+        blocks_checked=8,
+        checked_fraction=0.9,
+        clear_fraction=0.94,
+        grounds=(ground,),
+    )
+    monkeypatch.setattr("cloudbuster.merge.self_check", lambda *_: check)
+    page, _ = page_of(tmp_path, self_check=True)
+    assert f"Self-check: {check.summary}" in page.words
+    assert "In each of 8 of 9 blocks of 2.6 km (90.00 % of the area)" in page.words
+    assert "B02 62 55 70 57" in page.words
+    assert "all 900 94.00 % 0.40 % unknown" in page.words
 
 
 def test_scenes_that_are_not_used_are_listed_with_their_reasons(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import base64
 import zlib
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,14 @@ import rasterio
 import shapely
 
 from cloudbuster.core.grids.grid import Grid
-from cloudbuster.models import Unpicked
+from cloudbuster.models import Radiometry, Unpicked
 from cloudbuster.products.report import rasters as rasters_module
 from cloudbuster.products.report.outlines import footprint, graticule, lattice, outline
+from cloudbuster.products.report.page import ReportFiles, write_report
 from cloudbuster.products.report.places import never_clear_places
 from cloudbuster.products.report.rasters import (
+    CODES_BYTES,
+    PICTURE_BYTES,
     CodeBand,
     MapRasters,
     encode_codes,
@@ -27,8 +30,10 @@ from cloudbuster.products.report.rasters import (
 from cloudbuster.products.report.scene_rows import SceneRow
 from cloudbuster.products.report.sections import SECTIONS, Facts
 from cloudbuster.products.report.timeline import make_timeline
+from cloudbuster.products.stac_item import MosaicDescription, MosaicScene
 from cloudbuster.storage.rasters.tiled_raster import raster_profile
 from tests.hand_made import make_record
+from tests.report_page import ReportPage
 
 TILE = Grid("EPSG:32633", 399_960, 5_100_000, 10, 10, 10_980, 10_980)
 NOISE = np.random.default_rng(11)
@@ -148,9 +153,20 @@ def test_a_footprint_that_is_not_one_draws_nothing() -> None:
         assert footprint(record, TILE, 15.0) == []
 
 
-def test_a_grid_around_a_pole_has_no_graticule() -> None:
+def test_around_a_pole_no_coordinates_are_shown() -> None:
     polar = Grid("EPSG:3995", -500_000, 500_000, 1000, 1000, 1000, 1000)
-    assert graticule(polar, lattice(polar)) == []
+    assert lattice(polar) is None
+    assert graticule(polar, None) == []
+
+
+def test_longitudes_are_continuous_across_the_antimeridian() -> None:
+    fiji = Grid("EPSG:32701", 80_000, 8_200_000, 1000, 1000, 100, 100)
+    nodes = lattice(fiji)
+    assert nodes is not None
+    assert np.abs(np.diff(np.reshape(nodes["lon"], (25, 25)))).max() < 0.1
+    labels = [line["label"] for line in graticule(fiji, nodes)]
+    assert {"180.0°W", "179.5°W"} & set(labels)
+    assert any(label.endswith("°E") for label in labels)
 
 
 def test_the_largest_places_come_first_and_the_corners_outside_of_the_area_do_not_count() -> None:
@@ -181,6 +197,63 @@ def test_the_agreement_of_detectors_is_shown_where_there_are_several(
     section = next(each for each in SECTIONS if each.name == "agreement")
     found = section.make(facts)
     assert (None if found is None else found["rows"]) == rows
+
+
+def test_a_page_of_a_thousand_scenes_lists_those_that_give_most(tmp_path: Path) -> None:
+    grid = Grid("EPSG:32633", 500_000, 5_100_000, 10, 10, 8, 8)
+    cloudless, quality = products(tmp_path, grid)
+    evidence = Radiometry(
+        verdict="none", offset_dn=0, confidence="high", evidence=("a source says so",) * 50
+    )
+    geometry = shapely.geometry.mapping(shapely.Point(15, 46).buffer(0.5))
+    scenes = tuple(
+        MosaicScene(
+            index,
+            backstop=False,
+            share=index / 1e6,
+            record=make_record(
+                index,
+                f"S2A_33TWM_{index:08d}_0_L2A",
+                acquired=datetime(2020, 1, 1, tzinfo=UTC) + timedelta(days=index),
+                item={"id": "x", "geometry": geometry},
+                radiometry=evidence,
+            ),
+        )
+        for index in range(1, 1001)
+    )
+    unpicked = tuple(
+        Unpicked(
+            item_id=f"x{index}",
+            stage="choice",
+            acquired=datetime(2020, 1, 1, tzinfo=UTC) + timedelta(days=index),
+            reason="it shows nothing " * 100,
+        )
+        for index in range(3000)
+    )
+    names = ("m-cloudless.tif", "m-cloudy.tif", "m-quality.tif", "m-preview.png", "m-report.html")
+    mosaic = MosaicDescription(
+        "m",
+        grid,
+        ("B04", "B03", "B02"),
+        "first",
+        scenes,
+        1,
+        0,
+        0,
+        0,
+        *names,
+        (8, 8),
+        unpicked=unpicked,
+    )
+    target = tmp_path / names[-1]
+    write_report(mosaic, ReportFiles(cloudless, quality, tmp_path), str(target))
+    page = ReportPage(target)
+    assert len(page.content) + PICTURE_BYTES + CODES_BYTES < 3_000_000
+    assert len(page.data["scenes"]) == 1000
+    rows = [int(str(found["data-row"])) for found in page.all("tr") if "data-row" in found]
+    assert rows == list(range(800, 1000))
+    for note in ("800 more scenes, which give less, are", "And 2800 more, in selection.json"):
+        assert note in page.words
 
 
 def row(index: int, when: datetime | None, share: float) -> SceneRow:

@@ -381,7 +381,7 @@
       add('Clouds by', scene.detector || 'unknown');
       add('Offset', scene.offset || 'unknown');
     }
-    add('In the area', inside[at] ? 'yes' : 'no');
+    if (data.hasArea) add('In the area', inside[at] ? 'yes' : 'no');
     add('Position', coordinates(middle));
     add(grid.crs, inCrs(middle));
     add('Cell', `row ${Math.floor(cell.y)}, column ${Math.floor(cell.x)}`);
