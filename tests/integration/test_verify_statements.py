@@ -48,7 +48,7 @@ def make_run(folder: Path, clouds: dict[int, slice] = CLOUDS, **changes: dict[st
             "maxclouds": 100,
         },
         "filter": {"coverage_count": 2, "max_never_clear": 0.2},
-        "gather": {"bands": BANDS, "dilate_m": 20},
+        "gather": {"bands": BANDS, "dilate_m": 20, "detector": {"type": "stock"}},
         "output": str(folder / "run"),
     }
     for part, fields in changes.items():
