@@ -19,6 +19,7 @@ from cloudbuster.errors import BadInputError, RequestError
 from cloudbuster.gathered.scene_raster import BACKSTOP_PREFIX, SceneRaster, scene_stem
 from cloudbuster.models import Delivery, Explanation, PixelSource, SceneFate, Unpicked
 from cloudbuster.models.finished import CellStateName, Fate
+from cloudbuster.mosaics.evidence import LookEvidence, composite_evidence
 from cloudbuster.mosaics.opened import FinishedMosaic, SceneRow
 from cloudbuster.mosaics.places import Cell, cell_at, cell_of
 from cloudbuster.mosaics.rasters import MosaicRasters
@@ -251,8 +252,15 @@ class _Witness:
         if not known or (chosen is not None and chosen not in known):
             return found
         rows = self._mosaic.rows
+        evidence = composite_evidence(self._mosaic, self._grid, self._pixel.cell.window)
+        of = [evidence.get(row, LookEvidence()) for row in rows]
         looks = [
-            CellLook(seen.pixel_class, rows[position].backstop)
+            CellLook(
+                seen.pixel_class,
+                rows[position].backstop,
+                of[position].refused,
+                of[position].costs,
+            )
             for position, seen in enumerate(self._seen)
             if seen is not None
         ]
