@@ -276,7 +276,7 @@ class _Witness:
     ) -> tuple[Fate, str]:
         """Return the fate of a merged raster, and its sentence."""
         if self._mosaic.rows.index(row) == chosen:
-            return "chosen", self._chosen_text(reason)
+            return "chosen", self._chosen_text(row, reason)
         elsewhere = self._elsewhere(row)
         if reason is None or seen is None:
             return elsewhere or self._guess(row, chosen)
@@ -286,10 +286,12 @@ class _Witness:
         text = self._lost_text(row, seen, reason)
         return reason.fate, f"{text} ({reason.why})" if reason.why else text
 
-    def _chosen_text(self, reason: LookReason | None) -> str:
+    def _chosen_text(self, row: SceneRow, reason: LookReason | None) -> str:
         """Describe the chosen scene."""
-        if self._pixel.is_backstop:
+        if row.backstop:
             return "no scene saw the place clear; it is filled from this one, clouds included"
+        if self._pixel.is_backstop:
+            return "every clear look was refused; the place is filled from this one, the least hazy"
         words = "the pixel comes from it"
         if self._mosaic.is_synthetic:
             words = "its observation is nearest to the pixel"
