@@ -34,6 +34,9 @@ from cloudbuster.storage.rasters.gdal_env import RASTER_ERRORS, gdal_env
 DEFAULT_SAMPLES = 100
 REMEDY = "make the mosaic again (run with --force), and do not use this one"
 
+# Errors of a raster that is damaged: those of this package, and those of GDAL.
+UNREADABLE: tuple[type[Exception], ...] = (BadInputError, *RASTER_ERRORS)
+
 
 @dataclass(frozen=True)
 class VerifyOptions:
@@ -161,7 +164,7 @@ class _Verification:
                 self._checks.append(check_layout(list(paths.values())))
                 self._checks.append(check_metadata(paths, self._mosaic.item))
                 self._check_rasters(list(paths.values()))
-            except (BadInputError, *RASTER_ERRORS) as error:
+            except UNREADABLE as error:
                 count = Count("rasters", "rasters")
                 count.expect(False, str(error))
                 self._checks.append(count.check)
