@@ -135,9 +135,11 @@ def test_a_scene_that_cannot_be_gathered_does_not_end_the_run(stack, tmp_path) -
     strict = stack.run(
         world.in_s3(name="strict", limits={"min_success_fraction": 1}), name="strict"
     )
-    assert (strict.status, strict.error) == ("FAILED", "NothingUsableError")
-    assert re.search(r"; scene \d: RasterError: .*B0\d\.tif", strict.cause)
-    assert re.search("RasterError: ", status_of(stack, "strict")["error"])
+    assert (strict.status, strict.error) == ("FAILED", "JobsTryAgainError")
+    assert re.search(
+        r"; scene \d: TryAgainError: s3://.*/B0\d\.tif: .*; submit it again", strict.cause
+    )
+    assert strict.cause in status_of(stack, "strict")["error"]
 
 
 def test_a_second_round_replaces_a_scene_and_has_the_bytes_of_the_run_on_one_machine(
