@@ -109,6 +109,7 @@ def test_every_document_that_crosses_a_process_has_a_schema() -> None:
         "cloudbuster.assessment/1",
         "cloudbuster.candidates/1",
         "cloudbuster.claim/1",
+        "cloudbuster.gathered-tasks/1",
         "cloudbuster.job-error/1",
         "cloudbuster.explanation/1",
         "cloudbuster.merge-task/1",
