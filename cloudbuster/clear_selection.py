@@ -23,11 +23,17 @@ from cloudbuster.core.clear_cover import (
     cover_clear,
 )
 from cloudbuster.core.coverage import CoverRules, pick_original
-from cloudbuster.core.delivery import SceneUnits, plan_delivery
+from cloudbuster.core.delivery import SceneUnits, plan_delivery, spare_margins
 from cloudbuster.core.grid import Grid
 from cloudbuster.core.holes import Holes
 from cloudbuster.core.mosaic_grid import project_area, projected_bounds, resolve_crs
-from cloudbuster.core.sky_thumbnail import CellSampler, SkyThumbnail, scene_cells, window_shape
+from cloudbuster.core.sky_thumbnail import (
+    CellSampler,
+    SkyThumbnail,
+    part_layout,
+    scene_cells,
+    window_shape,
+)
 from cloudbuster.core.transformers import transformer
 from cloudbuster.models import Delivery, FilterOptions, Item, SelectionEntry
 
@@ -195,15 +201,19 @@ class ClearCandidates:
             )
         ]
 
-    def delivery(self, scene: int, numbers: frozenset[int]) -> Delivery | None:
-        """Make the document of the units that a scene delivers; None for the whole scene."""
+    def delivery(
+        self, scene: int, numbers: frozenset[int], parts: BoolRaster | None = None
+    ) -> Delivery | None:
+        """Make the document of what a scene delivers: some units, or some ``parts`` of them.
+
+        Returns None for the whole scene.
+        """
         thumbnail = self.thumbnails[scene]
         if thumbnail is None or (self.whole and numbers):
             return None
-        units = thumbnail.units
-        needed = np.zeros(units.height * units.width, dtype=np.bool_)
-        needed[sorted(numbers)] = True
-        return Delivery.of(units, needed.reshape(units.shape))
+        if parts is None:
+            parts = part_layout(thumbnail.grid).parts(numbers)
+        return Delivery.of(thumbnail.parts, parts)
 
     def without_delivered(self, entries: Sequence[SelectionEntry]) -> list[SceneUnits]:
         """Return what each candidate shows beyond what its picks deliver already."""
@@ -223,8 +233,8 @@ def _remaining(units: SceneUnits, entries: Sequence[SelectionEntry]) -> SceneUni
         if entry.delivery is None:
             left[:] = False
             break
-        needed = np.append(entry.delivery.needed().ravel(), False)
-        left &= ~needed[units.unit]
+        if units.part is not None:
+            left &= ~entry.delivery.needed().ravel()[units.part]
     return _without(units, ~left)
 
 
@@ -267,9 +277,9 @@ def choose_clear(
         scores=score_factors(candidates, area, options),
     )
     chosen = _with_backstop(cover, options)
-    numbers = plan_delivery(
-        cells.frame, [candidates.units[scene] for scene in chosen], fill=options.backstop
-    )
+    scenes = [candidates.units[scene] for scene in chosen]
+    numbers = plan_delivery(cells.frame, scenes, fill=options.backstop)
+    parts = spare_margins(cells.frame, scenes, numbers, fill=options.backstop)
     steps = {step.scene: step for step in cover.steps}
     shares = np.maximum.accumulate(
         [steps[scene].layers[0] if scene in steps else 0.0 for scene in chosen]
@@ -281,9 +291,9 @@ def choose_clear(
                 backstop=False,
                 weight=max(0.0, steps[scene].gain) if scene in steps else 0.0,
                 clear_fraction=min(1.0, max(0.0, float(share))),
-                delivery=candidates.delivery(scene, needed),
+                delivery=candidates.delivery(scene, needed, kept),
             )
-            for scene, share, needed in zip(chosen, shares, numbers, strict=True)
+            for scene, share, needed, kept in zip(chosen, shares, numbers, parts, strict=True)
         ),
         layers=cover.steps[-1].layers if cover.steps else (0.0,) * options.coverage_count,
         unseen=cover.unseen,

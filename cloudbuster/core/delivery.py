@@ -4,11 +4,17 @@ A scene is read in units, square pieces of its own raster of about the size of i
 file. Choosing units so that every cell is delivered clear is a weighted set cover, solved greedily:
 the unit that delivers most new cells for its size comes first (Chvatal, Mathematics of Operations
 Research 4, 1979).
+
+A pixel that is interpolated from coarser bands, or resampled, needs its neighbours too: at the edge
+of a unit these lie in the next one, which then is decoded for a strip of cells. `spare_margins`
+leaves out the strips that another scene delivers anyway.
 """
 
 import heapq
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +31,62 @@ Counts = npt.NDArray[np.int32]
 Flags = npt.NDArray[np.bool_]
 
 
+# Steps to the eight neighbours of a unit, in rows and columns.
+STEPS = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
+
+
+@dataclass(frozen=True)
+class UnitLayout:
+    """How the units of a scene, and the parts of units, are numbered: row by row.
+
+    Attributes
+    ----------
+    rows, cols : int
+        Rows and columns of parts.
+    side : int
+        Rows and columns of parts in a unit; fewer at the southern and the eastern edge.
+    """
+
+    rows: int
+    cols: int
+    side: int
+
+    @property
+    def unit_cols(self) -> int:
+        """Columns of units."""
+        return -(-self.cols // self.side)
+
+    @cached_property
+    def unit(self) -> UnitNumbers:
+        """Number of the unit of each part, shape (rows, cols)."""
+        row, col = np.arange(self.rows) // self.side, np.arange(self.cols) // self.side
+        return (row[:, None] * self.unit_cols + col[None, :]).astype(np.int32)
+
+    def neighbours(self, step: tuple[int, int]) -> UnitNumbers:
+        """Return the unit that lies beside each part in a direction, shape (rows, cols).
+
+        It is -1 for a part that is not at that edge of its unit, and at the edge of the scene.
+        """
+        row, col = (
+            _beside(count, self.side, along)
+            for count, along in zip((self.rows, self.cols), step, strict=True)
+        )
+        row, col = row[:, None], col[None, :]
+        return np.where((row >= 0) & (col >= 0), row * self.unit_cols + col, -1).astype(np.int32)
+
+    def parts(self, units: Collection[int]) -> BoolRaster:
+        """Return which parts belong to some units, shape (rows, cols)."""
+        return np.isin(self.unit, np.fromiter(units, dtype=np.int32, count=len(units)))
+
+
+def _beside(count: int, side: int, step: int) -> UnitNumbers:
+    """Return the row of units beside each of ``count`` rows of parts; -1 if that is not adjacent."""
+    part = np.arange(count)
+    beside = part + step
+    is_next = (beside // side == part // side + step) & (beside >= 0) & (beside < count)
+    return np.where(is_next, beside // side, -1).astype(np.int32)
+
+
 @dataclass(frozen=True, eq=False)
 class SceneUnits:
     """What one scene can deliver.
@@ -39,6 +101,10 @@ class SceneUnits:
         Cells of ``clear`` that are clear even if the thumbnail is off by a cell.
     unit : ndarray of int32, shape (y, x) of the window
         Number of the unit that holds the centre of each cell; negative outside of the raster.
+    part : ndarray of int32, shape (y, x) of the window, or None
+        Number of the part of a unit that holds it; None if units have no parts.
+    layout : UnitLayout or None
+        Numbering of units and parts; None if units have no parts.
     """
 
     window: GridWindow
@@ -46,6 +112,8 @@ class SceneUnits:
     seen: BoolRaster
     safe: BoolRaster
     unit: UnitNumbers
+    part: UnitNumbers | None = None
+    layout: UnitLayout | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,3 +256,114 @@ def _drop_dispensable(
         safe[unit.cells] -= unit.safe
         clear[unit.cells] -= unit.clear
         del chosen[index]
+
+
+@dataclass(frozen=True, eq=False)
+class _Delivered:
+    """Cells that one scene delivers, by what must be read for them.
+
+    Attributes
+    ----------
+    cells : ndarray of int
+        Positions in the flattened grid.
+    clear, seen, safe : ndarray of bool
+        What the scene shows of them.
+    margins : dict of int to ndarray of int
+        For each unit that is read only for the cells beside it: positions of these in ``cells``.
+    """
+
+    cells: npt.NDArray[np.intp]
+    clear: Flags
+    seen: Flags
+    safe: Flags
+    margins: dict[int, npt.NDArray[np.intp]]
+
+
+def spare_margins(
+    area: BoolRaster,
+    scenes: Sequence[SceneUnits],
+    delivered: Sequence[Collection[int]],
+    *,
+    fill: bool = True,
+) -> list[BoolRaster | None]:
+    """Leave out the edges of units for which a neighbouring unit would be decoded in vain.
+
+    A part at the edge of a unit is kept if the scene delivers the unit beside it as well, or if no
+    other scene delivers all of the strip along that edge as clear as this one does.
+
+    Parameters
+    ----------
+    area : ndarray of bool, shape (y, x)
+        Cells of the mosaic. Not modified.
+    scenes : sequence of SceneUnits
+        Scenes of the selection.
+    delivered : sequence of collection of int
+        Result of `plan_delivery`.
+    fill : bool
+        As for `plan_delivery`.
+
+    Returns
+    -------
+    list of ndarray of bool, shape (rows, cols) of the layout, or None
+        Parts that each scene is to deliver; None for a scene without parts.
+    """
+    found = [
+        _delivered(area, scene, numbers) for scene, numbers in zip(scenes, delivered, strict=True)
+    ]
+    counts = np.zeros((3, area.size), dtype=np.int32)
+    for each in found:
+        for count, flags in zip(counts, (each.safe, each.clear, each.seen), strict=True):
+            count[each.cells] += flags
+    left = [np.ones(each.cells.shape, dtype=np.bool_) for each in found]
+    kept = [set(numbers) for numbers in delivered]
+    margins = [
+        (len(places), position, unit)
+        for position, each in enumerate(found)
+        for unit, places in each.margins.items()
+    ]
+    for _, position, unit in sorted(margins):
+        each, places = found[position], found[position].margins[unit]
+        places = places[left[position][places]]
+        cells = each.cells[places]
+        shown = [flags[places] for flags in (each.safe, each.clear, each.seen)]
+        needed = shown if fill else shown[:2]
+        if any((flags & (counts[row, cells] <= 1)).any() for row, flags in enumerate(needed)):
+            kept[position].add(unit)
+            continue
+        for count, flags in zip(counts, shown, strict=True):
+            count[cells] -= flags
+        left[position][places] = False
+    return [
+        None if scene.layout is None else _kept_parts(scene.layout, numbers, read)
+        for scene, numbers, read in zip(scenes, delivered, kept, strict=True)
+    ]
+
+
+def _delivered(area: BoolRaster, scene: SceneUnits, numbers: Collection[int]) -> _Delivered:
+    """Return the cells of the area in some units of a scene, and which of them need others."""
+    units = np.fromiter(numbers, dtype=np.int32, count=len(numbers))
+    rows, cols = np.nonzero(area[scene.window.slices] & scene.seen & np.isin(scene.unit, units))
+    cells = (rows + scene.window.row) * area.shape[1] + cols + scene.window.col
+    margins: defaultdict[int, list[npt.NDArray[np.intp]]] = defaultdict(list)
+    if scene.layout is not None and scene.part is not None:
+        part = scene.part[rows, cols]
+        for step in STEPS:
+            beside = scene.layout.neighbours(step).ravel()[part]
+            places = np.flatnonzero((beside >= 0) & ~np.isin(beside, units))
+            order = places[np.argsort(beside[places], kind="stable")]
+            names, starts = np.unique(beside[order], return_index=True)
+            for name, group in zip(names, np.split(order, starts[1:]), strict=False):
+                margins[int(name)].append(group)
+    flags = (each[rows, cols] for each in (scene.clear, scene.seen, scene.safe))
+    joined = {name: np.concatenate(groups) for name, groups in margins.items()}
+    return _Delivered(cells, *flags, joined)
+
+
+def _kept_parts(layout: UnitLayout, units: Collection[int], read: Collection[int]) -> BoolRaster:
+    """Return the parts of some units that can be delivered if only the units ``read`` are read."""
+    parts = layout.parts(units)
+    known = np.fromiter(read, dtype=np.int32, count=len(read))
+    for step in STEPS:
+        beside = layout.neighbours(step)
+        parts &= (beside < 0) | np.isin(beside, known)
+    return parts

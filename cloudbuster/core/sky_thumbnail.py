@@ -9,14 +9,18 @@ from shapely.geometry.base import BaseGeometry
 
 from cloudbuster.core.arrays import BoolRaster, UInt8Raster
 from cloudbuster.core.clear_cover import SceneCells
-from cloudbuster.core.delivery import SceneUnits, UnitNumbers
+from cloudbuster.core.delivery import SceneUnits, UnitLayout, UnitNumbers
 from cloudbuster.core.grid import Bounds, Grid, GridWindow
+from cloudbuster.core.ground import cell_size_m
 from cloudbuster.core.masks import PixelClass
 from cloudbuster.core.transformers import transformer
 
 # Side of a unit of delivery in cells of the thumbnail: 1024 pixels of 10 m if cells are of 320 m,
 # which is the size of a tile of the products' files.
 UNIT_CELLS = 32
+# Side of a part of a unit in cells of the thumbnail. Resampling reaches two pixels of a band, which
+# are 40 m at 20 m and 120 m at 60 m; with cells of 320 m a part is 640 m.
+PART_CELLS = 2
 # Points per edge of a rectangle that is projected, because projected edges are curved.
 EDGE_POINTS = 21
 
@@ -39,18 +43,20 @@ class SkyThumbnail:
     classes: UInt8Raster
 
     @property
-    def units(self) -> Grid:
-        """Grid of the units of delivery: squares of `UNIT_CELLS` cells from the scene's corner."""
-        grid = self.grid
-        return Grid(
-            grid.crs,
-            grid.west,
-            grid.north,
-            grid.x_size * UNIT_CELLS,
-            grid.y_size * UNIT_CELLS,
-            -(-grid.width // UNIT_CELLS),
-            -(-grid.height // UNIT_CELLS),
-        )
+    def parts(self) -> Grid:
+        """Grid of the parts of units of delivery, which `part_layout` numbers."""
+        grid, layout = self.grid, part_layout(self.grid)
+        size = (grid.x_size * PART_CELLS, grid.y_size * PART_CELLS)
+        return Grid(grid.crs, grid.west, grid.north, *size, layout.cols, layout.rows)
+
+
+def part_layout(grid: Grid) -> UnitLayout:
+    """Return how the units of delivery of a thumbnail and their parts are numbered.
+
+    Units are squares of `UNIT_CELLS` cells from the scene's corner, parts of `PART_CELLS`.
+    """
+    rows, cols = (-(-side // PART_CELLS) for side in grid.shape)
+    return UnitLayout(rows, cols, UNIT_CELLS // PART_CELLS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,13 +64,19 @@ class _CellMap:
     """Which cell of a thumbnail lies under the centre of each cell of a window.
 
     ``place`` is the position in the flattened thumbnail, 0 outside of it; ``inside`` marks the
-    cells for which it holds, and ``unit`` is the number of the unit of delivery, -1 outside.
+    cells for which it holds, and ``part`` is the number of the part of a unit, 0 outside.
     """
 
     window: GridWindow
     place: Indices
     inside: BoolRaster
-    unit: UnitNumbers
+    part: UnitNumbers
+    layout: UnitLayout
+
+    @property
+    def unit(self) -> UnitNumbers:
+        """Number of the unit of delivery, -1 outside."""
+        return np.where(self.inside, self.layout.unit.ravel()[self.part], np.int32(-1))
 
 
 class CellSampler:
@@ -106,7 +118,13 @@ class CellSampler:
             seen=self._at(thumbnail.classes != PixelClass.UNOBSERVED, place),
             safe=self._at(safe, place),
             unit=place.unit,
+            part=place.part,
+            layout=place.layout if self._resolves(thumbnail.parts) else None,
         )
+
+    def _resolves(self, parts: Grid) -> bool:
+        """Whether each part of a unit holds the centre of a cell, so that its edges are known."""
+        return max(self.cells.x_size, self.cells.y_size) <= min(cell_size_m(parts))
 
     def sample_footprint(
         self, footprint: BaseGeometry, clear_share: float, seed: int
@@ -172,9 +190,9 @@ class CellSampler:
             cols = np.floor((x - grid.west) / grid.x_size)
             inside = (rows >= 0) & (rows < grid.height) & (cols >= 0) & (cols < grid.width)
         row, col = (np.where(inside, values, 0).astype(np.intp) for values in (rows, cols))
-        number = row // UNIT_CELLS * -(-grid.width // UNIT_CELLS) + col // UNIT_CELLS
-        unit = np.where(inside, number, -1).astype(np.int32)
-        return _CellMap(window, row * grid.width + col, inside, unit)
+        layout = part_layout(grid)
+        part = (row // PART_CELLS * layout.cols + col // PART_CELLS).astype(np.int32)
+        return _CellMap(window, row * grid.width + col, inside, part, layout)
 
 
 def _with_neighbours(mask: BoolRaster) -> BoolRaster:

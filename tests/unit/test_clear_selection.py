@@ -73,9 +73,17 @@ def chosen(
 
 
 def parts(choice: Any) -> dict[str, tuple[str, ...] | None]:
-    """Rows of the delivery of each pick, by item id."""
+    """Rows of the units, of 16 by 16 parts, that each pick delivers in part or whole, by item id."""
     entries = choice if isinstance(choice, tuple) else choice.entries
-    return {entry.item_id: entry.delivery and entry.delivery.rows for entry in entries}
+    return {entry.item_id: entry.delivery and unit_rows(entry.delivery) for entry in entries}
+
+
+def unit_rows(delivery: Delivery) -> tuple[str, ...]:
+    """Rows of units, with ``1`` for each of which a part is delivered."""
+    needed = delivery.needed()
+    height, width = needed.shape
+    units = needed.reshape(height // 16, 16, width // 16, 16).any(axis=(1, 3))
+    return tuple("".join("01"[int(unit)] for unit in row) for row in units)
 
 
 def test_each_scene_delivers_the_unit_that_it_alone_shows_clear() -> None:
@@ -202,9 +210,10 @@ def test_a_factor_never_outweighs_what_a_scene_shows() -> None:
 
 
 def picked(name: str, rows: tuple[str, ...]) -> SelectionEntry:
-    needed = np.array([[digit == "1" for digit in row] for row in rows])
+    units = np.array([[digit == "1" for digit in row] for row in rows])
+    needed = units.repeat(16, axis=0).repeat(16, axis=1)
     return SelectionEntry(
-        item_id=name, backstop=False, delivery=Delivery.of(thumbnail("." * 8).units, needed)
+        item_id=name, backstop=False, delivery=Delivery.of(thumbnail("." * 8).parts, needed)
     )
 
 
