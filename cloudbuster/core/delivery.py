@@ -80,7 +80,7 @@ class UnitLayout:
 
 
 def _beside(count: int, side: int, step: int) -> UnitNumbers:
-    """Return the row of units beside each of ``count`` rows of parts; -1 if that is not adjacent."""
+    """Return the row of units beside each of ``count`` rows of parts; -1 if none is adjacent."""
     part = np.arange(count)
     beside = part + step
     is_next = (beside // side == part // side + step) & (beside >= 0) & (beside < count)

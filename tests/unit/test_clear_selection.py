@@ -24,7 +24,7 @@ from cloudbuster.core.holes import Holes
 from cloudbuster.core.masks import PixelClass
 from cloudbuster.core.sky_thumbnail import SkyThumbnail
 from cloudbuster.models import Delivery, FilterOptions, SelectionEntry
-from tests.factories import CRS, NORTH, WEST
+from tests.factories import CRS, NORTH, WEST, unit_rows
 
 # Two units of delivery side by side, each of 32 x 32 cells; drawings have four columns for each.
 CELLS = Grid(CRS, WEST, NORTH, 320, 320, 64, 32)
@@ -73,17 +73,9 @@ def chosen(
 
 
 def parts(choice: Any) -> dict[str, tuple[str, ...] | None]:
-    """Rows of the units, of 16 by 16 parts, that each pick delivers in part or whole, by item id."""
+    """Rows of the units that each pick delivers in part or whole, by item id."""
     entries = choice if isinstance(choice, tuple) else choice.entries
     return {entry.item_id: entry.delivery and unit_rows(entry.delivery) for entry in entries}
-
-
-def unit_rows(delivery: Delivery) -> tuple[str, ...]:
-    """Rows of units, with ``1`` for each of which a part is delivered."""
-    needed = delivery.needed()
-    height, width = needed.shape
-    units = needed.reshape(height // 16, 16, width // 16, 16).any(axis=(1, 3))
-    return tuple("".join("01"[int(unit)] for unit in row) for row in units)
 
 
 def test_each_scene_delivers_the_unit_that_it_alone_shows_clear() -> None:

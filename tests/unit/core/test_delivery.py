@@ -151,6 +151,4 @@ def test_units_lie_beside_the_parts_at_their_edges_alone() -> None:
     )
     narrow = UnitLayout(rows=4, cols=2, side=2)
     np.testing.assert_array_equal(narrow.neighbours((-1, 1)), np.full((4, 2), -1))
-    np.testing.assert_array_equal(
-        narrow.neighbours((1, 0)), [[-1, -1], [1, 1], [-1, -1], [-1, -1]]
-    )
+    np.testing.assert_array_equal(narrow.neighbours((1, 0)), [[-1, -1], [1, 1], [-1, -1], [-1, -1]])
