@@ -168,7 +168,7 @@ def thumbnails(cache: Path) -> dict[str, float]:
     """Read thumbnails of 100 scenes over HTTP with 30 ms of latency; requests, MB and wall time."""
     from benchmarks.inputs import TILE, make_classification, stac_item
     from cloudbuster.models import DetectorOptions
-    from cloudbuster.thumbnails import THREADS, read_thumbnails
+    from cloudbuster.selection.thumbnails import THREADS, read_thumbnails
     from tests.range_server import serving_ranges
 
     folder = make_classification(cache).parent

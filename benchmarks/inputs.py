@@ -24,7 +24,7 @@ from rasterio.windows import Window
 from scipy import ndimage
 from shapely.geometry import shape
 
-from cloudbuster.core.grid import Grid, GridWindow
+from cloudbuster.core.grids.grid import Grid, GridWindow
 from cloudbuster.gather import gather_scenes
 from cloudbuster.models import DetectorOptions, GatherTask, GridDocument
 

@@ -13,14 +13,16 @@ import numpy as np
 import shapely
 from scipy import ndimage
 
-from cloudbuster.clear_selection import ClearCandidates, area_cells, choose_clear
 from cloudbuster.core.arrays import BoolRaster
-from cloudbuster.core.coverage import CoverRules, pick_original
-from cloudbuster.core.grid import Grid
-from cloudbuster.core.masks import PixelClass
-from cloudbuster.core.sky_thumbnail import UNIT_CELLS, SkyThumbnail
-from cloudbuster.core.transformers import LONLAT, transformer
+from cloudbuster.core.grids.grid import Grid
+from cloudbuster.core.pixels.masks import PixelClass
+from cloudbuster.core.projections.transformers import LONLAT, transformer
+from cloudbuster.core.selection.coverage import CoverRules, pick_original
+from cloudbuster.core.selection.sky_thumbnail import UNIT_CELLS, SkyThumbnail
 from cloudbuster.models import FilterOptions, Item
+from cloudbuster.selection.cells import area_cells
+from cloudbuster.selection.clear_candidates import ClearCandidates
+from cloudbuster.selection.clear_choice import choose_clear
 
 CRS = "EPSG:32633"
 CELL_M = 320.0

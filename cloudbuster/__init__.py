@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cloudbuster.filter import filter_scenes
     from cloudbuster.gather import gather_scenes
+    from cloudbuster.inputs.request_files import load_request
     from cloudbuster.merge import MosaicRecipe, merge_scenes
     from cloudbuster.models import MosaicRequest
-    from cloudbuster.pipeline import run
     from cloudbuster.query import query_scenes
-    from cloudbuster.request_files import load_request
-    from cloudbuster.subruns import run_zones
+    from cloudbuster.runs.pipeline import run
+    from cloudbuster.runs.subruns import run_zones
 
 __all__ = [
     "MosaicRecipe",
@@ -35,11 +35,11 @@ _HOMES = {
     "MosaicRequest": "cloudbuster.models",
     "filter_scenes": "cloudbuster.filter",
     "gather_scenes": "cloudbuster.gather",
-    "load_request": "cloudbuster.request_files",
+    "load_request": "cloudbuster.inputs.request_files",
     "merge_scenes": "cloudbuster.merge",
     "query_scenes": "cloudbuster.query",
-    "run": "cloudbuster.pipeline",
-    "run_zones": "cloudbuster.subruns",
+    "run": "cloudbuster.runs.pipeline",
+    "run_zones": "cloudbuster.runs.subruns",
 }
 
 

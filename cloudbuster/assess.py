@@ -5,16 +5,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from cloudbuster.areas import document_area
+from cloudbuster.core.areas.polygons import geodesic_area_m2
 from cloudbuster.core.arrays import BoolRaster, UInt8Raster
-from cloudbuster.core.grid import Grid, GridWindow
-from cloudbuster.core.holes import Holes
-from cloudbuster.core.masks import PixelClass
-from cloudbuster.core.number_texts import format_area, format_percent
-from cloudbuster.core.polygons import geodesic_area_m2
+from cloudbuster.core.grids.grid import Grid, GridWindow
+from cloudbuster.core.pixels.masks import PixelClass
+from cloudbuster.core.selection.holes import Holes
+from cloudbuster.core.texts.number_texts import format_area, format_percent
 from cloudbuster.errors import NothingUsableError
 from cloudbuster.events import Event, OnEvent, emit
 from cloudbuster.gathered.scene_raster import OpenScenes
+from cloudbuster.inputs.areas import document_area
 from cloudbuster.models import (
     Assessment,
     FilterOptions,
@@ -24,9 +24,9 @@ from cloudbuster.models import (
     Selection,
     SelectionEntry,
 )
-from cloudbuster.storage.area_cells import AreaCells
-from cloudbuster.storage.gdal_env import gdal_env
-from cloudbuster.storage.uri import join
+from cloudbuster.storage.files.uri import join
+from cloudbuster.storage.rasters.area_cells import AreaCells
+from cloudbuster.storage.rasters.gdal_env import gdal_env
 
 # Rows and columns of the blocks in which cells are counted; the result does not depend on it.
 BLOCK_CELLS = 1024

@@ -14,9 +14,10 @@ import numpy.typing as npt
 
 from cloudbuster.catalogs.schema import parse_scene
 from cloudbuster.core.arrays import UInt8Raster, UInt16Raster
-from cloudbuster.core.grid import Grid, GridWindow
-from cloudbuster.core.ground import cell_size_m, reach_in_cells
-from cloudbuster.core.masks import (
+from cloudbuster.core.grids.grid import Grid, GridWindow
+from cloudbuster.core.grids.ground import cell_size_m, reach_in_cells
+from cloudbuster.core.grids.regrid import COARSER_RATIO
+from cloudbuster.core.pixels.masks import (
     DISTANCE_LIMIT_M,
     DetectedMask,
     PixelClass,
@@ -24,7 +25,6 @@ from cloudbuster.core.masks import (
     grows,
     pixel_classes,
 )
-from cloudbuster.core.regrid import COARSER_RATIO
 from cloudbuster.detectors import make_detector
 from cloudbuster.errors import (
     CloudBusterError,
@@ -52,16 +52,16 @@ from cloudbuster.models import (
     SceneFailure,
     SceneRecord,
 )
-from cloudbuster.source.donor_mask import write_donor_mask
+from cloudbuster.processes.workers import Report, run_tasks
+from cloudbuster.source.masks.donor_mask import write_donor_mask
 from cloudbuster.source.needed_units import KERNEL_MARGIN, NeededUnits
 from cloudbuster.source.placing import ClassMap, PlacedBlock, needed_pixels, placed_blocks
 from cloudbuster.source.scene_source import RasterSceneSource
 from cloudbuster.source.warp import bounds_in
-from cloudbuster.storage.documents import write_document
-from cloudbuster.storage.folders import output_folder
-from cloudbuster.storage.gdal_env import gdal_env
-from cloudbuster.storage.uri import output_error
-from cloudbuster.workers import Report, run_tasks
+from cloudbuster.storage.files.documents import write_document
+from cloudbuster.storage.files.folders import output_folder
+from cloudbuster.storage.files.uri import output_error
+from cloudbuster.storage.rasters.gdal_env import gdal_env
 
 logger = logging.getLogger(__name__)
 

@@ -14,8 +14,7 @@ from pathlib import Path, PurePosixPath
 from pystac.utils import datetime_to_str
 from shapely.geometry.base import BaseGeometry
 
-from cloudbuster.areas import document_area, request_area
-from cloudbuster.core.composite import COMPOSITES, CellState
+from cloudbuster.core.pixels.composite import COMPOSITES, CellState
 from cloudbuster.errors import NothingUsableError, RequestError
 from cloudbuster.events import Event, OnEvent, emit
 from cloudbuster.gathered.scene_files import (
@@ -27,6 +26,7 @@ from cloudbuster.gathered.scene_files import (
     scenes_in_window,
 )
 from cloudbuster.gathered.scene_raster import SCENE_INDEX_BAND
+from cloudbuster.inputs.areas import document_area, request_area
 from cloudbuster.models import Assessment, MergeResult, MosaicRequest, SceneRecord, Selection
 from cloudbuster.products.blocks import MosaicBlocks, SceneBlocks, Tally, clipped, mosaic_grid
 from cloudbuster.products.cog import CogBand, CogWriter, open_cog_writer, scratch_folder
@@ -40,12 +40,12 @@ from cloudbuster.products.stac_item import (
     mosaic_item,
     write_item,
 )
-from cloudbuster.storage.area_cells import AreaCells
-from cloudbuster.storage.documents import write_document
-from cloudbuster.storage.folders import input_folder, output_folder
-from cloudbuster.storage.gdal_env import gdal_env
-from cloudbuster.storage.tiled_raster import NODATA
-from cloudbuster.storage.uri import join, output_error
+from cloudbuster.storage.files.documents import write_document
+from cloudbuster.storage.files.folders import input_folder, output_folder
+from cloudbuster.storage.files.uri import join, output_error
+from cloudbuster.storage.rasters.area_cells import AreaCells
+from cloudbuster.storage.rasters.gdal_env import gdal_env
+from cloudbuster.storage.rasters.tiled_raster import NODATA
 
 logger = logging.getLogger(__name__)
 

@@ -11,19 +11,19 @@ import orjson
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from cloudbuster.areas import check_crs, described_area, request_area
 from cloudbuster.catalogs import Found, SceneSearch, check_catalog, open_catalog
 from cloudbuster.catalogs.item_hrefs import mended_item, mirrored_item
 from cloudbuster.catalogs.item_properties import datastrip_start_of, generated_of
 from cloudbuster.catalogs.schema import TWIN_PROPERTY, parse_scene, refused_href
 from cloudbuster.catalogs.search import AREA, LEVEL, footprint_geometry
-from cloudbuster.core.aoi import ReadArea, geometry_document
-from cloudbuster.core.asset_mirror import Mirror, parse_mirror
-from cloudbuster.core.footprint import tile_square
-from cloudbuster.core.names import shortened
-from cloudbuster.core.scene import Scene
+from cloudbuster.core.areas.aoi import ReadArea, geometry_document
+from cloudbuster.core.areas.footprint import tile_square
+from cloudbuster.core.scenes.asset_mirror import Mirror, parse_mirror
+from cloudbuster.core.scenes.scene import Scene
+from cloudbuster.core.texts.names import shortened
 from cloudbuster.errors import CatalogError, NothingUsableError
 from cloudbuster.events import Event, OnEvent, emit
+from cloudbuster.inputs.areas import check_crs, described_area, request_area
 from cloudbuster.models import (
     FIRST_DAY,
     LAST_DAY,
@@ -123,7 +123,7 @@ def query_scenes(
     ----------
     aoi : dict
         GeoJSON geometry, Feature or FeatureCollection, or ``{"uri": ...}``, as for
-        `cloudbuster.areas.load_aoi`.
+        `cloudbuster.inputs.areas.load_aoi`.
     options : QueryOptions
         Catalog, product level, dates, cloud cover, greatest number, scale of the area.
     with_twins : bool

@@ -10,7 +10,7 @@ import aws_cdk as cdk
 from cdk_nag import AwsSolutionsChecks
 
 from cloudbuster.aws.published import SCHEMA_KEY, PublishedConfig
-from infra.config import StackConfig
+from infra.configuration.config import StackConfig
 from infra.context import (
     ALLOW_KEY,
     ConfigError,

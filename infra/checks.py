@@ -6,17 +6,17 @@ from collections.abc import Callable, Mapping
 
 from cloudbuster.aws.admission import admit
 from cloudbuster.errors import BadInputError
-from infra.capacity import check_nvme, usable_mib
-from infra.config import StackConfig
-from infra.instances import FAMILIES, GPU_FAMILIES, GPU_VCPUS, sizes
-from infra.sections import Job
+from infra.configuration.capacity import check_nvme, usable_mib
+from infra.configuration.config import StackConfig
+from infra.configuration.instances import FAMILIES, GPU_FAMILIES, GPU_VCPUS, sizes
+from infra.configuration.sections import Job
+from infra.configuration.values import check_image_region
 from infra.settings import (
     INLINE_CONCURRENCY,
     MAX_VARIABLES_BYTES,
     longest_variables,
     stack_settings,
 )
-from infra.values import check_image_region
 
 # Memory that a job needs beside its /scratch: twice the limit of 1 GB that the benchmarks set to
 # gather and merge with four bands, for JPEG 2000, all bands, and models.

@@ -13,8 +13,8 @@ from pydantic import BaseModel, ValidationError
 
 from cloudbuster.aws.published import SCHEMA_KEY
 from infra.checks import check
-from infra.config import StackConfig
-from infra.sections import Bucket, CatalogSecret, Disk, Job
+from infra.configuration.config import StackConfig
+from infra.configuration.sections import Bucket, CatalogSecret, Disk, Job
 
 CONFIG_KEY = "config"
 """Key of the context with the path of the configuration file."""

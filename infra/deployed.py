@@ -11,8 +11,8 @@ from cloudbuster.aws.costs import HOMES
 from cloudbuster.aws.outputs import PARAMETERS, config_parameter
 from cloudbuster.aws.published import PublishedConfig
 from cloudbuster.errors import CloudBusterError
-from cloudbuster.storage.boto import make_aws_client, translate_boto_errors
-from infra.config import StackConfig
+from cloudbuster.storage.remote.boto import make_aws_client, translate_boto_errors
+from infra.configuration.config import StackConfig
 from infra.downgrade import lowered
 
 # A synthesis without a network, or without credentials, must not take long.

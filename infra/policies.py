@@ -14,7 +14,7 @@ from constructs import Construct, IConstruct
 
 from cloudbuster.aws.admission import MOSAICS
 from cloudbuster.aws.stack.claims import CLAIM
-from infra.config import StackConfig
+from infra.configuration.config import StackConfig
 
 # Objects of the scenes: the requester-pays originals, and the free COGs.
 SENTINEL_OBJECTS = (

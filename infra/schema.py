@@ -3,7 +3,7 @@
 from typing import Any
 
 from cloudbuster.aws.published import SCHEMA_KEY
-from infra.config import StackConfig
+from infra.configuration.config import StackConfig
 
 
 def config_schema() -> dict[str, Any]:

@@ -3,9 +3,9 @@
 import json
 
 from cloudbuster.aws.settings import SETTINGS_VARIABLE, StackSettings
-from cloudbuster.storage.hosts import ALLOW_HOSTS_VARIABLE
-from cloudbuster.storage.trust import FOREIGN_REQUESTS_VARIABLE
-from infra.config import StackConfig
+from cloudbuster.storage.addresses.hosts import ALLOW_HOSTS_VARIABLE
+from cloudbuster.storage.addresses.trust import FOREIGN_REQUESTS_VARIABLE
+from infra.configuration.config import StackConfig
 
 # Scenes of a round that an inline map can hold. A history ends at 25 000 events
 # (https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html), and a scene or a part

@@ -10,7 +10,7 @@ from constructs import Construct
 
 from cloudbuster.aws.outputs import Output, config_parameter, settings_parameter
 from cloudbuster.aws.published import PublishedConfig
-from infra.config import StackConfig
+from infra.configuration.config import StackConfig
 from infra.constructs.compute import Compute
 from infra.constructs.endings import Endings
 from infra.constructs.functions import Stages

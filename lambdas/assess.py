@@ -6,13 +6,13 @@ from typing import Any
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """Assess the scenes of a round, and plan the next round or the merge."""
-    from cloudbuster import log
     from cloudbuster.aws.settings import StackSettings
     from cloudbuster.aws.stack.catalog_secret import load_catalog_secret
     from cloudbuster.aws.stack.plans import gather_results
     from cloudbuster.aws.stack.rounds import end_round
     from cloudbuster.aws.stack.run_status import enter_stage
     from cloudbuster.aws.stack.state import layout_of
+    from cloudbuster.processes import log
 
     log.configure(as_json=True, level="INFO")
     settings = StackSettings.of_environment(os.environ)

@@ -6,19 +6,20 @@ from typing import Any
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """Run ``filter_scenes`` and ``plan_tasks`` on the candidates of a run."""
-    from cloudbuster import log
     from cloudbuster.aws.settings import StackSettings
     from cloudbuster.aws.stack.catalog_secret import load_catalog_secret
     from cloudbuster.aws.stack.plans import earlier_failures, write_plan
     from cloudbuster.aws.stack.rounds import FILTER_SECONDS, THUMBNAILS
     from cloudbuster.aws.stack.run_status import enter_stage
     from cloudbuster.aws.stack.state import layout_of
-    from cloudbuster.core.bands import requested_bands
-    from cloudbuster.filter import LookOptions, filter_scenes
+    from cloudbuster.core.scenes.bands import requested_bands
+    from cloudbuster.filter import filter_scenes
     from cloudbuster.models import Candidates, MosaicRequest, Selection
-    from cloudbuster.storage.documents import read_document
-    from cloudbuster.storage.reuse import made_once
-    from cloudbuster.tasks import earlier_decisions, plan_tasks, read_tasks
+    from cloudbuster.processes import log
+    from cloudbuster.runs.tasks import earlier_decisions, plan_tasks, read_tasks
+    from cloudbuster.selection.clear_strategy import LookOptions
+    from cloudbuster.storage.files.documents import read_document
+    from cloudbuster.storage.files.reuse import made_once
 
     log.configure(as_json=True, level="INFO")
     settings = StackSettings.of_environment(os.environ)

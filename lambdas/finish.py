@@ -9,11 +9,11 @@ from typing import Any
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any] | None:
     """Write the status of a run that has ended, and publish its outcome; or a blocked queue."""
-    from cloudbuster import log
     from cloudbuster.aws.settings import StackSettings
     from cloudbuster.aws.stack.blocked_queues import BLOCKED, report_blocked_queue
     from cloudbuster.aws.stack.failed_executions import report_failed_execution
     from cloudbuster.aws.stack.outcomes import finish, topic_publisher
+    from cloudbuster.processes import log
 
     log.configure(as_json=True, level="INFO")
     settings = StackSettings.of_environment(os.environ)

@@ -6,7 +6,6 @@ from typing import Any
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """Run ``query_request`` for the request that an execution was started with."""
-    from cloudbuster import log
     from cloudbuster.aws.admission import admit
     from cloudbuster.aws.settings import StackSettings
     from cloudbuster.aws.stack.catalog_secret import load_catalog_secret
@@ -14,12 +13,13 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     from cloudbuster.aws.stack.run_status import make_status
     from cloudbuster.aws.stack.scene_places import check_scenes
     from cloudbuster.aws.stack.state import first_round
-    from cloudbuster.core.bands import requested_bands
+    from cloudbuster.core.scenes.bands import requested_bands
     from cloudbuster.models import Candidates
+    from cloudbuster.processes import log
     from cloudbuster.query import query_request
-    from cloudbuster.storage.documents import write_document
-    from cloudbuster.storage.reuse import made_once
-    from cloudbuster.storage.run_layout import RunLayout
+    from cloudbuster.storage.files.documents import write_document
+    from cloudbuster.storage.files.reuse import made_once
+    from cloudbuster.storage.files.run_layout import RunLayout
 
     log.configure(as_json=True, level="INFO")
     settings = StackSettings.of_environment(os.environ)

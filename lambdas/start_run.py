@@ -6,9 +6,9 @@ from typing import Any
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """Start the run of each message; SQS delivers a message again if that fails."""
-    from cloudbuster import log
     from cloudbuster.aws.settings import StackSettings
     from cloudbuster.aws.stack.inbox import Inbox
+    from cloudbuster.processes import log
 
     log.configure(as_json=True, level="INFO")
     inbox = Inbox(StackSettings.of_environment(os.environ))

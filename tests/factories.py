@@ -135,5 +135,5 @@ def unit_rows(delivery: Delivery) -> tuple[str, ...]:
     """Return rows of units, of 16 by 16 parts, with ``1`` for each of which a part is delivered."""
     needed = delivery.needed()
     height, width = needed.shape
-    units = needed.reshape(height // 16, 16, width // 16, 16).any(axis=(1, 3))
-    return tuple("".join("01"[int(unit)] for unit in row) for row in units)
+    blocks = needed.reshape(height // 16, 16, width // 16, 16).transpose(0, 2, 1, 3)
+    return tuple("".join("01"[int(block.any())] for block in row) for row in blocks)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cloudbuster.core.grid import Grid
+from cloudbuster.core.grids.grid import Grid
 from cloudbuster.gather import gather_scene
 from cloudbuster.gathered.scene_raster import SceneRaster
 from cloudbuster.models import DetectorOptions, GatherTask, GridDocument

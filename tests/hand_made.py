@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import rasterio
 
-from cloudbuster.core.grid import Grid, GridWindow
+from cloudbuster.core.grids.grid import Grid, GridWindow
 from cloudbuster.events import OnEvent
 from cloudbuster.gathered.scene_raster import scene_stem
 from cloudbuster.gathered.scene_writer import open_scene_writer
 from cloudbuster.merge import MosaicRecipe, merge_scenes
 from cloudbuster.models import GridDocument, MergeResult, Radiometry, SceneRecord
-from cloudbuster.storage.tiled_raster import raster_profile
+from cloudbuster.storage.rasters.tiled_raster import raster_profile
 
 GRID = Grid("EPSG:32633", 500_000, 5_100_000, 10, 10, 4, 2)
 BANDS = ("B02", "B03", "B04")

@@ -11,9 +11,9 @@ from affine import Affine
 from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning
 
-from cloudbuster.core.encoding import Declaration
-from cloudbuster.core.radiometry import OffsetDecision
-from cloudbuster.core.scene import BandAsset, RasterMetadata, Scene
+from cloudbuster.core.offsets.radiometry import OffsetDecision
+from cloudbuster.core.scenes.encoding import Declaration
+from cloudbuster.core.scenes.scene import BandAsset, RasterMetadata, Scene
 
 CRS = "EPSG:32633"
 SIDE = 24

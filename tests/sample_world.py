@@ -2,7 +2,8 @@
 
 import pytest
 
-from cloudbuster.sample import files, plan
+from cloudbuster.sample import files
+from cloudbuster.sample.world import plan
 
 # 304 is no multiple of 6: the last pixel of 60 m reaches over a tile's edge.
 TILE_PIXELS = 304

@@ -13,7 +13,7 @@ from shapely.geometry import Point, box
 
 from cloudbuster.catalogs.search import SceneSearch
 from cloudbuster.catalogs.stac_api import StacApiCatalog
-from cloudbuster.core.aoi import geometry_document
+from cloudbuster.core.areas.aoi import geometry_document
 from cloudbuster.models import QueryOptions
 from cloudbuster.query import query_scenes
 from tests.stac_items import item_collection, thousand_items, wanted_of

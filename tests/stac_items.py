@@ -6,7 +6,7 @@ from typing import Any
 from shapely.geometry import shape
 
 from cloudbuster.catalogs.search import SceneSearch
-from cloudbuster.core.bands import BANDS, BANDS_BY_KIND, Kind
+from cloudbuster.core.scenes.bands import BANDS, BANDS_BY_KIND, Kind
 
 
 def square(west: float, south: float, size: float = 1.0) -> dict[str, Any]:

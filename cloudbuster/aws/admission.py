@@ -8,15 +8,15 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 
-from cloudbuster.areas import check_crs, request_area
 from cloudbuster.aws.places import check_models, check_places
 from cloudbuster.aws.prefixes import lies_below
 from cloudbuster.aws.settings import StackSettings
 from cloudbuster.errors import BadInputError, RequestError
+from cloudbuster.inputs.areas import check_crs, request_area
 from cloudbuster.models import MAX_INLINE_AOI_BYTES, Geometry, MosaicRequest
-from cloudbuster.storage.documents import parse_unique_json, validation_message
-from cloudbuster.storage.run_layout import HASH_LENGTH
-from cloudbuster.storage.uri import join
+from cloudbuster.storage.files.documents import parse_unique_json, validation_message
+from cloudbuster.storage.files.run_layout import HASH_LENGTH
+from cloudbuster.storage.files.uri import join
 
 # Prefix and suffix of the objects in the stack's bucket that are requests.
 REQUEST_PREFIX = "requests/"

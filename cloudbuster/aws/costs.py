@@ -7,7 +7,7 @@ AWS for them.
 import math
 from dataclasses import dataclass
 
-from cloudbuster.core.bands import Kind
+from cloudbuster.core.scenes.bands import Kind
 
 PRICES_AS_OF = "2026-07"
 # Regions of the scenes of each level: the free COGs, and the requester-pays JPEG 2000 files.

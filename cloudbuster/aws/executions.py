@@ -3,7 +3,7 @@
 import re
 
 from cloudbuster.models import MosaicRequest
-from cloudbuster.storage.run_layout import run_id, short_hash
+from cloudbuster.storage.files.run_layout import run_id, short_hash
 
 # Name of an execution: the run's id, then the number of the attempt or the hash of a forced one.
 EXECUTION_NAME = re.compile(r"^(?P<run>.+?)(-a\d+|-f[0-9a-f]{8})?$")

@@ -2,19 +2,19 @@
 
 S3 would refuse a file elsewhere in the middle of a run, with a bare 403. So each address of a
 request, and of a scene, is checked before any job is submitted. Addresses over HTTPS need no role;
-who may name which server is decided by `storage.trust`. Donated masks are made by runs of a stack,
-so that they lie in buckets alone.
+who may name which server is decided by `storage.addresses.trust`. Donated masks are made by runs of
+a stack, so that they lie in buckets alone.
 """
 
 from collections.abc import Iterator
 
 from cloudbuster.aws.prefixes import lies_in_any
 from cloudbuster.aws.settings import StackSettings
-from cloudbuster.core.asset_mirror import parse_mirror
+from cloudbuster.core.scenes.asset_mirror import parse_mirror
 from cloudbuster.errors import BadInputError, RequestError
 from cloudbuster.models import DetectorOptions, MosaicRequest
-from cloudbuster.storage.s3 import parse_s3_uri
-from cloudbuster.storage.uri import scheme_of
+from cloudbuster.storage.files.uri import scheme_of
+from cloudbuster.storage.remote.s3 import parse_s3_uri
 
 # Prefixes of the stack's own bucket that may be read, by what lies there: the roles of Query (area,
 # catalog), and of Filter and jobs (files of scenes) allow just these.
@@ -117,6 +117,6 @@ def refusal(field: str, uri: str, settings: StackSettings) -> str | None:
 def _is_public(bucket: str) -> bool:
     """Whether a bucket is one of the public catalogs'."""
     # Loads rasterio, which a request that names other buckets alone does not need.
-    from cloudbuster.storage.access import BUCKETS
+    from cloudbuster.storage.rasters.access import BUCKETS
 
     return bucket in BUCKETS

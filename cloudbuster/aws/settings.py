@@ -4,11 +4,11 @@ from collections.abc import Mapping
 
 from pydantic import Field
 
-from cloudbuster.core.bands import Kind
+from cloudbuster.core.scenes.bands import Kind
 from cloudbuster.errors import RequestError
 from cloudbuster.models import Address, Document, JsonObject
-from cloudbuster.storage.documents import parse_document
-from cloudbuster.storage.uri import join
+from cloudbuster.storage.files.documents import parse_document
+from cloudbuster.storage.files.uri import join
 
 SETTINGS_VARIABLE = "CLOUDBUSTER_STACK"
 """Environment variable of the functions that holds the document."""

@@ -9,8 +9,8 @@ from typing import Any, Literal
 from cloudbuster.aws.executions import attempt_name, execution_arn, forced_name, run_of
 from cloudbuster.errors import ConflictError, NotFoundError, RequestError, TryAgainError
 from cloudbuster.models import MosaicRequest
-from cloudbuster.storage.boto import aws_client, translate_boto_errors
-from cloudbuster.storage.run_layout import run_id
+from cloudbuster.storage.files.run_layout import run_id
+from cloudbuster.storage.remote.boto import aws_client, translate_boto_errors
 
 # A request that failed this often has another problem than its runs.
 MAX_ATTEMPTS = 99

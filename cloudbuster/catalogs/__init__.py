@@ -16,8 +16,8 @@ from cloudbuster.catalogs.named import (
 )
 from cloudbuster.catalogs.search import Catalog, Found, SceneSearch
 from cloudbuster.errors import CatalogError
-from cloudbuster.storage.trust import admitted, own_trust
-from cloudbuster.storage.uri import local_path, scheme_of
+from cloudbuster.storage.addresses.trust import admitted, own_trust
+from cloudbuster.storage.files.uri import local_path, scheme_of
 
 __all__ = [
     "CATALOGS",

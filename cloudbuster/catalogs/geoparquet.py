@@ -27,9 +27,9 @@ from cloudbuster.catalogs.search import (
     sift,
     utc_span,
 )
-from cloudbuster.core.aoi import geometry_document
+from cloudbuster.core.areas.aoi import geometry_document
+from cloudbuster.core.areas.footprint import repaired_footprints
 from cloudbuster.core.arrays import BoolRaster
-from cloudbuster.core.footprint import repaired_footprints
 from cloudbuster.errors import CatalogError, MissingExtraError, first_line
 from cloudbuster.events import Event, OnEvent, emit
 from cloudbuster.models import Item

@@ -13,14 +13,14 @@ from cloudbuster.catalogs.raster_metadata import (
     described_count,
     raster_metadata,
 )
-from cloudbuster.core.band_names import (
+from cloudbuster.core.scenes.band_names import (
     BAND_ALIASES,
     are_positions,
     band_in_file_name,
     bands_of,
 )
-from cloudbuster.core.bands import BANDS, Kind
-from cloudbuster.core.scene import BandAsset
+from cloudbuster.core.scenes.bands import BANDS, Kind
+from cloudbuster.core.scenes.scene import BandAsset
 from cloudbuster.original.documents import TILE_PATH
 
 # Masks of the product by asset key, in lower case.
@@ -62,7 +62,7 @@ class SceneAssets:
     Attributes
     ----------
     bands : dict of str to BandAsset
-        Bands by name, in the order of `cloudbuster.core.bands.BANDS`.
+        Bands by name, in the order of `cloudbuster.core.scenes.bands.BANDS`.
     unnamed : tuple of BandAsset
         First band of each raster whose bands the item does not name.
     masks : dict of str to BandAsset

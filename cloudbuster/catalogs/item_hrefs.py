@@ -6,12 +6,12 @@ from functools import partial
 from urllib.parse import unquote
 
 from cloudbuster.catalogs.item_properties import kind_of
-from cloudbuster.core.asset_mirror import Mirror, mirrored_href
-from cloudbuster.core.bands import BANDS, Kind
+from cloudbuster.core.scenes.asset_mirror import Mirror, mirrored_href
+from cloudbuster.core.scenes.bands import BANDS, Kind
 from cloudbuster.errors import BadInputError
 from cloudbuster.models import Item
 from cloudbuster.original.documents import L1C_BUCKET, L2A_BUCKET, TILE_PATH
-from cloudbuster.storage.uri import is_file_uri, is_remote, join, local_path, resolve
+from cloudbuster.storage.files.uri import is_file_uri, is_remote, join, local_path, resolve
 
 # Wrong hrefs of the L2A bucket, directly in the folder of the tile: the files are in a subfolder
 # for their resolution (R10m, R20m, R60m; cirrus-earth-search#33).
@@ -96,7 +96,7 @@ def mirrored_item(item: Item, mirrors: Sequence[Mirror]) -> Item:
     item : dict
         STAC item with absolute hrefs. Not modified.
     mirrors : sequence of (str, str)
-        Prefixes and their replacements; see `cloudbuster.core.asset_mirror.mirrored_href`.
+        Prefixes and their replacements; see `cloudbuster.core.scenes.asset_mirror.mirrored_href`.
 
     Returns
     -------

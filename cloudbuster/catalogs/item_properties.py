@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
-from cloudbuster.core.bands import Kind
+from cloudbuster.core.scenes.bands import Kind
 from cloudbuster.models import Item
 
 Properties = Mapping[str, Any]

@@ -41,14 +41,14 @@ from cloudbuster.catalogs.search import (
     sharing_area,
 )
 from cloudbuster.core.arrays import BoolRaster
-from cloudbuster.core.bands import BANDS_BY_KIND, Kind
-from cloudbuster.core.names import shortened
+from cloudbuster.core.scenes.bands import BANDS_BY_KIND, Kind
+from cloudbuster.core.texts.names import shortened
 from cloudbuster.errors import BadInputError, CatalogError
 from cloudbuster.events import Event, OnEvent, emit
 from cloudbuster.models import Dropped, Item
-from cloudbuster.storage.documents import parse_json
-from cloudbuster.storage.trust import Trust, catalog_trust, server_trust
-from cloudbuster.storage.uri import is_remote, local_path, read_bytes
+from cloudbuster.storage.addresses.trust import Trust, catalog_trust, server_trust
+from cloudbuster.storage.files.documents import parse_json
+from cloudbuster.storage.files.uri import is_remote, local_path, read_bytes
 
 logger = logging.getLogger(__name__)
 

@@ -10,13 +10,13 @@ import requests
 
 from cloudbuster.catalogs.rasterfoundry import TOKEN_VARIABLE, UNPROVEN
 from cloudbuster.catalogs.rasterfoundry import URL as RASTERFOUNDRY_URL
-from cloudbuster.core.asset_mirror import Mirror, mirrored_href
-from cloudbuster.core.bands import Kind
+from cloudbuster.core.scenes.asset_mirror import Mirror, mirrored_href
+from cloudbuster.core.scenes.bands import Kind
 from cloudbuster.errors import CatalogError, CredentialsError
 from cloudbuster.original.documents import L1C_BUCKET, TILE_PATH
-from cloudbuster.storage.access import CDSE_KEY_VARIABLES, has_aws_credentials
-from cloudbuster.storage.sas import SUBSCRIPTION_VARIABLE
-from cloudbuster.storage.uri import is_remote
+from cloudbuster.storage.files.uri import is_remote
+from cloudbuster.storage.rasters.access import CDSE_KEY_VARIABLES, has_aws_credentials
+from cloudbuster.storage.remote.sas import SUBSCRIPTION_VARIABLE
 
 DEFAULT_CATALOG = "earth-search"
 KINDS: tuple[Kind, ...] = ("L2A", "L1C")

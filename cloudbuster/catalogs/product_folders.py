@@ -19,13 +19,13 @@ from cloudbuster.catalogs.product_metadata import (
     read_tile_info,
     read_tile_metadata,
 )
-from cloudbuster.core.bands import BANDS
+from cloudbuster.core.scenes.bands import BANDS
 from cloudbuster.errors import BadInputError, CatalogError
 from cloudbuster.models import Dropped, Item
-from cloudbuster.storage.access import read_file
-from cloudbuster.storage.archives import member_names, member_uri, stays_inside
-from cloudbuster.storage.trust import Trust, admitted
-from cloudbuster.storage.uri import join
+from cloudbuster.storage.addresses.archives import member_names, member_uri, stays_inside
+from cloudbuster.storage.addresses.trust import Trust, admitted
+from cloudbuster.storage.files.uri import join
+from cloudbuster.storage.rasters.access import read_file
 
 # Metadata of a whole product and of one tile, in the layouts since December 2016 and before.
 PRODUCT_METADATA = re.compile(
@@ -95,7 +95,7 @@ class ProductFiles:
         return join(self.root, name)
 
     def read(self, name: str) -> bytes:
-        """Read a file of metadata; raise an error of `cloudbuster.storage.access.read_file`."""
+        """Read a file of metadata; raise an error of `rasters.access.read_file`."""
         return _read(self.address(name), self.trust)
 
 

@@ -13,10 +13,10 @@ import shapely
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import ParseError, fromstring
 
-from cloudbuster.core.bands import BANDS
-from cloudbuster.core.transformers import transformer
+from cloudbuster.core.projections.transformers import transformer
+from cloudbuster.core.scenes.bands import BANDS
 from cloudbuster.errors import CatalogError
-from cloudbuster.storage.documents import parse_json
+from cloudbuster.storage.files.documents import parse_json
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from cloudbuster.catalogs.item_properties import first_number, projection_epsg
-from cloudbuster.core.band_names import BandText
-from cloudbuster.core.encoding import Declaration
-from cloudbuster.core.scene import RasterMetadata
+from cloudbuster.core.scenes.band_names import BandText
+from cloudbuster.core.scenes.encoding import Declaration
+from cloudbuster.core.scenes.scene import RasterMetadata
 
 Fields = Mapping[str, Any]
 

@@ -17,7 +17,8 @@ from pydantic import SecretStr
 from requests.auth import AuthBase
 
 from cloudbuster.catalogs.search import Found, Period, SceneSearch, sift
-from cloudbuster.core.aoi import geometry_document
+from cloudbuster.core.areas.aoi import geometry_document
+from cloudbuster.core.texts.json_text import JsonError, parsed_json
 from cloudbuster.errors import (
     CatalogError,
     CredentialsError,
@@ -29,10 +30,10 @@ from cloudbuster.events import Event, OnEvent, emit
 from cloudbuster.models import Dropped, Item
 from cloudbuster.original.documents import item_from_record
 from cloudbuster.redaction import keep_secret
-from cloudbuster.storage.boto import make_aws_client, translate_boto_errors
-from cloudbuster.storage.http import Answer, Limits, NoAnswerError, Retries, http_client
-from cloudbuster.storage.json_text import JsonError, parsed_json
-from cloudbuster.storage.trust import PROGRAM, server_of
+from cloudbuster.storage.addresses.trust import PROGRAM, server_of
+from cloudbuster.storage.remote.answers import Answer, NoAnswerError
+from cloudbuster.storage.remote.boto import make_aws_client, translate_boto_errors
+from cloudbuster.storage.remote.http import Limits, Retries, http_client
 
 logger = logging.getLogger(__name__)
 

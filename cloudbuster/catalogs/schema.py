@@ -25,13 +25,13 @@ from cloudbuster.catalogs.item_properties import (
     sun_azimuth_of,
     sun_elevation_of,
 )
-from cloudbuster.core.bands import Kind
-from cloudbuster.core.json_values import MAX_DEPTH, is_json
-from cloudbuster.core.scene import Scene
-from cloudbuster.core.utm import utm_epsg
+from cloudbuster.core.projections.utm import utm_epsg
+from cloudbuster.core.scenes.bands import Kind
+from cloudbuster.core.scenes.scene import Scene
+from cloudbuster.core.texts.json_values import MAX_DEPTH, is_json
 from cloudbuster.errors import CatalogError, UntrustedAddressError
 from cloudbuster.models import MAX_ID_CHARS, Item
-from cloudbuster.storage.trust import admitted, catalog_trust
+from cloudbuster.storage.addresses.trust import admitted, catalog_trust
 
 TWIN_PROPERTY = "cloudbuster:l1c_twin"
 """Item property that holds the L1C item of the same datatake and tile."""
@@ -100,7 +100,7 @@ def parse_scene(item: Item, *, catalog: str, asset_mirror: tuple[str, ...] = ())
 def refused_href(scene: Scene) -> str | None:
     """Return why one of the files of a scene, or of its twin, must not be opened; None if all may.
 
-    Nothing is opened and no name is resolved; see `cloudbuster.storage.trust.admitted`.
+    Nothing is opened and no name is resolved; see `cloudbuster.storage.addresses.trust.admitted`.
     """
     trust = catalog_trust(scene.catalog, scene.asset_mirror)
     try:

@@ -14,10 +14,10 @@ from shapely.geometry.base import BaseGeometry
 
 from cloudbuster.catalogs.item_properties import acquired_of, cloud_cover_of, kind_of, mgrs_tile_of
 from cloudbuster.catalogs.schema import is_item
-from cloudbuster.core.antimeridian import split
+from cloudbuster.core.areas.antimeridian import split
+from cloudbuster.core.areas.footprint import read_footprint
 from cloudbuster.core.arrays import BoolRaster
-from cloudbuster.core.bands import Kind
-from cloudbuster.core.footprint import read_footprint
+from cloudbuster.core.scenes.bands import Kind
 from cloudbuster.events import OnEvent
 from cloudbuster.models import Dropped, Item, QueryOptions
 

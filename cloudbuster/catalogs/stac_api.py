@@ -21,12 +21,12 @@ from cloudbuster.catalogs.paging import PAGE_SIZE, Pages, feature_key
 from cloudbuster.catalogs.schema import is_item
 from cloudbuster.catalogs.search import Found, SceneSearch, sift, utc_span
 from cloudbuster.catalogs.transport import RETRY_BACKOFF_S, Call, RetryingIO
-from cloudbuster.core.aoi import geometry_document
-from cloudbuster.core.bands import Kind
+from cloudbuster.core.areas.aoi import geometry_document
+from cloudbuster.core.scenes.bands import Kind
 from cloudbuster.errors import CatalogError, TryAgainError
 from cloudbuster.events import Event, OnEvent, emit
 from cloudbuster.models import FIRST_DAY, LAST_DAY, Dropped, Item
-from cloudbuster.storage.trust import server_of, server_trust
+from cloudbuster.storage.addresses.trust import server_of, server_trust
 
 logger = logging.getLogger(__name__)
 

@@ -18,10 +18,11 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from pystac_client.stac_api_io import StacApiIO
 
+from cloudbuster.core.texts.json_text import JsonError, parsed_json
 from cloudbuster.errors import CatalogError, TooLargeError, TryAgainError
-from cloudbuster.storage.http import Answer, Limits, NoAnswerError, http_client
-from cloudbuster.storage.json_text import JsonError, parsed_json
-from cloudbuster.storage.trust import Trust
+from cloudbuster.storage.addresses.trust import Trust
+from cloudbuster.storage.remote.answers import Answer, NoAnswerError
+from cloudbuster.storage.remote.http import Limits, http_client
 
 logger = logging.getLogger(__name__)
 

@@ -1,4 +1,5 @@
-"""The command line: `main` runs a command, each command is a file of its own.
+"""The command line: `main` runs a command, each command is a file in `commands`.
 
-A command parses, calls a stage and prints its result; nothing imports from here.
+A command parses, calls a stage and prints its result; nothing imports from here. `flags` holds the
+options that several commands share; the modules beside them parse, and write to the terminal.
 """

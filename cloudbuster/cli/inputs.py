@@ -7,16 +7,16 @@ from pathlib import Path
 
 import orjson
 
-from cloudbuster.areas import load_aoi
-from cloudbuster.cli.options import AreaFlags
-from cloudbuster.core.bands import Kind
-from cloudbuster.core.names import check_name_part
+from cloudbuster.cli.flags.query import AreaFlags
+from cloudbuster.core.scenes.bands import Kind
+from cloudbuster.core.texts.names import check_name_part
 from cloudbuster.errors import AoiError, OutputError, RequestError
+from cloudbuster.inputs.areas import load_aoi
 from cloudbuster.models import MAX_INLINE_AOI_BYTES, Document, Geometry, Selection, check_name
 from cloudbuster.models.given import box_feature
-from cloudbuster.storage.documents import ADDRESSED, parse_json, parse_selection
-from cloudbuster.storage.regular_files import too_large
-from cloudbuster.storage.uri import DOCUMENT_BYTES, read_bytes, resolve, write_bytes
+from cloudbuster.storage.addresses.regular_files import too_large
+from cloudbuster.storage.files.documents import ADDRESSED, parse_json, parse_selection
+from cloudbuster.storage.files.uri import DOCUMENT_BYTES, read_bytes, resolve, write_bytes
 
 STDIN = "-"
 

@@ -9,29 +9,29 @@ from typing import NoReturn
 
 import click
 
-from cloudbuster import log
-from cloudbuster.cli.cancel import cancel
-from cloudbuster.cli.catalogs import catalogs
-from cloudbuster.cli.completion import completion
-from cloudbuster.cli.doctor import doctor
-from cloudbuster.cli.filter import filter_
-from cloudbuster.cli.gather import gather
-from cloudbuster.cli.logs import logs
-from cloudbuster.cli.merge import merge
-from cloudbuster.cli.meta_gather import meta_gather
-from cloudbuster.cli.meta_merge import meta_merge
+from cloudbuster.cli.commands.cancel import cancel
+from cloudbuster.cli.commands.catalogs import catalogs
+from cloudbuster.cli.commands.completion import completion
+from cloudbuster.cli.commands.doctor import doctor
+from cloudbuster.cli.commands.filter import filter_
+from cloudbuster.cli.commands.gather import gather
+from cloudbuster.cli.commands.logs import logs
+from cloudbuster.cli.commands.merge import merge
+from cloudbuster.cli.commands.meta_gather import meta_gather
+from cloudbuster.cli.commands.meta_merge import meta_merge
+from cloudbuster.cli.commands.query import query
+from cloudbuster.cli.commands.redrive import redrive
+from cloudbuster.cli.commands.rerun import rerun
+from cloudbuster.cli.commands.results import results
+from cloudbuster.cli.commands.run import run
+from cloudbuster.cli.commands.sample import sample
+from cloudbuster.cli.commands.schema import schema
+from cloudbuster.cli.commands.status import status
+from cloudbuster.cli.commands.submit import submit
 from cloudbuster.cli.parsing import Group, log_options, rewritten
-from cloudbuster.cli.query import query
-from cloudbuster.cli.redrive import redrive
-from cloudbuster.cli.rerun import rerun
-from cloudbuster.cli.results import results
-from cloudbuster.cli.run import run
-from cloudbuster.cli.sample import sample
-from cloudbuster.cli.schema import schema
-from cloudbuster.cli.status import status
-from cloudbuster.cli.submit import submit
 from cloudbuster.cli.terminal import fail, log_bug, show_bug, writes_json
 from cloudbuster.errors import CloudBusterError, ExitCode
+from cloudbuster.processes import log
 
 SECTIONS = {
     "Make a mosaic": [run],

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Protocol
 
-from cloudbuster import log
 from cloudbuster.cli.terminal import writes_json
 from cloudbuster.events import Event, OnEvent
+from cloudbuster.processes import log
 from cloudbuster.redaction import visible
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from typing import NoReturn
 
 import click
 
-from cloudbuster import log
 from cloudbuster.errors import ExitCode
+from cloudbuster.processes import log
 from cloudbuster.redaction import redacted, visible
 
 logger = logging.getLogger(f"{log.SPOKEN}.terminal")

@@ -7,9 +7,9 @@ are internal.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cloudbuster.core.bands import BANDS_BY_KIND, Kind
-from cloudbuster.core.grid import Grid
-from cloudbuster.core.masks import DetectedMask, combine
+from cloudbuster.core.grids.grid import Grid
+from cloudbuster.core.pixels.masks import DetectedMask, combine
+from cloudbuster.core.scenes.bands import BANDS_BY_KIND, Kind
 from cloudbuster.detectors.donor import DonorDetector
 from cloudbuster.detectors.protocol import CloudDetector, SceneSource
 from cloudbuster.detectors.pytorch import PytorchDetector

@@ -5,20 +5,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cloudbuster.core.grid import Grid
-from cloudbuster.core.ground import cell_size_m
-from cloudbuster.core.masks import DetectedMask
-from cloudbuster.core.windows import any_in_cells, cells_of_size, covering_grid
+from cloudbuster.core.grids.grid import Grid
+from cloudbuster.core.grids.ground import cell_size_m
+from cloudbuster.core.grids.windows import any_in_cells, cells_of_size, covering_grid
+from cloudbuster.core.pixels.masks import DetectedMask
 from cloudbuster.detectors.protocol import SceneSource
 from cloudbuster.errors import DonorError
-from cloudbuster.source.donor_mask import (
+from cloudbuster.source.masks.donor_mask import (
     DonatedMask,
     SceneIdentity,
     read_donor_mask,
     scene_identity,
 )
-from cloudbuster.storage.trust import admitted, own_trust
-from cloudbuster.storage.uri import exists, is_remote, join, local_path
+from cloudbuster.storage.addresses.trust import admitted, own_trust
+from cloudbuster.storage.files.uri import exists, is_remote, join, local_path
 
 logger = logging.getLogger(__name__)
 

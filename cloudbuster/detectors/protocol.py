@@ -3,9 +3,9 @@
 from typing import Protocol
 
 from cloudbuster.core.arrays import UInt8Raster, UInt16Raster
-from cloudbuster.core.grid import Grid
-from cloudbuster.core.masks import DetectedMask
-from cloudbuster.core.scene import Scene
+from cloudbuster.core.grids.grid import Grid
+from cloudbuster.core.pixels.masks import DetectedMask
+from cloudbuster.core.scenes.scene import Scene
 
 
 class SceneSource(Protocol):

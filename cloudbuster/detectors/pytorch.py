@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cloudbuster.core.arrays import BoolRaster
-from cloudbuster.core.grid import Grid, GridWindow
-from cloudbuster.core.ground import cell_size_m
-from cloudbuster.core.masks import DetectedMask, valid_pixels
-from cloudbuster.core.windows import cells_of_size, context_windows, covering_grid, mirrored
+from cloudbuster.core.grids.grid import Grid, GridWindow
+from cloudbuster.core.grids.ground import cell_size_m
+from cloudbuster.core.grids.windows import cells_of_size, context_windows, covering_grid, mirrored
+from cloudbuster.core.pixels.masks import DetectedMask, valid_pixels
 from cloudbuster.detectors.extras import require_package
 from cloudbuster.detectors.protocol import SceneSource
 from cloudbuster.detectors.torch_weights import (

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from cloudbuster.core.arrays import BoolRaster, UInt16Raster
-from cloudbuster.core.grid import Grid, GridWindow
-from cloudbuster.core.ground import cell_size_m
-from cloudbuster.core.masks import DetectedMask, valid_pixels
-from cloudbuster.core.windows import cells_of_size, nearest_multiple, row_strips
+from cloudbuster.core.grids.grid import Grid, GridWindow
+from cloudbuster.core.grids.ground import cell_size_m
+from cloudbuster.core.grids.windows import cells_of_size, nearest_multiple, row_strips
+from cloudbuster.core.pixels.masks import DetectedMask, valid_pixels
 from cloudbuster.detectors.extras import require_package
 from cloudbuster.detectors.protocol import SceneSource
 from cloudbuster.errors import MaskError

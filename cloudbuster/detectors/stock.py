@@ -2,21 +2,26 @@
 
 from dataclasses import dataclass
 
-from cloudbuster.core.bands import Kind
-from cloudbuster.core.grid import Grid
-from cloudbuster.core.ground import cell_size_m
-from cloudbuster.core.masks import DetectedMask, MaskLayers, Preset
-from cloudbuster.core.windows import any_in_cells, cells_of_size, covering_grid, overhang_cells
+from cloudbuster.core.grids.grid import Grid
+from cloudbuster.core.grids.ground import cell_size_m
+from cloudbuster.core.grids.windows import (
+    any_in_cells,
+    cells_of_size,
+    covering_grid,
+    overhang_cells,
+)
+from cloudbuster.core.pixels.masks import DetectedMask, MaskLayers, Preset
+from cloudbuster.core.scenes.bands import Kind
 from cloudbuster.detectors.protocol import SceneSource
 from cloudbuster.errors import MaskError
-from cloudbuster.source.product_masks import (
+from cloudbuster.source.masks.product_masks import (
     GML_GSD_M,
     mask_band_count,
     mask_layers,
     mask_name,
     polygon_layers,
 )
-from cloudbuster.storage.trust import catalog_trust
+from cloudbuster.storage.addresses.trust import catalog_trust
 
 
 @dataclass(frozen=True)

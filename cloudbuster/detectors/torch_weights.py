@@ -8,11 +8,11 @@ import zipfile
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from cloudbuster.core.names import shown
+from cloudbuster.core.texts.names import shown
 from cloudbuster.detectors.state_dicts import State, class_count_of, find_state, fit_state
 from cloudbuster.errors import BadInputError, UntrustedCodeError, first_line
-from cloudbuster.storage.trust import own_trust
-from cloudbuster.storage.uri import read_bytes
+from cloudbuster.storage.addresses.trust import own_trust
+from cloudbuster.storage.files.uri import read_bytes
 
 if TYPE_CHECKING:
     import torch

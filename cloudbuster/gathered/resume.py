@@ -7,8 +7,8 @@ from pathlib import Path
 from cloudbuster.errors import BadInputError
 from cloudbuster.gathered.scene_raster import BACKSTOP_PREFIX, MASK_PREFIX, SceneRaster, scene_stem
 from cloudbuster.models import GatherTask, SceneRecord
-from cloudbuster.storage.documents import read_document
-from cloudbuster.storage.uri import exists, is_remote, join, local_path
+from cloudbuster.storage.files.documents import read_document
+from cloudbuster.storage.files.uri import exists, is_remote, join, local_path
 
 # Fields of the radiometric decision without influence on the pixels, made neutral.
 _NEUTRAL_RADIOMETRY: dict[str, object] = {"confidence": "low", "conflict": False, "evidence": ()}

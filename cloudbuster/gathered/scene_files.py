@@ -10,12 +10,12 @@ from pathlib import Path, PurePosixPath
 from pydantic import ValidationError
 
 from cloudbuster import models
-from cloudbuster.core.grid import GridWindow
+from cloudbuster.core.grids.grid import GridWindow
 from cloudbuster.errors import NothingUsableError, RasterError, RequestError
 from cloudbuster.gathered.scene_raster import BACKSTOP_PREFIX, OpenScenes, scene_stem
 from cloudbuster.models import MAX_SCENE_INDEX, SceneRecord
-from cloudbuster.storage.folders import input_folder, names_in
-from cloudbuster.storage.uri import join, local_path, read_bytes
+from cloudbuster.storage.files.folders import input_folder, names_in
+from cloudbuster.storage.files.uri import join, local_path, read_bytes
 
 
 @dataclass(frozen=True)

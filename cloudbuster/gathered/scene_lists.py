@@ -9,9 +9,9 @@ from pathlib import PurePosixPath
 
 from cloudbuster.gathered.resume import raster_fingerprint, task_outputs
 from cloudbuster.models import GatherTask, SceneRecord, TaskScenes, WantedScenes
-from cloudbuster.storage.documents import read_document, write_document
-from cloudbuster.storage.run_layout import RunLayout
-from cloudbuster.storage.uri import exists, join
+from cloudbuster.storage.files.documents import read_document, write_document
+from cloudbuster.storage.files.run_layout import RunLayout
+from cloudbuster.storage.files.uri import exists, join
 
 
 def wanted_stems(wanted: WantedScenes, folder: str) -> frozenset[str]:

@@ -17,14 +17,19 @@ import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 
 from cloudbuster.core.arrays import BoolRaster, UInt8Raster, UInt16Raster
-from cloudbuster.core.bands import BANDS_BY_KIND
-from cloudbuster.core.grid import Grid, GridWindow
-from cloudbuster.core.masks import PixelClass
+from cloudbuster.core.grids.grid import Grid, GridWindow
+from cloudbuster.core.pixels.masks import PixelClass
+from cloudbuster.core.scenes.bands import BANDS_BY_KIND
 from cloudbuster.errors import RasterError
-from cloudbuster.storage.gdal_env import RASTER_ERRORS
-from cloudbuster.storage.raster_file import RasterFile
-from cloudbuster.storage.tiled_raster import NODATA, check_length, raster_crs, rasterio_window
-from cloudbuster.storage.uri import is_remote
+from cloudbuster.storage.files.uri import is_remote
+from cloudbuster.storage.rasters.gdal_env import RASTER_ERRORS
+from cloudbuster.storage.rasters.raster_file import RasterFile
+from cloudbuster.storage.rasters.tiled_raster import (
+    NODATA,
+    check_length,
+    raster_crs,
+    rasterio_window,
+)
 
 CLASS_BAND = "pixel_class"
 CLOUD_DISTANCE_BAND = "cloud_distance_m"

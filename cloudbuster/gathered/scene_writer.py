@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from cloudbuster.core.arrays import Raster, UInt16Raster
-from cloudbuster.core.grid import Grid, GridWindow
-from cloudbuster.core.masks import DISTANCE_LIMIT_M
+from cloudbuster.core.grids.grid import Grid, GridWindow
+from cloudbuster.core.pixels.masks import DISTANCE_LIMIT_M
 from cloudbuster.gathered.scene_raster import scene_bands
-from cloudbuster.storage.gdal_env import writing
-from cloudbuster.storage.tiled_raster import (
+from cloudbuster.storage.rasters.gdal_env import writing
+from cloudbuster.storage.rasters.tiled_raster import (
     NODATA,
     open_raster_writer,
     raster_profile,

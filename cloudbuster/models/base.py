@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
-from cloudbuster.core.json_values import check_json
-from cloudbuster.core.names import (
+from cloudbuster.core.texts.json_values import check_json
+from cloudbuster.core.texts.names import (
     MAX_FILE_NAME_BYTES,
     MAX_NAME_BYTES,
     check_name_part,

@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from cloudbuster.core.grid import MAX_CELLS_ASIDE
+from cloudbuster.core.grids.grid import MAX_CELLS_ASIDE
 from cloudbuster.models.base import SCHEMA_DESCRIPTION, Address, Document, FileName, MosaicName
 from cloudbuster.models.scene import GridDocument, SceneFailure
 

@@ -6,10 +6,10 @@ from typing import Annotated, Literal, Self
 import orjson
 from pydantic import BeforeValidator, Field, NonNegativeInt, field_validator, model_validator
 
-from cloudbuster.core.asset_mirror import parse_mirror
-from cloudbuster.core.bands import BANDS, Kind, requested_bands
-from cloudbuster.core.crs_text import MAX_CRS_CHARS
-from cloudbuster.core.patterns import MAX_PATTERN_CHARS, compile_pattern
+from cloudbuster.core.projections.crs_text import MAX_CRS_CHARS
+from cloudbuster.core.scenes.asset_mirror import parse_mirror
+from cloudbuster.core.scenes.bands import BANDS, Kind, requested_bands
+from cloudbuster.core.texts.patterns import MAX_PATTERN_CHARS, compile_pattern
 from cloudbuster.models.base import (
     MAX_SCENE_INDEX,
     SCHEMA_DESCRIPTION,

@@ -9,10 +9,10 @@ import numpy as np
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from cloudbuster.core.arrays import BoolRaster
-from cloudbuster.core.bands import BANDS, Kind
-from cloudbuster.core.crs_text import MAX_CRS_CHARS, check_crs_text
-from cloudbuster.core.grid import MAX_CELLS_ASIDE, Grid
-from cloudbuster.core.radiometry import OffsetDecision
+from cloudbuster.core.grids.grid import MAX_CELLS_ASIDE, Grid
+from cloudbuster.core.offsets.radiometry import OffsetDecision
+from cloudbuster.core.projections.crs_text import MAX_CRS_CHARS, check_crs_text
+from cloudbuster.core.scenes.bands import BANDS, Kind
 from cloudbuster.models.base import (
     MAX_SCENE_INDEX,
     SCHEMA_DESCRIPTION,

@@ -4,8 +4,8 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from cloudbuster.core.bands import Kind
-from cloudbuster.core.names import shown
+from cloudbuster.core.scenes.bands import Kind
+from cloudbuster.core.texts.names import shown
 from cloudbuster.models.base import (
     MAX_ID_CHARS,
     SCHEMA_DESCRIPTION,

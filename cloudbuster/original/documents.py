@@ -15,8 +15,8 @@ from typing import Any
 from shapely.errors import ShapelyError
 from shapely.geometry import box, mapping, shape
 
-from cloudbuster.core.aoi import geometry_document, parse_aoi
-from cloudbuster.core.bands import BANDS, BANDS_BY_KIND, Kind
+from cloudbuster.core.areas.aoi import geometry_document, parse_aoi
+from cloudbuster.core.scenes.bands import BANDS, BANDS_BY_KIND, Kind
 from cloudbuster.errors import RequestError
 from cloudbuster.models import (
     MAX_ID_CHARS,

@@ -11,7 +11,8 @@ from typing import Protocol
 import numpy as np
 
 from cloudbuster.core.arrays import BoolRaster, UInt16Raster
-from cloudbuster.core.composite import (
+from cloudbuster.core.grids.grid import Grid, GridWindow
+from cloudbuster.core.pixels.composite import (
     COMPOSITES,
     BlockComposite,
     CellState,
@@ -20,12 +21,11 @@ from cloudbuster.core.composite import (
     class_rank,
     mosaic_state,
 )
-from cloudbuster.core.grid import Grid, GridWindow
 from cloudbuster.errors import GridError, RasterError
 from cloudbuster.gathered.scene_files import SceneFile
 from cloudbuster.gathered.scene_raster import MAX_OPEN_SCENES, OpenScenes, SceneRaster
 from cloudbuster.products.cog import BLOCK_SIZE
-from cloudbuster.storage.tiled_raster import NODATA
+from cloudbuster.storage.rasters.tiled_raster import NODATA
 
 Pixels = Mapping[str, UInt16Raster]
 """Pixels of one block by product, uint16, shape (band, y, x): ``cloudless`` and ``cloudy``

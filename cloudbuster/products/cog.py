@@ -20,17 +20,17 @@ import rasterio.shutil
 from rasterio.enums import Resampling
 
 from cloudbuster.core.arrays import Raster
-from cloudbuster.core.bands import BANDS
-from cloudbuster.core.grid import Grid, GridWindow
-from cloudbuster.storage.gdal_env import writing
-from cloudbuster.storage.tiled_raster import (
+from cloudbuster.core.grids.grid import Grid, GridWindow
+from cloudbuster.core.scenes.bands import BANDS
+from cloudbuster.storage.files.uri import output_error, replacing
+from cloudbuster.storage.rasters.gdal_env import writing
+from cloudbuster.storage.rasters.tiled_raster import (
     TILE_SIZE,
     check_written,
     raster_profile,
     rasterio_window,
     tile_size,
 )
-from cloudbuster.storage.uri import output_error, replacing
 
 Overview = Literal["average", "nearest"]
 

@@ -7,9 +7,9 @@ import shapely
 from rasterio.features import shapes
 from shapely.geometry import mapping, shape
 
-from cloudbuster.core.holes import Holes
-from cloudbuster.core.transformers import LONLAT, transformer
-from cloudbuster.storage.uri import write_bytes
+from cloudbuster.core.projections.transformers import LONLAT, transformer
+from cloudbuster.core.selection.holes import Holes
+from cloudbuster.storage.files.uri import write_bytes
 
 # Digits of a coordinate in degrees: a metre.
 DIGITS = 5

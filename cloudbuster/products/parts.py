@@ -13,17 +13,21 @@ from typing import Any
 
 import rasterio
 
-from cloudbuster.core.grid import Grid, GridWindow
+from cloudbuster.core.grids.grid import Grid, GridWindow
 from cloudbuster.errors import RasterError, RequestError
 from cloudbuster.events import Event, OnEvent, emit
 from cloudbuster.models import MergedPart, SceneRecord
 from cloudbuster.products.blocks import MosaicBlocks, Pixels
 from cloudbuster.products.cog import BLOCK_SIZE, SCRATCH_COMPRESSION
 from cloudbuster.products.stac_item import QUALITY_BANDS
-from cloudbuster.storage.documents import read_document
-from cloudbuster.storage.folders import input_folder
-from cloudbuster.storage.gdal_env import RASTER_ERRORS
-from cloudbuster.storage.tiled_raster import open_raster_writer, raster_profile, rasterio_window
+from cloudbuster.storage.files.documents import read_document
+from cloudbuster.storage.files.folders import input_folder
+from cloudbuster.storage.rasters.gdal_env import RASTER_ERRORS
+from cloudbuster.storage.rasters.tiled_raster import (
+    open_raster_writer,
+    raster_profile,
+    rasterio_window,
+)
 
 KEYS = ("cloudless", "cloudy", "quality")
 

@@ -11,8 +11,8 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
 
 from cloudbuster.core.arrays import BoolRaster, Raster, UInt8Raster
-from cloudbuster.storage.gdal_env import writing
-from cloudbuster.storage.uri import write_bytes
+from cloudbuster.storage.files.uri import write_bytes
+from cloudbuster.storage.rasters.gdal_env import writing
 
 # Longest side of the preview, pixels.
 MAX_SIZE = 1024

@@ -17,14 +17,14 @@ import numpy as np
 import orjson
 
 from cloudbuster.core.arrays import Raster
-from cloudbuster.core.composite import CellState
-from cloudbuster.core.crs import parse_crs
-from cloudbuster.core.number_texts import format_area, format_percent
+from cloudbuster.core.pixels.composite import CellState
+from cloudbuster.core.projections.crs import parse_crs
+from cloudbuster.core.texts.number_texts import format_area, format_percent
 from cloudbuster.models import RunEnd
 from cloudbuster.products.preview import BACKSTOP_COLOUR, encode_png, read_codes
 from cloudbuster.products.stac_item import QUALITY_BANDS, MosaicDescription, MosaicScene
 from cloudbuster.redaction import redacted_json
-from cloudbuster.storage.uri import write_bytes
+from cloudbuster.storage.files.uri import write_bytes
 
 # Colours that can be distinguished with any colour vision (Okabe and Ito 2008).
 STATES: dict[CellState, tuple[str, str]] = {

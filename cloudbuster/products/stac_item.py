@@ -22,18 +22,18 @@ import shapely
 from pystac.utils import datetime_to_str
 from shapely.geometry.polygon import orient
 
-from cloudbuster.core.bands import BANDS
-from cloudbuster.core.crs import parse_crs
-from cloudbuster.core.grid import Grid
-from cloudbuster.core.ground import cell_size_m
-from cloudbuster.core.masks import DISTANCE_LIMIT_M
-from cloudbuster.core.transformers import LONLAT, transformer
+from cloudbuster.core.grids.grid import Grid
+from cloudbuster.core.grids.ground import cell_size_m
+from cloudbuster.core.pixels.masks import DISTANCE_LIMIT_M
+from cloudbuster.core.projections.crs import parse_crs
+from cloudbuster.core.projections.transformers import LONLAT, transformer
+from cloudbuster.core.scenes.bands import BANDS
 from cloudbuster.gathered.scene_raster import CLOUD_DISTANCE_BAND, SCENE_INDEX_BAND
 from cloudbuster.models import Assessment, MosaicRequest, QueryOptions, SceneRecord
 from cloudbuster.products.cog import REFLECTANCE_SCALE
 from cloudbuster.redaction import redacted_json
-from cloudbuster.storage.tiled_raster import NODATA
-from cloudbuster.storage.uri import is_file_uri, is_remote, join, local_path, write_bytes
+from cloudbuster.storage.files.uri import is_file_uri, is_remote, join, local_path, write_bytes
+from cloudbuster.storage.rasters.tiled_raster import NODATA
 
 # Characters that stay as they are in the address of a catalog.
 URL_CHARACTERS = ":/?&=@%"

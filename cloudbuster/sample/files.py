@@ -12,10 +12,10 @@ import rasterio
 import rasterio.shutil
 from rasterio.windows import Window
 
-from cloudbuster.sample import plan
-from cloudbuster.sample.product import Block
-from cloudbuster.storage.gdal_env import CACHE_BYTES
-from cloudbuster.storage.tiled_raster import TILE_SIZE, TILE_STEP
+from cloudbuster.sample.world import plan
+from cloudbuster.sample.world.product import Block
+from cloudbuster.storage.rasters.gdal_env import CACHE_BYTES
+from cloudbuster.storage.rasters.tiled_raster import TILE_SIZE, TILE_STEP
 
 # Side of the blocks, pixels of 10 m: a sixth of a tile, and a multiple of 6.
 BLOCK_PIXELS = 1830

@@ -9,10 +9,18 @@ import numpy.typing as npt
 import shapely
 from shapely.geometry.polygon import orient
 
-from cloudbuster.core.bands import BANDS, BANDS_BY_KIND, Kind
-from cloudbuster.core.transformers import transformer
-from cloudbuster.sample.plan import EPSG, MISSING_NIR, PLAN, Datatake, Size, Tile, world_bounds
-from cloudbuster.sample.sky import swath_edge
+from cloudbuster.core.projections.transformers import transformer
+from cloudbuster.core.scenes.bands import BANDS, BANDS_BY_KIND, Kind
+from cloudbuster.sample.world.plan import (
+    EPSG,
+    MISSING_NIR,
+    PLAN,
+    Datatake,
+    Size,
+    Tile,
+    world_bounds,
+)
+from cloudbuster.sample.world.sky import swath_edge
 
 COLLECTIONS: dict[Kind, str] = {"L1C": "sentinel-2-l1c", "L2A": "sentinel-2-l2a"}
 # Folders of the catalog, named after the public buckets.

@@ -19,10 +19,10 @@ import rasterio.shutil
 from rasterio.features import shapes
 from rasterio.io import MemoryFile
 
-from cloudbuster.core.bands import BANDS, BANDS_BY_KIND, Kind
+from cloudbuster.core.scenes.bands import BANDS, BANDS_BY_KIND, Kind
 from cloudbuster.sample.files import GDAL_OPTIONS
 from cloudbuster.sample.items import ASSETS
-from cloudbuster.sample.product import OFFSET_DN
+from cloudbuster.sample.world.product import OFFSET_DN
 
 FIRST_OFFSET_BASELINE = "04.00"
 JP2_OPTIONS = {"driver": "JP2OpenJPEG", "quality": "100", "reversible": "YES", "ycc": "NO"}

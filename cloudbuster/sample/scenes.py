@@ -8,12 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import rasterio
 
-from cloudbuster.core.bands import BANDS, BANDS_BY_KIND, Kind
-from cloudbuster.sample import items, plan
+from cloudbuster.core.scenes.bands import BANDS, BANDS_BY_KIND, Kind
+from cloudbuster.sample import items
 from cloudbuster.sample.files import GDAL_OPTIONS, Rasters, Target, split_blocks, write_json
-from cloudbuster.sample.plan import Datatake, Size, Tile
-from cloudbuster.sample.product import OFFSET_DN, SceneBlock, has_offset
-from cloudbuster.sample.sky import make_sky
+from cloudbuster.sample.world import plan
+from cloudbuster.sample.world.plan import Datatake, Size, Tile
+from cloudbuster.sample.world.product import OFFSET_DN, SceneBlock, has_offset
+from cloudbuster.sample.world.sky import make_sky
 
 KINDS: tuple[Kind, ...] = ("L1C", "L2A")
 

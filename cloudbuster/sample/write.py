@@ -11,16 +11,17 @@ import numpy as np
 import rasterio
 import rasterio.shutil
 
-from cloudbuster.core.bands import BANDS_BY_KIND
+from cloudbuster.core.scenes.bands import BANDS_BY_KIND
 from cloudbuster.errors import BadInputError
 from cloudbuster.events import Event, OnEvent, emit
-from cloudbuster.sample import items, plan
+from cloudbuster.processes.workers import Report, run_tasks
+from cloudbuster.sample import items
 from cloudbuster.sample.files import GDAL_OPTIONS, Rasters, Target, split_blocks, write_json
-from cloudbuster.sample.plan import Size
-from cloudbuster.sample.product import shift_dn, truth_reflectance
 from cloudbuster.sample.scenes import KINDS, SceneJob, write_scene
-from cloudbuster.storage.uri import output_error
-from cloudbuster.workers import Report, run_tasks
+from cloudbuster.sample.world import plan
+from cloudbuster.sample.world.plan import Size
+from cloudbuster.sample.world.product import shift_dn, truth_reflectance
+from cloudbuster.storage.files.uri import output_error
 
 # Version of the generator. Increase it if the bytes of a sample change: older samples are replaced.
 GENERATOR_VERSION = 3

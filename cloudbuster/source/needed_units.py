@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from cloudbuster.core.arrays import BoolRaster
-from cloudbuster.core.grid import Grid, GridWindow
-from cloudbuster.core.regrid import Method
-from cloudbuster.core.transformers import transformer
+from cloudbuster.core.grids.grid import Grid, GridWindow
+from cloudbuster.core.grids.regrid import Method
+from cloudbuster.core.projections.transformers import transformer
 from cloudbuster.source.warp import LATTICE_CELLS, bounds_in
-from cloudbuster.storage.tiled_raster import TILE_SIZE
+from cloudbuster.storage.rasters.tiled_raster import TILE_SIZE
 
 # Pixels read around a block for cubic resampling: two for the kernel, one for misalignment.
 KERNEL_MARGIN = 3

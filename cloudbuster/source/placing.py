@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cloudbuster.core.arrays import BoolRaster, UInt8Raster, UInt16Raster
-from cloudbuster.core.grid import ALIGNMENT_TOLERANCE, Grid, GridWindow
-from cloudbuster.core.masks import PixelClass, grown_by, valid_pixels
-from cloudbuster.core.regrid import Method, resampling_method, sample_nearest
-from cloudbuster.core.windows import any_in_cells
+from cloudbuster.core.grids.grid import ALIGNMENT_TOLERANCE, Grid, GridWindow
+from cloudbuster.core.grids.regrid import Method, resampling_method, sample_nearest
+from cloudbuster.core.grids.windows import any_in_cells
+from cloudbuster.core.pixels.masks import PixelClass, grown_by, valid_pixels
 from cloudbuster.source.needed_units import (
     KERNEL_MARGIN,
     NeededUnits,

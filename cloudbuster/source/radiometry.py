@@ -8,13 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import shapely
 
-from cloudbuster.core.footprint import read_footprint
-from cloudbuster.core.offset_neighbours import SceneThumbnail, choose_references
-from cloudbuster.core.radiometry import OffsetDecision, settle_by_neighbours
-from cloudbuster.core.scene import Scene
+from cloudbuster.core.areas.footprint import read_footprint
+from cloudbuster.core.offsets.offset_neighbours import SceneThumbnail, choose_references
+from cloudbuster.core.offsets.radiometry import OffsetDecision, settle_by_neighbours
+from cloudbuster.core.scenes.scene import Scene
 from cloudbuster.errors import CloudBusterError
 from cloudbuster.source.scene_source import RasterSceneSource
-from cloudbuster.storage.gdal_env import gdal_env
+from cloudbuster.storage.rasters.gdal_env import gdal_env
 
 # Scenes read at the same time: reading a thumbnail is mostly waiting for storage.
 THUMBNAIL_THREADS = 8

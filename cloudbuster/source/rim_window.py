@@ -8,9 +8,9 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from cloudbuster.core.arrays import BoolRaster, UInt16Raster
-from cloudbuster.core.digital_numbers import NODATA
-from cloudbuster.core.grid import GridWindow
-from cloudbuster.core.masks import RIM_DN
+from cloudbuster.core.grids.grid import GridWindow
+from cloudbuster.core.pixels.masks import RIM_DN
+from cloudbuster.core.scenes.digital_numbers import NODATA
 
 Reader = Callable[[GridWindow], UInt16Raster]
 """Function that reads a window as harmonised DN, shape (band, y, x)."""

@@ -10,29 +10,34 @@ import numpy as np
 from rasterio.enums import Resampling
 
 from cloudbuster.core.arrays import BoolRaster, Raster, UInt8Raster, UInt16Raster
-from cloudbuster.core.digital_numbers import NODATA
-from cloudbuster.core.encoding import DARK_BAND, as_stored, check_brightness
-from cloudbuster.core.grid import ALIGNMENT_TOLERANCE, Grid, GridWindow
-from cloudbuster.core.mask_codes import class_codes, flag_codes, percent_codes, probability_unit
-from cloudbuster.core.masks import RIM_DN, RIM_PIXELS, grown_by, low_rim, valid_pixels
-from cloudbuster.core.offset_metadata import OffsetMetadata, offset_metadata
-from cloudbuster.core.offset_neighbours import SceneThumbnail
-from cloudbuster.core.offset_pixels import (
+from cloudbuster.core.grids.grid import ALIGNMENT_TOLERANCE, Grid, GridWindow
+from cloudbuster.core.grids.regrid import sample_nearest
+from cloudbuster.core.grids.windows import overhang_cells
+from cloudbuster.core.offsets.offset_metadata import OffsetMetadata, offset_metadata
+from cloudbuster.core.offsets.offset_neighbours import SceneThumbnail
+from cloudbuster.core.offsets.offset_pixels import (
     THUMBNAIL_BANDS,
     PixelEvidence,
     pixel_evidence,
 )
-from cloudbuster.core.radiometry import OffsetDecision, decide_offset
-from cloudbuster.core.regrid import sample_nearest
-from cloudbuster.core.scene import BandAsset, Scene
-from cloudbuster.core.windows import overhang_cells
+from cloudbuster.core.offsets.radiometry import OffsetDecision, decide_offset
+from cloudbuster.core.pixels.mask_codes import (
+    class_codes,
+    flag_codes,
+    percent_codes,
+    probability_unit,
+)
+from cloudbuster.core.pixels.masks import RIM_DN, RIM_PIXELS, grown_by, low_rim, valid_pixels
+from cloudbuster.core.scenes.digital_numbers import NODATA
+from cloudbuster.core.scenes.encoding import DARK_BAND, as_stored, check_brightness
+from cloudbuster.core.scenes.scene import BandAsset, Scene
 from cloudbuster.errors import CloudBusterError, GridError, MaskError, RasterError
-from cloudbuster.source.band_raster import BandRaster
-from cloudbuster.source.declared import declared_mask, declared_values
-from cloudbuster.source.georeference import MASK_GSDS_M
+from cloudbuster.source.bands.band_raster import BandRaster
+from cloudbuster.source.bands.declared import declared_mask, declared_values
+from cloudbuster.source.bands.georeference import MASK_GSDS_M
+from cloudbuster.source.bands.scene_files import SceneFiles
 from cloudbuster.source.rim_window import RimReads, rim_window
-from cloudbuster.source.scene_files import SceneFiles
-from cloudbuster.storage.tiled_raster import rasterio_window
+from cloudbuster.storage.rasters.tiled_raster import rasterio_window
 
 # Longest side of the thumbnail that the radiometric decision is based on, pixels.
 EVIDENCE_PIXELS = 256
@@ -174,7 +179,7 @@ class RasterSceneSource:
         Parameters
         ----------
         bands : tuple of str
-            Names in `cloudbuster.core.bands.BANDS`.
+            Names in `cloudbuster.core.scenes.bands.BANDS`.
         grid : Grid
             Grid in the CRS of the scene; it need not be aligned to the rasters.
 
@@ -200,8 +205,8 @@ class RasterSceneSource:
         pixels : ndarray of uint16, shape (band, y, x)
             As `read`.
         rim : ndarray of bool, shape (y, x)
-            True where any band has such a value (see `cloudbuster.core.masks.low_rim`), except
-            B10, which is dark everywhere.
+            True where any band has such a value (see `cloudbuster.core.pixels.masks.low_rim`),
+            except B10, which is dark everywhere.
         """
         pixels, rim = self.read(bands, grid), np.zeros(grid.shape, dtype=np.bool_)
         shown = [place for place, name in enumerate(bands) if name != DARK_BAND]
@@ -258,7 +263,7 @@ class RasterSceneSource:
         Returns
         -------
         ndarray of uint8, shape (bands, y, x)
-            Codes of `cloudbuster.core.mask_codes`; 0 outside of the mask.
+            Codes of `cloudbuster.core.pixels.mask_codes`; 0 outside of the mask.
 
         Raises
         ------

@@ -9,12 +9,12 @@ from rasterio.enums import Resampling
 from rasterio.warp import reproject, transform_bounds
 
 from cloudbuster.core.arrays import BoolRaster, Raster, UInt8Raster, UInt16Raster
-from cloudbuster.core.crs import parse_crs
-from cloudbuster.core.digital_numbers import NODATA, SATURATED
-from cloudbuster.core.grid import ALIGNMENT_TOLERANCE, Bounds, Grid
-from cloudbuster.core.masks import PixelClass
-from cloudbuster.core.regrid import Method, count_in_boxes
-from cloudbuster.core.transformers import transformer
+from cloudbuster.core.grids.grid import ALIGNMENT_TOLERANCE, Bounds, Grid
+from cloudbuster.core.grids.regrid import Method, count_in_boxes
+from cloudbuster.core.pixels.masks import PixelClass
+from cloudbuster.core.projections.crs import parse_crs
+from cloudbuster.core.projections.transformers import transformer
+from cloudbuster.core.scenes.digital_numbers import NODATA, SATURATED
 
 # Points per edge of a rectangle that is projected, because projected edges are curved. With the
 # four corners alone, scenes at the corner of an area are lost (known from S2Mosaic; tested).
@@ -86,7 +86,7 @@ def place_reflectance(
     grid, target : Grid
         Grid of the pixels, and grid of the result.
     method : {"copy", "mean", "cubic"}
-        See `cloudbuster.core.regrid.resampling_method`.
+        See `cloudbuster.core.grids.regrid.resampling_method`.
 
     Returns
     -------
@@ -112,7 +112,7 @@ def place_classes(classes: UInt8Raster, grid: Grid, target: Grid, *, method: Met
     Parameters
     ----------
     classes : ndarray of uint8, shape (y, x)
-        Codes of `cloudbuster.core.masks.PixelClass` on ``grid``. Not modified.
+        Codes of `cloudbuster.core.pixels.masks.PixelClass` on ``grid``. Not modified.
     grid, target : Grid
         Grid of the pixels, and grid of the result.
     method : {"copy", "mean", "cubic"}

@@ -9,10 +9,10 @@ from aws_cdk import aws_ec2 as ec2
 from constructs import Construct
 
 from cloudbuster.aws.outputs import Output, host_image_parameter
-from infra.config import StackConfig
+from infra.configuration.config import StackConfig
+from infra.configuration.instances import GPU_VCPUS, sizes
 from infra.constructs.hosts import Hosts
 from infra.constructs.network import Network
-from infra.instances import GPU_VCPUS, sizes
 from infra.job_states import NO_CAPACITY
 
 # Seconds that a job may wait for a host before its queue cancels it, by the reason: capacity comes

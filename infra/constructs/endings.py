@@ -7,7 +7,7 @@ from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
-from infra.deliveries import deliver_to_function
+from infra.configuration.deliveries import deliver_to_function
 
 # Ends of an execution that its last state may not have reported.
 UNREPORTED = ("ABORTED", "TIMED_OUT", "FAILED")

@@ -8,9 +8,9 @@ from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from infra import policies
-from infra.config import StackConfig
+from infra.configuration.config import StackConfig
+from infra.configuration.retention import log_group
 from infra.constructs.images import Image
-from infra.retention import log_group
 from infra.settings import variables
 
 

@@ -5,8 +5,8 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from constructs import Construct
 
-from infra.config import StackConfig
-from infra.host import host_commands
+from infra.configuration.config import StackConfig
+from infra.configuration.host import host_commands
 from infra.policies import acknowledge
 
 INSTANCE_POLICIES = (

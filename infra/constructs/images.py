@@ -7,7 +7,7 @@ from aws_cdk import aws_ecr as ecr
 from aws_cdk import aws_ecr_assets as assets
 from constructs import Construct
 
-from infra.config import StackConfig
+from infra.configuration.config import StackConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -6,11 +6,11 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from cloudbuster.errors import ExitCode
-from infra.config import StackConfig
+from infra.configuration.config import StackConfig
+from infra.configuration.scratch import scratch_mount
+from infra.configuration.sections import Job
 from infra.constructs.images import Image
 from infra.constructs.job_roles import JobRoles
-from infra.scratch import scratch_mount
-from infra.sections import Job
 from infra.settings import trust_variables
 
 

@@ -3,7 +3,7 @@
 from aws_cdk import aws_ec2 as ec2
 from constructs import Construct
 
-from infra.config import StackConfig
+from infra.configuration.config import StackConfig
 from infra.policies import acknowledge
 
 # More than any region has.

@@ -18,9 +18,9 @@ from constructs import Construct
 
 from cloudbuster.aws.stack.blocked_queues import BLOCKED
 from infra import policies
-from infra.config import StackConfig
+from infra.configuration.config import StackConfig
+from infra.configuration.deliveries import deliver_to_function
 from infra.constructs.functions import Function
-from infra.deliveries import deliver_to_function
 
 # Kind of spending, and percent of the budget above which the topic is notified.
 BUDGET_ALARMS = (("ACTUAL", 80), ("ACTUAL", 100), ("FORECASTED", 100))

@@ -5,7 +5,7 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from infra.config import StackConfig
+from infra.configuration.config import StackConfig
 from infra.policies import acknowledge
 
 OLD_VERSION_DAYS = 30

@@ -12,10 +12,10 @@ from cloudbuster.aws.admission import REQUEST_PREFIX, REQUEST_SUFFIX
 from cloudbuster.aws.settings import StackSettings
 from cloudbuster.aws.stack.inbox import TURN_KEY
 from infra import policies
-from infra.config import StackConfig
+from infra.configuration.config import StackConfig
+from infra.configuration.deliveries import deliver_to_queue
 from infra.constructs.functions import Function
 from infra.constructs.images import Image
-from infra.deliveries import deliver_to_queue
 
 # Failed deliveries after which a message goes to the dead-letter queue.
 MAX_RECEIVES = 3

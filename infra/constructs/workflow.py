@@ -5,12 +5,12 @@ from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from infra import policies
-from infra.config import StackConfig
+from infra.configuration.config import StackConfig
+from infra.configuration.retention import log_group
 from infra.constructs.compute import Compute
 from infra.constructs.functions import Stages
 from infra.constructs.jobs import Jobs, job_name
 from infra.definition import JobTarget, Targets, definition
-from infra.retention import log_group
 
 # Rule by which Step Functions notice the end of .sync jobs.
 EVENTS_RULE = "StepFunctionsGetEventsForBatchJobsRule"

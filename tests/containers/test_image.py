@@ -14,7 +14,7 @@ from cloudbuster.errors import ExitCode
 from cloudbuster.filter import filter_scenes
 from cloudbuster.models import GatherTask, MosaicRequest
 from cloudbuster.query import query_scenes
-from cloudbuster.tasks import plan_tasks
+from cloudbuster.runs.tasks import plan_tasks
 from tests.containers.conftest import BUCKET, stored
 from tests.containers.podman import AWS, JOB, call, command
 from tests.e2e.worlds import World

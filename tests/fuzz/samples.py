@@ -10,8 +10,8 @@ import rasterio
 from affine import Affine
 
 from cloudbuster.core.arrays import UInt8Raster
-from cloudbuster.core.grid import Grid
-from cloudbuster.core.sky_thumbnail import SkyThumbnail
+from cloudbuster.core.grids.grid import Grid
+from cloudbuster.core.selection.sky_thumbnail import SkyThumbnail
 from cloudbuster.models import (
     Candidates,
     CandidatesInfo,
@@ -23,7 +23,7 @@ from cloudbuster.models import (
     SelectionEntry,
     SelectionInfo,
 )
-from cloudbuster.source.thumbnail_files import write_thumbnail_file
+from cloudbuster.source.thumbnails.thumbnail_files import write_thumbnail_file
 from tests.hand_made import make_record
 from tests.stac_items import item_collection, make_item, square
 

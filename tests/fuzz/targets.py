@@ -7,16 +7,17 @@ from unittest.mock import patch
 import numpy as np
 import orjson
 
-from cloudbuster.areas import check_crs, load_aoi, request_area
 from cloudbuster.aws.admission import parse_request
 from cloudbuster.aws.settings import StackSettings
 from cloudbuster.aws.stack.inbox import Inbox
 from cloudbuster.catalogs.schema import parse_scene
-from cloudbuster.core.json_values import check_json
-from cloudbuster.core.masks import PixelClass
-from cloudbuster.core.scene import BandAsset, Scene
+from cloudbuster.core.pixels.masks import PixelClass
+from cloudbuster.core.scenes.scene import BandAsset, Scene
+from cloudbuster.core.texts.json_values import check_json
 from cloudbuster.errors import NotFoundError
-from cloudbuster.filter import filter_scenes, not_covered_error
+from cloudbuster.filter import filter_scenes
+from cloudbuster.inputs.areas import check_crs, load_aoi, request_area
+from cloudbuster.inputs.request_files import load_request
 from cloudbuster.models import (
     Candidates,
     DetectorOptions,
@@ -29,13 +30,13 @@ from cloudbuster.models import (
     Selection,
 )
 from cloudbuster.query import query_scenes
-from cloudbuster.request_files import load_request
-from cloudbuster.source.gml import read_cloud_polygons
-from cloudbuster.source.sky_thumbnail import read_sky_thumbnail
-from cloudbuster.source.thumbnail_files import read_thumbnail_file, write_thumbnail_file
-from cloudbuster.storage.documents import parse_candidates, parse_document, parse_selection
-from cloudbuster.storage.raster_file import RasterFile
-from cloudbuster.storage.run_layout import RunLayout, run_id
+from cloudbuster.selection.messages import not_covered_error
+from cloudbuster.source.masks.gml import read_cloud_polygons
+from cloudbuster.source.thumbnails.sky_thumbnail import read_sky_thumbnail
+from cloudbuster.source.thumbnails.thumbnail_files import read_thumbnail_file, write_thumbnail_file
+from cloudbuster.storage.files.documents import parse_candidates, parse_document, parse_selection
+from cloudbuster.storage.files.run_layout import RunLayout, run_id
+from cloudbuster.storage.rasters.raster_file import RasterFile
 from tests.fuzz import samples
 from tests.fuzz.execution import Target, attempt
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from cloudbuster.catalogs.schema import parse_scene
-from cloudbuster.core.offset_metadata import offset_metadata
-from cloudbuster.core.scene import BandAsset, Scene
+from cloudbuster.core.offsets.offset_metadata import offset_metadata
+from cloudbuster.core.scenes.scene import BandAsset, Scene
 from cloudbuster.errors import CatalogError
 from tests.conftest import DATA_VARIABLE, DEFAULT_DATA
 

@@ -7,9 +7,9 @@ from pydantic import BaseModel
 
 from cloudbuster.aws.stack.catalog_secret import VARIABLES
 from infra.app import notes
-from infra.config import StackConfig
+from infra.configuration.config import StackConfig
+from infra.configuration.sections import CatalogSecret, Disk, Job
 from infra.context import PRESETS, ConfigError, parse_config
-from infra.sections import CatalogSecret, Disk, Job
 
 REGISTRY = "123456789012.dkr.ecr.us-west-2.amazonaws.com"
 CATALOGS = "arn:aws:secretsmanager:us-west-2:123456789012:secret:catalogs/ours-AbCd12"

@@ -9,7 +9,7 @@ from moto import mock_aws
 
 from cloudbuster.aws.outputs import config_parameter, settings_parameter
 from infra.app import check_downgrade, publish
-from infra.config import StackConfig
+from infra.configuration.config import StackConfig
 from infra.context import ConfigError, parse_config
 from infra.deployed import Comparison, compare, compare_with, file_identity
 from infra.downgrade import RULES, lowered

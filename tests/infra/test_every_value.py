@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from infra.config import StackConfig
+from infra.configuration.config import StackConfig
 from tests.infra.conftest import Synth
 from tests.infra.templates import Template
 from tests.infra.value_cases import CASES, Look, job

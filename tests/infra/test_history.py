@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from cloudbuster.merging import MAX_PARTS
+from cloudbuster.runs.merging import MAX_PARTS
 from infra.definition import definition
 from infra.job_states import AslState, AslStates
 from infra.settings import INLINE_TASKS

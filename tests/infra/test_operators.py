@@ -14,7 +14,7 @@ from cloudbuster.aws.settings import StackSettings
 from cloudbuster.cli.main import cli
 from cloudbuster.errors import RequestError
 from infra.app import check_downgrade, notes
-from infra.config import StackConfig
+from infra.configuration.config import StackConfig
 from infra.context import ConfigError, config_path, parse_config
 from infra.deployed import Comparison
 from infra.downgrade import RULES, lowered

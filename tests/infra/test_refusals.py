@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from infra.capacity import greatest_scratch_gib
 from infra.checks import MAX_BUCKET_KEYS, MAX_BUCKETS, MAX_MODEL_PREFIX, MAX_MODEL_PREFIXES
+from infra.configuration.capacity import greatest_scratch_gib
+from infra.configuration.sections import Job
 from infra.context import (
     ConfigError,
     allows_downgrade,
@@ -15,7 +16,6 @@ from infra.context import (
     parse_config,
     read_config,
 )
-from infra.sections import Job
 from infra.settings import longest_variables
 from tests.infra.conftest import Synth
 from tests.infra.templates import flat, properties, resources, settings

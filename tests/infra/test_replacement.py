@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER as REGISTRY
 
-from infra.config import StackConfig
+from infra.configuration.config import StackConfig
 from tests.infra.conftest import Synth
 from tests.infra.templates import Template
 from tests.infra.value_cases import CASES

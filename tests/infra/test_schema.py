@@ -6,8 +6,8 @@ import jsonschema
 import pytest
 from click.testing import CliRunner
 
+from cloudbuster.cli.commands.schema import STACK_SCHEMA
 from cloudbuster.cli.main import cli
-from cloudbuster.cli.schema import STACK_SCHEMA
 from infra.context import PRESETS
 from infra.schema import config_schema
 

@@ -10,7 +10,7 @@ import pytest
 from cloudbuster.aws.outputs import JOB_OUTPUTS, QUEUE_OUTPUTS
 from cloudbuster.aws.published import PublishedConfig
 from cloudbuster.aws.stack.turns import LEASE_S
-from infra.config import StackConfig
+from infra.configuration.config import StackConfig
 from infra.policies import SENTINEL_OBJECTS
 from tests.infra.asl import nested
 from tests.infra.conftest import Synth

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from cloudbuster.inputs.request_files import load_request
 from cloudbuster.models import MosaicRequest, RunResult
-from cloudbuster.pipeline import run
-from cloudbuster.request_files import load_request
+from cloudbuster.runs.pipeline import run
 from cloudbuster.sample import SampleWorld, write_sample
 from tests.sample_world import cut_tiles_down
 

@@ -11,9 +11,9 @@ import shapely
 from pyproj import Transformer
 from shapely.geometry import box
 
-from cloudbuster.core.antimeridian import split, unwrapped
-from cloudbuster.core.aoi import geometry_document, parse_aoi
-from cloudbuster.core.grid import Grid
+from cloudbuster.core.areas.antimeridian import split, unwrapped
+from cloudbuster.core.areas.aoi import geometry_document, parse_aoi
+from cloudbuster.core.grids.grid import Grid
 from cloudbuster.errors import ExitCode
 from cloudbuster.products.stac_item import lonlat_footprint
 from tests import command_line

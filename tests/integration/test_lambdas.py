@@ -18,10 +18,10 @@ from cloudbuster.aws.settings import SETTINGS_VARIABLE, StackSettings
 from cloudbuster.aws.stack.state import ASSESS, PLAN
 from cloudbuster.errors import GridError, NothingUsableError, RequestError
 from cloudbuster.gather import gather_scene
-from cloudbuster.merging import merge_task
 from cloudbuster.models import Assessment, GatherTask, MergeTask, MosaicRequest, RunStatus
-from cloudbuster.storage.boto import aws_client
-from cloudbuster.storage.documents import read_document
+from cloudbuster.runs.merging import merge_task
+from cloudbuster.storage.files.documents import read_document
+from cloudbuster.storage.remote.boto import aws_client
 from tests.integration.conftest import SampleRun
 
 State = dict[str, Any]
@@ -183,7 +183,7 @@ def test_a_second_attempt_keeps_the_verdicts_of_the_first_and_gathers_nothing_ag
         assert {scene.id for scene in scenes} == set(known)
         return known
 
-    monkeypatch.setattr("cloudbuster.tasks.decide_radiometry", look_again)
+    monkeypatch.setattr("cloudbuster.runs.tasks.decide_radiometry", look_again)
     second = Machine(gathered.root, request_of_sample, topic)
     second.query()
     assert second.filter() == []

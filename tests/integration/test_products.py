@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import rasterio
 
+from cloudbuster.inputs.request_files import load_request
 from cloudbuster.models import MosaicRequest, RunResult
-from cloudbuster.pipeline import run
-from cloudbuster.request_files import load_request
+from cloudbuster.runs.pipeline import run
 from cloudbuster.sample import SampleWorld
 from cloudbuster.sample.safe import write_products
 

@@ -12,15 +12,15 @@ import rasterio
 
 from cloudbuster.catalogs.item_hrefs import absolute_item
 from cloudbuster.catalogs.schema import parse_scene
-from cloudbuster.core.offset_metadata import OffsetMetadata, Treatment, offset_metadata
-from cloudbuster.core.offset_pixels import pixel_evidence
-from cloudbuster.core.radiometry import decide_offset
-from cloudbuster.core.scene import Scene
-from cloudbuster.core.windows import cells_of_size
+from cloudbuster.core.grids.windows import cells_of_size
+from cloudbuster.core.offsets.offset_metadata import OffsetMetadata, Treatment, offset_metadata
+from cloudbuster.core.offsets.offset_pixels import pixel_evidence
+from cloudbuster.core.offsets.radiometry import decide_offset
+from cloudbuster.core.scenes.scene import Scene
 from cloudbuster.detectors.s2cloudless import MODEL_BANDS, S2CloudlessDetector
 from cloudbuster.source.radiometry import decide_radiometry
 from cloudbuster.source.scene_source import RasterSceneSource
-from cloudbuster.storage.gdal_env import gdal_env
+from cloudbuster.storage.rasters.gdal_env import gdal_env
 from tests.integration.conftest import SampleRun
 
 BANDS = ("B02", "B03", "B04", "B08")

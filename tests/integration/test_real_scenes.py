@@ -16,7 +16,7 @@ from rasterio.vrt import WarpedVRT
 from shapely.geometry import box, mapping
 
 from cloudbuster.models import MosaicRequest, RunResult, SceneRecord
-from cloudbuster.pipeline import run
+from cloudbuster.runs.pipeline import run
 
 pytestmark = pytest.mark.real_data
 

@@ -9,7 +9,7 @@ import pytest
 import rasterio
 
 from cloudbuster.models import RunResult
-from cloudbuster.pipeline import run
+from cloudbuster.runs.pipeline import run
 from tests.half_tiles import CANDIDATES, WHOLE, cloudy, request_of, write_candidates
 
 

@@ -14,10 +14,10 @@ from cloudbuster.aws.settings import SETTINGS_VARIABLE, StackSettings
 from cloudbuster.aws.stack.state import ASSESS, PLAN
 from cloudbuster.errors import CloudBusterError
 from cloudbuster.gather import gather_scene
-from cloudbuster.merging import merge_task
 from cloudbuster.models import Assessment, GatherTask, MergeResult, MergeTask, MosaicRequest
-from cloudbuster.pipeline import run
-from cloudbuster.storage.documents import read_document
+from cloudbuster.runs.merging import merge_task
+from cloudbuster.runs.pipeline import run
+from cloudbuster.storage.files.documents import read_document
 from tests.half_tiles import CANDIDATES, request_of, write_candidates
 
 MOST_STATE_BYTES = 256 * 1024

@@ -8,7 +8,7 @@ import pytest
 import rasterio
 import shapely
 
-from cloudbuster.core.bands import BANDS_BY_KIND
+from cloudbuster.core.scenes.bands import BANDS_BY_KIND
 from tests.sample_world import WORLD_SHAPE
 
 

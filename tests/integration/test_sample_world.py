@@ -9,7 +9,7 @@ import rasterio
 from rasterio.vrt import WarpedVRT
 
 from cloudbuster.models import SceneRecord
-from cloudbuster.pipeline import run
+from cloudbuster.runs.pipeline import run
 from tests.integration.conftest import SampleRun
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cloudbuster import workers
 from cloudbuster.errors import TryAgainError
 from cloudbuster.events import Event
 from cloudbuster.gather import gather_scenes
 from cloudbuster.models import GatherTask
-from cloudbuster.storage.documents import write_document
+from cloudbuster.processes import workers
+from cloudbuster.storage.files.documents import write_document
 from tests.factories import SceneSpec
 from tests.gathering import scene_files, task_of
 
@@ -110,7 +110,7 @@ def test_workers_do_not_outlive_the_process_that_started_them(
     code = (
         "import sys; from pathlib import Path\n"
         "from cloudbuster.gather import gather_scenes\n"
-        "from cloudbuster.storage.documents import read_document\n"
+        "from cloudbuster.storage.files.documents import read_document\n"
         "from cloudbuster.models import GatherTask\n"
         "if __name__ == '__main__':\n"
         "    paths = sorted(Path(sys.argv[1]).iterdir())\n"

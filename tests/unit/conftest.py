@@ -8,7 +8,7 @@ import botocore.session
 import pytest
 from hypothesis import settings
 
-from cloudbuster.storage.boto import aws_client
+from cloudbuster.storage.remote.boto import aws_client
 
 if TYPE_CHECKING:
     from tests.s3_server import S3Server

@@ -9,8 +9,8 @@ import pytest
 
 from cloudbuster import assess as assess_stage
 from cloudbuster.assess import assess_scenes, backstop_repairs
-from cloudbuster.core.grid import Grid
-from cloudbuster.core.holes import Holes
+from cloudbuster.core.grids.grid import Grid
+from cloudbuster.core.selection.holes import Holes
 from cloudbuster.errors import NothingUsableError
 from cloudbuster.gather import gather_scene
 from cloudbuster.models import (

@@ -12,7 +12,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from cloudbuster.core.grid import Grid
+from cloudbuster.core.grids.grid import Grid
 from cloudbuster.models import (
     DOCUMENTS,
     MAX_INLINE_AOI_BYTES,
@@ -22,7 +22,7 @@ from cloudbuster.models import (
     GridDocument,
     MosaicRequest,
 )
-from cloudbuster.storage.documents import validation_message
+from cloudbuster.storage.files.documents import validation_message
 
 SQUARE = {"type": "Polygon", "coordinates": [[[15, 45], [16, 45], [16, 46], [15, 46], [15, 45]]]}
 # Numbers that have no range: coordinates of a grid, and cloud cover as a catalog gives it.

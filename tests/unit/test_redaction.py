@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from cloudbuster import log
 from cloudbuster.errors import AccessError
+from cloudbuster.processes import log
 from cloudbuster.redaction import (
     HARMLESS_PARAMETERS,
     SECRET_VARIABLES,

@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from cloudbuster import log
+from cloudbuster.processes import log
 from cloudbuster.redaction import visible
 
 

@@ -9,7 +9,7 @@ from cloudbuster.aws.client.status import newest_execution
 from cloudbuster.aws.executions import execution_arn, run_of, run_of_job
 from cloudbuster.aws.starting import RunStarter
 from cloudbuster.errors import BadInputError, TryAgainError
-from cloudbuster.storage.boto import aws_client, translate_boto_errors
+from cloudbuster.storage.remote.boto import aws_client, translate_boto_errors
 
 # Error and cause of the execution, as `cloudbuster status` shows them.
 ERROR, CAUSE = "Cancelled", "by cloudbuster cancel"

@@ -9,7 +9,7 @@ from cloudbuster.aws.outputs import JOB_OUTPUTS, QUEUE_OUTPUTS, Output
 from cloudbuster.aws.published import PublishedConfig
 from cloudbuster.aws.settings import StackSettings
 from cloudbuster.errors import BadInputError
-from cloudbuster.storage.boto import aws_client, translate_boto_errors
+from cloudbuster.storage.remote.boto import aws_client, translate_boto_errors
 
 REDEPLOY = "deploy the stack again with this version of cloudbuster"
 

@@ -13,9 +13,9 @@ from cloudbuster.aws.client.quotas import quota_findings
 from cloudbuster.aws.costs import HOMES
 from cloudbuster.aws.published import PublishedConfig, differences
 from cloudbuster.errors import BadInputError, RequestError
-from cloudbuster.storage.boto import aws_client, translate_boto_errors
-from cloudbuster.storage.documents import parse_json
-from cloudbuster.storage.uri import read_bytes
+from cloudbuster.storage.files.documents import parse_json
+from cloudbuster.storage.files.uri import read_bytes
+from cloudbuster.storage.remote.boto import aws_client, translate_boto_errors
 
 HINT = "deploy the stack again"
 

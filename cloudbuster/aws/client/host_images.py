@@ -7,7 +7,7 @@ from typing import Any
 from cloudbuster.aws.client.findings import Finding
 from cloudbuster.aws.outputs import HOST_IMAGE_OUTPUTS, Output, host_image_parameter
 from cloudbuster.errors import BadInputError
-from cloudbuster.storage.boto import aws_client, translate_boto_errors
+from cloudbuster.storage.remote.boto import aws_client, translate_boto_errors
 
 # AWS publishes a new image about every two weeks.
 MAX_AGE_DAYS = 60

@@ -11,9 +11,9 @@ from typing import Any
 
 from cloudbuster.errors import CloudBusterError, RequestError
 from cloudbuster.models import Document, GatherTask, MergeTask
-from cloudbuster.storage.boto import aws_client, translate_boto_errors
-from cloudbuster.storage.run_layout import slug
-from cloudbuster.storage.uri import join, scheme_of, write_bytes
+from cloudbuster.storage.files.run_layout import slug
+from cloudbuster.storage.files.uri import join, scheme_of, write_bytes
+from cloudbuster.storage.remote.boto import aws_client, translate_boto_errors
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ def gather_submissions(
     Parameters
     ----------
     tasks : sequence of GatherTask
-        Tasks as `cloudbuster.tasks.plan_tasks` makes them.
+        Tasks as `cloudbuster.runs.tasks.plan_tasks` makes them.
     output_path : str
         Folder or prefix of the scenes. The task documents go to ``tasks/`` in it and are named
         after the scenes, so that another gather into the same folder does not replace them.

@@ -5,7 +5,7 @@ from typing import Any
 from cloudbuster.aws.client.deployed import DeployedStack
 from cloudbuster.aws.executions import run_of
 from cloudbuster.errors import BadInputError, NotFoundError
-from cloudbuster.storage.boto import aws_client, translate_boto_errors
+from cloudbuster.storage.remote.boto import aws_client, translate_boto_errors
 
 
 def job_log(run: str, stack: DeployedStack, *, job: str = "merge") -> list[str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cloudbuster.aws.client.findings import Finding
-from cloudbuster.storage.boto import aws_client, translate_boto_errors
+from cloudbuster.storage.remote.boto import aws_client, translate_boto_errors
 
 HINT = "check the region"
 PERMISSION = "servicequotas:GetServiceQuota"

@@ -6,8 +6,8 @@ from typing import Any
 from cloudbuster.aws.client.deployed import REDEPLOY, DeployedStack
 from cloudbuster.aws.outputs import Output
 from cloudbuster.errors import BadInputError, RequestError
-from cloudbuster.storage.boto import aws_client, translate_boto_errors
-from cloudbuster.storage.documents import parse_json
+from cloudbuster.storage.files.documents import parse_json
+from cloudbuster.storage.remote.boto import aws_client, translate_boto_errors
 
 # Messages that one call of ReceiveMessage returns at most (its API reference).
 BATCH = 10

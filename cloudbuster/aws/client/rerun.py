@@ -14,8 +14,8 @@ from cloudbuster.aws.failures import failure_of_execution
 from cloudbuster.aws.settings import StackSettings
 from cloudbuster.aws.starting import RunStarter
 from cloudbuster.errors import CloudBusterError
-from cloudbuster.storage.boto import aws_client, translate_boto_errors
-from cloudbuster.storage.documents import parse_json
+from cloudbuster.storage.files.documents import parse_json
+from cloudbuster.storage.remote.boto import aws_client, translate_boto_errors
 
 # The state machine ends an execution after two days, and executions are listed by their start.
 LONGEST = timedelta(days=3)

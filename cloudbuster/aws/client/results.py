@@ -9,9 +9,9 @@ from cloudbuster.aws.executions import run_of
 from cloudbuster.aws.outputs import Output
 from cloudbuster.errors import NotFoundError
 from cloudbuster.models import Assessment, MergeResult
-from cloudbuster.storage.documents import read_document
-from cloudbuster.storage.s3 import download_object
-from cloudbuster.storage.uri import join, replacing
+from cloudbuster.storage.files.documents import read_document
+from cloudbuster.storage.files.uri import join, replacing
+from cloudbuster.storage.remote.s3 import download_object
 
 # Fields of `MergeResult` by what their files are.
 PRODUCTS = {

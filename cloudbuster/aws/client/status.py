@@ -10,9 +10,9 @@ from cloudbuster.aws.failures import failure_of_execution
 from cloudbuster.aws.outputs import Output
 from cloudbuster.errors import NotFoundError
 from cloudbuster.models import RunStatus
-from cloudbuster.storage.boto import aws_client, translate_boto_errors
-from cloudbuster.storage.documents import read_document
-from cloudbuster.storage.uri import exists, join
+from cloudbuster.storage.files.documents import read_document
+from cloudbuster.storage.files.uri import exists, join
+from cloudbuster.storage.remote.boto import aws_client, translate_boto_errors
 
 # Executions that one call of ListExecutions returns at most (its API reference).
 PAGE_SIZE = 1000

@@ -12,7 +12,6 @@ from typing import Any
 import orjson
 
 from cloudbuster import errors
-from cloudbuster.areas import load_aoi
 from cloudbuster.aws.admission import (
     admit,
     check_size,
@@ -28,12 +27,13 @@ from cloudbuster.aws.failures import Failure, failure_of_execution
 from cloudbuster.aws.settings import StackSettings
 from cloudbuster.aws.starting import RunStarter
 from cloudbuster.catalogs import CATALOGS
-from cloudbuster.core.asset_mirror import parse_mirror
+from cloudbuster.core.scenes.asset_mirror import parse_mirror
 from cloudbuster.errors import CloudBusterError, ExitCode, NotCoveredError, RequestError
+from cloudbuster.inputs.areas import load_aoi
 from cloudbuster.models import MAX_INLINE_AOI_BYTES, Geometry, MosaicRequest
-from cloudbuster.storage.documents import parse_unique_json
-from cloudbuster.storage.run_layout import RunLayout, run_id
-from cloudbuster.storage.uri import is_remote, local_path, read_bytes, resolve, write_bytes
+from cloudbuster.storage.files.documents import parse_unique_json
+from cloudbuster.storage.files.run_layout import RunLayout, run_id
+from cloudbuster.storage.files.uri import is_remote, local_path, read_bytes, resolve, write_bytes
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from cloudbuster.aws.client.deployed import DeployedStack
 from cloudbuster.aws.client.status import describe_execution, newest_execution
 from cloudbuster.aws.client.submit import POLL_S, ExecutionResult, result_of
 from cloudbuster.events import Event, OnEvent
-from cloudbuster.storage.boto import aws_client, translate_boto_errors
+from cloudbuster.storage.remote.boto import aws_client, translate_boto_errors
 
 # State of the state machine by which a stage begins. A mosaic that is merged in parts has three.
 STAGES = {

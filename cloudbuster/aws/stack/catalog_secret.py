@@ -8,9 +8,9 @@ import orjson
 from cloudbuster.aws.settings import StackSettings
 from cloudbuster.catalogs.rasterfoundry import TOKEN_VARIABLE
 from cloudbuster.errors import CredentialsError
-from cloudbuster.storage.access import CDSE_KEY_VARIABLES
-from cloudbuster.storage.boto import aws_client, translate_boto_errors
-from cloudbuster.storage.sas import SUBSCRIPTION_VARIABLE
+from cloudbuster.storage.rasters.access import CDSE_KEY_VARIABLES
+from cloudbuster.storage.remote.boto import aws_client, translate_boto_errors
+from cloudbuster.storage.remote.sas import SUBSCRIPTION_VARIABLE
 
 VARIABLES = (TOKEN_VARIABLE, *CDSE_KEY_VARIABLES, SUBSCRIPTION_VARIABLE)
 """Environment variables that catalogs read their credentials from."""

@@ -11,10 +11,10 @@ from cloudbuster.aws.admission import MOSAICS, output_root
 from cloudbuster.aws.settings import StackSettings
 from cloudbuster.errors import OutputError
 from cloudbuster.models import Claim, MosaicRequest
-from cloudbuster.storage.reuse import read_earlier
-from cloudbuster.storage.run_layout import RunLayout, request_fingerprint
-from cloudbuster.storage.s3 import keys_below, object_etag, write_object_if
-from cloudbuster.storage.uri import join
+from cloudbuster.storage.files.reuse import read_earlier
+from cloudbuster.storage.files.run_layout import RunLayout, request_fingerprint
+from cloudbuster.storage.files.uri import join
+from cloudbuster.storage.remote.s3 import keys_below, object_etag, write_object_if
 
 CLAIM = "claim.json"
 # A run has ten products. A prefix with more objects than this holds something else, in which no

@@ -18,10 +18,10 @@ from cloudbuster.aws.failures import (
 from cloudbuster.aws.stack.outcomes import Publish, make_outcome, outcome_message
 from cloudbuster.errors import ExitCode
 from cloudbuster.models import MosaicRequest, RunStatus
-from cloudbuster.storage.documents import write_document
-from cloudbuster.storage.reuse import read_earlier
-from cloudbuster.storage.run_layout import run_id
-from cloudbuster.storage.uri import join
+from cloudbuster.storage.files.documents import write_document
+from cloudbuster.storage.files.reuse import read_earlier
+from cloudbuster.storage.files.run_layout import run_id
+from cloudbuster.storage.files.uri import join
 
 logger = logging.getLogger(__name__)
 

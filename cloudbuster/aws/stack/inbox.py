@@ -16,13 +16,13 @@ from cloudbuster.aws.admission import (
 from cloudbuster.aws.settings import StackSettings
 from cloudbuster.aws.stack.turns import turn
 from cloudbuster.aws.starting import RequestOutcome, RunStarter
-from cloudbuster.core.names import shown
+from cloudbuster.core.texts.names import shown
 from cloudbuster.errors import BadInputError, CloudBusterError, NotFoundError, RequestError
 from cloudbuster.models import MosaicRequest
-from cloudbuster.storage.boto import aws_client, translate_boto_errors
-from cloudbuster.storage.documents import parse_json
-from cloudbuster.storage.run_layout import run_id, short_hash
-from cloudbuster.storage.uri import join, read_bytes, write_bytes
+from cloudbuster.storage.files.documents import parse_json
+from cloudbuster.storage.files.run_layout import run_id, short_hash
+from cloudbuster.storage.files.uri import join, read_bytes, write_bytes
+from cloudbuster.storage.remote.boto import aws_client, translate_boto_errors
 
 logger = logging.getLogger(__name__)
 

@@ -19,11 +19,11 @@ from cloudbuster.aws.stack.run_status import make_status
 from cloudbuster.aws.stack.state import NOT_NOTIFIED, layout_of
 from cloudbuster.errors import BadInputError, CloudBusterError, ExitCode
 from cloudbuster.models import Assessment, Document, MergeResult, MosaicRequest, RunStatus
-from cloudbuster.storage.boto import make_aws_client, translate_boto_errors
-from cloudbuster.storage.documents import read_document, write_document
-from cloudbuster.storage.reuse import read_earlier
-from cloudbuster.storage.run_layout import RunLayout
-from cloudbuster.storage.uri import exists
+from cloudbuster.storage.files.documents import read_document, write_document
+from cloudbuster.storage.files.reuse import read_earlier
+from cloudbuster.storage.files.run_layout import RunLayout
+from cloudbuster.storage.files.uri import exists
+from cloudbuster.storage.remote.boto import make_aws_client, translate_boto_errors
 
 logger = logging.getLogger(__name__)
 

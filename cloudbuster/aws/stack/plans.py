@@ -15,9 +15,9 @@ from cloudbuster.gathered.resume import is_done
 from cloudbuster.gathered.scene_lists import write_task_scenes
 from cloudbuster.models import GatherTask, MosaicRequest, SceneFailure, Selection
 from cloudbuster.products.parts import part_windows
-from cloudbuster.storage.documents import parse_json, read_document, write_document
-from cloudbuster.storage.run_layout import RunLayout
-from cloudbuster.storage.uri import exists, join, read_bytes, write_bytes
+from cloudbuster.storage.files.documents import parse_json, read_document, write_document
+from cloudbuster.storage.files.run_layout import RunLayout
+from cloudbuster.storage.files.uri import exists, join, read_bytes, write_bytes
 
 # Requests to S3 at a time, as many as boto3 keeps connections open for: one after the other they
 # would take minutes for thousands of scenes.

@@ -8,10 +8,8 @@ from cloudbuster.aws.failures import check_area
 from cloudbuster.aws.settings import StackSettings
 from cloudbuster.aws.stack.plans import assess_round, is_affordable, round_failures
 from cloudbuster.errors import ExitCode
-from cloudbuster.filter import LookOptions
 from cloudbuster.gathered.scene_files import find_records
 from cloudbuster.gathered.scene_lists import wanted_stems, write_wanted
-from cloudbuster.merging import plan_merge
 from cloudbuster.models import (
     Assessment,
     Candidates,
@@ -23,10 +21,12 @@ from cloudbuster.models import (
     WantedScenes,
 )
 from cloudbuster.products.hole_file import write_holes
-from cloudbuster.rounds import next_round
-from cloudbuster.storage.documents import read_document, write_document
-from cloudbuster.storage.run_layout import RunLayout
-from cloudbuster.storage.uri import join
+from cloudbuster.runs.merging import plan_merge
+from cloudbuster.runs.rounds import next_round
+from cloudbuster.selection.clear_strategy import LookOptions
+from cloudbuster.storage.files.documents import read_document, write_document
+from cloudbuster.storage.files.run_layout import RunLayout
+from cloudbuster.storage.files.uri import join
 
 # The function that filters reads thumbnails for so long, of its fifteen minutes; the one that
 # assesses finds most of them kept.

@@ -3,9 +3,9 @@
 from typing import Any
 
 from cloudbuster.models import MosaicRequest, RunStatus
-from cloudbuster.storage.documents import write_document
-from cloudbuster.storage.reuse import read_earlier
-from cloudbuster.storage.run_layout import RunLayout, request_fingerprint
+from cloudbuster.storage.files.documents import write_document
+from cloudbuster.storage.files.reuse import read_earlier
+from cloudbuster.storage.files.run_layout import RunLayout, request_fingerprint
 
 
 def make_status(request: MosaicRequest, **values: Any) -> RunStatus:  # noqa: ANN401 -- fields of RunStatus

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from cloudbuster.aws.places import refusal
 from cloudbuster.aws.settings import StackSettings
 from cloudbuster.catalogs.schema import parse_scene
-from cloudbuster.core.scene import Scene
+from cloudbuster.core.scenes.scene import Scene
 from cloudbuster.errors import RequestError
 from cloudbuster.models import Candidates
 

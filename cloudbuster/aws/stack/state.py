@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
-from cloudbuster.storage.run_layout import RunLayout
+from cloudbuster.storage.files.run_layout import RunLayout
 
 RUN = tuple(field.name for field in fields(RunLayout))
 """Fields of the entry ``run``, which Query returns."""

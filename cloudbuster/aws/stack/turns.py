@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from cloudbuster.errors import NotFoundError
-from cloudbuster.storage.boto import aws_client, translate_boto_errors
-from cloudbuster.storage.s3 import parse_s3_uri, write_object_if
+from cloudbuster.storage.remote.boto import aws_client, translate_boto_errors
+from cloudbuster.storage.remote.s3 import parse_s3_uri, write_object_if
 
 # Longer than the function may run (its timeout is a minute): a function that still has its turn
 # after this time was killed.
@@ -72,7 +72,7 @@ def write_if(uri: str, **condition: str) -> bool:
     uri : str
         URI of the object.
     **condition
-        As for `cloudbuster.storage.s3.write_object_if`.
+        As for `cloudbuster.storage.remote.s3.write_object_if`.
     """
     # Random content gives the object another ETag each time: of two functions that take over an
     # abandoned turn, the second finds the object changed.

@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloudbuster.storage.trust import ALLOW_FOLDERS_VARIABLE
+from cloudbuster.storage.addresses.trust import ALLOW_FOLDERS_VARIABLE
 
 ACCOUNT, REGION = "123456789012", "us-west-2"
 # Access key of the command line, by which its calls are known.

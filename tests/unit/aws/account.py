@@ -12,7 +12,7 @@ from cloudbuster.aws import DEFAULT_STACK
 from cloudbuster.aws.outputs import Output, config_parameter, settings_parameter
 from cloudbuster.aws.published import PublishedConfig
 from cloudbuster.aws.settings import StackSettings
-from cloudbuster.storage.boto import aws_client
+from cloudbuster.storage.remote.boto import aws_client
 
 REGION = "us-west-2"
 ACCOUNT = "123456789012"

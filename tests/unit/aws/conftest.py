@@ -11,7 +11,7 @@ from botocore.exceptions import EndpointConnectionError
 from moto import mock_aws
 
 from cloudbuster.cli.main import main
-from cloudbuster.storage.boto import aws_client
+from cloudbuster.storage.remote.boto import aws_client
 from tests.unit.aws.account import (
     DEFINITION,
     IMAGE,

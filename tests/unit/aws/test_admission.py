@@ -11,7 +11,7 @@ from cloudbuster.aws.admission import admit, parse_request, stored_aoi
 from cloudbuster.aws.settings import StackSettings
 from cloudbuster.errors import AoiError, CloudBusterError, GridError, RequestError
 from cloudbuster.models import MosaicRequest
-from cloudbuster.storage.run_layout import request_fingerprint, run_id
+from cloudbuster.storage.files.run_layout import request_fingerprint, run_id
 from tests.unit.aws.requests import REQUEST, SQUARE, STACK, request
 
 

@@ -8,8 +8,8 @@ import pytest
 from cloudbuster.aws import starting
 from cloudbuster.aws.starting import RunStarter
 from cloudbuster.errors import AccessError, RequestError, TryAgainError
-from cloudbuster.storage.boto import aws_client
-from cloudbuster.storage.run_layout import run_id
+from cloudbuster.storage.files.run_layout import run_id
+from cloudbuster.storage.remote.boto import aws_client
 from tests.unit.aws.account import MACHINE, end_execution, executions
 from tests.unit.aws.conftest import Break
 from tests.unit.aws.requests import request

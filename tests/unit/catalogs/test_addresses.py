@@ -11,9 +11,9 @@ from cloudbuster.catalogs import open_catalog
 from cloudbuster.catalogs.local import LocalCatalog
 from cloudbuster.catalogs.schema import parse_scene
 from cloudbuster.errors import BadInputError
-from cloudbuster.storage.local_files import file_stamps
-from cloudbuster.storage.raster_file import RasterFile
-from cloudbuster.storage.uri import exists, local_path, read_bytes, resolve
+from cloudbuster.storage.files.uri import exists, local_path, read_bytes, resolve
+from cloudbuster.storage.rasters.local_files import file_stamps
+from cloudbuster.storage.rasters.raster_file import RasterFile
 from tests.factories import SceneSpec, write_raster, write_scene
 
 # A folder and a file whose names need escapes in a URI.

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cloudbuster.catalogs.schema import missing_bands, parse_scene
-from cloudbuster.core.scene import Scene
+from cloudbuster.core.scenes.scene import Scene
 from cloudbuster.errors import RasterError
 from cloudbuster.source.scene_source import RasterSceneSource
 from tests.factories import SceneSpec, write_scene

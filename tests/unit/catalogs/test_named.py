@@ -10,12 +10,12 @@ from cloudbuster.catalogs.named import catalog_statuses
 from cloudbuster.catalogs.schema import parse_scene
 from cloudbuster.catalogs.stac_api import StacApiCatalog
 from cloudbuster.cli.main import cli
-from cloudbuster.core.asset_mirror import mirrored_href, parse_mirror
-from cloudbuster.core.scene import BandAsset
+from cloudbuster.core.scenes.asset_mirror import mirrored_href, parse_mirror
+from cloudbuster.core.scenes.scene import BandAsset
 from cloudbuster.errors import CatalogError, CredentialsError
 from cloudbuster.models import QueryOptions
 from cloudbuster.query import query_scenes
-from cloudbuster.storage.access import CDSE_KEY_VARIABLES, CREDENTIAL_VARIABLES
+from cloudbuster.storage.rasters.access import CDSE_KEY_VARIABLES, CREDENTIAL_VARIABLES
 from tests.stac_items import item_collection, make_item, square
 
 TILE = "tiles/33/T/WL/2020/5/10/0"

@@ -12,15 +12,15 @@ from cloudbuster.catalogs import open_catalog, product_folders
 from cloudbuster.catalogs.local import LocalCatalog
 from cloudbuster.catalogs.schema import parse_scene
 from cloudbuster.catalogs.search import SceneSearch
-from cloudbuster.core.scene import Scene
+from cloudbuster.core.scenes.scene import Scene
 from cloudbuster.errors import CatalogError, RasterError, UntrustedAddressError
-from cloudbuster.storage.raster_file import RasterFile
-from cloudbuster.storage.trust import (
+from cloudbuster.storage.addresses.trust import (
     ALLOW_FOLDERS_VARIABLE,
     FOREIGN_REQUESTS_VARIABLE,
     server_trust,
 )
-from cloudbuster.storage.uri import read_bytes
+from cloudbuster.storage.files.uri import read_bytes
+from cloudbuster.storage.rasters.raster_file import RasterFile
 
 BANDS_10M, BANDS_20M = ("B02", "B03", "B04", "B08"), ("B05", "B06", "B07", "B8A", "B11", "B12")
 L1C_BANDS = (

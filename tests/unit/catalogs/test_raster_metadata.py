@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from cloudbuster.catalogs.schema import parse_scene
-from cloudbuster.core.encoding import Declaration
-from cloudbuster.core.scene import RasterMetadata
+from cloudbuster.core.scenes.encoding import Declaration
+from cloudbuster.core.scenes.scene import RasterMetadata
 from tests.factories import SceneSpec, write_scene
 
 PLACE = [10.0, 0.0, 500_040.0, 0.0, -10.0, 5_000_040.0]

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from cloudbuster.catalogs.item_hrefs import absolute_item
 from cloudbuster.catalogs.item_properties import acquired_of, footprint_of, kind_of, parse_time
 from cloudbuster.catalogs.schema import is_item, missing_bands, parse_scene
-from cloudbuster.core.bands import BANDS_BY_KIND
-from cloudbuster.core.scene import BandAsset
+from cloudbuster.core.scenes.bands import BANDS_BY_KIND
+from cloudbuster.core.scenes.scene import BandAsset
 from cloudbuster.errors import CatalogError
 from tests.stac_items import make_item
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 # Commands import these when they run: a stage that a test has replaced would stay in them.
-import cloudbuster.merging
-import cloudbuster.subruns  # noqa: F401 -- as above
-from cloudbuster import log
+import cloudbuster.runs.merging
+import cloudbuster.runs.subruns  # noqa: F401 -- as above
+from cloudbuster.processes import log
 from tests.command_line import invoke
 
 SQUARE: dict[str, Any] = {

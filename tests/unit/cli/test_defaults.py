@@ -12,7 +12,6 @@ from cloudbuster import filter as filter_stage
 from cloudbuster import gather as gather_stage
 from cloudbuster import merge as merge_stage
 from cloudbuster import query as query_stage
-from cloudbuster import tasks
 from cloudbuster.cli.main import cli
 from cloudbuster.cli.model_defaults import MODELS, model_default
 from cloudbuster.cli.parsing import ModelOption
@@ -30,6 +29,7 @@ from cloudbuster.models import (
     Selection,
     SelectionInfo,
 )
+from cloudbuster.runs import tasks
 from tests.unit.cli.conftest import SQUARE, Call
 
 PARTS: dict[str, type[BaseModel]] = {

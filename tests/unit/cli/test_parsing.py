@@ -7,8 +7,8 @@ from typing import Any
 import click
 import pytest
 
+from cloudbuster.cli.flags.kinds import BandList, DaysOption, MirrorsOption
 from cloudbuster.cli.main import cli
-from cloudbuster.cli.options import BandList, DaysOption, MirrorsOption
 from cloudbuster.cli.parsing import rewritten
 from cloudbuster.errors import ExitCode
 from tests.unit.cli.conftest import SQUARE, Call

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import rasterio
 
-from cloudbuster.core.bands import BANDS_BY_KIND, Kind
-from cloudbuster.core.grid import Grid, GridWindow
-from cloudbuster.core.regrid import sample_nearest
-from cloudbuster.core.scene import BandAsset, Scene
+from cloudbuster.core.grids.grid import Grid, GridWindow
+from cloudbuster.core.grids.regrid import sample_nearest
+from cloudbuster.core.scenes.bands import BANDS_BY_KIND, Kind
+from cloudbuster.core.scenes.scene import BandAsset, Scene
 from cloudbuster.errors import MaskError
 
 CRS = "EPSG:32633"

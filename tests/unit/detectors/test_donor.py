@@ -3,11 +3,11 @@ import logging
 import numpy as np
 import pytest
 
-from cloudbuster.core.grid import GridWindow
-from cloudbuster.core.masks import DetectedMask
+from cloudbuster.core.grids.grid import GridWindow
+from cloudbuster.core.pixels.masks import DetectedMask
 from cloudbuster.detectors.donor import DonorDetector
 from cloudbuster.errors import DonorError
-from cloudbuster.source.donor_mask import write_donor_mask
+from cloudbuster.source.masks.donor_mask import write_donor_mask
 from tests.unit.detectors.fakes import FakeSource, grid_of, scene_of
 
 MASK_GRID = grid_of(3, 4, 160)

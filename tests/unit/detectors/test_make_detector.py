@@ -9,7 +9,7 @@ from cloudbuster.detectors.s2cloudless import S2CloudlessDetector
 from cloudbuster.detectors.stock import StockDetector
 from cloudbuster.errors import MaskError, UntrustedCodeError
 from cloudbuster.models import DetectorOptions
-from cloudbuster.source.donor_mask import write_donor_mask
+from cloudbuster.source.masks.donor_mask import write_donor_mask
 from tests.unit.detectors.fakes import FakeSource, grid_of, scene_of
 
 

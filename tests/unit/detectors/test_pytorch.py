@@ -8,8 +8,8 @@ import rasterio
 import torch
 from scipy import ndimage
 
-from cloudbuster.core.bands import BANDS_BY_KIND
-from cloudbuster.core.grid import GridWindow
+from cloudbuster.core.grids.grid import GridWindow
+from cloudbuster.core.scenes.bands import BANDS_BY_KIND
 from cloudbuster.detectors import extras, pytorch
 from cloudbuster.detectors.pytorch import PytorchDetector
 from cloudbuster.errors import BadInputError, MissingExtraError, UntrustedCodeError

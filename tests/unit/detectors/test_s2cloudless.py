@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from cloudbuster.core.grid import GridWindow
+from cloudbuster.core.grids.grid import GridWindow
 from cloudbuster.detectors import extras, s2cloudless
 from cloudbuster.detectors.s2cloudless import (
     MODEL_BANDS,

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from cloudbuster.core.grid import Grid, GridWindow
-from cloudbuster.core.scene import BandAsset
+from cloudbuster.core.grids.grid import Grid, GridWindow
+from cloudbuster.core.scenes.scene import BandAsset
 from cloudbuster.detectors.stock import StockDetector
 from cloudbuster.errors import MaskError
 from tests.unit.detectors.fakes import FakeSource, grid_of, scene_of

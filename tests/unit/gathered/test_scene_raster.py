@@ -7,13 +7,13 @@ import pytest
 import rasterio.shutil
 from rasterio.errors import RasterioIOError
 
-from cloudbuster.core.grid import Grid, GridWindow
+from cloudbuster.core.grids.grid import Grid, GridWindow
 from cloudbuster.errors import OutputError, RasterError
 from cloudbuster.gathered.scene_raster import OpenScenes, SceneRaster
 from cloudbuster.gathered.scene_writer import open_scene_writer
 from cloudbuster.products.cog import CogBand, open_cog_writer
-from cloudbuster.storage import tiled_raster
-from cloudbuster.storage.tiled_raster import check_written
+from cloudbuster.storage.rasters import tiled_raster
+from cloudbuster.storage.rasters.tiled_raster import check_written
 from tests.hand_made import spec, write_gathered
 
 GRID = Grid("EPSG:32633", 500_000.0, 5_000_000.0, 10.0, 10.0, 700, 600)

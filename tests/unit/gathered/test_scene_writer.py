@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from cloudbuster.core.grid import GridWindow
+from cloudbuster.core.grids.grid import GridWindow
 from cloudbuster.gathered.scene_raster import SceneRaster
 from cloudbuster.gathered.scene_writer import open_scene_writer
 from tests.hand_made import BANDS, GRID, spec, write_gathered

@@ -4,7 +4,7 @@ import pytest
 from shapely.geometry import shape
 
 from cloudbuster.catalogs.schema import parse_scene
-from cloudbuster.core.bands import BANDS_BY_KIND
+from cloudbuster.core.scenes.bands import BANDS_BY_KIND
 from cloudbuster.errors import RequestError
 from cloudbuster.models import Candidates, Selection, SelectionEntry, SelectionInfo
 from cloudbuster.original.documents import (

@@ -6,10 +6,10 @@ import pytest
 import rasterio
 from rasterio.enums import ColorInterp
 
-from cloudbuster.core.grid import Grid
+from cloudbuster.core.grids.grid import Grid
 from cloudbuster.errors import OutputError, TryAgainError
 from cloudbuster.products.cog import CogBand, open_cog_writer, overview_factors
-from cloudbuster.storage.gdal_env import CACHE_BYTES, gdal_env, writing
+from cloudbuster.storage.rasters.gdal_env import CACHE_BYTES, gdal_env, writing
 from tests.cogs import cog_errors
 
 BANDS = (CogBand("B04", "average"), CogBand("scene_index", "nearest"), CogBand("B03", "average"))

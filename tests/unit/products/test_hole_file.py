@@ -9,8 +9,8 @@ import pytest
 from pyproj import Transformer
 from shapely.geometry import shape
 
-from cloudbuster.core.grid import Grid
-from cloudbuster.core.holes import Holes
+from cloudbuster.core.grids.grid import Grid
+from cloudbuster.core.selection.holes import Holes
 from cloudbuster.products.hole_file import write_holes
 
 # On the central meridian, where the scale of UTM is 0.9996: 100 m of the grid are 100.04 m.

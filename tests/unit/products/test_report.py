@@ -14,7 +14,7 @@ import shapely
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
 
-from cloudbuster.core.composite import CellState
+from cloudbuster.core.pixels.composite import CellState
 from cloudbuster.models import (
     Assessment,
     LayerCoverage,

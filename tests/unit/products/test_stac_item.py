@@ -17,7 +17,7 @@ from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT7
 from shapely.geometry import Point, shape
 
-from cloudbuster.core.grid import Grid
+from cloudbuster.core.grids.grid import Grid
 from cloudbuster.models import MosaicRequest, SceneRecord
 from cloudbuster.products.cog import CogBand, open_cog_writer
 from cloudbuster.products.stac_item import (

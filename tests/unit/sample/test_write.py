@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import rasterio
 
-from cloudbuster.core.bands import BANDS, BANDS_BY_KIND
+from cloudbuster.core.scenes.bands import BANDS, BANDS_BY_KIND
 from cloudbuster.errors import BadInputError
-from cloudbuster.sample import files, plan, write, write_sample
+from cloudbuster.sample import files, write, write_sample
+from cloudbuster.sample.world import plan
 from tests.sample_world import cut_tiles_down
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pyproj import Transformer
 
-from cloudbuster.core.grid import Grid, GridWindow
+from cloudbuster.core.grids.grid import Grid, GridWindow
 from cloudbuster.source.needed_units import NeededUnits, rectangles, resampling_reach
 from tests.factories import CRS, NORTH, WEST
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cloudbuster.core.grid import Grid, GridWindow
-from cloudbuster.core.masks import PixelClass
+from cloudbuster.core.grids.grid import Grid, GridWindow
+from cloudbuster.core.pixels.masks import PixelClass
 from cloudbuster.models import GatherTask, GridDocument
 from cloudbuster.source import placing
 from tests.factories import CRS, SceneSpec, write_raster

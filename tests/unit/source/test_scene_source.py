@@ -11,10 +11,10 @@ import pytest
 import rasterio
 from affine import Affine
 
-from cloudbuster.core.grid import Grid, GridWindow
-from cloudbuster.core.radiometry import OffsetDecision
-from cloudbuster.core.regrid import valid_means
-from cloudbuster.core.scene import BandAsset, Scene
+from cloudbuster.core.grids.grid import Grid, GridWindow
+from cloudbuster.core.grids.regrid import valid_means
+from cloudbuster.core.offsets.radiometry import OffsetDecision
+from cloudbuster.core.scenes.scene import BandAsset, Scene
 from cloudbuster.errors import RasterError
 from cloudbuster.source.scene_source import RasterSceneSource
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from pyproj import Transformer
 
-from cloudbuster.core.grid import Grid, snapped_grid
-from cloudbuster.core.masks import PixelClass
-from cloudbuster.core.regrid import Method
+from cloudbuster.core.grids.grid import Grid, snapped_grid
+from cloudbuster.core.grids.regrid import Method
+from cloudbuster.core.pixels.masks import PixelClass
 from cloudbuster.source.warp import bounds_in, place_classes, place_reflectance
-from cloudbuster.storage.gdal_env import gdal_env
+from cloudbuster.storage.rasters.gdal_env import gdal_env
 
 SOURCE = Grid("EPSG:32633", 500_040.0, 5_000_040.0, 10.0, 10.0, 80, 80)
 # Number of points per side of a cell at which a test samples the pixels in it.

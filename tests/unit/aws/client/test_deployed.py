@@ -9,7 +9,7 @@ from cloudbuster.aws.client.deployed import DeployedStack
 from cloudbuster.aws.outputs import Output, config_parameter, settings_parameter
 from cloudbuster.aws.settings import StackSettings
 from cloudbuster.errors import AccessError, BadInputError, ExitCode, NotFoundError, TryAgainError
-from cloudbuster.storage.boto import aws_client
+from cloudbuster.storage.remote.boto import aws_client
 from tests.unit.aws.account import (
     MACHINE,
     REGION,

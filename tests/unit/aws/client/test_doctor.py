@@ -9,7 +9,7 @@ import pytest
 
 from cloudbuster.aws.outputs import config_parameter
 from cloudbuster.errors import ExitCode
-from cloudbuster.storage.boto import aws_client
+from cloudbuster.storage.remote.boto import aws_client
 from tests.unit.aws.account import GIVEN, IMAGE, QUEUE, Invoke, deploy, template
 
 DEPLOYED = f"deployed with cloudbuster {version('cloudbuster')}"

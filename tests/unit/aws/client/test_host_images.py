@@ -7,7 +7,7 @@ import pytest
 
 from cloudbuster.aws.client.host_images import batch_image_findings, image_findings
 from cloudbuster.aws.outputs import Output, host_image_parameter
-from cloudbuster.storage.boto import aws_client
+from cloudbuster.storage.remote.boto import aws_client
 
 pytestmark = pytest.mark.usefixtures("aws")
 

@@ -11,8 +11,8 @@ import pytest
 from cloudbuster.cli.main import main, meta_gather_py, meta_merge_py
 from cloudbuster.errors import ExitCode
 from cloudbuster.models import GatherTask, MergeTask
-from cloudbuster.storage import s3
-from cloudbuster.storage.documents import read_document
+from cloudbuster.storage.files.documents import read_document
+from cloudbuster.storage.remote import s3
 from tests.factories import SceneSpec, area_of, write_scene
 from tests.unit.aws.account import QUEUE, Invoke
 from tests.unit.aws.conftest import Break

@@ -8,7 +8,7 @@ import pytest
 from moto.batch.models import Job
 
 from cloudbuster.errors import ExitCode
-from cloudbuster.storage.boto import aws_client
+from cloudbuster.storage.remote.boto import aws_client
 from tests.unit.aws.account import ON_DEMAND, QUEUE, Invoke, deploy, template
 
 RUN = "denver-2020-0123456789abcdef"

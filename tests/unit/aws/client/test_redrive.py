@@ -7,7 +7,7 @@ import pytest
 
 from cloudbuster.aws.client import redrive
 from cloudbuster.errors import ExitCode
-from cloudbuster.storage.boto import aws_client
+from cloudbuster.storage.remote.boto import aws_client
 from tests.unit.aws.account import DEAD_LETTERS, Invoke, deploy, template
 from tests.unit.aws.conftest import Break
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cloudbuster.errors import ExitCode
-from cloudbuster.storage.boto import aws_client
+from cloudbuster.storage.remote.boto import aws_client
 from tests.unit.aws.account import MACHINE, Invoke, deploy, end_execution, executions, template
 from tests.unit.aws.conftest import Answer, Break
 from tests.unit.aws.requests import REQUEST

@@ -7,7 +7,7 @@ import pytest
 
 from cloudbuster.errors import ExitCode
 from cloudbuster.models import Assessment, MergeResult
-from cloudbuster.storage import s3
+from cloudbuster.storage.remote import s3
 from tests.unit.aws.account import Invoke
 from tests.unit.aws.conftest import Break
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from cloudbuster.errors import ExitCode
-from cloudbuster.storage import s3
-from cloudbuster.storage.boto import aws_client
+from cloudbuster.storage.remote import s3
+from cloudbuster.storage.remote.boto import aws_client
 from tests.unit.aws.account import MACHINE, Invoke, end_execution
 from tests.unit.aws.conftest import Break
 

@@ -10,7 +10,7 @@ from cloudbuster.aws import DEFAULT_STACK
 from cloudbuster.aws.client import submit
 from cloudbuster.cli.main import cli
 from cloudbuster.errors import ExitCode
-from cloudbuster.storage import s3
+from cloudbuster.storage.remote import s3
 from tests.unit.aws.account import Invoke, end_execution, executions
 from tests.unit.aws.requests import REQUEST
 

@@ -12,8 +12,8 @@ from cloudbuster.aws.settings import StackSettings
 from cloudbuster.aws.stack.catalog_secret import VARIABLES, load_catalog_secret
 from cloudbuster.catalogs.named import CATALOGS
 from cloudbuster.errors import CredentialsError, NotFoundError
-from cloudbuster.storage.access import access_of
-from cloudbuster.storage.boto import aws_client
+from cloudbuster.storage.rasters.access import access_of
+from cloudbuster.storage.remote.boto import aws_client
 
 ACCESS, VALUE = "CDSE_S3_ACCESS_KEY", "do-not-show"
 KEYS = {ACCESS: VALUE, "CDSE_S3_SECRET_KEY": f"{VALUE}-either"}

@@ -11,9 +11,9 @@ from cloudbuster.aws.stack import claims
 from cloudbuster.aws.stack.claims import claim_place
 from cloudbuster.errors import OutputError
 from cloudbuster.models import MosaicRequest
-from cloudbuster.storage import s3
-from cloudbuster.storage.boto import aws_client
-from cloudbuster.storage.run_layout import RunLayout, request_fingerprint, run_id
+from cloudbuster.storage.files.run_layout import RunLayout, request_fingerprint, run_id
+from cloudbuster.storage.remote import s3
+from cloudbuster.storage.remote.boto import aws_client
 from tests.unit.aws.account import REGION
 from tests.unit.aws.requests import REQUEST
 

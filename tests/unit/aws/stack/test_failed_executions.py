@@ -10,10 +10,10 @@ from cloudbuster.aws.stack.failed_executions import FailedExecution, report_fail
 from cloudbuster.aws.stack.run_status import make_status
 from cloudbuster.errors import TryAgainError
 from cloudbuster.models import MosaicRequest, RunStatus
-from cloudbuster.storage import s3
-from cloudbuster.storage.documents import write_document
-from cloudbuster.storage.reuse import read_earlier
-from cloudbuster.storage.run_layout import RunLayout, run_id
+from cloudbuster.storage.files.documents import write_document
+from cloudbuster.storage.files.reuse import read_earlier
+from cloudbuster.storage.files.run_layout import RunLayout, run_id
+from cloudbuster.storage.remote import s3
 from tests.unit.aws.account import MACHINE
 from tests.unit.aws.requests import REQUEST
 

@@ -11,8 +11,8 @@ from cloudbuster.aws.settings import StackSettings
 from cloudbuster.aws.stack import turns
 from cloudbuster.aws.stack.inbox import TURN_KEY, Inbox
 from cloudbuster.errors import TryAgainError
-from cloudbuster.storage import s3
-from cloudbuster.storage.boto import aws_client
+from cloudbuster.storage.remote import s3
+from cloudbuster.storage.remote.boto import aws_client
 from tests.unit.aws.account import MACHINE, end_execution, executions
 from tests.unit.aws.conftest import Break
 from tests.unit.aws.requests import QUERY, REQUEST, SQUARE

@@ -17,10 +17,10 @@ from cloudbuster.aws.stack.outcomes import (
 from cloudbuster.aws.stack.state import first_round
 from cloudbuster.errors import AccessError, NotFoundError, TryAgainError
 from cloudbuster.models import Assessment, MosaicRequest, RunStatus
-from cloudbuster.storage.boto import aws_client
-from cloudbuster.storage.documents import write_document
-from cloudbuster.storage.reuse import read_earlier
-from cloudbuster.storage.run_layout import RunLayout
+from cloudbuster.storage.files.documents import write_document
+from cloudbuster.storage.files.reuse import read_earlier
+from cloudbuster.storage.files.run_layout import RunLayout
+from cloudbuster.storage.remote.boto import aws_client
 from tests.unit.aws.requests import REQUEST
 
 pytestmark = pytest.mark.usefixtures("aws")

@@ -19,8 +19,8 @@ from cloudbuster.models import (
     MosaicRequest,
     Radiometry,
 )
-from cloudbuster.storage import s3
-from cloudbuster.storage.run_layout import RunLayout
+from cloudbuster.storage.files.run_layout import RunLayout
+from cloudbuster.storage.remote import s3
 from tests.factories import SceneSpec
 from tests.gathering import task_of
 from tests.unit.aws.requests import REQUEST

@@ -4,10 +4,10 @@ import pytest
 
 from cloudbuster.aws.stack.run_status import enter_stage, make_status
 from cloudbuster.models import MosaicRequest, RunStatus
-from cloudbuster.storage import s3
-from cloudbuster.storage.documents import write_document
-from cloudbuster.storage.reuse import read_earlier
-from cloudbuster.storage.run_layout import RunLayout
+from cloudbuster.storage.files.documents import write_document
+from cloudbuster.storage.files.reuse import read_earlier
+from cloudbuster.storage.files.run_layout import RunLayout
+from cloudbuster.storage.remote import s3
 from tests.unit.aws.requests import REQUEST
 
 pytestmark = pytest.mark.usefixtures("aws")

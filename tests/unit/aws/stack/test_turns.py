@@ -9,8 +9,8 @@ import pytest
 from cloudbuster.aws.stack import turns
 from cloudbuster.aws.stack.turns import LEASE_S, turn, write_if
 from cloudbuster.errors import NotFoundError, TryAgainError
-from cloudbuster.storage import s3
-from cloudbuster.storage.boto import aws_client
+from cloudbuster.storage.remote import s3
+from cloudbuster.storage.remote.boto import aws_client
 from tests.unit.aws.conftest import Break
 
 TURN = "s3://store/turns/start-run"

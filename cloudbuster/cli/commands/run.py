@@ -1,0 +1,204 @@
+"""``cloudbuster run``."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from cloudbuster.cli.flags.common import json_option, workers_option
+from cloudbuster.cli.flags.detector import DetectorFlags, detector_options
+from cloudbuster.cli.flags.filter import FilterFlags, filter_options
+from cloudbuster.cli.flags.gather import GatherFlags, gather_options
+from cloudbuster.cli.flags.kinds import ExpertLimitOption, RequestOption, given
+from cloudbuster.cli.flags.merge import clip_option, composite_option, layout_option
+from cloudbuster.cli.flags.query import AreaFlags, QueryFlags, area_options, query_options
+from cloudbuster.cli.parsing import Command
+from cloudbuster.cli.progress import progress
+from cloudbuster.cli.terminal import show
+
+if TYPE_CHECKING:
+    from cloudbuster.models import MergeResult, MosaicRequest
+    from cloudbuster.runs.subruns import SubRun
+
+
+@click.command(cls=Command, short_help="Make a mosaic: all stages, resuming.")
+@click.argument("request_file", metavar="[REQUEST.json]", required=False)
+@area_options
+@click.option(
+    "--each",
+    metavar="NAME_PROPERTY",
+    help="Make one mosaic of each feature, named after this property of it.",
+)
+@click.option("--name", cls=RequestOption, help="Base of the file names.")
+@click.option("--output", cls=RequestOption, help="Folder of the run.  [default: ./NAME]")
+@click.option(
+    "--force/--no-force",
+    default=None,
+    cls=RequestOption,
+    help="Do again what an earlier run finished.",
+)
+@click.option(
+    "--refresh/--no-refresh",
+    default=None,
+    cls=RequestOption,
+    help="Search the catalog again, and do what new scenes change.",
+)
+@workers_option
+@click.option("--dryrun/--no-dryrun", default=False, help="Print the request, and do nothing.")
+@json_option
+@query_options
+@filter_options
+@gather_options
+@detector_options
+@composite_option
+@layout_option
+@clip_option
+@click.option(
+    "--min-success-fraction",
+    type=float,
+    cls=ExpertLimitOption,
+    help="Share of the area that must be observed if scenes fail.",
+)
+@click.option(
+    "--max-rounds",
+    type=int,
+    cls=ExpertLimitOption,
+    help="Greatest number of rounds of picking and gathering scenes.",
+)
+def run(
+    *,
+    request_file: str | None,
+    area_flags: AreaFlags,
+    each: str | None,
+    name: str | None,
+    output: str | None,
+    force: bool | None,
+    refresh: bool | None,
+    workers: int,
+    dryrun: bool,
+    as_json: bool,
+    query_flags: QueryFlags,
+    filter_flags: FilterFlags,
+    gather_flags: GatherFlags,
+    detector_flags: DetectorFlags,
+    composite: str | None,
+    layout: str | None,
+    clip: bool | None,
+    min_success_fraction: float | None,
+    max_rounds: int | None,
+) -> None:
+    r"""Make a mosaic of a request file, of options, or of both: an option overrides the file.
+
+    The same request again resumes. Prints where the products are.
+
+    Examples
+    --------
+    $ cloudbuster run request.json
+
+    $ cloudbuster run request.json --maxclouds 30 --bands B04 B03 B02 --output denver-30
+
+    $ cloudbuster run --geojson parcels.gpkg --each parcel_id --name parcels --mindate 2020-05-01
+
+    $ cloudbuster run --geojson area.geojson --name denver-2020 \
+          --mindate 2020-05-01 --maxdate 2020-10-01 --maxclouds 60
+    """
+    has_area = area_flags.is_given()
+    if request_file is None and not (has_area and name):
+        msg = "Give a request file, or --name and an area by --geojson or --bbox"
+        raise click.UsageError(msg)
+    from cloudbuster.cli.inputs import json_text, request_aoi
+    from cloudbuster.inputs.request_files import load_request, make_request
+
+    changes = given(
+        {
+            "name": name,
+            "aoi": request_aoi(area_flags) if has_area else None,
+            "query": query_flags.fields(),
+            "filter": filter_flags.fields(),
+            "gather": gather_flags.fields(detector_flags),
+            "merge": given({"composite": composite, "layout": layout, "clip": clip}),
+            "limits": given(
+                {"min_success_fraction": min_success_fraction, "max_rounds": max_rounds}
+            ),
+            "output": output,
+            "force": force,
+            "refresh": refresh,
+        }
+    )
+    request = load_request(request_file, changes) if request_file else make_request(changes)
+    if each is not None:
+        _run_each(request, each, workers=workers, dryrun=dryrun, as_json=as_json)
+    elif dryrun:
+        show(json_text(request))
+    else:
+        _run(request, workers=workers, as_json=as_json)
+
+
+def _run(request: "MosaicRequest", *, workers: int, as_json: bool) -> None:
+    """Run a request, print what it made, and raise what it did not reach."""
+    from cloudbuster.cli.inputs import json_text
+    from cloudbuster.runs.pipeline import not_covered_error
+    from cloudbuster.runs.pipeline import run as run_request
+    from cloudbuster.runs.subruns import run_zones, wants_each_zone
+
+    if wants_each_zone(request):
+        with progress() as on_event:
+            runs = run_zones(request, workers=workers, on_event=on_event)
+        _show_parts(runs, as_json=as_json)
+        return
+    with progress() as on_event:
+        result = run_request(request, workers=workers, on_event=on_event)
+    show(json_text(result) if as_json else _products_text(result.products))
+    error = not_covered_error(result.assessment)
+    if error is not None:
+        raise error
+
+
+def _run_each(
+    request: "MosaicRequest", name_property: str, *, workers: int, dryrun: bool, as_json: bool
+) -> None:
+    """Run a request once for each feature of its area."""
+    from cloudbuster.cli.inputs import json_text
+    from cloudbuster.runs.subruns import feature_requests, run_parts
+
+    requests = feature_requests(request, name_property)
+    if dryrun:
+        show(json_text(list(requests)))
+        return
+    with progress() as on_event:
+        runs = run_parts(requests, stage="feature", workers=workers, on_event=on_event)
+    _show_parts(runs, as_json=as_json)
+
+
+def _show_parts(runs: "tuple[SubRun, ...]", *, as_json: bool) -> None:
+    """Print what the parts of a request made, and raise what they did not reach."""
+    from cloudbuster.cli.inputs import json_text
+    from cloudbuster.runs.subruns import worst_error
+
+    if as_json:
+        show(json_text([part.document() for part in runs]))
+    else:
+        show("\n".join(_zone_text(part) for part in runs if part.result is not None))
+    error = worst_error(runs)
+    if error is not None:
+        raise error
+
+
+def _zone_text(part: "SubRun") -> str:
+    """Write the name of a part and its products."""
+    products = "" if part.result is None else _products_text(part.result.products)
+    return f"{part.request.name}\n{products}"
+
+
+def _products_text(products: "MergeResult") -> str:
+    """Write one line for each product."""
+    return "\n".join(
+        f"{label:9} {path}"
+        for label, path in (
+            ("mosaic", products.cloudless),
+            ("backstop", products.cloudy),
+            ("quality", products.quality),
+            ("preview", products.preview),
+            ("report", products.report),
+            ("item", products.item),
+        )
+    )

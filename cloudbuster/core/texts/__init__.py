@@ -1,0 +1,4 @@
+"""Texts: names that become paths, patterns of users, JSON of others, and numbers for people.
+
+Everything may import them.
+"""

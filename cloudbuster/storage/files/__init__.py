@@ -1,0 +1,4 @@
+"""Files as a whole: bytes and documents by URI, folders of runs, and areas in vector files.
+
+`uri` reads and writes bytes, `documents` the documents of the contract.
+"""
