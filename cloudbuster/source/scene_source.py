@@ -297,7 +297,7 @@ class RasterSceneSource:
         It is closed with this source.
         """
         twin = self.scene.twin
-        if twin is None:
+        if twin is None or twin.kind != "L1C":
             return None
         return self._stack.enter_context(RasterSceneSource(twin, tuple(twin.bands)))
 
