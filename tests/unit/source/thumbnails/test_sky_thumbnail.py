@@ -10,6 +10,7 @@ import rasterio.shutil
 from affine import Affine
 
 from cloudbuster.core.grids.grid import Grid
+from cloudbuster.core.pixels.masks import PixelClass
 from cloudbuster.core.scenes.scene import BandAsset, Scene
 from cloudbuster.errors import GridError, MaskError, RasterError
 from cloudbuster.models import DetectorOptions
