@@ -5,6 +5,7 @@ them instead. Such scenes are copied without the parts, and are not gathered aga
 """
 
 import logging
+import shutil
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -28,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 # Rows and columns of the blocks that are copied; the result does not depend on it.
 BLOCK_CELLS = 1024
+# Folder, in that of the scenes, of rasters that were moved out of the way.
+ASIDE = ".earlier"
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,66 @@ class _Copy:
     record: SceneRecord
 
 
+def set_aside(tasks: Sequence[GatherTask], earlier: Iterable[GatherTask]) -> list[GatherTask]:
+    """Move the rasters of an earlier plan out of the way of those that tasks are going to write.
+
+    A later round may need them.
+
+    Parameters
+    ----------
+    tasks : sequence of GatherTask
+        New tasks, whose output is a local folder.
+    earlier : iterable of GatherTask
+        Tasks of the earlier plan.
+
+    Returns
+    -------
+    list of GatherTask
+        The earlier tasks; the output of those that were moved is the folder where they are now.
+
+    Raises
+    ------
+    OutputError
+        If a file cannot be moved.
+    """
+    written = {
+        (task.output, output.stem)
+        for task in tasks
+        if not is_done(task)
+        for output in task_outputs(task)
+    }
+    kept = []
+    for task in earlier:
+        stems = [output.stem for output in task_outputs(task)]
+        if any((task.output, stem) in written for stem in stems) and is_done(task):
+            folder = Path(task.output) / ASIDE
+            for stem in stems:
+                _move(Path(task.output), folder, stem)
+            task = task.model_copy(update={"output": str(folder)})
+        kept.append(task)
+    return kept
+
+
+def remove_aside(folder: Path) -> None:
+    """Remove what `set_aside` moved from a folder of scenes; raise OutputError if that fails."""
+    aside = folder / ASIDE
+    try:
+        if aside.is_dir():
+            shutil.rmtree(aside)
+    except OSError as error:
+        raise output_error(aside, error) from error
+
+
+def _move(folder: Path, target: Path, stem: str) -> None:
+    """Move a raster, after its record, so that a part of them never counts as finished."""
+    try:
+        target.mkdir(exist_ok=True)
+        for suffix in (".json", ".tif"):
+            (folder / f"{stem}{suffix}").replace(target / f"{stem}{suffix}")
+    except OSError as error:
+        raise output_error(folder, error) from error
+
+
 def adopt_scenes(tasks: Sequence[GatherTask], earlier: Iterable[GatherTask]) -> list[str]:
     """Make the rasters of tasks from those of an earlier plan, where these hold all of them.
 
@@ -47,7 +110,7 @@ def adopt_scenes(tasks: Sequence[GatherTask], earlier: Iterable[GatherTask]) -> 
     tasks : sequence of GatherTask
         New tasks, whose output is a local folder.
     earlier : iterable of GatherTask
-        Tasks of the earlier plan, with the same output.
+        Tasks of the earlier plan, from `set_aside`.
 
     Returns
     -------
@@ -95,7 +158,7 @@ def _content(task: GatherTask) -> tuple[str, ...]:
 
 def _holds(old: GatherTask, new: GatherTask) -> bool:
     """Whether an earlier task delivers all that a new one is to deliver."""
-    if new.donate_mask or old.output != new.output:
+    if new.donate_mask:
         return False
     if new.delivery is None:
         return old.delivery is None
@@ -111,7 +174,7 @@ def _holds(old: GatherTask, new: GatherTask) -> bool:
 def _copied(old: GatherTask, new: GatherTask) -> list[_Copy]:
     """Write the rasters of a task beside their places, from those of an earlier task."""
     copies = [
-        _copy(Path(new.output), new, before, output)
+        _copy(Path(old.output), new, before, output)
         for before, output in zip(task_outputs(old), task_outputs(new), strict=True)
     ]
     # The shares are of the scene, and the cloud-free raster comes first: the backstop may hold the
@@ -124,12 +187,12 @@ def _copied(old: GatherTask, new: GatherTask) -> list[_Copy]:
     return [replace(copy, record=copy.record.model_copy(update=shares)) for copy in copies]
 
 
-def _copy(folder: Path, task: GatherTask, before: TaskOutput, output: TaskOutput) -> _Copy:
+def _copy(source: Path, task: GatherTask, before: TaskOutput, output: TaskOutput) -> _Copy:
     """Write one raster under a temporary name, without the parts that are not needed."""
-    mosaic = task.grid.grid()
+    mosaic, folder = task.grid.grid(), Path(task.output)
     written, counts = folder / f".{output.stem}.tif", np.zeros(len(PixelClass), dtype=np.int64)
     with ExitStack() as stack:
-        raster = stack.enter_context(SceneRaster(folder / f"{before.stem}.tif", mosaic))
+        raster = stack.enter_context(SceneRaster(source / f"{before.stem}.tif", mosaic))
         place = raster.window
         own = mosaic.crop(place)
         writer = stack.enter_context(
@@ -142,7 +205,7 @@ def _copy(folder: Path, task: GatherTask, before: TaskOutput, output: TaskOutput
             counts += np.bincount(classes.ravel(), minlength=len(PixelClass))
             reflectance = raster.read_reflectance(window) * needed
             writer.write(block, reflectance, classes, raster.read_cloud_distance(window) * needed)
-    record = read_document(str(folder / f"{before.stem}.json"), SceneRecord)
+    record = read_document(str(source / f"{before.stem}.json"), SceneRecord)
     changes = {
         "index": output.index,
         "raster": f"{output.stem}.tif",
