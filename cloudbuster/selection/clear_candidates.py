@@ -13,6 +13,7 @@ from cloudbuster.core.grids.mosaic_grid import project_area
 from cloudbuster.core.selection.sky_thumbnail import (
     CellSampler,
     SkyThumbnail,
+    grid_of_parts,
     part_layout,
     window_shape,
 )
@@ -37,6 +38,9 @@ class ClearCandidates:
         Grid of the cells.
     whole : bool
         Whether a scene of which a part is needed is delivered whole.
+    stated : mapping of str to Grid
+        Cells of candidates without thumbnail, by item id (see `stated_cells`); one without either
+        is delivered whole.
     """
 
     def __init__(
@@ -48,6 +52,7 @@ class ClearCandidates:
         cells: Grid,
         *,
         whole: bool = False,
+        stated: Mapping[str, Grid] | None = None,
     ) -> None:
         """Sample what each candidate shows of each cell."""
         self.whole = whole
@@ -55,16 +60,20 @@ class ClearCandidates:
         self.footprints = footprints
         self.cloud_cover = cloud_cover
         self.ids = [str(item.get("id")) for item in items]
-        self.thumbnails = [thumbnails.get(item_id) for item_id in self.ids]
+        thumbnails_by_scene = [thumbnails.get(item_id) for item_id in self.ids]
+        self.grids = [
+            (stated or {}).get(item_id) if thumbnail is None else thumbnail.grid
+            for thumbnail, item_id in zip(thumbnails_by_scene, self.ids, strict=True)
+        ]
         sampler = CellSampler(cells)
         self.units = [
             sampler.sample(thumbnail)
             if thumbnail is not None
             else sampler.sample_footprint(
-                project_area(footprint, cells.crs), 1 - clouds / 100, _seed(item_id)
+                project_area(footprint, cells.crs), 1 - clouds / 100, _seed(item_id), grid
             )
-            for thumbnail, footprint, clouds, item_id in zip(
-                self.thumbnails, footprints, cloud_cover, self.ids, strict=True
+            for thumbnail, grid, footprint, clouds, item_id in zip(
+                thumbnails_by_scene, self.grids, footprints, cloud_cover, self.ids, strict=True
             )
         ]
 
@@ -75,12 +84,12 @@ class ClearCandidates:
 
         Returns None for the whole scene.
         """
-        thumbnail = self.thumbnails[scene]
-        if thumbnail is None or (self.whole and numbers):
+        grid = self.grids[scene]
+        if grid is None or (self.whole and numbers):
             return None
         if parts is None:
-            parts = part_layout(thumbnail.grid).parts(numbers)
-        return Delivery.of(thumbnail.parts, parts)
+            parts = part_layout(grid).parts(numbers)
+        return Delivery.of(grid_of_parts(grid), parts)
 
     def without_delivered(self, entries: Sequence[SelectionEntry]) -> list[SceneUnits]:
         """Return what each candidate shows beyond what its picks deliver already."""

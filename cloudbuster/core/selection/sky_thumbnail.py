@@ -42,12 +42,17 @@ class SkyThumbnail:
     grid: Grid
     classes: UInt8Raster
 
-    @property
-    def parts(self) -> Grid:
-        """Grid of the parts of units of delivery, which `part_layout` numbers."""
-        grid, layout = self.grid, part_layout(self.grid)
-        size = (grid.x_size * PART_CELLS, grid.y_size * PART_CELLS)
-        return Grid(grid.crs, grid.west, grid.north, *size, layout.cols, layout.rows)
+
+def grid_of_parts(grid: Grid) -> Grid:
+    """Return the grid of the parts of units of delivery, which `part_layout` numbers.
+
+    Parameters
+    ----------
+    grid : Grid
+        Grid of a thumbnail.
+    """
+    layout, size = part_layout(grid), (grid.x_size * PART_CELLS, grid.y_size * PART_CELLS)
+    return Grid(grid.crs, grid.west, grid.north, *size, layout.cols, layout.rows)
 
 
 def part_layout(grid: Grid) -> UnitLayout:
@@ -119,15 +124,16 @@ class CellSampler:
             safe=self._at(safe, place),
             unit=place.unit,
             part=place.part,
-            layout=place.layout if self._resolves(thumbnail.parts) else None,
+            layout=place.layout if self._resolves(thumbnail.grid) else None,
         )
 
-    def _resolves(self, parts: Grid) -> bool:
+    def _resolves(self, grid: Grid) -> bool:
         """Whether each part of a unit holds the centre of a cell, so that its edges are known."""
-        return max(self.cells.x_size, self.cells.y_size) <= min(cell_size_m(parts))
+        side_m = min(cell_size_m(grid_of_parts(grid)))
+        return max(self.cells.x_size, self.cells.y_size) <= side_m
 
     def sample_footprint(
-        self, footprint: BaseGeometry, clear_share: float, seed: int
+        self, footprint: BaseGeometry, clear_share: float, seed: int, grid: Grid | None = None
     ) -> SceneUnits:
         """Stand in for the thumbnail of a scene whose metadata alone are known.
 
@@ -140,25 +146,33 @@ class CellSampler:
             random, so that the scene adds to others what it would add on average.
         seed : int
             Seed of the draw.
+        grid : Grid, optional
+            Cells that a thumbnail of the scene would have; without it the whole scene is one unit.
 
         Returns
         -------
         SceneUnits
-            The whole scene is one unit, and nothing of it is safe.
+            Nothing of it is safe.
         """
+        place = None if grid is None else self._map(grid)
         window = self.cells.window.intersection(self.cells.window_of(footprint.bounds))
+        if place is not None:
+            window = place.window
         part = self.cells.crop(window)
         x = part.west + (np.arange(window.width) + 0.5) * part.x_size
         y = part.north - (np.arange(window.height) + 0.5) * part.y_size
         shapely.prepare(footprint)
         seen = shapely.contains_xy(footprint, *np.meshgrid(x, y))
         drawn = np.random.default_rng(seed).random(window_shape(window)) < clear_share
+        if place is not None:
+            seen &= place.inside
         return SceneUnits(
             window=window,
             clear=seen & drawn,
             seen=seen,
             safe=np.zeros_like(seen),
-            unit=np.where(seen, 0, -1).astype(np.int32),
+            unit=np.where(seen, 0, -1).astype(np.int32) if place is None else place.unit,
+            part=None if place is None else place.part,
         )
 
     @staticmethod

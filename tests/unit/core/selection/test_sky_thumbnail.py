@@ -10,6 +10,7 @@ from cloudbuster.core.pixels.masks import PixelClass
 from cloudbuster.core.selection.sky_thumbnail import (
     CellSampler,
     SkyThumbnail,
+    grid_of_parts,
     projected_box,
     scene_cells,
 )
@@ -70,7 +71,7 @@ def test_a_cell_is_safe_unless_it_is_beside_a_cloud() -> None:
 
 def test_units_are_squares_of_32_cells_and_parts_of_2_from_the_corner_of_the_scene() -> None:
     seen = SkyThumbnail(grid(70, 40), np.full((40, 70), PixelClass.CLEAR, dtype=np.uint8))
-    assert seen.parts == grid(35, 20, 640)
+    assert grid_of_parts(seen.grid) == grid(35, 20, 640)
     sampled = CellSampler(seen.grid).sample(seen)
     units = [[row // 32 * 3 + col // 32 for col in range(70)] for row in range(40)]
     np.testing.assert_array_equal(sampled.unit, units)
