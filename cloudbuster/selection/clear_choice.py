@@ -22,9 +22,9 @@ from cloudbuster.selection.cells import SelectionCells
 from cloudbuster.selection.clear_candidates import ClearCandidates
 from cloudbuster.selection.score import score_factors
 
-# Further layers are taken up to three quarters of the scenes that strategy `original` takes, its
-# backstop, which is one layer more, included: each scene costs, and a composite of the first clear
-# scene gains nothing from them.
+# Further layers are taken up to three quarters of the scenes that strategy `original` takes, those
+# of its backstop included: each scene costs, and a composite of the first clear scene gains nothing
+# from them.
 ENOUGH_OF_ORIGINAL = 0.75
 
 
@@ -110,20 +110,21 @@ def _goal(
         coverage_count=options.coverage_count,
         max_uncovered=options.max_uncovered,
         max_selections=options.max_selections,
-        backstop=False,
+        backstop=options.backstop,
     )
     picks = pick_original(aoi, candidates.footprints, candidates.cloud_cover, rules)
     times = np.zeros(area.shape, dtype=np.uint16)
     for pick in picks:
-        units = candidates.units[pick.index]
-        times[units.window.slices] += units.clear
+        if not pick.backstop:
+            units = candidates.units[pick.index]
+            times[units.window.slices] += units.clear
     seen = times[area]
     shares = [float(np.mean(seen >= layer)) for layer in range(1, options.coverage_count + 1)]
     return CoverGoal(
         layers=options.coverage_count,
         first_share=shares[0],
         mean_share=float(np.mean(shares)),
-        enough_scenes=int(ENOUGH_OF_ORIGINAL * len(picks) * (1 + options.backstop / len(shares))),
+        enough_scenes=int(ENOUGH_OF_ORIGINAL * len({pick.index for pick in picks})),
         max_scenes=options.max_selections,
     )
 
