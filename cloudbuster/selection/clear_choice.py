@@ -51,7 +51,12 @@ class Choice:
 
 
 def choose_clear(
-    aoi: BaseGeometry, candidates: ClearCandidates, cells: SelectionCells, options: FilterOptions
+    aoi: BaseGeometry,
+    candidates: ClearCandidates,
+    cells: SelectionCells,
+    options: FilterOptions,
+    *,
+    layers: int = 1,
 ) -> Choice:
     """Pick scenes so that the area is seen clear, and again for further layers.
 
@@ -69,6 +74,8 @@ def choose_clear(
     options : FilterOptions
         ``coverage_count``, ``max_selections``, ``backstop``, ``score`` and ``target_date`` are
         used.
+    layers : int
+        How often each place is to be delivered clear, where the picks allow it.
     """
     area = cells.area
     cover = cover_clear(
@@ -79,8 +86,8 @@ def choose_clear(
     )
     chosen = _with_backstop(cover, options)
     scenes = [candidates.units[scene] for scene in chosen]
-    numbers = plan_delivery(cells.frame, scenes, fill=options.backstop)
-    parts = spare_margins(cells.frame, scenes, numbers, fill=options.backstop)
+    numbers = plan_delivery(cells.frame, scenes, layers=layers, fill=options.backstop)
+    parts = spare_margins(cells.frame, scenes, numbers, layers=layers, fill=options.backstop)
     steps = {step.scene: step for step in cover.steps}
     shares = np.maximum.accumulate(
         [steps[scene].layers[0] if scene in steps else 0.0 for scene in chosen]

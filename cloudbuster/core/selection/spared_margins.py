@@ -44,12 +44,13 @@ def spare_margins(
     scenes: Sequence[SceneUnits],
     delivered: Sequence[Collection[int]],
     *,
+    layers: int = 1,
     fill: bool = True,
 ) -> list[BoolRaster | None]:
     """Leave out the edges of units for which a neighbouring unit would be decoded in vain.
 
-    A part at the edge of a unit is kept if the scene delivers the unit beside it as well, or if no
-    other scene delivers all of the strip along that edge as clear as this one does.
+    A part at the edge of a unit is kept if the scene delivers the unit beside it as well, or if
+    fewer than ``layers`` others deliver all of the strip along that edge as clear as this one.
 
     Parameters
     ----------
@@ -59,7 +60,7 @@ def spare_margins(
         Scenes of the selection.
     delivered : sequence of collection of int
         Result of `plan_delivery`.
-    fill : bool
+    layers, fill : int, bool
         As for `plan_delivery`.
 
     Returns
@@ -86,8 +87,10 @@ def spare_margins(
         places = places[left[position][places]]
         cells = each.cells[places]
         shown = [flags[places] for flags in (each.safe, each.clear, each.seen)]
-        needed = shown if fill else shown[:2]
-        if any((flags & (counts[row, cells] <= 1)).any() for row, flags in enumerate(needed)):
+        least = (layers, layers, 1 if fill else 0)
+        if any(
+            (flags & (counts[row, cells] <= least[row])).any() for row, flags in enumerate(shown)
+        ):
             kept[position].add(unit)
             continue
         for count, flags in zip(counts, shown, strict=True):

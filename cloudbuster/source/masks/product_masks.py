@@ -131,7 +131,7 @@ def polygon_layers(href: str, grid: Grid, trust: Trust) -> MaskLayers:
             != 0
         )
     nothing = np.zeros_like(cloud)
-    return MaskLayers(cloud, nothing, nothing.copy(), nothing.copy())
+    return MaskLayers(cloud, *(nothing.copy() for _ in range(4)))
 
 
 _LAYERS: dict[str, Callable[[UInt8Raster, Preset], MaskLayers]] = {

@@ -156,7 +156,7 @@ def _from_mask(
             layers = _without_rims(layers) if mask.is_blended else layers
         else:
             empty = _sampled(*_missing_data(scene, bands), grid)
-    mask_of = DetectedMask(grid, *layers[:3], name, layers.unobserved)
+    mask_of = DetectedMask(grid, *layers[:3], name, layers.unobserved, layers.shadow)
     classes = pixel_classes(mask_of, dilate_m)
     classes[empty] = PixelClass.UNOBSERVED
     return SkyThumbnail(grid, classes)
@@ -188,7 +188,7 @@ def _masks(scene: Scene, detector: DetectorOptions) -> list[tuple[Scene, str]]:
     """
     names = tuple(dict.fromkeys((*mask_names(scene.kind, detector.preset), "cld")))
     found = [(scene, name) for name in names if name in scene.masks]
-    twin, needs_first = scene.twin, detector.type == "stock" or detector.also_stock
+    twin, needs_first = scene.twin, "stock" in detector.detectors.names
     if scene.kind == "L1C" and twin is not None and twin.kind == "L2A" and "scl" in twin.masks:
         # It is more exact than the masks of L1C, marks missing data, and has overviews.
         found = [*found, (twin, "scl")] if needs_first else [(twin, "scl"), *found]
@@ -377,7 +377,7 @@ def _read_strips(dataset: RasterFile, asset: BandAsset, decimated: _Decimated) -
 
 def _without_rims(layers: MaskLayers) -> MaskLayers:
     """Mark the cells beside cloud and missing data as defective: their classes may be mixed."""
-    unclear = layers.cloud | layers.defective
+    unclear = layers.cloud | layers.shadow | layers.defective
     rims = ndimage.binary_dilation(unclear, structure=EIGHT_NEIGHBOURS) & ~unclear
     return layers._replace(defective=layers.defective | rims)
 

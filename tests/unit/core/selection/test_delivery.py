@@ -129,6 +129,14 @@ def test_of_two_scenes_that_could_spare_an_edge_one_keeps_it() -> None:
     assert {drawn(each)[0] for each in parts} == {"###.....", "####...."}
 
 
+def test_an_edge_is_spared_only_if_every_layer_is_delivered_without_it() -> None:
+    scenes, delivered = [parted(WHOLE)] * 3, [{0}, {0, 1}, {0, 1}]
+    spared = spare_margins(WHOLE, scenes, delivered, layers=2)
+    assert drawn(spared[0]) == ["###....."] * 4
+    kept = spare_margins(WHOLE, scenes, delivered, layers=3)
+    assert drawn(kept[0]) == ["####...."] * 4
+
+
 def test_edges_that_are_cloudy_in_all_scenes_are_spared_once_if_they_are_to_be_filled() -> None:
     cloudy = WHOLE.copy()
     cloudy[:, 3:] = False
