@@ -5,6 +5,7 @@ them instead. Such scenes are copied without the parts, and are not gathered aga
 """
 
 import logging
+import shutil
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ import numpy as np
 from cloudbuster.core.arrays import BoolRaster
 from cloudbuster.core.grids.grid import Grid, GridWindow
 from cloudbuster.core.pixels.masks import PixelClass
+from cloudbuster.core.pixels.scene_haze import haze_counts, haze_level, no_haze_counts
 from cloudbuster.errors import BadInputError
 from cloudbuster.gathered.resume import TaskOutput, is_done, raster_fingerprint, task_outputs
 from cloudbuster.gathered.scene_raster import SceneRaster
@@ -31,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 # Rows and columns of the blocks that are copied; the result does not depend on it.
 BLOCK_CELLS = 1024
+# Folder, in that of the scenes, of rasters that were moved out of the way.
+ASIDE = ".earlier"
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,66 @@ class _Copy:
     record: SceneRecord
 
 
+def set_aside(tasks: Sequence[GatherTask], earlier: Iterable[GatherTask]) -> list[GatherTask]:
+    """Move the rasters of an earlier plan out of the way of those that tasks are going to write.
+
+    A later round may need them.
+
+    Parameters
+    ----------
+    tasks : sequence of GatherTask
+        New tasks, whose output is a local folder.
+    earlier : iterable of GatherTask
+        Tasks of the earlier plan.
+
+    Returns
+    -------
+    list of GatherTask
+        The earlier tasks; the output of those that were moved is the folder where they are now.
+
+    Raises
+    ------
+    OutputError
+        If a file cannot be moved.
+    """
+    written = {
+        (task.output, output.stem)
+        for task in tasks
+        if not is_done(task)
+        for output in task_outputs(task)
+    }
+    kept = []
+    for task in earlier:
+        stems = [output.stem for output in task_outputs(task)]
+        if any((task.output, stem) in written for stem in stems) and is_done(task):
+            folder = Path(task.output) / ASIDE
+            for stem in stems:
+                _move(Path(task.output), folder, stem)
+            task = task.model_copy(update={"output": str(folder)})
+        kept.append(task)
+    return kept
+
+
+def remove_aside(folder: Path) -> None:
+    """Remove what `set_aside` moved from a folder of scenes; raise OutputError if that fails."""
+    aside = folder / ASIDE
+    try:
+        if aside.is_dir():
+            shutil.rmtree(aside)
+    except OSError as error:
+        raise output_error(aside, error) from error
+
+
+def _move(folder: Path, target: Path, stem: str) -> None:
+    """Move a raster, after its record, so that a part of them never counts as finished."""
+    try:
+        target.mkdir(exist_ok=True)
+        for suffix in (".json", ".tif"):
+            (folder / f"{stem}{suffix}").replace(target / f"{stem}{suffix}")
+    except OSError as error:
+        raise output_error(folder, error) from error
+
+
 def adopt_scenes(tasks: Sequence[GatherTask], earlier: Iterable[GatherTask]) -> list[str]:
     """Make the rasters of tasks from those of an earlier plan, where these hold all of them.
 
@@ -50,7 +114,7 @@ def adopt_scenes(tasks: Sequence[GatherTask], earlier: Iterable[GatherTask]) -> 
     tasks : sequence of GatherTask
         New tasks, whose output is a local folder.
     earlier : iterable of GatherTask
-        Tasks of the earlier plan, with the same output.
+        Tasks of the earlier plan, from `set_aside`.
 
     Returns
     -------
@@ -65,10 +129,9 @@ def adopt_scenes(tasks: Sequence[GatherTask], earlier: Iterable[GatherTask]) -> 
         If one cannot be read.
     """
     left = [task for task in tasks if not is_done(task)]
-    here = [task for task in earlier if left and task.output == left[0].output]
     copies: list[_Copy] = []
     with gdal_env():
-        for task, source in zip(left, find_earlier(left, here), strict=True):
+        for task, source in zip(left, find_earlier(left, earlier), strict=True):
             if source is not None:
                 copies += _copied(source, task, Path(source.output), Path(task.output))
     # All are written before the first one takes its place, which may be that of another's source.
@@ -188,6 +251,7 @@ def _copied(old: GatherTask, new: GatherTask, source: Path, folder: Path) -> lis
     shares = {
         "observed_fraction": first.observed_fraction,
         "clear_fraction": first.clear_fraction,
+        "haze_dn": first.haze_dn,
     }
     return [replace(copy, record=copy.record.model_copy(update=shares)) for copy in copies]
 
@@ -197,6 +261,7 @@ def _copy(
 ) -> _Copy:
     """Write one raster under a temporary name, without the parts that are not needed."""
     mosaic = task.grid.grid()
+    haze = no_haze_counts()
     written, counts = folder / f".{output.stem}.tif", np.zeros(len(PixelClass), dtype=np.int64)
     with ExitStack() as stack:
         raster = stack.enter_context(SceneRaster(source / f"{before.stem}.tif", mosaic))
@@ -213,6 +278,7 @@ def _copy(
             reflectance = raster.read_reflectance(window) * needed
             distance_m = raster.read_cloud_distance(window) * needed
             confidence = raster.read_confidence(window) * needed
+            haze += haze_counts(reflectance, classes, task.bands)
             writer.write(block, reflectance, classes, distance_m, confidence)
     record = read_document(str(source / f"{before.stem}.json"), SceneRecord)
     changes = {
@@ -227,6 +293,7 @@ def _copy(
         cells = mosaic.width * mosaic.height
         changes["observed_fraction"] = float(counts[PixelClass.MASKED :].sum() / cells)
         changes["clear_fraction"] = float(counts[PixelClass.LOW_RANK :].sum() / cells)
+        changes["haze_dn"] = haze_level(haze)
     return _Copy(written, folder / f"{output.stem}.tif", record.model_copy(update=changes))
 
 

@@ -13,7 +13,13 @@ from cloudbuster.core.grids.grid import Grid
 from cloudbuster.gather import gather_scene
 from cloudbuster.gathered.resume import is_done
 from cloudbuster.models import Delivery, GatherTask, SceneRecord
-from cloudbuster.runs.refresh import adopt_scenes, adopt_task, earlier_task_uri
+from cloudbuster.runs.refresh import (
+    adopt_scenes,
+    adopt_task,
+    earlier_task_uri,
+    remove_aside,
+    set_aside,
+)
 from cloudbuster.storage.files.documents import read_document, write_document
 from tests.factories import CRS, NORTH, WEST, SceneSpec
 from tests.gathering import task_of
@@ -116,10 +122,31 @@ def test_scenes_that_change_places_are_each_copied_whole(plan: Plan, tmp_path: P
     for task in before:
         gather_scene(task)
     after = [plan(1, 1, CORNER), plan(0, 2, EASTERN)]
-    assert len(adopt_scenes(after, before)) == 4
+    assert len(adopt_scenes(after, set_aside(after, before))) == 4
     for number, (scene, rows) in {1: (1, CORNER), 2: (0, EASTERN)}.items():
         gather_scene(plan(scene, number, rows, "fresh"))
         assert_alike(tmp_path / "old", tmp_path / "fresh", number)
+
+
+def test_a_scene_of_a_later_round_outlives_one_that_takes_its_number(
+    plan: Plan, tmp_path: Path
+) -> None:
+    before = [plan(0, 1, WHOLE), plan(1, 2, WHOLE)]
+    for task in before:
+        gather_scene(task)
+    # A first round of two parts of one scene, the second of which is gathered anew.
+    first = [before[0], plan(0, 2, None)]
+    aside = set_aside(first, before)
+    assert adopt_scenes(first, aside) == []
+    assert is_done(first[0])
+    gather_scene(first[1])
+    second = [*first, plan(1, 3, EASTERN)]
+    assert adopt_scenes(second, set_aside(second, aside)) == ["m-03.tif", "backstop-m-03.tif"]
+    gather_scene(plan(1, 3, EASTERN, "fresh"))
+    assert_alike(tmp_path / "old", tmp_path / "fresh", 3)
+    remove_aside(tmp_path / "old")
+    assert not any(path.is_dir() for path in (tmp_path / "old").iterdir())
+    assert all(map(is_done, second))
 
 
 def test_a_task_that_is_done_already_is_left_alone(plan: Plan) -> None:
