@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +51,7 @@ from cloudbuster.models import (
     SceneFailure,
     SceneRecord,
 )
+from cloudbuster.processes.release import installed_version
 from cloudbuster.processes.workers import Report, run_tasks
 from cloudbuster.source.masks.donor_mask import write_donor_mask
 from cloudbuster.source.needed_units import KERNEL_MARGIN, NeededUnits
@@ -553,6 +553,6 @@ def _record(
         raster=f"{output.stem}.tif",
         mask=mask_name(task) if task.donate_mask else None,
         task_fingerprint=raster_fingerprint(task, output),
-        version=version("cloudbuster"),
+        version=installed_version(),
         item=task.item,
     )

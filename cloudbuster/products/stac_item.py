@@ -10,7 +10,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -30,6 +29,7 @@ from cloudbuster.core.projections.transformers import LONLAT, transformer
 from cloudbuster.core.scenes.bands import BANDS
 from cloudbuster.gathered.scene_raster import CLOUD_DISTANCE_BAND, SCENE_INDEX_BAND
 from cloudbuster.models import Assessment, MosaicRequest, QueryOptions, SceneRecord
+from cloudbuster.processes.release import installed_version
 from cloudbuster.products.cog import REFLECTANCE_SCALE
 from cloudbuster.redaction import redacted_json
 from cloudbuster.storage.files.uri import is_file_uri, is_remote, join, local_path, write_bytes
@@ -283,7 +283,7 @@ def _properties(mosaic: MosaicDescription) -> dict[str, Any]:
         "processing:level": "L3",
         "processing:lineage": f"clouds masked, composite {mosaic.composite}: the bands of a pixel "
         "come from one scene; offset-free DN, reflectance = DN * 0.0001",
-        "processing:software": {"cloudbuster": version("cloudbuster")},
+        "processing:software": {"cloudbuster": installed_version()},
         "cloudbuster:composite": mosaic.composite,
         "cloudbuster:clear_fraction": mosaic.clear_fraction,
         "cloudbuster:backstop_fraction": mosaic.backstop_fraction,

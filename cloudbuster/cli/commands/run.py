@@ -1,6 +1,6 @@
 """``cloudbuster run``."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -101,17 +101,13 @@ def run(
     $ cloudbuster run --geojson area.geojson --name denver-2020 \
           --mindate 2020-05-01 --maxdate 2020-10-01 --maxclouds 60
     """
-    has_area = area_flags.is_given()
-    if request_file is None and not (has_area and name):
+    if request_file is None and not (area_flags.is_given() and name):
         msg = "Give a request file, or --name and an area by --geojson or --bbox"
         raise click.UsageError(msg)
-    from cloudbuster.cli.inputs import json_text, request_aoi
-    from cloudbuster.inputs.request_files import load_request, make_request
-
     changes = given(
         {
             "name": name,
-            "aoi": request_aoi(area_flags) if has_area else None,
+            "aoi": _aoi(area_flags),
             "query": query_flags.fields(),
             "filter": filter_flags.fields(),
             "gather": gather_flags.fields(detector_flags),
@@ -124,22 +120,37 @@ def run(
             "refresh": refresh,
         }
     )
-    request = load_request(request_file, changes) if request_file else make_request(changes)
+    request = _request(request_file, changes)
     if each is not None:
         _run_each(request, each, workers=workers, dryrun=dryrun, as_json=as_json)
-    elif dryrun:
-        show(json_text(request))
     else:
-        _run(request, workers=workers, as_json=as_json)
+        _run(request, workers=workers, dryrun=dryrun, as_json=as_json)
 
 
-def _run(request: "MosaicRequest", *, workers: int, as_json: bool) -> None:
+def _aoi(area_flags: AreaFlags) -> dict[str, Any] | None:
+    """Return the area of the flags as a request holds it; None without one."""
+    from cloudbuster.cli.inputs import request_aoi
+
+    return request_aoi(area_flags) if area_flags.is_given() else None
+
+
+def _request(request_file: str | None, changes: dict[str, Any]) -> "MosaicRequest":
+    """Read the request of a file with the changes of the flags, or make it of these alone."""
+    from cloudbuster.inputs.request_files import load_request, make_request
+
+    return load_request(request_file, changes) if request_file else make_request(changes)
+
+
+def _run(request: "MosaicRequest", *, workers: int, dryrun: bool, as_json: bool) -> None:
     """Run a request, print what it made, and raise what it did not reach."""
     from cloudbuster.cli.inputs import json_text
     from cloudbuster.runs.pipeline import not_covered_error
     from cloudbuster.runs.pipeline import run as run_request
     from cloudbuster.runs.subruns import run_zones, wants_each_zone
 
+    if dryrun:
+        show(json_text(request))
+        return
     if wants_each_zone(request):
         with progress() as on_event:
             runs = run_zones(request, workers=workers, on_event=on_event)

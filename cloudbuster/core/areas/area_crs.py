@@ -12,6 +12,7 @@ import shapely
 from pyproj.exceptions import CRSError
 
 from cloudbuster.core.projections.crs_text import MAX_CRS_CHARS, check_crs_text
+from cloudbuster.core.projections.transformers import LONLAT, transformer
 
 Points = npt.NDArray[np.float64]
 """Coordinates x and y, shape (point, 2)."""
@@ -84,11 +85,11 @@ class AreaCrs:
 
     def _converted(self, points: Points) -> Points:
         """Convert points; raise ValueError if one of them is not converted back to itself."""
-        transformer = pyproj.Transformer.from_crs(self.crs, "OGC:CRS84", always_xy=True)
-        degrees = np.column_stack(transformer.transform(*points.T))
+        to_degrees = transformer(self.crs, LONLAT)
+        degrees = np.column_stack(to_degrees.transform(*points.T))
         # Far outside of a projection PROJ may answer with a place that is projected elsewhere.
         back = np.column_stack(
-            transformer.transform(degrees[:, 0], degrees[:, 1], direction="INVERSE")
+            to_degrees.transform(degrees[:, 0], degrees[:, 1], direction="INVERSE")
         )
         error, most = np.abs(back - points), RETURN_TOLERANCE_M / self._metres_per_unit
         if self.crs.is_geographic:
