@@ -1,5 +1,6 @@
 """Assess: measure what the gathered scenes cover, before they are merged."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -86,19 +87,24 @@ def assess_scenes(
         raise NothingUsableError(msg)
     aoi = document_area(selection.cloudbuster.aoi)
     area = AreaCells(aoi, grid)
-    blocks = list(grid.blocks(BLOCK_CELLS))
     tally = np.zeros(options.coverage_count + 5, dtype=np.int64)
     left = _HoleShares(grid)
     with gdal_env(), OpenScenes(_rasters(folder, records), grid) as scenes:
-        for done, window in enumerate(blocks, start=1):
+        for window in _reported(list(grid.blocks(BLOCK_CELLS)), on_event):
             within = area.inside(window)
             if within.any():
                 seen = _seen(records, scenes, window)
                 tally += _count(seen, within, options.coverage_count)
                 left.add(window, seen, within)
-            emit(on_event, Event("assess", done, len(blocks)))
     area_km2 = geodesic_area_m2(aoi) / 1e6
     return _assessment(tally, selection, options, failures, records, area_km2), left.holes()
+
+
+def _reported(blocks: list[GridWindow], on_event: OnEvent | None) -> Iterator[GridWindow]:
+    """Yield the blocks, and report each that was done."""
+    for done, window in enumerate(blocks, start=1):
+        yield window
+        emit(on_event, Event("assess", done, len(blocks)))
 
 
 def backstop_repairs(folder: Path | str, records: tuple[SceneRecord, ...]) -> tuple[str, ...]:

@@ -222,7 +222,7 @@ def gather_scenes(
     Raises
     ------
     OutputError, MissingExtraError, UntrustedCodeError
-        If no scene could be gathered: the disk, the installation or the permission fails.
+        If the disk, the installation or the permission fails every scene.
     RadiometryError
         If a scene's radiometry is in conflict and its task says to stop.
     TryAgainError
@@ -252,6 +252,13 @@ def gather_scenes(
                 records.extend(result)
             emit(on_event, Event("gather", done, len(tasks), _outcome(result)))
     _warn_about_cells(records)
+    return _report(records, failures, reused)
+
+
+def _report(
+    records: list[SceneRecord], failures: list[SceneFailure], reused: tuple[str, ...]
+) -> GatherReport:
+    """Make the report, with everything in the order of the scenes' indices."""
     return GatherReport(
         tuple(sorted(records, key=lambda record: (record.backstop, record.index))),
         tuple(sorted(failures, key=lambda failure: failure.index)),

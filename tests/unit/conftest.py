@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.s3_server import S3Server
 
 # The same few examples in every session, however slow the machine is.
-settings.register_profile("unit", max_examples=20, deadline=None, derandomize=True)
+settings.register_profile("unit", max_examples=15, deadline=None, derandomize=True)
 settings.load_profile("unit")
 
 

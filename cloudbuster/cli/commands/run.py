@@ -101,9 +101,7 @@ def run(
     $ cloudbuster run --geojson area.geojson --name denver-2020 \
           --mindate 2020-05-01 --maxdate 2020-10-01 --maxclouds 60
     """
-    if request_file is None and not (area_flags.is_given() and name):
-        msg = "Give a request file, or --name and an area by --geojson or --bbox"
-        raise click.UsageError(msg)
+    _check_usage(request_file, area_flags, name)
     changes = given(
         {
             "name": name,
@@ -125,6 +123,13 @@ def run(
         _run_each(request, each, workers=workers, dryrun=dryrun, as_json=as_json)
     else:
         _run(request, workers=workers, dryrun=dryrun, as_json=as_json)
+
+
+def _check_usage(request_file: str | None, area_flags: AreaFlags, name: str | None) -> None:
+    """Raise UsageError if there is neither a request file nor what makes a request."""
+    if request_file is None and not (area_flags.is_given() and name):
+        msg = "Give a request file, or --name and an area by --geojson or --bbox"
+        raise click.UsageError(msg)
 
 
 def _aoi(area_flags: AreaFlags) -> dict[str, Any] | None:
