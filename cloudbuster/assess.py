@@ -273,15 +273,12 @@ def _assessment(
     empty = holes if options.backstop else never_observed
     reasons = []
     if never_clear + never_observed > options.max_never_clear:
-        reasons.append(
-            f"{_size(never_clear + never_observed, area_km2)} was never seen clear, "
-            f"{format_percent(options.max_never_clear)} is allowed"
-        )
+        lost = _size(never_clear + never_observed, area_km2)
+        allowed = format_percent(options.max_never_clear)
+        reasons.append(f"{lost} was never seen clear, {allowed} is allowed")
     if empty > 0:
-        reasons.append(
-            f"{_size(empty, area_km2)} has no value: {format_percent(never_observed)} was never "
-            "observed"
-        )
+        share_text = format_percent(never_observed)
+        reasons.append(f"{_size(empty, area_km2)} has no value: {share_text} was never observed")
     return Assessment(
         area_km2=area_km2,
         coverage=_layers(layers),

@@ -83,7 +83,7 @@ class CloudBusterStack(cdk.Stack):
             settings=settings,
         )
         self._watch(topic, compute, workflow, stages, trigger)
-        outputs = {
+        outputs: dict[str, str] = {
             Output.BUCKET: bucket.bucket_name,
             Output.STATE_MACHINE: workflow.machine.state_machine_arn,
             Output.TOPIC: topic.topic_arn,

@@ -50,7 +50,4 @@ def meta_merge(
         note(f"meta-merge: --merge {merge} is not executed: the image carries the code")
     place = SubmitTarget(queue=jobqueue, definition=jobdef, tmp=tmp)
     submission = merge_submission(checked_name(name), input_path, output_path, place)
-    if dryrun:
-        show(json_text([submission.arguments]))
-    else:
-        show(json_text(submit_jobs([submission])))
+    show(json_text([submission.arguments] if dryrun else submit_jobs([submission])))

@@ -135,11 +135,10 @@ def each_feature(geojson: Mapping[str, Any], name: str) -> list[tuple[str, dict[
         msg = "the FeatureCollection holds no feature; draw at least one polygon"
         raise ValueError(msg)
     crs = {"crs": geojson["crs"]} if geojson.get("crs") is not None else {}
-    named = []
-    for number, feature in enumerate(features, start=1):
-        value = _property(feature, name, f"feature {number}")
-        named.append((value, {**feature, **crs}))
-    return named
+    return [
+        (_property(feature, name, f"feature {number}"), {**feature, **crs})
+        for number, feature in enumerate(features, start=1)
+    ]
 
 
 def geometry_document(geometry: BaseGeometry) -> dict[str, Any]:

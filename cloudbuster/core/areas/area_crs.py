@@ -114,6 +114,20 @@ class AreaCrs:
         return dense
 
 
+def _name_of(member: object) -> str:
+    """Return the name in a member ``crs``; raise ValueError if it has none."""
+    properties = member.get("properties") if isinstance(member, Mapping) else None
+    name = properties.get("name") if isinstance(properties, Mapping) else None
+    if not isinstance(name, str) or not name.strip():
+        msg = (
+            "its crs does not name a coordinate reference system; name one as "
+            '{"type": "name", "properties": {"name": "EPSG:32633"}}, or leave it out for longitude '
+            "and latitude"
+        )
+        raise ValueError(msg)
+    return name.strip()
+
+
 def area_crs(geojson: Mapping[str, Any]) -> AreaCrs | None:
     """Read the CRS that a GeoJSON object names.
 
@@ -138,16 +152,7 @@ def area_crs(geojson: Mapping[str, Any]) -> AreaCrs | None:
     member = geojson.get("crs")
     if member is None:
         return None
-    properties = member.get("properties") if isinstance(member, Mapping) else None
-    name = properties.get("name") if isinstance(properties, Mapping) else None
-    if not isinstance(name, str) or not name.strip():
-        msg = (
-            "its crs does not name a coordinate reference system; name one as "
-            '{"type": "name", "properties": {"name": "EPSG:32633"}}, or leave it out for longitude '
-            "and latitude"
-        )
-        raise ValueError(msg)
-    crs = _parsed(name.strip())
+    crs = _parsed(_name_of(member))
     crs = crs.sub_crs_list[0] if crs.is_compound else crs
     if not (crs.is_projected or crs.is_geographic):
         msg = f"its crs {crs.name} is a {crs.type_name}; save the area in a projected CRS"
