@@ -28,7 +28,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 FUZZ_ARGS ?=
 
-.PHONY: help demo test test-pgstac e2e image e2e-containers check format fuzz bench constraints clean
+.PHONY: help demo browser test test-pgstac e2e image e2e-containers check format fuzz bench constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ demo: $(VENV)/.installed ## install, write the sample world and make its cloud-f
 
 test: $(VENV)/.installed-dev $(ASL_VALIDATOR) ## install what tests need and run them (PYTEST_ARGS="-k merge")
 	@CLOUDBUSTER_ASL_VALIDATOR=$(CURDIR)/$(ASL_VALIDATOR) $(VENV_PYTHON) -m pytest $(PYTEST_ARGS)
+
+browser: ## install the browser that tests of the report use, where there is none (Debian, Ubuntu, as root)
+	@scripts/install_browser.sh
 
 # The real imagery has nothing to do with it, so its count does not apply here.
 test-pgstac: $(VENV)/.installed-dev $(PGSTAC_VENV)/.installed ## query a real STAC API: pgstac on PostgreSQL

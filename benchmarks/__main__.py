@@ -58,6 +58,18 @@ BENCHMARKS = (
         reference="merge",
         max_peak_bytes=1e9,
     ),
+    Benchmark(
+        "merge-median",
+        "merge them with composite median",
+        reference="merge-nanmedian",
+        max_peak_bytes=1e9,
+    ),
+    Benchmark("merge-nanmedian", "  reference: numpy.nanmedian of blocks read with rasterio"),
+    Benchmark(
+        "statistics",
+        "statistics of 8 looks of 4 bands in memory",
+        max_values={"median_per_nanmedian": 0.5},
+    ),
     Benchmark("merge-rasterio", "  reference: rasterio.merge, then a COG"),
     Benchmark("search", "search 1000 items, once loaded", max_values={"search_ms": 1.0}),
     Benchmark(

@@ -4,6 +4,7 @@ A case prints its own values as one JSON object. A reference does the same work 
 and imports nothing of this package.
 """
 
+import functools
 import json
 import math
 import os
@@ -12,6 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -89,6 +91,68 @@ def merge_in_parts(cache: Path) -> dict[str, float]:
     before = time.process_time()
     merge_parts(parts, scenes, str(output), recipe, cells=PART_CELLS)
     return {"last_step_cpu_s": time.process_time() - before}
+
+
+def merge_median(cache: Path) -> dict[str, float]:
+    """Merge the same scenes with composite median, with every product of the stage."""
+    from benchmarks.inputs import MERGE_NAME, make_inputs
+    from cloudbuster.merge import MosaicRecipe, merge_scenes
+
+    output, scenes = _empty_folder(cache / "merge-median"), str(make_inputs(cache).scenes)
+    result = merge_scenes(scenes, str(output), MosaicRecipe(MERGE_NAME, "median"))
+    return {"clear_fraction": result.clear_fraction}
+
+
+def merge_nanmedian(cache: Path) -> dict[str, float]:
+    """Take the median of the same scenes with rasterio and numpy.nanmedian, block by block."""
+    import numpy as np
+    import rasterio
+
+    output = _empty_folder(cache / "merge-nanmedian")
+    paths = sorted((next(cache.glob("inputs-*")) / "plain").glob("*.tif"))
+    scenes = [rasterio.open(path) for path in paths[:-1]]
+    profile = scenes[0].profile | {"compress": "DEFLATE", "predictor": 2, "zlevel": 1}
+    with rasterio.open(output / "median.tif", "w", **profile) as target:
+        for _, window in target.block_windows(1):
+            stack = np.stack([scene.read(window=window) for scene in scenes]).astype(np.float32)
+            stack[stack == 0] = np.nan
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)
+                median = np.nanmedian(stack, axis=0)
+            target.write(np.nan_to_num(median).astype(np.uint16), window=window)
+    return {}
+
+
+def statistics_of_looks(_cache: Path) -> dict[str, float]:
+    """Compute each statistic of 8 looks of 4 bands in memory; CPU ns for each value, and numpy's.
+
+    Its own time means nothing: the values are compared with each other.
+    """
+    import numpy as np
+
+    from cloudbuster.core.pixels.composite_methods import parse_composite
+    from cloudbuster.core.pixels.pixel_statistics import pixel_statistic
+
+    random = np.random.default_rng(0)
+    looks = random.integers(1, 10_000, (8, 4, 2**18)).astype(np.uint16)
+    counts = random.random((8, 2**18)) < 0.7
+    with_nan = np.where(counts[:, None], looks.astype(np.float32), np.float32("nan"))
+    spent: dict[str, float] = {}
+
+    def measured(name: str, compute: Callable[..., object], *arrays: object) -> None:
+        """Note the CPU time of a computation for each value that it makes, the second time."""
+        compute(*arrays)
+        before = time.process_time()
+        compute(*arrays)
+        spent[f"{name}_ns"] = (time.process_time() - before) / looks[0].size * 1e9
+
+    for name in ("median", "percentile:25", "medoid", "geomedian"):
+        measured(name.partition(":")[0], pixel_statistic(parse_composite(name)), looks, counts)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        measured("nanmedian", functools.partial(np.nanmedian, axis=0), with_nan)
+    spent["median_per_nanmedian"] = spent["median_ns"] / spent["nanmedian_ns"]
+    return spent
 
 
 def merge_rasterio(cache: Path) -> dict[str, float]:
@@ -225,6 +289,9 @@ CASES: dict[str, Callable[[Path], dict[str, float]]] = {
     "gather-copy": gather_copy,
     "merge": merge,
     "merge-parts": merge_in_parts,
+    "merge-median": merge_median,
+    "merge-nanmedian": merge_nanmedian,
+    "statistics": statistics_of_looks,
     "merge-rasterio": merge_rasterio,
     "search": search,
     "search-parquet": search_parquet,

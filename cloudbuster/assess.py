@@ -9,17 +9,20 @@ import numpy.typing as npt
 from cloudbuster.core.areas.polygons import geodesic_area_m2
 from cloudbuster.core.arrays import BoolRaster, UInt8Raster
 from cloudbuster.core.grids.grid import Grid, GridWindow
+from cloudbuster.core.pixels.composite_methods import parse_composite
 from cloudbuster.core.pixels.masks import PixelClass
 from cloudbuster.core.selection.holes import Holes
 from cloudbuster.core.texts.number_texts import format_area, format_percent
 from cloudbuster.errors import NothingUsableError
 from cloudbuster.events import Event, OnEvent, emit
+from cloudbuster.gathered.observed_blocks import BestPlan, GatheredRaster, choose_in_block
 from cloudbuster.gathered.scene_raster import OpenScenes
 from cloudbuster.inputs.areas import document_area
 from cloudbuster.models import (
     Assessment,
     FilterOptions,
     LayerCoverage,
+    MergeOptions,
     SceneFailure,
     SceneRecord,
     Selection,
@@ -31,6 +34,9 @@ from cloudbuster.storage.rasters.gdal_env import gdal_env
 
 # Rows and columns of the blocks in which cells are counted; the result does not depend on it.
 BLOCK_CELLS = 1024
+# Rows and columns of the blocks in which a composite decides, which holds several arrays for each
+# scene. The result does not depend on it.
+DECISION_CELLS = 512
 # Greatest number of coarse cells along a side, in which holes are looked for, and the share of such
 # a cell that must be missing for a scene to be picked for it: specks are no larger than what a
 # thumbnail resolves.
@@ -44,6 +50,7 @@ def assess_scenes(
     selection: Selection,
     options: FilterOptions,
     *,
+    merge: MergeOptions | None = None,
     failures: tuple[SceneFailure, ...] = (),
     grid: Grid | None = None,
     on_event: OnEvent | None = None,
@@ -60,6 +67,9 @@ def assess_scenes(
         Selection of the scenes, with the area.
     options : FilterOptions
         ``coverage_count``, ``max_never_clear`` and ``backstop`` are used.
+    merge : MergeOptions, optional
+        How the scenes will be merged. With composite ``best``, pixels that it rejects are not
+        clear; without, all clear pixels of the scenes count.
     failures : tuple of SceneFailure
         Scenes that could not be gathered.
     grid : Grid, optional
@@ -89,11 +99,14 @@ def assess_scenes(
     area = AreaCells(aoi, grid)
     tally = np.zeros(options.coverage_count + 5, dtype=np.int64)
     left = _HoleShares(grid)
+    plan = _plan(records, grid, merge)
     with gdal_env(), OpenScenes(_rasters(folder, records), grid) as scenes:
         for window in _reported(list(grid.blocks(BLOCK_CELLS)), on_event):
             within = area.inside(window)
             if within.any():
                 seen = _seen(records, scenes, window)
+                if plan is not None:
+                    seen = _accepted(seen, records, scenes, window, plan)
                 tally += _count(seen, within, options.coverage_count)
                 left.add(window, seen, within)
     area_km2 = geodesic_area_m2(aoi) / 1e6
@@ -216,6 +229,38 @@ def _seen(
         (record.backstop, scenes.open_raster(position).read_classes(window))
         for position, record in enumerate(records)
     ]
+
+
+def _plan(
+    records: tuple[SceneRecord, ...], grid: Grid, merge: MergeOptions | None
+) -> BestPlan | None:
+    """Return the plan of a composite that rejects pixels; None for others."""
+    if merge is None or not parse_composite(merge.composite).method.is_comparing:
+        return None
+    return BestPlan.of(records, grid, merge.haze_limit_dn)
+
+
+def _accepted(
+    seen: list[tuple[bool, UInt8Raster]],
+    records: tuple[SceneRecord, ...],
+    scenes: OpenScenes,
+    window: GridWindow,
+    plan: BestPlan,
+) -> list[tuple[bool, UInt8Raster]]:
+    """Mask the pixels of `_seen` that composite `best` rejects, which then serve as backstop."""
+    rasters = [GatheredRaster(record.raster, record.backstop) for record in records]
+    grid = records[0].grid.grid()
+    classes = [each.copy() for _, each in seen]
+    substitute = np.zeros((window.height, window.width), dtype=np.uint8)
+    for part in grid.crop(window).blocks(DECISION_CELLS):
+        chosen = choose_in_block(scenes, rasters, part.shifted(window.row, window.col), grid, plan)
+        if chosen is None:
+            continue
+        for position, rejected in chosen.rejected.items():
+            classes[position][part.slices][rejected] = PixelClass.MASKED
+            substitute[part.slices][rejected] = PixelClass.MASKED
+    accepted = [(backstop, each) for (backstop, _), each in zip(seen, classes, strict=True)]
+    return [*accepted, (True, substitute)] if plan.has_backstop else accepted
 
 
 def _filled(seen: list[tuple[bool, UInt8Raster]], shape: tuple[int, int]) -> BoolRaster:

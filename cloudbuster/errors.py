@@ -77,6 +77,10 @@ class AoiError(BadInputError):
     """An area of interest cannot be used."""
 
 
+class PlaceError(BadInputError):
+    """A place is not on the mosaic, or its coordinates cannot be understood."""
+
+
 class NotFoundError(BadInputError):
     """A file, an object or a resource of AWS does not exist."""
 
@@ -115,6 +119,10 @@ class RadiometryError(BadInputError):
 
 class MaskError(BadInputError):
     """A cloud mask cannot be read or made."""
+
+
+class MissingBandsError(MaskError):
+    """A scene lacks bands that a detector needs."""
 
 
 class DonorError(MaskError):

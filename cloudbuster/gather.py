@@ -16,6 +16,7 @@ from cloudbuster.core.arrays import UInt8Raster, UInt16Raster
 from cloudbuster.core.grids.grid import Grid, GridWindow
 from cloudbuster.core.grids.ground import cell_size_m, reach_in_cells
 from cloudbuster.core.grids.regrid import COARSER_RATIO
+from cloudbuster.core.pixels.best import haze_index
 from cloudbuster.core.pixels.masks import (
     DISTANCE_LIMIT_M,
     DetectedMask,
@@ -67,6 +68,11 @@ logger = logging.getLogger(__name__)
 
 Counts = npt.NDArray[np.int64]
 """Number of cells of each `PixelClass`."""
+
+# Bins of the haze index, 1 DN wide, from the first: it spans the DN of blue less half of red.
+HAZE_BINS, FIRST_HAZE_DN = 2**16, -(2**15)
+# The haze index that this share of the clear pixels does not exceed is recorded.
+HAZE_SHARE = 1 / 3
 
 # Beginnings of the notes about cells that are too large for what was asked.
 COARSE_NOTE, GROWTH_NOTE = "coarse pixels", "no growth of cloud"
@@ -173,7 +179,7 @@ def gather_scene(task: GatherTask, *, on_event: OnEvent | None = None) -> tuple[
     scene = parse_scene(task.item, catalog=task.catalog, asset_mirror=task.asset_mirror)
     decided = task.radiometry.decision() if task.radiometry else None
     with gdal_env(), RasterSceneSource(scene, task.bands, radiometry=decided) as source:
-        place = _place_of(task, source)
+        place = place_of(task, source)
         refuse_conflict(scene.id, Radiometry.of(source.radiometry), task.on_radiometry_conflict)
         mask = _detect(task, source, place)
         with output_folder(task.output) as folder:
@@ -363,7 +369,7 @@ def _gather_or_fail(task: GatherTask, report: Report) -> tuple[SceneRecord, ...]
 
 
 @dataclass(frozen=True)
-class _Place:
+class Place:
     """Place of a scene on the mosaic.
 
     Attributes
@@ -381,7 +387,7 @@ class _Place:
     units: NeededUnits | None
 
 
-def _place_of(task: GatherTask, source: RasterSceneSource) -> _Place:
+def place_of(task: GatherTask, source: RasterSceneSource) -> Place:
     """Find the place of a scene on the mosaic.
 
     Raises
@@ -399,7 +405,7 @@ def _place_of(task: GatherTask, source: RasterSceneSource) -> _Place:
         raise NothingUsableError(msg)
     target = grid.crop(window)
     if task.delivery is None:
-        return _Place(target, target.window, None)
+        return Place(target, target.window, None)
     units = NeededUnits(task.delivery.grid.grid(), task.delivery.needed())
     if units.grid.crs != source.grid.crs:
         msg = (
@@ -411,10 +417,10 @@ def _place_of(task: GatherTask, source: RasterSceneSource) -> _Place:
     if extent.is_empty or needed_pixels(source.grid, target, units).is_empty:
         msg = f"no part of {name} that is needed lies on the mosaic; drop it"
         raise NothingUsableError(msg)
-    return _Place(target, extent, units)
+    return Place(target, extent, units)
 
 
-def _detect(task: GatherTask, source: RasterSceneSource, place: _Place) -> DetectedMask:
+def _detect(task: GatherTask, source: RasterSceneSource, place: Place) -> DetectedMask:
     """Detect cloud in the part of the scene that the mosaic needs, with a margin for growth."""
     # A donated mask serves other gathers of the scene, so that it is made for all of it.
     units = None if task.donate_mask else place.units
@@ -429,7 +435,7 @@ def _write_scene(
     task: GatherTask,
     source: RasterSceneSource,
     mask: DetectedMask,
-    place: _Place,
+    place: Place,
     folder: Path,
     on_event: OnEvent | None,
 ) -> tuple[SceneRecord, ...]:
@@ -444,7 +450,9 @@ def _write_scene(
             path = folder / f"{output.stem}.tif"
             writer = open_scene_writer(path, written, task.bands, index=output.index)
             writers.append((stack.enter_context(writer), output))
+        haze = np.zeros(HAZE_BINS, dtype=np.int64)
         for block in _blocks(task, source, mask, place):
+            haze += _haze_counts(block, task.bands)
             counts += np.bincount(block.classes.ravel(), minlength=len(PixelClass))
             window = block.window.shifted(-extent.row, -extent.col)
             for opened, output in writers:
@@ -458,7 +466,7 @@ def _write_scene(
         # later call would take the new rasters with the old records for finished.
         for output in outputs:
             _remove(folder / f"{output.stem}.json")
-    records = [_record(task, source, output, mask, counts) for output in outputs]
+    records = [_record(task, source, output, mask, counts, haze) for output in outputs]
     # What was decoded for both rasters counts once: the sum over all records is the total.
     return tuple(
         record.model_copy(update={"decoded_pixels": 0 if position else source.decoded_pixels})
@@ -466,12 +474,30 @@ def _write_scene(
     )
 
 
+def _haze_counts(block: PlacedBlock, bands: tuple[str, ...]) -> Counts:
+    """Count the clear pixels of a block by their haze index; none without its bands."""
+    clear = block.classes == PixelClass.CLEAR
+    if not {"B02", "B04"} <= set(bands) or not clear.any():
+        return np.zeros(HAZE_BINS, dtype=np.int64)
+    blue, red = (block.clear[bands.index(name)][clear] for name in ("B02", "B04"))
+    index = np.rint(haze_index(blue, red)).astype(np.int64) - FIRST_HAZE_DN
+    return np.bincount(np.clip(index, 0, HAZE_BINS - 1), minlength=HAZE_BINS)
+
+
+def _haze_dn(counts: Counts) -> float | None:
+    """Haze index that `HAZE_SHARE` of the counted pixels do not exceed; None without any."""
+    if not counts.any():
+        return None
+    place = int(np.searchsorted(np.cumsum(counts), HAZE_SHARE * counts.sum()))
+    return float(place + FIRST_HAZE_DN)
+
+
 def _blocks(
-    task: GatherTask, source: RasterSceneSource, mask: DetectedMask, place: _Place
+    task: GatherTask, source: RasterSceneSource, mask: DetectedMask, place: Place
 ) -> Iterator[PlacedBlock]:
     """Yield the blocks of a scene on the mosaic's grid, with classes and distances to cloud."""
     classes = pixel_classes(mask, task.dilate_m)
-    class_map = ClassMap(mask.grid, classes, distance_to(mask.cloud, mask.grid))
+    class_map = ClassMap(mask.grid, classes, distance_to(mask.cloud_or_shadow, mask.grid))
     return placed_blocks(
         source,
         class_map,
@@ -534,6 +560,7 @@ def _record(
     output: TaskOutput,
     mask: DetectedMask,
     counts: Counts,
+    haze: Counts,
 ) -> SceneRecord:
     """Make the record of one raster."""
     scene = source.scene
@@ -557,6 +584,7 @@ def _record(
         grid=task.grid,
         observed_fraction=float(counts[PixelClass.MASKED :].sum() / cells),
         clear_fraction=float(counts[PixelClass.LOW_RANK :].sum() / cells),
+        haze_dn=_haze_dn(haze),
         raster=f"{output.stem}.tif",
         mask=mask_name(task) if task.donate_mask else None,
         task_fingerprint=raster_fingerprint(task, output),

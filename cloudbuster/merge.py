@@ -14,9 +14,12 @@ from pathlib import Path, PurePosixPath
 from pystac.utils import datetime_to_str
 from shapely.geometry.base import BaseGeometry
 
-from cloudbuster.core.pixels.composite import COMPOSITES, CellState
+from cloudbuster.core.grids.grid import Grid, GridWindow
+from cloudbuster.core.pixels.composite import CellState
+from cloudbuster.core.pixels.composite_methods import parse_composite
 from cloudbuster.errors import NothingUsableError, RequestError
 from cloudbuster.events import Event, OnEvent, emit
+from cloudbuster.gathered.observed_blocks import BestPlan
 from cloudbuster.gathered.scene_files import (
     check_name,
     files_from_records,
@@ -27,12 +30,21 @@ from cloudbuster.gathered.scene_files import (
 )
 from cloudbuster.gathered.scene_raster import SCENE_INDEX_BAND
 from cloudbuster.inputs.areas import document_area, request_area
-from cloudbuster.models import Assessment, MergeResult, MosaicRequest, SceneRecord, Selection
+from cloudbuster.models import (
+    Assessment,
+    MergeOptions,
+    MergeResult,
+    MosaicRequest,
+    SceneRecord,
+    Selection,
+    Unpicked,
+)
 from cloudbuster.products.blocks import MosaicBlocks, SceneBlocks, Tally, clipped, mosaic_grid
 from cloudbuster.products.cog import CogBand, CogWriter, open_cog_writer, scratch_folder
 from cloudbuster.products.parts import Part, PartBlocks, write_part
 from cloudbuster.products.preview import read_codes, write_preview
-from cloudbuster.products.report import ReportFiles, write_report
+from cloudbuster.products.report.page import ReportFiles, write_report
+from cloudbuster.products.self_check import CheckedBlocks, self_check, tally_document
 from cloudbuster.products.stac_item import (
     QUALITY_BANDS,
     MosaicDescription,
@@ -58,9 +70,11 @@ class MosaicRecipe:
     ----------
     name : str
         Base of the file names.
-    composite : {"first"}
-        How each pixel is chosen. ``first`` takes it from the scene of the lowest index that sees it
-        clear, else from the first one of low rank, else from the backstop.
+    composite : str
+        How each pixel is made: a name for `parse_composite`. ``first`` takes it from the scene of
+        the lowest index that sees it clear, else from the first one of low rank, else from the
+        backstop; ``best`` takes it from the scene that shows the least haze and shadow
+        (`cloudbuster.core.pixels.best`).
     wanted : collection of str, optional
         File names of the scenes to merge, without extension; all of them must be there. None for
         all scenes of ``name``.
@@ -75,6 +89,10 @@ class MosaicRecipe:
     selection : Selection, optional
         Selection of the scenes: all shares are then of its area, and not of the whole grid, and the
         item and the report say what each scene was expected to add.
+    haze_limit_dn : float
+        Composite ``best``: DN of haze from which a pixel does not count as clear; 0 for no limit.
+    self_check : bool
+        Whether to measure the error of the mosaic with dates that are held out.
     """
 
     name: str
@@ -85,14 +103,16 @@ class MosaicRecipe:
     clip_area: BaseGeometry | None = None
     layout: str = "multi-band"
     selection: Selection | None = None
+    self_check: bool = False
+    haze_limit_dn: float = MergeOptions().haze_limit_dn
 
     def __post_init__(self) -> None:
         """Raise RequestError if the name or the composite cannot be used."""
         check_name(self.name)
-        if self.composite not in COMPOSITES:
-            known = ", ".join(COMPOSITES)
-            msg = f"composite {self.composite!r} is unknown; choose one of {known}"
-            raise RequestError(msg)
+        try:
+            parse_composite(self.composite)
+        except ValueError as error:
+            raise RequestError(str(error)) from error
 
     @classmethod
     def of(
@@ -115,7 +135,15 @@ class MosaicRecipe:
             area,
             request.merge.layout,
             selection,
+            request.merge.self_check,
+            request.merge.haze_limit_dn,
         )
+
+    def plan(self, records: Sequence[SceneRecord | None], grid: Grid) -> BestPlan | None:
+        """Make what the composite needs to know of all scenes; None if it needs nothing."""
+        if not parse_composite(self.composite).method.is_comparing:
+            return None
+        return BestPlan.of([each for each in records if each], grid, self.haze_limit_dn)
 
 
 def merge_scenes(
@@ -156,9 +184,10 @@ def merge_scenes(
     folder = input_folder(input_path, is_input)
     with folder as inputs, output_folder(output_path) as outputs, gdal_env():
         files = scenes_in(inputs, recipe.name, shown=input_path, wanted=recipe.wanted)
-        with SceneBlocks(files, recipe.composite) as blocks:
+        plan = recipe.plan([file.record for file in files], mosaic_grid(files))
+        with SceneBlocks(files, recipe.composite, plan=plan) as blocks:
             scenes = tuple(_Scene(file.index, file.backstop, file.record) for file in files)
-            mosaic = _Mosaic(recipe, scenes, blocks)
+            mosaic = _Mosaic(recipe, scenes, _checked(blocks, recipe))
             target = _Target(product_paths(output_path, recipe.name), outputs)
             return _write_products(mosaic, target, on_event)
 
@@ -196,17 +225,25 @@ def merge_part(
     """
     part = Part(recipe.name, number, cells)
     records = find_records(input_path, recipe.name, wanted=recipe.wanted)
-    window = part.window(mosaic_grid(files_from_records(records)))
+    grid = mosaic_grid(files_from_records(records))
+    window, plan = part.window(grid), recipe.plan(records, grid)
     with (
         gdal_env(),
-        scenes_in_window(input_path, records, window) as files,
-        SceneBlocks(files, recipe.composite, window) as blocks,
+        scenes_in_window(input_path, records, _grown(window, plan)) as files,
+        SceneBlocks(files, recipe.composite, window, plan=plan) as blocks,
         output_folder(parts_path) as outputs,
     ):
         outputs.mkdir(parents=True, exist_ok=True)
-        write_part(blocks, window, outputs, part, on_event=on_event)
-        document = part.make_document(records, blocks.bands, recipe.composite)
+        source = _checked(blocks, recipe)
+        write_part(source, window, outputs, part, on_event=on_event)
+        sums = None if source.tally is None else tally_document(source.tally)
+        document = part.make_document(records, blocks.bands, recipe.composite, sums)
         write_document(str(outputs / part.document), document)
+
+
+def _grown(window: GridWindow, plan: BestPlan | None) -> GridWindow:
+    """Window of the scenes on which the cells of a window depend."""
+    return window if plan is None else window.grown(plan.settings.reach_cells)
 
 
 def merge_parts(
@@ -247,7 +284,9 @@ def merge_parts(
     records = find_records(input_path, recipe.name, wanted=recipe.wanted)
     mosaic_grid(files_from_records(records))
     scenes = tuple(_Scene(record.index, record.backstop, record) for record in records)
-    blocks = PartBlocks(parts_path, recipe.name, cells, records, recipe.composite)
+    blocks = PartBlocks(
+        parts_path, recipe.name, cells, records, recipe.composite, is_checked=recipe.self_check
+    )
     with output_folder(output_path) as outputs, gdal_env():
         target = _Target(product_paths(output_path, recipe.name), outputs)
         return _write_products(_Mosaic(recipe, scenes, blocks), target, on_event)
@@ -279,6 +318,14 @@ class _Target:
     folder: Path
 
 
+def _checked(blocks: SceneBlocks, recipe: MosaicRecipe) -> MosaicBlocks:
+    """Return the blocks with a self-check, if the recipe asks for one."""
+    if not recipe.self_check:
+        return blocks
+    area = _counted_area(recipe)
+    return CheckedBlocks(blocks, blocks, AreaCells(area, blocks.grid).inside if area else None)
+
+
 def _write_products(mosaic: _Mosaic, target: _Target, on_event: OnEvent | None) -> MergeResult:
     """Write all products, and replace older ones when all are ready."""
     started = time.monotonic()
@@ -293,7 +340,7 @@ def _write_products(mosaic: _Mosaic, target: _Target, on_event: OnEvent | None) 
             folder=home,
             band_files={band: path.name for band, path in band_files.items()},
         )
-        files = ReportFiles(staged["cloudless"], staged["quality"], staged["preview"])
+        files = ReportFiles(staged["cloudless"], staged["quality"], folder)
         write_report(described, files, str(staged["report"]))
         write_item(mosaic_item(described), str(staged["item"]))
         _publish([*band_files.values(), *staged.values()], target.folder)
@@ -307,6 +354,7 @@ def _write_products(mosaic: _Mosaic, target: _Target, on_event: OnEvent | None) 
         clear_fraction=described.clear_fraction,
         backstop_fraction=described.backstop_fraction,
         hole_fraction=described.hole_fraction,
+        self_check=described.self_check,
     )
 
 
@@ -372,9 +420,17 @@ def _cells_of_areas(mosaic: _Mosaic) -> tuple[AreaCells | None, AreaCells | None
     """Return the cells to which the products are clipped, and those that are counted."""
     recipe, grid = mosaic.recipe, mosaic.blocks.grid
     clip_cells = None if recipe.clip_area is None else AreaCells(recipe.clip_area, grid)
-    if recipe.selection is None:
+    area = _counted_area(recipe)
+    if area is recipe.clip_area:
         return clip_cells, clip_cells
-    return clip_cells, AreaCells(document_area(recipe.selection.cloudbuster.aoi), grid)
+    return clip_cells, None if area is None else AreaCells(area, grid)
+
+
+def _counted_area(recipe: MosaicRecipe) -> BaseGeometry | None:
+    """Return the area whose cells are counted; None for all cells of the grid."""
+    if recipe.selection is None:
+        return recipe.clip_area
+    return document_area(recipe.selection.cloudbuster.aoi)
 
 
 def _acquisition_tags(scenes: Sequence[_Scene]) -> dict[str, str]:
@@ -408,6 +464,7 @@ def _describe(mosaic: _Mosaic, tally: Tally, staged: dict[str, Path]) -> MosaicD
     states = read_codes(staged["quality"], list(QUALITY_BANDS).index("state") + 1)
     backstop = states == CellState.BACKSTOP
     added = _expected_shares(recipe.selection)
+    check = mosaic.blocks.tally
     scenes = tuple(
         MosaicScene(
             scene.index,
@@ -432,12 +489,30 @@ def _describe(mosaic: _Mosaic, tally: Tally, staged: dict[str, Path]) -> MosaicD
         request=recipe.request,
         assessment=recipe.assessment,
         of_area=recipe.selection is not None or recipe.clip_area is not None,
+        area=_area(recipe),
+        unpicked=_unpicked(recipe.selection),
         cloudless=staged["cloudless"].name,
         cloudy=staged["cloudy"].name,
         quality=staged["quality"].name,
         preview=staged["preview"].name,
         report=staged["report"].name,
+        self_check=None if check is None else self_check(check, mosaic.blocks.grid),
     )
+
+
+def _area(recipe: MosaicRecipe) -> BaseGeometry | None:
+    """Return the area that shares are counted in, or to which the mosaic is clipped."""
+    if recipe.selection is None:
+        return recipe.clip_area
+    return document_area(recipe.selection.cloudbuster.aoi)
+
+
+def _unpicked(selection: Selection | None) -> tuple[Unpicked, ...]:
+    """Return the scenes that were found and never picked, in a later round neither."""
+    if selection is None:
+        return ()
+    picked = {entry.item_id for entry in selection.cloudbuster.entries}
+    return tuple(each for each in selection.cloudbuster.unpicked if each.item_id not in picked)
 
 
 def _expected_shares(selection: Selection | None) -> dict[str, float]:

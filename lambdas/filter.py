@@ -32,7 +32,8 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     is_first_round = event["run"]["round"] == 1
     anew = request.force and is_first_round
     bands = requested_bands(request.query.kind, request.gather.bands)
-    look = LookOptions.of(request.gather, run.document(THUMBNAILS), FILTER_SECONDS)
+    layers = request.delivered_layers
+    look = LookOptions.of(request.gather, run.document(THUMBNAILS), FILTER_SECONDS, layers=layers)
     selection = made_once(
         run.document("selection.json"),
         Selection,

@@ -13,6 +13,7 @@ from cloudbuster.cli.commands.cancel import cancel
 from cloudbuster.cli.commands.catalogs import catalogs
 from cloudbuster.cli.commands.completion import completion
 from cloudbuster.cli.commands.doctor import doctor
+from cloudbuster.cli.commands.explain import explain
 from cloudbuster.cli.commands.filter import filter_
 from cloudbuster.cli.commands.gather import gather
 from cloudbuster.cli.commands.logs import logs
@@ -28,6 +29,7 @@ from cloudbuster.cli.commands.sample import sample
 from cloudbuster.cli.commands.schema import schema
 from cloudbuster.cli.commands.status import status
 from cloudbuster.cli.commands.submit import submit
+from cloudbuster.cli.commands.verify import verify
 from cloudbuster.cli.parsing import Group, log_options, rewritten
 from cloudbuster.cli.terminal import fail, log_bug, show_bug, writes_json
 from cloudbuster.errors import CloudBusterError, ExitCode
@@ -36,6 +38,7 @@ from cloudbuster.processes import log
 SECTIONS = {
     "Make a mosaic": [run],
     "Stage by stage": [query, filter_, gather, merge],
+    "Look into a mosaic": [explain, verify],
     "On AWS": [
         submit,
         status,

@@ -1,46 +1,154 @@
 """Cloud detectors, one module each, all with the interface `protocol.CloudDetector`.
 
-Import `make_detector`, `check_detector` and `resolve_type` from here; the modules of the detectors
-are internal.
+Import `make_detector`, `check_detector`, `choose` and `resolved` from here; the modules of the
+detectors are internal.
 """
 
-from collections.abc import Callable
+import difflib
+import logging
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 from cloudbuster.core.grids.grid import Grid
-from cloudbuster.core.pixels.masks import DetectedMask, combine
+from cloudbuster.core.pixels.joined_masks import join_masks
+from cloudbuster.core.pixels.masks import DetectedMask
 from cloudbuster.core.scenes.bands import BANDS_BY_KIND, Kind
+from cloudbuster.core.texts.detector_names import AUTO as AUTO_NAME
+from cloudbuster.core.texts.detector_names import DetectorNames, Operator, parse_detectors
+from cloudbuster.detectors.csmask import CsmaskDetector
 from cloudbuster.detectors.donor import DonorDetector
-from cloudbuster.detectors.protocol import CloudDetector, SceneSource
+from cloudbuster.detectors.protocol import Checked, CloudDetector, Maker, SceneSource
 from cloudbuster.detectors.pytorch import PytorchDetector
+from cloudbuster.detectors.registered import registered_detectors
 from cloudbuster.detectors.s2cloudless import S2CloudlessDetector
 from cloudbuster.detectors.stock import StockDetector
+from cloudbuster.errors import MissingBandsError, RequestError
 from cloudbuster.models import DetectorOptions
 
-__all__ = ["CloudDetector", "SceneSource", "check_detector", "make_detector", "resolve_type"]
+__all__ = [
+    "Choice",
+    "CloudDetector",
+    "SceneSource",
+    "check_detector",
+    "choose",
+    "make_detector",
+    "resolved",
+]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class WithStock:
-    """A detector combined with the masks of the product, as in the original.
+class JoinedDetectors:
+    """Several detectors whose masks are joined.
 
     Attributes
     ----------
-    detector, stock : CloudDetector
-        A cell is cloud if either of them finds cloud.
+    detectors : tuple of CloudDetector
+        Two or more.
+    operator : {"+", "&"}
+        See `join_masks`.
+    optional : tuple of CloudDetector
+        Those of ``detectors`` that are left out for a scene without the bands that they need.
     """
 
-    detector: CloudDetector
-    stock: CloudDetector
+    detectors: tuple[CloudDetector, ...]
+    operator: Operator
+    optional: tuple[CloudDetector, ...] = ()
 
     def detect(self, source: SceneSource, area: Grid) -> DetectedMask:
-        """Find cloud in ``area`` with both detectors, on the finer of their grids."""
-        return combine(self.detector.detect(source, area), self.stock.detect(source, area))
+        """Find cloud in ``area`` with all detectors, on the finest of their grids."""
+        masks: list[DetectedMask] = []
+        for detector in self.detectors:
+            try:
+                masks.append(detector.detect(source, area))
+            except MissingBandsError as error:
+                if detector not in self.optional or (detector == self.detectors[-1] and not masks):
+                    raise
+                extra = {"scene": source.scene.id, "error": str(error)}
+                logger.warning("detector_left_out", extra=extra)
+        return join_masks(masks, self.operator)
 
 
-def resolve_type(options: DetectorOptions, kind: Kind) -> str:
-    """Type of the detector; ``auto`` becomes s2cloudless for L1C and stock for L2A."""
-    return AUTO_TYPES[kind] if options.type == "auto" else options.type
+@dataclass(frozen=True)
+class Choice:
+    """What ``auto`` stands for, and the reason.
+
+    Attributes
+    ----------
+    names : DetectorNames
+        Detectors that are used.
+    reason : str
+        Why, in a few words.
+    """
+
+    names: DetectorNames
+    reason: str
+
+    @property
+    def optional(self) -> tuple[str, ...]:
+        """Detectors that a scene without their bands does without: all but ``stock``."""
+        names = self.names.names
+        return tuple(name for name in names if name != "stock") if "stock" in names else ()
+
+
+def choose(kind: Kind) -> Choice:
+    """Choose the best detector for a level among those that are installed.
+
+    Parameters
+    ----------
+    kind : {"L1C", "L2A"}
+        Level of the scenes.
+
+    Returns
+    -------
+    Choice
+        The first of `AUTO` whose packages are installed; docs/detectors.md has the measurements
+        behind the order.
+    """
+    ranked = AUTO[kind]
+    for text in ranked:
+        names = parse_detectors(text)
+        missing = [name for name in names.names if not _is_installed(name)]
+        if not missing:
+            place = "the best" if text == ranked[0] else f"the best without {ranked[0]}"
+            return Choice(names, f"{place} for {kind} of what is installed")
+    names = parse_detectors(ranked[0])
+    return Choice(names, f"the best for {kind}; nothing that can find its clouds is installed")
+
+
+def resolved(options: DetectorOptions, kind: Kind) -> DetectorOptions:
+    """Return options that name their detectors: neither ``auto`` nor ``also_stock`` is left.
+
+    Parameters
+    ----------
+    options : DetectorOptions
+        Detector options of a request.
+    kind : {"L1C", "L2A"}
+        Level of the scenes.
+
+    Returns
+    -------
+    DetectorOptions
+
+    Raises
+    ------
+    RequestError
+        If no detector has one of the names.
+    """
+    names, optional = options.detectors, options.optional
+    if AUTO_NAME in names.names:
+        choice = choose(kind)
+        logger.info(
+            "detector_chosen", extra={"detector": str(choice.names), "reason": choice.reason}
+        )
+        optional = tuple(dict.fromkeys((*optional, *choice.optional)))
+        names = names.replaced(AUTO_NAME, choice.names)
+    for name in names.names:
+        _maker(name)
+    return options.model_copy(
+        update={"type": str(names), "also_stock": False, "optional": optional}
+    )
 
 
 def make_detector(options: DetectorOptions, kind: Kind) -> CloudDetector:
@@ -60,16 +168,20 @@ def make_detector(options: DetectorOptions, kind: Kind) -> CloudDetector:
 
     Raises
     ------
+    RequestError
+        If no detector has one of the names.
     MissingExtraError
         If an optional package is missing.
     UntrustedCodeError
         If the architecture of a model is not trusted.
     """
-    name = resolve_type(options, kind)
-    detector = DETECTORS[name](options, kind)
-    if options.also_stock and name != "stock":
-        return WithStock(detector, _make_stock(options, kind))
-    return detector
+    known = resolved(options, kind)
+    names = known.detectors
+    made = {name: _maker(name)(known, kind) for name in names.names}
+    if len(made) == 1:
+        return made[names.names[0]]
+    optional = tuple(made[name] for name in known.optional if name in made)
+    return JoinedDetectors(tuple(made.values()), names.operator, optional)
 
 
 def check_detector(options: DetectorOptions, kind: Kind) -> None:
@@ -83,8 +195,36 @@ def check_detector(options: DetectorOptions, kind: Kind) -> None:
     CloudBusterError
         As `make_detector`, and as the detector would for every scene.
     """
-    if resolve_type(options, kind) == "pytorch":
-        _make_pytorch(options, kind).check()
+    known = resolved(options, kind)
+    for name in known.detectors.names:
+        made = _maker(name)(known, kind)
+        if isinstance(made, Checked):
+            made.check()
+
+
+def _maker(name: str) -> Maker:
+    """Return the function that makes a detector: a built-in one, or one of another package.
+
+    Raises
+    ------
+    RequestError
+        If there is none of that name.
+    """
+    if name in DETECTORS:
+        return DETECTORS[name]
+    registered = registered_detectors()
+    if name in registered:
+        return registered[name]
+    available = [*DETECTORS, *registered]
+    close = difflib.get_close_matches(name, available, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(available)}"
+    msg = f"no detector is called {name!r}; {hint}"
+    raise RequestError(msg)
+
+
+def _is_installed(name: str) -> bool:
+    """Return whether the packages of a built-in detector are installed."""
+    return all(find_spec(package) is not None for package in PACKAGES.get(name, ()))
 
 
 def _make_stock(options: DetectorOptions, kind: Kind) -> CloudDetector:
@@ -100,6 +240,11 @@ def _make_s2cloudless(options: DetectorOptions, _kind: Kind) -> CloudDetector:
         dilation_size=options.dilation_size,
         mask_gsd_m=options.mask_gsd_m,
     )
+
+
+def _make_csmask(options: DetectorOptions, _kind: Kind) -> CloudDetector:
+    """Make the csmask detector; raise MissingExtraError without its packages."""
+    return CsmaskDetector(options.mask_gsd_m)
 
 
 def _make_pytorch(options: DetectorOptions, kind: Kind) -> PytorchDetector:
@@ -125,10 +270,20 @@ def _make_donor(options: DetectorOptions, _kind: Kind) -> CloudDetector:
     return DonorDetector(options.donor_mask, options.donor_mask_name, options.mask_gsd_m)
 
 
-AUTO_TYPES: dict[Kind, str] = {"L1C": "s2cloudless", "L2A": "stock"}
-DETECTORS: dict[str, Callable[[DetectorOptions, Kind], CloudDetector]] = {
+AUTO: dict[Kind, tuple[str, ...]] = {
+    "L1C": ("csmask", "s2cloudless"),
+    "L2A": ("csmask+stock", "stock"),
+}
+"""What ``auto`` may stand for, the best first."""
+PACKAGES = {
+    "s2cloudless": ("s2cloudless",),
+    "csmask": ("ukis_csmask", "onnxruntime"),
+}
+"""Packages that the detectors of `AUTO` need."""
+DETECTORS: dict[str, Maker] = {
     "stock": _make_stock,
     "s2cloudless": _make_s2cloudless,
+    "csmask": _make_csmask,
     "pytorch": _make_pytorch,
     "donor": _make_donor,
 }

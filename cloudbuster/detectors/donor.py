@@ -164,9 +164,9 @@ def _resample(mask: DetectedMask, target: Grid, label: str) -> DetectedMask:
             "donor_mask_partial",
             extra={"mask": label, "missing_fraction": round(1 - float(covered.mean()), 4)},
         )
-    cloud, defective, low_rank = (
+    cloud, defective, low_rank, shadow = (
         any_in_cells(layer, mask.grid, target)
-        for layer in (mask.cloud, mask.defective, mask.low_rank)
+        for layer in (mask.cloud, mask.defective, mask.low_rank, mask.layers.shadow)
     )
     return DetectedMask(
         grid=target,
@@ -176,4 +176,5 @@ def _resample(mask: DetectedMask, target: Grid, label: str) -> DetectedMask:
         detector=f"donor ({mask.detector})",
         # A cell of several is no observation only if none of them is one.
         unobserved=covered & ~any_in_cells(~mask.layers.unobserved, mask.grid, target),
+        shadow=shadow,
     )

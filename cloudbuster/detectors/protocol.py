@@ -1,11 +1,14 @@
 """Protocols of cloud detectors, and of the scenes they read."""
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, runtime_checkable
 
 from cloudbuster.core.arrays import UInt8Raster, UInt16Raster
 from cloudbuster.core.grids.grid import Grid
 from cloudbuster.core.pixels.masks import DetectedMask
+from cloudbuster.core.scenes.bands import Kind
 from cloudbuster.core.scenes.scene import Scene
+from cloudbuster.models import DetectorOptions
 
 
 class SceneSource(Protocol):
@@ -64,3 +67,15 @@ class CloudDetector(Protocol):
         MaskError
             If the mask cannot be made. The scene is then rejected, never taken as clear.
         """
+
+
+@runtime_checkable
+class Checked(Protocol):
+    """Detector that can find out before any band is read that it cannot work."""
+
+    def check(self) -> None:
+        """Raise the error that every scene would have."""
+
+
+Maker = Callable[[DetectorOptions, Kind], CloudDetector]
+"""Makes a detector from the options of a request and the level of the scenes."""

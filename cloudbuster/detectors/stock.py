@@ -61,16 +61,16 @@ class StockDetector:
         # Cells outside the mask are defective. This is decided for whole cells of the result, so
         # that a larger cell at the edge is not defective for the part of it that lies outside.
         inside = ~overhang_cells(native, grid)
-        cloud, defective, low_rank = (
+        cloud, defective, low_rank, shadow = (
             any_in_cells(layer & inside, grid, target) if target != grid else layer & inside
-            for layer in layers[:3]
+            for layer in (layers.cloud, layers.defective, layers.low_rank, layers.shadow)
         )
         defective |= overhang_cells(native, target)
         unobserved = layers.unobserved & inside
         if target != grid:
             # A larger cell is no observation only if no part of it is one.
             unobserved = ~any_in_cells(~layers.unobserved | ~inside, grid, target)
-        return DetectedMask(target, cloud, defective, low_rank, detector, unobserved)
+        return DetectedMask(target, cloud, defective, low_rank, detector, unobserved, shadow)
 
 
 def _native_grid(source: SceneSource, name: str, area: Grid) -> Grid:

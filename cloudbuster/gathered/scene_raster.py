@@ -164,6 +164,16 @@ class SceneRaster:
         """
         return self._read(list(range(1, len(self.bands) + 1)), window)
 
+    def read_bands(self, bands: Sequence[str], window: GridWindow) -> UInt16Raster:
+        """Read some reflectance bands by name, as `read_reflectance`.
+
+        Raises
+        ------
+        RasterError
+            If the file is truncated or damaged.
+        """
+        return self._read([self.bands.index(band) + 1 for band in bands], window)
+
     def _read_band(self, band: str, window: GridWindow) -> UInt16Raster:
         """Read one band by its description, shape (y, x)."""
         number = scene_bands(self.bands).index(band) + 1

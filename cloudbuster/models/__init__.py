@@ -17,6 +17,13 @@ from cloudbuster.models.base import (
     OnRadiometryConflict,
     check_name,
 )
+from cloudbuster.models.finished import (
+    Check,
+    Explanation,
+    PixelSource,
+    SceneFate,
+    Verification,
+)
 from cloudbuster.models.merging import MergedPart, MergeTask, TaskScenes, WantedScenes
 from cloudbuster.models.request import (
     FIRST_DAY,
@@ -55,7 +62,9 @@ from cloudbuster.models.selection import (
     Selection,
     SelectionEntry,
     SelectionInfo,
+    Unpicked,
 )
+from cloudbuster.models.self_check import BandCheck, GroundCheck, HeldOutSums, SelfCheck
 
 __all__ = [
     "DOCUMENTS",
@@ -66,18 +75,23 @@ __all__ = [
     "MAX_SCENE_INDEX",
     "Address",
     "Assessment",
+    "BandCheck",
     "Candidates",
     "CandidatesInfo",
+    "Check",
     "Claim",
     "Delivery",
     "DetectorOptions",
     "Document",
     "Dropped",
+    "Explanation",
     "FilterOptions",
     "GatherOptions",
     "GatherTask",
     "Geometry",
     "GridDocument",
+    "GroundCheck",
+    "HeldOutSums",
     "Item",
     "JsonObject",
     "LayerCoverage",
@@ -89,18 +103,23 @@ __all__ = [
     "MosaicName",
     "MosaicRequest",
     "OnRadiometryConflict",
+    "PixelSource",
     "QueryOptions",
     "Radiometry",
     "RunEnd",
     "RunResult",
     "RunStatus",
     "SceneFailure",
+    "SceneFate",
     "SceneRecord",
     "Selection",
     "SelectionEntry",
     "SelectionInfo",
+    "SelfCheck",
     "SubRunResult",
     "TaskScenes",
+    "Unpicked",
+    "Verification",
     "WantedScenes",
     "check_name",
 ]

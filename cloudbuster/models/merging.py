@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from cloudbuster.core.grids.grid import MAX_CELLS_ASIDE
 from cloudbuster.models.base import SCHEMA_DESCRIPTION, Address, Document, FileName, MosaicName
 from cloudbuster.models.scene import GridDocument, SceneFailure
+from cloudbuster.models.self_check import HeldOutSums
 
 # Greatest side of a part, cells: at 10 m, the width of the Earth takes four of them.
 MAX_PART_CELLS = 2**20
@@ -110,4 +111,7 @@ class MergedPart(Document):
     grid: GridDocument = Field(description="Grid of the whole mosaic.")
     scenes: tuple[str, ...] = Field(
         description="File name and task fingerprint of every scene, separated by a space."
+    )
+    self_check: HeldOutSums | None = Field(
+        None, description="Sums of the self-check of the part; null without one."
     )

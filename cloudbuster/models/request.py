@@ -4,11 +4,26 @@ from datetime import date
 from typing import Annotated, Literal, Self
 
 import orjson
-from pydantic import BeforeValidator, Field, NonNegativeInt, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    NonNegativeInt,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
+from cloudbuster.core.pixels.composite_methods import (
+    composite_names,
+    delivered_layers,
+    parse_composite,
+)
 from cloudbuster.core.projections.crs_text import MAX_CRS_CHARS
 from cloudbuster.core.scenes.asset_mirror import parse_mirror
 from cloudbuster.core.scenes.bands import BANDS, Kind, requested_bands
+from cloudbuster.core.texts.detector_names import MAX_DETECTORS, DetectorNames, parse_detectors
+from cloudbuster.core.texts.detector_names import PATTERN as DETECTOR_PATTERN
 from cloudbuster.core.texts.patterns import MAX_PATTERN_CHARS, compile_pattern
 from cloudbuster.models.base import (
     MAX_SCENE_INDEX,
@@ -54,6 +69,14 @@ Day = Annotated[date, Field(ge=EARLIEST_DAY, le=LAST_DAY)]
 BoundedDays = Annotated[tuple[Day, ...], Field(max_length=MAX_PERIODS)]
 Days = Annotated[BoundedDays, BeforeValidator(as_days, json_schema_input_type=BoundedDays | Day)]
 Area = Annotated[JsonObject, BeforeValidator(as_area, json_schema_input_type=JsonObject | str)]
+DetectorType = Annotated[
+    str,
+    BeforeValidator(lambda text: str(parse_detectors(text)) if isinstance(text, str) else text),
+    WithJsonSchema({"type": "string", "pattern": DETECTOR_PATTERN}),
+]
+Composite = Annotated[
+    str, Field(max_length=32), AfterValidator(lambda text: str(parse_composite(text)))
+]
 ScoreFactor = Literal["date", "sun", "orbit", "nodata"]
 
 
@@ -210,8 +233,11 @@ class FilterOptions(Document):
 class DetectorOptions(Document):
     """Options of the cloud detector."""
 
-    type: Literal["auto", "stock", "s2cloudless", "pytorch", "donor"] = Field(
-        "auto", description="Detector; `auto` is s2cloudless for L1C and stock for L2A."
+    type: DetectorType = Field(
+        "auto",
+        description="Detector: `auto` (the best that is installed for the level), `stock`, "
+        "`s2cloudless`, `csmask`, `pytorch`, `donor`, or one that an installed package registers. "
+        "`A+B` masks what any of them masks, `A&B` what all of them mask.",
     )
     preset: Literal["standard", "strict", "original"] = Field(
         "standard", description="Which classes of the product's own masks are masked."
@@ -261,20 +287,34 @@ class DetectorOptions(Document):
     donor_mask_name: FileName | None = Field(
         None, description="donor: name of the mask in `donor_mask`."
     )
+    optional: tuple[str, ...] = Field(
+        (),
+        max_length=MAX_DETECTORS,
+        description="Detectors of `A+B` that are left out for a scene without the bands that they "
+        "need, which is rejected otherwise. `auto` sets it.",
+    )
     also_stock: bool = Field(
-        default=False, description="Whether to mask the cloud of the product's own masks as well."
+        default=False,
+        description="Whether to mask the cloud of the product's own masks as well: `+stock`.",
     )
 
     @model_validator(mode="after")
     def _check_detector(self) -> Self:
         """Require the files that a detector needs."""
-        if self.type == "pytorch" and self.weights is None:
+        names = self.detectors.names
+        if "pytorch" in names and self.weights is None:
             msg = "detector pytorch needs weights"
             raise ValueError(msg)
-        if self.type == "donor" and self.donor_mask is None:
+        if "donor" in names and self.donor_mask is None:
             msg = "detector donor needs donor_mask"
             raise ValueError(msg)
         return self
+
+    @property
+    def detectors(self) -> DetectorNames:
+        """Names in ``type``, and ``stock`` if the product's own masks are added."""
+        names = parse_detectors(self.type)
+        return names.with_name("stock") if self.also_stock else names
 
 
 class GatherOptions(Document):
@@ -323,13 +363,26 @@ class GatherOptions(Document):
     )
 
 
+# No haze is brighter than a cloud.
+MAX_HAZE_LIMIT_DN = 10_000
+
+
 class MergeOptions(Document):
     """Options of merge: how the rasters become one mosaic."""
 
-    composite: Literal["first"] = Field(
+    haze_limit_dn: float = Field(
+        250,
+        ge=0,
+        le=MAX_HAZE_LIMIT_DN,
+        description="best: DN of haze from which a pixel does not count as clear; smaller for "
+        "cleaner mosaics with more places that are never clear, 0 to reject none.",
+    )
+    composite: Composite = Field(
         "first",
-        description="How each pixel is chosen: `first` takes it from the first scene that sees it "
-        "clear.",
+        description=f"How each pixel is made: {', '.join(composite_names())}. `first` takes it "
+        "from the first scene that sees it clear, `best` from the one that shows the least haze "
+        "and shadow; the others compute it from all clear looks. All but `first` gather more "
+        "looks.",
     )
     layout: Literal["multi-band", "per-band"] = Field(
         "multi-band",
@@ -339,6 +392,11 @@ class MergeOptions(Document):
     clip: bool = Field(
         default=False,
         description="Whether cells outside of the area are nodata; false fills the bounding box.",
+    )
+    self_check: bool = Field(
+        default=False,
+        description="Whether the mosaic measures its own error: the clearest date of each block of "
+        "a few km is held out and compared with a mosaic of the rest. One layer more is gathered.",
     )
 
 
@@ -405,7 +463,16 @@ class MosaicRequest(Document):
     @property
     def needs_twins(self) -> bool:
         """Whether clouds of L2A scenes are detected in their L1C twins (s2cloudless)."""
-        return self.query.kind == "L2A" and self.gather.detector.type == "s2cloudless"
+        return self.query.kind == "L2A" and "s2cloudless" in self.gather.detector.detectors.names
+
+    @property
+    def delivered_layers(self) -> int:
+        """How often each place is to be delivered clear, by scenes of strategy `clear`."""
+        return delivered_layers(
+            parse_composite(self.merge.composite),
+            self.filter.coverage_count,
+            self_check=self.merge.self_check,
+        )
 
     @model_validator(mode="after")
     def _check_request(self) -> Self:

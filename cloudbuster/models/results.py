@@ -6,6 +6,7 @@ from pydantic import Field
 
 from cloudbuster.models.base import SCHEMA_DESCRIPTION, Document, MosaicName
 from cloudbuster.models.scene import SceneFailure
+from cloudbuster.models.self_check import SelfCheck
 
 RunEnd = Literal["covered", "no-more-candidates", "rounds-spent", "over-budget"]
 
@@ -99,6 +100,9 @@ class MergeResult(Document):
     )
     hole_fraction: float = Field(
         ge=0, le=1, description="Share of the same cells without a value, 0 to 1."
+    )
+    self_check: SelfCheck | None = Field(
+        None, description="What the mosaic measured of its own error; null if it was not asked to."
     )
 
 

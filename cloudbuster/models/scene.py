@@ -226,6 +226,13 @@ class SceneRecord(Document):
     clear_fraction: float = Field(
         ge=0, le=1, description="Share of the mosaic's cells that the scene sees clear, 0 to 1."
     )
+    haze_dn: float | None = Field(
+        None,
+        ge=-(2**15),
+        le=2**15,
+        description="Haze index (B02 less half of B04) that a third of the clear pixels do not "
+        "exceed, DN; null if the mosaic lacks one of these bands, or no pixel is clear.",
+    )
     decoded_pixels: int = Field(
         0,
         ge=0,

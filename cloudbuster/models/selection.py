@@ -1,5 +1,6 @@
 """Documents of query and filter: the candidates, and the selection among them."""
 
+from datetime import datetime
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -20,6 +21,26 @@ class Dropped(Document):
     """A candidate that was dropped."""
 
     item_id: str = Field(description="Id of the STAC item.")
+    reason: str = Field(description="Reason, in words.")
+
+
+class Unpicked(Document):
+    """A scene that was found and not picked."""
+
+    item_id: str = Field(description="Id of the STAC item.")
+    stage: Literal["query", "filter", "choice"] = Field(
+        description="Where it was left out: `query` and `filter` for scenes that cannot be used or "
+        "are not wanted, `choice` for usable ones that the picks do without."
+    )
+    acquired: datetime | None = Field(
+        None, description="Acquisition time, UTC; null if it is unknown."
+    )
+    cloud_cover: float | None = Field(
+        None,
+        ge=0,
+        le=100,
+        description="Cloud cover as the catalog gives it, percent; null if it is unknown.",
+    )
     reason: str = Field(description="Reason, in words.")
 
 
@@ -113,6 +134,17 @@ class SelectionInfo(Document):
         (), description="Candidates that were judged by their metadata alone, and why."
     )
     dropped: tuple[Dropped, ...] = Field((), description="Candidates that were dropped.")
+    unpicked: tuple[Unpicked, ...] = Field(
+        (),
+        description="Scenes that were found and are not among the picks of the first round, those "
+        "that were dropped included, by acquisition time.",
+    )
+    delivered_layers: int = Field(
+        1,
+        ge=1,
+        description="How often each place is to be delivered clear, where the picks allow it, as "
+        "the composite needs it; strategy `original` delivers all of its picks.",
+    )
 
 
 class Selection(Document):

@@ -2,30 +2,48 @@
 
 For each block, the pixel classes of all scenes are read first and decide which scene provides each
 cell. Reflectance is then read only from the scenes that provide some, and only for those cells.
+Composites that are statistics read it from all scenes that see a cell clear.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from cloudbuster.core.arrays import BoolRaster, UInt16Raster
 from cloudbuster.core.grids.grid import Grid, GridWindow
 from cloudbuster.core.pixels.composite import (
+    BACKSTOP_RANK,
     COMPOSITES,
     BlockComposite,
     CellState,
+    ChosenComposite,
     ObservationCounter,
     backstop_rank,
     class_rank,
     mosaic_state,
 )
+from cloudbuster.core.pixels.composite_methods import parse_composite
+from cloudbuster.core.pixels.held_out import HeldOutTally
+from cloudbuster.core.pixels.masks import PixelClass
+from cloudbuster.core.pixels.pixel_statistics import pixel_statistic
 from cloudbuster.errors import GridError, RasterError
+from cloudbuster.gathered.observed_blocks import (
+    BestPlan,
+    BlockChoice,
+    GatheredRaster,
+    choose_in_block,
+)
 from cloudbuster.gathered.scene_files import SceneFile
 from cloudbuster.gathered.scene_raster import MAX_OPEN_SCENES, OpenScenes, SceneRaster
 from cloudbuster.products.cog import BLOCK_SIZE
+from cloudbuster.products.looks import BlockLooks, check_values, datatake_numbers, extent
 from cloudbuster.storage.rasters.tiled_raster import NODATA
+
+Winners = npt.NDArray[np.intp]
+"""Position of the scene that a cell is taken from, shape (y, x); -1 for none."""
 
 Pixels = Mapping[str, UInt16Raster]
 """Pixels of one block by product, uint16, shape (band, y, x): ``cloudless`` and ``cloudy``
@@ -41,10 +59,16 @@ class MosaicBlocks(Protocol):
         Grid of the whole mosaic.
     bands : tuple of str
         Reflectance bands.
+    tally : HeldOutTally or None
+        Self-check of the blocks that have been yielded; None without one.
     """
 
     grid: Grid
     bands: tuple[str, ...]
+
+    @property
+    def tally(self) -> HeldOutTally | None:
+        """Self-check of the blocks that have been yielded."""
 
     def blocks(self) -> Iterator[tuple[GridWindow, Pixels]]:
         """Yield each block once, with its window in the mosaic's grid."""
@@ -117,9 +141,11 @@ class SceneBlocks(OpenScenes):
     files : tuple of SceneFile
         Scenes in order of preference, also available as an attribute.
     composite : str
-        Name of a composite in `COMPOSITES`.
+        Name of a composite, for `parse_composite`.
     window : GridWindow or None
         Window of the mosaic's grid to compose; None composes all of it.
+    plan : BestPlan or None
+        Plan of composite `best`, made of all scenes of the mosaic; None for other composites.
 
     Raises
     ------
@@ -128,13 +154,25 @@ class SceneBlocks(OpenScenes):
     """
 
     def __init__(
-        self, files: tuple[SceneFile, ...], composite: str, window: GridWindow | None = None
+        self,
+        files: tuple[SceneFile, ...],
+        composite: str,
+        window: GridWindow | None = None,
+        *,
+        plan: BestPlan | None = None,
     ) -> None:
         """Open the scenes and check that they have the same bands."""
+        self.tally: HeldOutTally | None = None
         self.files = files
         self.grid = mosaic_grid(files)
-        self._composite = composite
+        self._composite = parse_composite(composite)
+        if self._composite.method.is_comparing and plan is None:
+            msg = f"composite {composite} needs a plan"
+            raise ValueError(msg)
+        self._plan = plan
+        self._offered = [GatheredRaster(file.path.name, file.backstop) for file in files]
         self._window = window or self.grid.window
+        self._datatakes = datatake_numbers(files)
         super().__init__([file.path for file in files], self.grid, max_open=MAX_OPEN_SCENES)
         self.bands = self.open_raster(0).bands
         for position, file in enumerate(files):
@@ -154,33 +192,107 @@ class SceneBlocks(OpenScenes):
         """Compose each block, row by row."""
         for block in self.grid.crop(self._window).blocks(BLOCK_SIZE):
             window = block.shifted(self._window.row, self._window.col)
-            yield window, self._compose(window)
+            yield window, self.compose(window)
 
-    def _compose(self, window: GridWindow) -> Pixels:
-        """Compose one block."""
+    def datatakes_in(self, window: GridWindow) -> dict[int, list[int]]:
+        """Positions of the cloud-free scenes that intersect a window, by datatake."""
+        found: dict[int, list[int]] = {}
+        for position in self.intersecting(window):
+            if not self.files[position].backstop:
+                found.setdefault(self._datatakes[position], []).append(position)
+        return found
+
+    def compose(self, window: GridWindow, *, without: Collection[int] = ()) -> Pixels:
+        """Compose a window of the mosaic.
+
+        Parameters
+        ----------
+        window : GridWindow
+            Cells to compose.
+        without : collection of int
+            Positions of scenes that are not to be used, as if they had not been gathered.
+        """
         shape = (window.height, window.width)
-        positions = self.intersecting(window)
-        best, backstop = COMPOSITES[self._composite](shape), COMPOSITES["first"](shape)
+        positions = [each for each in self.intersecting(window) if each not in without]
+        is_statistic = self._composite.method.is_statistic
+        # A statistic takes looks of the rank that the first of them has.
+        chosen = self._chosen(window, without)
+        best, backstop = self._composites(shape, chosen)
+        looks = BlockLooks(window)
         scene_counts = Counter(self.files[position].acquisition for position in positions)
         counter = ObservationCounter(shape, dict(scene_counts))
         for position in positions:
             file, raster = self.files[position], self.open_raster(position)
             classes = raster.read_classes(window)
+            if chosen is not None:
+                classes = chosen.accepted_classes(position, classes)
             counter.feed(file.acquisition, classes, counts_clear=not file.backstop)
             if file.backstop:
                 rank = backstop_rank(raster.read_present(window))
                 backstop.feed(position, rank)
             else:
                 rank = class_rank(classes)
+                if is_statistic:
+                    looks.feed(position, self._datatakes[position], rank)
             if not best.is_done:
                 best.feed(position, rank)
-        pixels, distance = self._read_winners(window, best, backstop)
+        winner = (
+            np.where(best.rank > BACKSTOP_RANK, -1, best.winner) if is_statistic else best.winner
+        )
+        pixels, distance = self._read_winners(window, winner, backstop.winner)
+        if is_statistic:
+            self._add_statistic(window, looks, pixels["cloudless"], distance)
         state = mosaic_state(best.rank, counter.times_observed)
         quality = (counter.times_observed, counter.times_clear, distance, state)
         return {**pixels, "quality": np.stack(quality).astype(np.uint16)}
 
+    def _chosen(self, window: GridWindow, without: Collection[int]) -> BlockChoice | None:
+        """Choose the scenes of a block whose cells depend on several of them; else None."""
+        if self._plan is None:
+            return None
+        return choose_in_block(self, self._offered, window, self.grid, self._plan, without=without)
+
+    def _composites(
+        self, shape: tuple[int, int], chosen: BlockChoice | None
+    ) -> tuple[BlockComposite, BlockComposite]:
+        """Make the composites of the cloud-free mosaic and of the backstop of one block."""
+        method = self._composite.method
+        if not method.is_comparing:
+            name = "first" if method.is_statistic else self._composite.name
+            return COMPOSITES[name](shape), COMPOSITES["first"](shape)
+        winner, substitute = np.full((2, *shape), -1, dtype=np.intp)
+        if chosen is not None:
+            winner, substitute = chosen.winner, chosen.substitute
+        fill = self._plan is not None and self._plan.has_backstop
+        # Without a winner, a hazy observation is better than a cloudy one.
+        filled = np.where((substitute >= 0) & fill, BACKSTOP_RANK, 0).astype(np.uint8)
+        substitute = np.where(filled > 0, substitute, -1)
+        rank = np.where(winner >= 0, PixelClass.CLEAR, filled).astype(np.uint8)
+        return (
+            ChosenComposite(np.where(winner >= 0, winner, substitute), rank),
+            ChosenComposite(substitute, filled),
+        )
+
+    def _add_statistic(
+        self, window: GridWindow, looks: BlockLooks, pixels: UInt16Raster, distance: UInt16Raster
+    ) -> None:
+        """Set the cells of a block that have looks, and their distance to cloud in the nearest."""
+        found = looks.compute(self, self.files, pixel_statistic(self._composite))
+        np.copyto(pixels[:-1], found.reflectance, where=found.position >= 0)
+        for position in np.unique(found.position):
+            if position < 0:
+                continue
+            cells = found.position == position
+            part = extent(cells)
+            rows, cols = part.slices
+            pixels[-1][cells] = self.files[position].index
+            scene_distance = self.open_raster(int(position)).read_cloud_distance(
+                part.shifted(window.row, window.col)
+            )
+            np.copyto(distance[rows, cols], scene_distance, where=cells[rows, cols])
+
     def _read_winners(
-        self, window: GridWindow, best: BlockComposite, backstop: BlockComposite
+        self, window: GridWindow, best: Winners, backstop: Winners
     ) -> tuple[dict[str, UInt16Raster], UInt16Raster]:
         """Read the pixels that win a cell of the cloud-free mosaic or of the backstop.
 
@@ -188,14 +300,14 @@ class SceneBlocks(OpenScenes):
         cloud-free mosaic's pixels to cloud in their scenes, metres, shape (y, x).
         """
         shape = (len(self.bands) + 1, window.height, window.width)
-        composites = {"cloudless": best, "cloudy": backstop}
-        pixels = {key: np.zeros(shape, dtype=np.uint16) for key in composites}
+        winners = {"cloudless": best, "cloudy": backstop}
+        pixels = {key: np.zeros(shape, dtype=np.uint16) for key in winners}
         distance = np.zeros(shape[1:], dtype=np.uint16)
-        for position in np.union1d(best.winner, backstop.winner):
+        for position in np.union1d(best, backstop):
             if position < 0:
                 continue
-            won = {key: composite.winner == position for key, composite in composites.items()}
-            part = _extent(won["cloudless"] | won["cloudy"])
+            won = {key: winner == position for key, winner in winners.items()}
+            part = extent(won["cloudless"] | won["cloudy"])
             rows, cols = part.slices
             part_in_mosaic = part.shifted(window.row, window.col)
             file, raster = self.files[position], self.open_raster(position)
@@ -246,20 +358,10 @@ def _union_grid(files: tuple[SceneFile, ...]) -> Grid:
     return anchor.crop(GridWindow(row, col, height, width))
 
 
-def _extent(cells: BoolRaster) -> GridWindow:
-    """Smallest window that holds all True cells, of which there must be one."""
-    rows, cols = np.flatnonzero(cells.any(axis=1)), np.flatnonzero(cells.any(axis=0))
-    return GridWindow(
-        int(rows[0]), int(cols[0]), int(rows[-1] - rows[0] + 1), int(cols[-1] - cols[0] + 1)
-    )
-
-
 def _fill(
     target: UInt16Raster, reflectance: UInt16Raster, cells: BoolRaster, file: SceneFile
 ) -> None:
     """Copy the reflectance and the index of a scene into the cells of a block."""
-    if (reflectance[:, cells] == NODATA).any():
-        msg = f"{file.path}: observed cells have no value; gather this scene again"
-        raise RasterError(msg)
+    check_values(reflectance, cells, file)
     np.copyto(target[:-1], reflectance, where=cells)
     target[-1][cells] = file.index

@@ -14,9 +14,10 @@ from typing import Any
 import rasterio
 
 from cloudbuster.core.grids.grid import Grid, GridWindow
+from cloudbuster.core.pixels.held_out import HeldOutTally
 from cloudbuster.errors import RasterError, RequestError
 from cloudbuster.events import Event, OnEvent, emit
-from cloudbuster.models import MergedPart, SceneRecord
+from cloudbuster.models import HeldOutSums, MergedPart, SceneRecord
 from cloudbuster.products.blocks import MosaicBlocks, Pixels
 from cloudbuster.products.cog import BLOCK_SIZE, SCRATCH_COMPRESSION
 from cloudbuster.products.stac_item import QUALITY_BANDS
@@ -75,7 +76,11 @@ class Part:
         return windows[self.number - 1]
 
     def make_document(
-        self, records: tuple[SceneRecord, ...], bands: tuple[str, ...], composite: str
+        self,
+        records: tuple[SceneRecord, ...],
+        bands: tuple[str, ...],
+        composite: str,
+        check: HeldOutSums | None = None,
     ) -> MergedPart:
         """Make the document of the part, merged from the scenes of ``records``."""
         return MergedPart(
@@ -85,6 +90,7 @@ class Part:
             bands=bands,
             grid=records[0].grid,
             scenes=tuple(record.identity for record in records),
+            self_check=check,
         )
 
 
@@ -154,10 +160,24 @@ class PartBlocks:
         Records of every scene, in order of preference.
     composite : str
         Composite that the parts must have been merged with.
+    is_checked : bool
+        Whether the parts must have been checked (`cloudbuster.products.self_check`).
+
+    Attributes
+    ----------
+    tally : HeldOutTally or None
+        Sums of the self-checks of the parts read so far; None without a self-check.
     """
 
     def __init__(
-        self, uri: str, name: str, cells: int, records: tuple[SceneRecord, ...], composite: str
+        self,
+        uri: str,
+        name: str,
+        cells: int,
+        records: tuple[SceneRecord, ...],
+        composite: str,
+        *,
+        is_checked: bool = False,
     ) -> None:
         """Lay out the parts; they are opened one by one in `blocks`."""
         self.grid = records[0].grid.grid()
@@ -165,6 +185,7 @@ class PartBlocks:
         self._uri = uri
         self._records = records
         self._composite = composite
+        self.tally = HeldOutTally(self.bands) if is_checked else None
         windows = part_windows(self.grid, cells)
         self._parts = [Part(name, number, cells) for number in range(1, len(windows) + 1)]
 
@@ -195,9 +216,20 @@ class PartBlocks:
         if known.cells != part.cells:
             msg = f"{path.name}: parts of {known.cells} cells, not {part.cells}; merge again"
             raise RasterError(msg)
-        if known != part.make_document(self._records, self.bands, self._composite):
+        sums = known.self_check
+        if known != part.make_document(self._records, self.bands, self._composite, sums):
             msg = f"{path.name} was merged from other scenes than these; merge this part again"
             raise RasterError(msg)
+        if self.tally is None:
+            return
+        if sums is None:
+            msg = f"{path.name} was merged without a self-check; merge this part again"
+            raise RasterError(msg)
+        try:
+            self.tally.add_tally(sums.blocks, sums.cells, sums.sums)
+        except ValueError as error:
+            msg = f"{path.name}: {error}; merge this part again"
+            raise RasterError(msg) from error
 
     def _read(self, folder: Path, part: Part) -> Iterator[tuple[GridWindow, Pixels]]:
         """Yield the blocks of one part, with their windows in the mosaic's grid."""

@@ -105,18 +105,18 @@ def outline(picture: UInt8Raster, cells: BoolRaster) -> None:
     picture[:3, line] = np.array(BACKSTOP_COLOUR, dtype=np.uint8)[:, np.newaxis]
 
 
-def read_codes(path: Path, band: int) -> Raster:
-    """Read a band of codes at the size of the preview, by nearest neighbour; -1 is the last."""
+def read_codes(path: Path, band: int, max_size: int = MAX_SIZE) -> Raster:
+    """Read a band of codes by nearest neighbour, reduced to ``max_size``; -1 is the last band."""
     with rasterio.open(path) as dataset:
         number = dataset.count if band < 0 else band
-        shape = preview_shape(dataset.height, dataset.width)
+        shape = preview_shape(dataset.height, dataset.width, max_size)
         codes: Raster = dataset.read(number, out_shape=shape, resampling=Resampling.nearest)
     return codes
 
 
-def preview_shape(height: int, width: int) -> tuple[int, int]:
-    """(rows, columns) of the preview of a raster, reduced to `MAX_SIZE` on its longest side."""
-    scale = min(1.0, MAX_SIZE / max(height, width))
+def preview_shape(height: int, width: int, max_size: int = MAX_SIZE) -> tuple[int, int]:
+    """(rows, columns) of a picture of a raster, reduced to ``max_size`` on its longest side."""
+    scale = min(1.0, max_size / max(height, width))
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
@@ -145,18 +145,36 @@ def write_preview(
     OutputError, TryAgainError
         If the file cannot be written, or the disk is full.
     """
-    with rasterio.open(mosaic) as dataset:
-        numbers = _colour_bands(dataset.descriptions)
-        shape = preview_shape(dataset.height, dataset.width)
-        reflectance = dataset.read(
-            numbers, out_shape=(3, *shape), resampling=Resampling.average, masked=False
-        )
-    picture = stretch(reflectance)
+    picture = true_colour(mosaic)
     if backstop is not None:
         outline(picture, backstop)
     with writing(target):
         write_bytes(str(target), encode_png(picture))
-    return shape
+    return picture.shape[1], picture.shape[2]
+
+
+def true_colour(mosaic: Path, max_size: int = MAX_SIZE) -> UInt8Raster:
+    """Make the true-colour picture of a mosaic.
+
+    Parameters
+    ----------
+    mosaic : Path
+        Raster as for `write_preview`.
+    max_size : int
+        Longest side of the picture, pixels.
+
+    Returns
+    -------
+    ndarray of uint8, shape (4, y, x)
+        Red, green, blue and opacity.
+    """
+    with rasterio.open(mosaic) as dataset:
+        numbers = _colour_bands(dataset.descriptions)
+        shape = preview_shape(dataset.height, dataset.width, max_size)
+        reflectance = dataset.read(
+            numbers, out_shape=(3, *shape), resampling=Resampling.average, masked=False
+        )
+    return stretch(reflectance)
 
 
 def _colour_bands(descriptions: Sequence[str | None]) -> list[int]:
@@ -168,24 +186,33 @@ def _colour_bands(descriptions: Sequence[str | None]) -> list[int]:
 
 
 def encode_png(picture: UInt8Raster) -> bytes:
-    """Encode a picture as PNG.
+    """Encode a picture as PNG; see `encode_picture`."""
+    return encode_picture(picture, "PNG")
+
+
+def encode_picture(picture: UInt8Raster, driver: str, **options: str | int) -> bytes:
+    """Encode a picture.
 
     Parameters
     ----------
     picture : ndarray of uint8, shape (4, y, x)
         Red, green, blue and opacity. Not modified.
+    driver : {"PNG", "WEBP"}
+        GDAL's driver of the format.
+    **options : str or int
+        Creation options of the driver.
 
     Returns
     -------
     bytes
-        Content of the PNG file.
+        Content of the file.
     """
     count, height, width = picture.shape
     size = {"width": width, "height": height, "count": count}
     with warnings.catch_warnings(), MemoryFile() as memory:
         # The picture is not georeferenced, on purpose.
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with memory.open(driver="PNG", dtype="uint8", **size) as png:
-            png.write(picture)
+        with memory.open(driver=driver, dtype="uint8", **size, **options) as file:
+            file.write(picture)
         content: bytes = memory.read()
     return content

@@ -19,16 +19,25 @@ import orjson
 import pystac
 import shapely
 from pystac.utils import datetime_to_str
+from shapely.geometry.base import BaseGeometry
 from shapely.geometry.polygon import orient
 
 from cloudbuster.core.grids.grid import Grid
 from cloudbuster.core.grids.ground import cell_size_m
+from cloudbuster.core.pixels.composite_methods import CompositeMethod, parse_composite
 from cloudbuster.core.pixels.masks import DISTANCE_LIMIT_M
 from cloudbuster.core.projections.crs import parse_crs
 from cloudbuster.core.projections.transformers import LONLAT, transformer
 from cloudbuster.core.scenes.bands import BANDS
 from cloudbuster.gathered.scene_raster import CLOUD_DISTANCE_BAND, SCENE_INDEX_BAND
-from cloudbuster.models import Assessment, MosaicRequest, QueryOptions, SceneRecord
+from cloudbuster.models import (
+    Assessment,
+    MosaicRequest,
+    QueryOptions,
+    SceneRecord,
+    SelfCheck,
+    Unpicked,
+)
 from cloudbuster.processes.release import installed_version
 from cloudbuster.products.cog import REFLECTANCE_SCALE
 from cloudbuster.redaction import redacted_json
@@ -116,6 +125,12 @@ class MosaicDescription:
         File name of each band of the mosaic that is written alone; empty for one file of all.
     folder : str or None
         Folder or prefix of the item; links to source items on this machine are relative to it.
+    area : shapely geometry or None
+        Area of interest, longitude (unwrapped) and latitude, if it is known.
+    unpicked : tuple of Unpicked
+        Scenes that were found and give nothing, with the reason of each.
+    self_check : SelfCheck or None
+        What the mosaic measured of its own error.
     """
 
     name: str
@@ -138,6 +153,14 @@ class MosaicDescription:
     of_area: bool = False
     band_files: Mapping[str, str] = field(default_factory=dict)
     folder: str | None = None
+    area: BaseGeometry | None = None
+    unpicked: tuple[Unpicked, ...] = ()
+    self_check: SelfCheck | None = None
+
+    @property
+    def method(self) -> CompositeMethod:
+        """How the composite makes a pixel."""
+        return parse_composite(self.composite).method
 
     @property
     def scene_count(self) -> int:
@@ -281,10 +304,11 @@ def _properties(mosaic: MosaicDescription) -> dict[str, Any]:
         **_projection(mosaic.grid.crs),
         **_placing(mosaic.grid),
         "processing:level": "L3",
-        "processing:lineage": f"clouds masked, composite {mosaic.composite}: the bands of a pixel "
-        "come from one scene; offset-free DN, reflectance = DN * 0.0001",
+        "processing:lineage": f"clouds masked, composite {mosaic.composite}: {mosaic.method.rule}; "
+        "offset-free DN, reflectance = DN * 0.0001",
         "processing:software": {"cloudbuster": installed_version()},
         "cloudbuster:composite": mosaic.composite,
+        "cloudbuster:synthetic": mosaic.method.is_synthetic,
         "cloudbuster:clear_fraction": mosaic.clear_fraction,
         "cloudbuster:backstop_fraction": mosaic.backstop_fraction,
         "cloudbuster:hole_fraction": mosaic.hole_fraction,
@@ -292,6 +316,10 @@ def _properties(mosaic: MosaicDescription) -> dict[str, Any]:
         "cloudbuster:scene_count": mosaic.scene_count,
         "cloudbuster:scenes": [_scene_row(scene) for scene in mosaic.scenes],
     }
+    if mosaic.self_check is not None:
+        properties["cloudbuster:self_check"] = mosaic.self_check.model_dump(
+            mode="json", by_alias=True
+        )
     if mosaic.request is not None:
         # Items are passed on with the mosaic, so signatures and keys in addresses are removed.
         content = mosaic.request.model_dump(mode="json", by_alias=True)
@@ -409,7 +437,9 @@ def _hole_asset(mosaic: MosaicDescription) -> dict[str, pystac.Asset]:
 
 def _cog_assets(mosaic: MosaicDescription) -> dict[str, pystac.Asset]:
     """Assets of the rasters."""
-    spectral = [*(_eo_band(name) for name in mosaic.bands), _index_band()]
+    bands = [_eo_band(name) for name in mosaic.bands]
+    spectral = [*bands, _index_band(is_synthetic=mosaic.method.is_synthetic)]
+    backstop = [*bands, _index_band(is_synthetic=False)]
     gsd = gsd_m(mosaic.grid)
     reflectance = {
         "data_type": "uint16",
@@ -422,7 +452,7 @@ def _cog_assets(mosaic: MosaicDescription) -> dict[str, pystac.Asset]:
     pixels = [*(dict(reflectance) for _ in mosaic.bands), {**code, "nodata": NODATA}]
     return {
         **_cloudless_assets(mosaic, spectral, pixels),
-        "cloudy": _cog(mosaic.cloudy, "Unmasked backstop alone", spectral, pixels),
+        "cloudy": _cog(mosaic.cloudy, "Unmasked backstop alone", backstop, pixels),
         "quality": _cog(
             mosaic.quality,
             "How often each cell was seen, its distance to cloud, and its state",
@@ -478,11 +508,12 @@ def _eo_band(name: str) -> dict[str, Any]:
     }
 
 
-def _index_band() -> dict[str, Any]:
+def _index_band(*, is_synthetic: bool) -> dict[str, Any]:
     """Entry of ``eo:bands`` for the band of scene indices."""
+    whose = "the scene whose pixel is nearest" if is_synthetic else "the pixel's scene"
     return {
         "name": SCENE_INDEX_BAND,
-        "description": "index of the pixel's scene in cloudbuster:scenes, 0 for none",
+        "description": f"index of {whose} in cloudbuster:scenes, 0 for none",
     }
 
 

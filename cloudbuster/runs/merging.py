@@ -160,10 +160,13 @@ def _survey(task: MergeTask, request: MosaicRequest, on_event: OnEvent | None) -
 
 def _merge_one_part(task: MergeTask, request: MosaicRequest, on_event: OnEvent | None) -> None:
     """Merge the part of a task."""
+    # A self-check counts the cells of the area.
+    is_checked = request.merge.self_check
+    selection = read_document(_given(task.selection), Selection) if is_checked else None
     merge_part(
         task.scenes,
         _given(task.parts),
-        MosaicRecipe.of(request, wanted=_wanted(task)),
+        MosaicRecipe.of(request, wanted=_wanted(task), selection=selection),
         number=_given(task.part),
         cells=_given(task.part_cells),
         on_event=on_event,
@@ -244,6 +247,7 @@ def _survey_folder(
         records,
         selection,
         request.filter,
+        merge=request.merge,
         failures=task.failures,
         on_event=on_event,
     )

@@ -118,7 +118,9 @@ class _Stages:
         self.on_event = on_event
         self.reused: list[str] = []
         self.reused_scenes: tuple[str, ...] = ()
-        self.look = LookOptions.of(request.gather, layout.document("thumbnails"))
+        self.look = LookOptions.of(
+            request.gather, layout.document("thumbnails"), layers=request.delivered_layers
+        )
         self.tasks: list[GatherTask] = []
         self._earlier_tasks: list[GatherTask] = []
         self._is_first_gather = True
@@ -283,6 +285,7 @@ class _Stages:
             report.records,
             selection,
             self.request.filter,
+            merge=self.request.merge,
             failures=report.failures,
             grid=self.tasks[0].grid.grid(),
             on_event=self.on_event,

@@ -25,7 +25,7 @@ from cloudbuster.core.grids.mosaic_grid import (
 )
 from cloudbuster.core.scenes.bands import BANDS, Kind, requested_bands
 from cloudbuster.core.scenes.scene import Scene
-from cloudbuster.detectors import resolve_type
+from cloudbuster.detectors import resolved
 from cloudbuster.errors import (
     BadInputError,
     CloudBusterError,
@@ -233,12 +233,11 @@ def _scenes(selection: Selection) -> list[Scene]:
 
 def _common(info: SelectionInfo, options: GatherOptions) -> dict[str, Any]:
     """Return the fields that are the same in every task of a selection."""
-    detector = {"type": resolve_type(options.detector, info.kind)}
     return {
         "kind": info.kind,
         "catalog": info.catalog,
         "asset_mirror": info.asset_mirror,
-        "detector": options.detector.model_copy(update=detector),
+        "detector": resolved(options.detector, info.kind),
         "dilate_m": options.dilate_m,
         "donate_mask": options.donate_mask,
         "on_radiometry_conflict": options.on_radiometry_conflict,

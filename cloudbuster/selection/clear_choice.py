@@ -50,7 +50,12 @@ class Choice:
 
 
 def choose_clear(
-    aoi: BaseGeometry, candidates: ClearCandidates, cells: SelectionCells, options: FilterOptions
+    aoi: BaseGeometry,
+    candidates: ClearCandidates,
+    cells: SelectionCells,
+    options: FilterOptions,
+    *,
+    layers: int = 1,
 ) -> Choice:
     """Pick scenes so that the area is seen clear, and again for further layers.
 
@@ -68,6 +73,8 @@ def choose_clear(
     options : FilterOptions
         ``coverage_count``, ``max_selections``, ``backstop``, ``score`` and ``target_date`` are
         used.
+    layers : int
+        How often each place is to be delivered clear, where the picks allow it.
     """
     area = cells.area
     cover = cover_clear(
@@ -78,7 +85,10 @@ def choose_clear(
     )
     chosen = _with_backstop(cover, options)
     numbers = plan_delivery(
-        cells.frame, [candidates.units[scene] for scene in chosen], fill=options.backstop
+        cells.frame,
+        [candidates.units[scene] for scene in chosen],
+        layers=layers,
+        fill=options.backstop,
     )
     steps = {step.scene: step for step in cover.steps}
     shares = np.maximum.accumulate(

@@ -25,6 +25,7 @@ from cloudbuster.selection.clear_choice import choose_clear
 from cloudbuster.selection.messages import nothing_gains, nothing_left
 from cloudbuster.selection.screening import MAX_VERTICES, Screened, item_cloud_cover
 from cloudbuster.selection.thumbnails import Thumbnails, read_thumbnails
+from cloudbuster.selection.unpicked import left_by_clear, list_unpicked
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class LookOptions:
         CRS of the mosaic, as in a request: its bounding box is filled, not the area alone.
     whole : bool
         Whether scenes are delivered whole, as for a mosaic that is not clipped.
+    layers : int
+        How often each place is to be delivered clear, as the composite needs it.
     """
 
     detector: DetectorOptions = field(default_factory=DetectorOptions)
@@ -53,14 +56,20 @@ class LookOptions:
     seconds: float | None = None
     crs: str = "utm"
     whole: bool = False
+    layers: int = 1
 
     @classmethod
     def of(
-        cls, options: GatherOptions, folder: str | None = None, seconds: float | None = None
+        cls,
+        options: GatherOptions,
+        folder: str | None = None,
+        seconds: float | None = None,
+        *,
+        layers: int = 1,
     ) -> "LookOptions":
         """Take what the options of gather say."""
         whole = not options.bounds_clip
-        return cls(options.detector, options.dilate_m, folder, seconds, options.crs, whole)
+        return cls(options.detector, options.dilate_m, folder, seconds, options.crs, whole, layers)
 
 
 def select_clear(
@@ -78,10 +87,13 @@ def select_clear(
     dropped = (*screened.dropped, *_dropped(thumbnails.unusable))
     if not clear.items:
         raise NothingUsableError(nothing_left(dropped))
-    choice = choose_clear(simplified(aoi, max_vertices=MAX_VERTICES), clear, cells, options)
+    ground = simplified(aoi, max_vertices=MAX_VERTICES)
+    choice = choose_clear(ground, clear, cells, options, layers=look.layers)
     if not choice.entries:
         raise NothingUsableError(nothing_gains(aoi, clear.footprints, options))
     items = {str(item.get("id")): item for item in clear.items}
+    picked = {entry.item_id for entry in choice.entries}
+    left = left_by_clear(clear, cells.area, picked, options)
     by_layer = tuple(min(1.0, max(0.0, 1 - share)) for share in choice.layers)
     never_clear, unseen = by_layer[0], choice.unseen
     return Selection(
@@ -100,6 +112,8 @@ def select_clear(
             dropped=dropped,
             optimum_bound=choice.optimum_bound,
             without_thumbnail=_dropped(thumbnails.missing),
+            unpicked=list_unpicked(candidates, dropped, left),
+            delivered_layers=look.layers,
         ),
     )
 

@@ -23,6 +23,7 @@ from cloudbuster.models import (
 )
 from cloudbuster.selection.messages import nothing_gains
 from cloudbuster.selection.screening import MAX_VERTICES, Screened, item_cloud_cover
+from cloudbuster.selection.unpicked import left_by_original, list_unpicked
 
 
 def select_original(
@@ -65,6 +66,8 @@ def _describe(
     by_layer = uncovered_by_layer(aoi, clear, options.coverage_count)
     uncovered = math.fsum(by_layer) / len(by_layer)
     backstop_uncovered = uncovered_by_layer(aoi, below, 1)[0] if options.backstop else None
+    ids = [str(item.get("id")) for item in items]
+    left = left_by_original(ids, {ids[pick.index] for pick in picks}, options)
     return SelectionInfo(
         aoi=candidates.cloudbuster.aoi,
         kind=candidates.cloudbuster.kind,
@@ -77,6 +80,7 @@ def _describe(
         backstop_uncovered=backstop_uncovered,
         covered=max(uncovered, backstop_uncovered or 0.0) <= options.max_uncovered,
         dropped=screened.dropped,
+        unpicked=list_unpicked(candidates, screened.dropped, left),
     )
 
 

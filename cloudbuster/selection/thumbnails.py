@@ -15,7 +15,7 @@ from cloudbuster.catalogs.schema import parse_scene
 from cloudbuster.core.scenes.bands import Kind
 from cloudbuster.core.scenes.scene import Scene
 from cloudbuster.core.selection.sky_thumbnail import SkyThumbnail
-from cloudbuster.detectors import resolve_type
+from cloudbuster.detectors import resolved
 from cloudbuster.errors import (
     AccessError,
     CatalogError,
@@ -98,7 +98,7 @@ class _Job:
     @property
     def needs_product_mask(self) -> bool:
         """Whether gather cannot do without a mask of the product."""
-        return self.detector.also_stock or self.detector.type == "stock"
+        return "stock" in self.detector.detectors.names
 
 
 def read_thumbnails(
@@ -146,8 +146,8 @@ def read_thumbnails(
         If the folder cannot be written.
     """
     end_s = None if seconds is None else time.monotonic() + seconds
-    resolved = detector.model_copy(update={"type": resolve_type(detector, kind)})
-    job = _Job(kind, catalog, asset_mirror, bands, resolved, dilate_m, folder, seconds, end_s)
+    known = resolved(detector, kind)
+    job = _Job(kind, catalog, asset_mirror, bands, known, dilate_m, folder, seconds, end_s)
     by_item = {str(item.get("id")): item for item in reversed(items)}
     order = list(dict.fromkeys(str(item.get("id")) for item in items))
     outcomes: dict[str, SkyThumbnail | CloudBusterError] = {}

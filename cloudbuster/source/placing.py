@@ -1,7 +1,7 @@
 """Read a scene block by block, apply its mask, and warp each block to the grid of the mosaic."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -81,6 +81,7 @@ def placed_blocks(
     *,
     keep_observed: bool,
     units: NeededUnits | None = None,
+    windows: Iterable[GridWindow] | None = None,
 ) -> Iterator[PlacedBlock]:
     """Read a scene and place it on a grid, block by block.
 
@@ -99,6 +100,9 @@ def placed_blocks(
     units : NeededUnits or None
         Units of the scene to read; None reads all of it. Their cells are the same in both cases,
         and all other cells are unobserved.
+    windows : iterable of GridWindow, optional
+        Blocks of ``target`` to place; by default all of it. Between two CRS, the cells of a block
+        depend slightly on where it ends; see `cloudbuster.source.warp.warp`.
 
     Yields
     ------
@@ -106,10 +110,10 @@ def placed_blocks(
         Blocks in row order, which tile ``target``, or with ``units`` their window of it.
     """
     scale = _scale(source.grid, target)
-    method = resampling_method(source.grid, target, scale=scale)
+    method = placing_method(source.grid, target)
     reach = resampling_reach(source.grid, target, method)
     extent = target.window if units is None else units.target_window(target)
-    for window in target.blocks(_block_size(scale)):
+    for window in target.blocks(_block_size(scale)) if windows is None else windows:
         kept = window.intersection(extent)
         if kept.is_empty:
             continue
@@ -124,6 +128,11 @@ def placed_blocks(
         pixels, rim = _read(source, bands, grid, wanted)
         block = _placed(pixels, rim, class_map, grid, part, method, keep_observed=keep_observed)
         yield _cut(block, cells, window, kept)
+
+
+def placing_method(source: Grid, target: Grid) -> Method:
+    """Return how a scene on grid ``source`` is resampled to a part of the mosaic's grid."""
+    return resampling_method(source, target, scale=_scale(source, target))
 
 
 def needed_pixels(source: Grid, target: Grid, units: NeededUnits | None) -> GridWindow:
@@ -146,7 +155,7 @@ def needed_pixels(source: Grid, target: Grid, units: NeededUnits | None) -> Grid
     window = source.window_of(bounds_in(target.bounds, target.crs, source.crs))
     if units is None:
         return window
-    method = resampling_method(source, target, scale=_scale(source, target))
+    method = placing_method(source, target)
     reach = resampling_reach(source, target, method)
     return window.intersection(units.source_window(source, units.extent, reach))
 

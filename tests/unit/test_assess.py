@@ -16,6 +16,7 @@ from cloudbuster.gather import gather_scene
 from cloudbuster.models import (
     Assessment,
     FilterOptions,
+    MergeOptions,
     SceneRecord,
     Selection,
     SelectionEntry,
@@ -187,3 +188,23 @@ def test_a_round_of_which_nothing_was_gathered_leaves_all_of_the_area(tmp_path: 
     assert np.count_nonzero(holes.empty) == holes.total == 56 * 56
     with pytest.raises(NothingUsableError, match="no scene was gathered"):
         assess_scenes(tmp_path, (), chosen, options)
+
+
+def test_what_composite_best_rejects_is_not_clear_and_fills_what_is_left(tmp_path: Path) -> None:
+    records: list[SceneRecord] = []
+    for index, spec in enumerate((SceneSpec(id="HAZY"), SceneSpec(id="HAZIER")), start=1):
+        task = task_of(tmp_path, spec, index=2 * index - 1, backstop_index=2 * index)
+        records += gather_scene(task)
+    # Both scenes are far above the ground that the records describe.
+    known = tuple(record.model_copy(update={"haze_dn": -5000.0}) for record in records)
+    chosen = selection_of(known, area_of(SceneSpec()))
+    options = FilterOptions(coverage_count=1)
+    plain, _ = assess_scenes(tmp_path / "scenes", known, chosen, options)
+    assert (plain.never_clear_fraction, plain.covered) == (0, True)
+    best = MergeOptions(composite="best")
+    found, holes = assess_scenes(tmp_path / "scenes", known, chosen, options, merge=best)
+    assert (found.never_clear_fraction, found.backstop_fraction, found.hole_fraction) == (1, 1, 0)
+    assert holes.never_clear_share == 1
+    assert not holes.empty.any()
+    off = MergeOptions(composite="best", haze_limit_dn=0)
+    assert assess_scenes(tmp_path / "scenes", known, chosen, options, merge=off)[0].covered

@@ -23,6 +23,8 @@ from cloudbuster.storage.files.documents import validation_message
 SQUARE = {"type": "Polygon", "coordinates": [[[15, 45], [16, 45], [16, 46], [15, 46], [15, 45]]]}
 # Numbers that have no range: coordinates of a grid, and cloud cover as a catalog gives it.
 WITHOUT_RANGE = {
+    # DN by band.
+    ("Explanation", "values"),
     ("GridDocument", "west"),
     ("GridDocument", "north"),
     ("SceneRecord", "cloud_cover"),
@@ -107,6 +109,7 @@ def test_every_document_that_crosses_a_process_has_a_schema() -> None:
         "cloudbuster.assessment/1",
         "cloudbuster.candidates/1",
         "cloudbuster.claim/1",
+        "cloudbuster.explanation/1",
         "cloudbuster.merge-task/1",
         "cloudbuster.merged-part/1",
         "cloudbuster.request/1",
@@ -115,6 +118,7 @@ def test_every_document_that_crosses_a_process_has_a_schema() -> None:
         "cloudbuster.status/1",
         "cloudbuster.task-scenes/1",
         "cloudbuster.task/1",
+        "cloudbuster.verification/1",
         "cloudbuster.wanted-scenes/1",
     }
 
@@ -128,7 +132,13 @@ def test_defaults_are_those_of_the_contract() -> None:
         "query": request.query.model_dump(mode="json"),
         "filter": request.filter.model_dump(mode="json"),
         "gather": request.gather.model_dump(mode="json"),
-        "merge": {"composite": "first", "layout": "multi-band", "clip": False},
+        "merge": {
+            "composite": "first",
+            "haze_limit_dn": 250.0,
+            "layout": "multi-band",
+            "clip": False,
+            "self_check": False,
+        },
         "limits": {"budget_usd": None, "max_rounds": 3, "min_success_fraction": 0.8},
         "output": None,
         "force": False,
@@ -230,3 +240,19 @@ def test_a_task_needs_an_index() -> None:
                 "output": "o",
             }
         )
+
+
+@pytest.mark.parametrize(
+    ("merge", "layers"),
+    [
+        ({}, 1),
+        ({"self_check": True}, 2),
+        ({"composite": "median"}, 3),
+        ({"composite": "percentile:20.0", "self_check": True}, 4),
+    ],
+)
+def test_a_request_says_how_often_places_are_delivered(merge: dict[str, Any], layers: int) -> None:
+    aoi = {"type": "Point", "coordinates": [0, 0]}
+    request = MosaicRequest.model_validate({"name": "m", "aoi": aoi, "merge": merge})
+    assert request.delivered_layers == layers
+    assert request.merge.composite in ("first", "median", "percentile:20")

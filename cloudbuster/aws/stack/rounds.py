@@ -119,6 +119,7 @@ def _assess_clear(
         records,
         selection,
         request.filter,
+        merge=request.merge,
         failures=tuple(failures.values()),
         grid=grid,
     )

@@ -2,9 +2,9 @@
 
 import click
 
-from cloudbuster.cli.flags.common import dryrun_option, tmp_option
+from cloudbuster.cli.flags.common import dryrun_option, self_check_option, tmp_option
 from cloudbuster.cli.flags.kinds import ExpertOption, given
-from cloudbuster.cli.flags.merge import composite_option
+from cloudbuster.cli.flags.merge import composite_option, haze_limit_option
 from cloudbuster.cli.parsing import Command, needed
 from cloudbuster.cli.progress import progress
 from cloudbuster.cli.terminal import show
@@ -16,6 +16,8 @@ from cloudbuster.cli.terminal import show
 @click.option("--name", help="Base of the file names.")
 @dryrun_option
 @composite_option
+@haze_limit_option
+@self_check_option
 @click.option(
     "--task", cls=ExpertOption, help="Task document, which takes the place of every other option."
 )
@@ -27,6 +29,8 @@ def merge(
     name: str | None,
     dryrun: bool,
     composite: str | None,
+    haze_limit_dn: float | None,
+    self_check: bool | None,
     task: str | None,
     tmp: str | None,
 ) -> None:
@@ -56,11 +60,17 @@ def merge(
     scenes = needed(input_path, "--input-path")
     output = needed(output_path, "--output-path")
     name = checked_name(needed(name, "--name"))
-    options = make_options(MergeOptions, given({"composite": composite}))
+    fields = {"composite": composite, "haze_limit_dn": haze_limit_dn, "self_check": self_check}
+    options = make_options(MergeOptions, given(fields))
     if dryrun:
         show(json_text([str(scene.path) for scene in find_scenes(scenes, name)]))
         return
     with progress() as on_event:
-        recipe = MosaicRecipe(name, options.composite)
+        recipe = MosaicRecipe(
+            name,
+            options.composite,
+            self_check=options.self_check,
+            haze_limit_dn=options.haze_limit_dn,
+        )
         result = merge_scenes(scenes, output, recipe, on_event=on_event)
     show(json_text(result))

@@ -4,12 +4,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cloudbuster.cli.flags.common import json_option, workers_option
+from cloudbuster.cli.flags.common import json_option, self_check_option, workers_option
 from cloudbuster.cli.flags.detector import DetectorFlags, detector_options
 from cloudbuster.cli.flags.filter import FilterFlags, filter_options
 from cloudbuster.cli.flags.gather import GatherFlags, gather_options
 from cloudbuster.cli.flags.kinds import ExpertLimitOption, RequestOption, given
-from cloudbuster.cli.flags.merge import clip_option, composite_option, layout_option
+from cloudbuster.cli.flags.merge import (
+    clip_option,
+    composite_option,
+    haze_limit_option,
+    layout_option,
+)
 from cloudbuster.cli.flags.query import AreaFlags, QueryFlags, area_options, query_options
 from cloudbuster.cli.parsing import Command
 from cloudbuster.cli.progress import progress
@@ -50,8 +55,10 @@ if TYPE_CHECKING:
 @gather_options
 @detector_options
 @composite_option
+@haze_limit_option
 @layout_option
 @clip_option
+@self_check_option
 @click.option(
     "--min-success-fraction",
     type=float,
@@ -81,8 +88,10 @@ def run(
     gather_flags: GatherFlags,
     detector_flags: DetectorFlags,
     composite: str | None,
+    haze_limit_dn: float | None,
     layout: str | None,
     clip: bool | None,
+    self_check: bool | None,
     min_success_fraction: float | None,
     max_rounds: int | None,
 ) -> None:
@@ -109,7 +118,15 @@ def run(
             "query": query_flags.fields(),
             "filter": filter_flags.fields(),
             "gather": gather_flags.fields(detector_flags),
-            "merge": given({"composite": composite, "layout": layout, "clip": clip}),
+            "merge": given(
+                {
+                    "composite": composite,
+                    "haze_limit_dn": haze_limit_dn,
+                    "layout": layout,
+                    "clip": clip,
+                    "self_check": self_check,
+                }
+            ),
             "limits": given(
                 {"min_success_fraction": min_success_fraction, "max_rounds": max_rounds}
             ),
@@ -207,14 +224,16 @@ def _zone_text(part: "SubRun") -> str:
 
 def _products_text(products: "MergeResult") -> str:
     """Write one line for each product."""
+    check = products.self_check
     return "\n".join(
-        f"{label:9} {path}"
-        for label, path in (
+        f"{label:9} {text}"
+        for label, text in (
             ("mosaic", products.cloudless),
             ("backstop", products.cloudy),
             ("quality", products.quality),
             ("preview", products.preview),
             ("report", products.report),
             ("item", products.item),
+            *([("check", check.summary)] if check else []),
         )
     )

@@ -4,8 +4,14 @@ import os
 
 import click
 
-from cloudbuster.cli.flags.kinds import ExpertOption
+from cloudbuster.cli.flags.kinds import ExpertOption, MergeOption
 
+self_check_option = click.option(
+    "--self-check/--no-self-check",
+    default=None,
+    cls=MergeOption,
+    help="Measure the error of the mosaic with dates that are held out.",
+)
 format_option = click.option(
     "--format",
     "style",

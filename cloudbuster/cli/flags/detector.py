@@ -18,6 +18,7 @@ from cloudbuster.cli.flags.kinds import (
 class DetectorFlags:
     """What was given about clouds: fields of `DetectorOptions`, and which detector to use."""
 
+    detector: str | None
     s2cloudless: bool | None
     architecture: str | None
     weights: str | None
@@ -40,6 +41,14 @@ class DetectorFlags:
         click.UsageError
             If they name several.
         """
+        fields = given(vars(self))
+        fields.pop("s2cloudless", None)
+        chosen = fields.pop("detector", None)
+        if chosen is not None:
+            if self.s2cloudless is not None:
+                msg = "--detector and --s2cloudless: give one of them"
+                raise click.UsageError(msg)
+            return fields | {"type": chosen}
         named = {
             "s2cloudless": bool(self.s2cloudless),
             "pytorch": bool(self.architecture or self.weights),
@@ -51,8 +60,6 @@ class DetectorFlags:
             raise click.UsageError(msg)
         if not types and self.s2cloudless is False:
             types = ["stock"]
-        fields = given(vars(self))
-        fields.pop("s2cloudless", None)
         return fields | ({"type": types[0]} if types else {})
 
 
@@ -60,6 +67,13 @@ detector_options = as_one(
     DetectorFlags,
     "detector_flags",
     [
+        click.option(
+            "--detector",
+            metavar="NAME",
+            cls=CloudOption,
+            help="How clouds are found: auto, stock (the product's own mask), s2cloudless, csmask, "
+            "pytorch or donor.  [default: auto]",
+        ),
         click.option(
             "--s2cloudless/--no-s2cloudless",
             default=None,

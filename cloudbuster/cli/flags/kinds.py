@@ -136,6 +136,12 @@ class MergeOption(ModelOption):
     part, section = "merge", "Merge"
 
 
+class ExpertMergeOption(ModelOption):
+    """A field of ``merge``, for experts."""
+
+    part, section = "merge", EXPERT_SECTION
+
+
 class ExpertLimitOption(ModelOption):
     """A field of ``limits``."""
 

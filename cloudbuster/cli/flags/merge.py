@@ -2,7 +2,7 @@
 
 import click
 
-from cloudbuster.cli.flags.kinds import MergeOption
+from cloudbuster.cli.flags.kinds import ExpertMergeOption, MergeOption
 
 layout_option = click.option(
     "--layout",
@@ -19,5 +19,16 @@ clip_option = click.option(
 )
 
 composite_option = click.option(
-    "--composite", type=click.Choice(["first"]), cls=MergeOption, help="Which pixel is taken."
+    "--composite",
+    metavar="NAME",
+    cls=MergeOption,
+    help="How each pixel is made: first, best, median, medoid, geomedian, percentile:P.",
+)
+
+haze_limit_option = click.option(
+    "--haze-limit",
+    "haze_limit_dn",
+    type=float,
+    cls=ExpertMergeOption,
+    help="DN of haze that composite best rejects; 0 for none.",
 )

@@ -109,6 +109,34 @@ class FirstComposite:
         return self._rank
 
 
+class ChosenComposite:
+    """Takes what was chosen for each cell before; see `cloudbuster.core.pixels.best`.
+
+    Parameters
+    ----------
+    winner : ndarray of intp, shape (y, x)
+        Position of the chosen scene of each cell; -1 for none.
+    rank : ndarray of uint8, shape (y, x)
+        Its rank; 0 for none.
+    """
+
+    def __init__(self, winner: npt.NDArray[np.intp], rank: UInt8Raster) -> None:
+        """Start with what was chosen."""
+        self.winner = winner
+        self.rank = rank
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every cell has a value."""
+        return bool((self.rank > 0).all())
+
+    def feed(self, position: int, rank: UInt8Raster) -> None:
+        """Offer the cells of a backstop, which are taken where nothing was chosen."""
+        takes = (self.rank == 0) & (rank == BACKSTOP_RANK)
+        self.winner[takes] = position
+        self.rank[takes] = BACKSTOP_RANK
+
+
 COMPOSITES: dict[str, Callable[[tuple[int, int]], BlockComposite]] = {"first": FirstComposite}
 
 

@@ -12,7 +12,6 @@ from scipy import ndimage
 from cloudbuster.core.arrays import BoolRaster, UInt8Raster, UInt16Raster
 from cloudbuster.core.grids.grid import Grid, GridWindow
 from cloudbuster.core.grids.ground import CellSize, uniform_parts
-from cloudbuster.core.grids.regrid import sample_nearest
 from cloudbuster.core.scenes.digital_numbers import MAX_DN, NODATA, has_value
 
 # A group of fewer zeros than this is dark water clipped at 0 (0.01 to 0.04 % of the pixels of some
@@ -64,6 +63,7 @@ class MaskLayers(NamedTuple):
     defective: BoolRaster
     low_rank: BoolRaster
     unobserved: BoolRaster
+    shadow: BoolRaster
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +75,7 @@ class DetectedMask:
     grid : Grid
         Grid of the arrays; its corner is a corner of the scene's grid.
     cloud : ndarray of bool, shape (y, x)
-        Cloud or cloud shadow: to be grown and masked.
+        Cloud: to be grown and masked.
     defective : ndarray of bool, shape (y, x)
         To be masked without growth (no data, saturated, unknown class).
     low_rank : ndarray of bool, shape (y, x)
@@ -84,6 +84,12 @@ class DetectedMask:
         Name and parameters of the detector, for the scene's record.
     unobserved : ndarray of bool, shape (y, x), or None
         Cells whose pixels are no observation, whatever their DN; None for none.
+    shadow : ndarray of bool, shape (y, x), or None
+        Shadow of a cloud: to be grown and masked as well. A cell may be cloud and shadow. None for
+        a detector that finds no shadow.
+    agreement : ndarray of uint8, shape (y, x), or None
+        Percentage of the joined detectors that say of the cell what most of them say; None for a
+        single detector.
     """
 
     grid: Grid
@@ -92,12 +98,22 @@ class DetectedMask:
     low_rank: BoolRaster
     detector: str
     unobserved: BoolRaster | None = None
+    shadow: BoolRaster | None = None
+    agreement: UInt8Raster | None = None
 
     @property
     def layers(self) -> MaskLayers:
-        """The layers of the mask."""
-        nothing = np.zeros_like(self.cloud) if self.unobserved is None else self.unobserved
-        return MaskLayers(self.cloud, self.defective, self.low_rank, nothing)
+        """The layers of the mask; those that are None become arrays of False."""
+        unobserved, shadow = (
+            np.zeros_like(self.cloud) if layer is None else layer
+            for layer in (self.unobserved, self.shadow)
+        )
+        return MaskLayers(self.cloud, self.defective, self.low_rank, unobserved, shadow)
+
+    @property
+    def cloud_or_shadow(self) -> BoolRaster:
+        """Cells that are cloud or the shadow of one, shape (y, x)."""
+        return self.cloud if self.shadow is None else self.cloud | self.shadow
 
 
 @dataclass(frozen=True)
@@ -106,13 +122,14 @@ class ClassPreset:
 
     Attributes
     ----------
-    cloud, defective, low_rank : frozenset of int
+    cloud, defective, low_rank, shadow : frozenset of int
         Classes of each layer of `MaskLayers`; all other classes are clear.
     """
 
     cloud: frozenset[int]
     defective: frozenset[int]
     low_rank: frozenset[int]
+    shadow: frozenset[int]
 
 
 # SCL: 0 no data, 1 saturated or defective, 2 dark or topographic shadow, 3 cloud shadow,
@@ -120,13 +137,14 @@ class ClassPreset:
 # 10 thin cirrus, 11 snow (Sentinel-2 Products Specification Document, L2A quality indicators).
 # There is no class above 11. Such a value is an average of classes and has no meaning.
 _BLENDED = frozenset(range(12, 256))
-_CLOUD = frozenset({3, 7, 8, 9, 10})
+_CLOUD = frozenset({7, 8, 9, 10})
+_SHADOW = frozenset({3})
 # Class 7 is cloud: on real crops 74 to 77 % of its pixels are brighter than on a clear date.
 # Classes 2 and 11 contain dark land and real snow as well as shadow and cloud: they are kept and
 # ranked last. `strict` masks class 2 without growth, because most of it is terrain.
 SCL_PRESETS: dict[str, ClassPreset] = {
-    "standard": ClassPreset(_CLOUD, frozenset({0, 1}) | _BLENDED, frozenset({2, 11})),
-    "strict": ClassPreset(_CLOUD, frozenset({0, 1, 2}) | _BLENDED, frozenset({11})),
+    "standard": ClassPreset(_CLOUD, frozenset({0, 1}) | _BLENDED, frozenset({2, 11}), _SHADOW),
+    "strict": ClassPreset(_CLOUD, frozenset({0, 1, 2}) | _BLENDED, frozenset({11}), _SHADOW),
 }
 
 
@@ -154,7 +172,13 @@ def classes_to_mask(scl: UInt8Raster, preset: str = "standard") -> MaskLayers:
         msg = f"preset {preset} does not use classes; those that do: {', '.join(SCL_PRESETS)}"
         raise ValueError(msg)
     classes = SCL_PRESETS[preset]
-    groups = (classes.cloud, classes.defective, classes.low_rank, UNOBSERVED_CLASSES)
+    groups = (
+        classes.cloud,
+        classes.defective,
+        classes.low_rank,
+        UNOBSERVED_CLASSES,
+        classes.shadow,
+    )
     return MaskLayers(*(_lookup(group)[scl] for group in groups))
 
 
@@ -180,7 +204,8 @@ def classification_to_mask(classi: UInt8Raster) -> MaskLayers:
     """
     unknown: BoolRaster = (classi == NO_VALUE).any(axis=0)
     opaque, cirrus, snow = (classi != 0) & (classi != NO_VALUE)
-    return MaskLayers(opaque | cirrus, unknown, snow, np.zeros_like(unknown))
+    nothing = np.zeros_like(unknown)
+    return MaskLayers(opaque | cirrus, unknown, snow, nothing, nothing.copy())
 
 
 def probability_to_mask(cld: UInt8Raster) -> MaskLayers:
@@ -199,7 +224,7 @@ def probability_to_mask(cld: UInt8Raster) -> MaskLayers:
     unknown: BoolRaster = cld == NO_VALUE
     cloud = (cld > CLD_THRESHOLD_PERCENT) & ~unknown
     nothing = np.zeros_like(cloud)
-    return MaskLayers(cloud, unknown, nothing, nothing.copy())
+    return MaskLayers(cloud, unknown, nothing, nothing.copy(), nothing.copy())
 
 
 def valid_pixels(bands: UInt16Raster) -> BoolRaster:
@@ -439,40 +464,8 @@ def _block_distance(
     return clipped
 
 
-def combine(first: DetectedMask, second: DetectedMask) -> DetectedMask:
-    """Combine two masks of one scene: each layer becomes the union of the two.
-
-    Parameters
-    ----------
-    first, second : DetectedMask
-        In the same CRS.
-
-    Returns
-    -------
-    DetectedMask
-        On the grid with the smaller cells, that of ``first`` if they are equal. Each cell takes the
-        value of the other mask at its centre, False outside of that mask.
-
-    Raises
-    ------
-    ValueError
-        If the coordinate reference systems differ.
-    """
-    if first.grid.crs != second.grid.crs:
-        msg = f"masks in {first.grid.crs} and {second.grid.crs} cannot be joined"
-        raise ValueError(msg)
-    # The sort is stable, so that `first` stays first if the cells are equal.
-    fine, coarse = sorted((first, second), key=lambda mask: mask.grid.x_size * mask.grid.y_size)
-    cloud, defective, low_rank, unobserved = (
-        here | sample_nearest(there, coarse.grid, fine.grid, fill=0)
-        for here, there in zip(fine.layers, coarse.layers, strict=True)
-    )
-    detector = f"{first.detector} + {second.detector}"
-    return DetectedMask(fine.grid, cloud, defective, low_rank, detector, unobserved)
-
-
 def pixel_classes(mask: DetectedMask, dilate_m: float) -> UInt8Raster:
-    """Grow the cloud of a mask and classify its cells.
+    """Grow the cloud and the shadow of a mask and classify its cells.
 
     Parameters
     ----------
@@ -484,14 +477,14 @@ def pixel_classes(mask: DetectedMask, dilate_m: float) -> UInt8Raster:
     Returns
     -------
     ndarray of uint8, shape of the mask
-        Codes of `PixelClass`: unobserved where the mask says so, masked for grown cloud and
-        defective cells, else low rank or clear. Where the pixels of the scene have no value, it is
-        unobserved as well.
+        Codes of `PixelClass`: unobserved where the mask says so, masked for grown cloud
+        and shadow and for defective cells, else low rank or clear. Where the pixels of the scene
+        have no value, it is unobserved as well.
     """
     codes = np.full(mask.grid.shape, PixelClass.CLEAR, dtype=np.uint8)
     codes[mask.low_rank] = PixelClass.LOW_RANK
     codes[mask.defective] = PixelClass.MASKED
-    codes[grow(mask.cloud, dilate_m, mask.grid)] = PixelClass.MASKED
+    codes[grow(mask.cloud_or_shadow, dilate_m, mask.grid)] = PixelClass.MASKED
     codes[mask.layers.unobserved] = PixelClass.UNOBSERVED
     return codes
 

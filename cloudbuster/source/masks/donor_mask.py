@@ -20,7 +20,8 @@ CLOUD_BIT = 1
 DEFECTIVE_BIT = 2
 LOW_RANK_BIT = 4
 UNOBSERVED_BIT = 8
-BAND_DESCRIPTION = "cloud 1, defective 2, low rank 4, unobserved 8"
+SHADOW_BIT = 16
+BAND_DESCRIPTION = "cloud 1, defective 2, low rank 4, unobserved 8, shadow 16"
 TILE_TAG = "CLOUDBUSTER_MGRS_TILE"
 DATATAKE_TAG = "CLOUDBUSTER_DATATAKE"
 DETECTOR_TAG = "CLOUDBUSTER_DETECTOR"
@@ -106,6 +107,7 @@ def write_donor_mask(path: Path, mask: DetectedMask, scene: Scene) -> None:
     codes |= mask.defective * np.uint8(DEFECTIVE_BIT)
     codes |= mask.low_rank * np.uint8(LOW_RANK_BIT)
     codes |= mask.layers.unobserved * np.uint8(UNOBSERVED_BIT)
+    codes |= mask.layers.shadow * np.uint8(SHADOW_BIT)
     # Encoded in memory first, because GDAL may not report that a disk is full.
     write_bytes(str(path), _encoded(codes, mask, identity))
 
@@ -201,5 +203,6 @@ def _decoded(uri: str, dataset: RasterFile) -> DonatedMask:
         low_rank=codes & LOW_RANK_BIT != 0,
         detector=tags.get(DETECTOR_TAG, "unknown"),
         unobserved=codes & UNOBSERVED_BIT != 0,
+        shadow=codes & SHADOW_BIT != 0,
     )
     return DonatedMask(mask, SceneIdentity(tags[TILE_TAG], tags[DATATAKE_TAG]))

@@ -123,7 +123,7 @@ def polygon_layers(href: str, grid: Grid, trust: Trust) -> MaskLayers:
         place = {"out_shape": grid.shape, "transform": grid.transform, "dtype": "uint8"}
         cloud = rasterio.features.rasterize(clouds.polygons, all_touched=True, **place) != 0
     nothing = np.zeros_like(cloud)
-    return MaskLayers(cloud, nothing, nothing.copy(), nothing.copy())
+    return MaskLayers(cloud, *(nothing.copy() for _ in range(4)))
 
 
 _LAYERS: dict[str, Callable[[UInt8Raster, Preset], MaskLayers]] = {

@@ -156,7 +156,7 @@ def _from_mask(
             layers = _without_rims(layers) if mask.is_blended else layers
         else:
             empty = _sampled(*_missing_data(scene, bands), grid)
-    mask_of = DetectedMask(grid, *layers[:3], name, layers.unobserved)
+    mask_of = DetectedMask(grid, *layers[:3], name, layers.unobserved, layers.shadow)
     classes = pixel_classes(mask_of, dilate_m)
     classes[empty] = PixelClass.UNOBSERVED
     return SkyThumbnail(grid, classes)
@@ -195,7 +195,7 @@ def _masks(scene: Scene, detector: DetectorOptions) -> list[tuple[Scene, str]]:
         available = ", ".join(sorted(scene.masks)) or "none"
         msg = f"{scene.id} has no mask {' or '.join(names)} (it has {available})"
         raise MaskError(msg)
-    needs_first = detector.type == "stock" or detector.also_stock
+    needs_first = "stock" in detector.detectors.names
     return found[:1] if needs_first else found
 
 
@@ -377,7 +377,7 @@ def _read_strips(dataset: RasterFile, asset: BandAsset, decimated: _Decimated) -
 
 def _without_rims(layers: MaskLayers) -> MaskLayers:
     """Mark the cells beside cloud and missing data as defective: their classes may be mixed."""
-    unclear = layers.cloud | layers.defective
+    unclear = layers.cloud | layers.shadow | layers.defective
     rims = ndimage.binary_dilation(unclear, structure=EIGHT_NEIGHBOURS) & ~unclear
     return layers._replace(defective=layers.defective | rims)
 

@@ -47,7 +47,7 @@ WITHOUT_OPTION = {
     "": {"schema_", "aoi", "query", "filter", "gather", "merge", "limits"},
     "filter": {"minclouds"},
     "gather": {"detector"},
-    "gather.detector": {"type"},
+    "gather.detector": {"type", "optional"},
     "limits": {"budget_usd"},
 }
 MODEL_OPTIONS = [

@@ -29,7 +29,15 @@ def headings(text: str) -> list[str]:
 def test_the_commands_are_listed_by_what_they_are_for(call: Call) -> None:
     text = call("--help").out
     assert headings(text) == [
-        *("Examples", "Make a mosaic", "Stage by stage", "On AWS", "More", "Logging and help")
+        *(
+            "Examples",
+            "Make a mosaic",
+            "Stage by stage",
+            "Look into a mosaic",
+            "On AWS",
+            "More",
+            "Logging and help",
+        )
     ]
     listed = re.findall(r"^  ([a-z][a-z-]+)  +\S", text, re.MULTILINE)
     assert sorted(listed) == sorted(NAMES)

@@ -28,7 +28,8 @@ def test_stock_on_l2a_reads_classes_at_their_own_resolution():
     mask = StockDetector("L2A").detect(l2a(scl=(grid_of(4, 6, 20), SCL)), GRID)
     assert mask.grid == grid_of(4, 6, 20)
     assert mask.detector == "stock scl standard"
-    np.testing.assert_array_equal(mask.cloud, np.isin(SCL[0], [3, 7, 8, 9, 10]))
+    np.testing.assert_array_equal(mask.cloud, np.isin(SCL[0], [7, 8, 9, 10]))
+    np.testing.assert_array_equal(mask.shadow, SCL[0] == 3)
     np.testing.assert_array_equal(mask.defective, np.isin(SCL[0], [0, 1, 12]))
     np.testing.assert_array_equal(mask.low_rank, np.isin(SCL[0], [2, 11]))
 
@@ -37,7 +38,7 @@ def test_stock_covers_the_area_and_no_more():
     source = l2a(scl=(grid_of(4, 6, 20), SCL))
     mask = StockDetector("L2A").detect(source, GRID.crop(GridWindow(3, 3, 2, 4)))
     assert mask.grid == grid_of(4, 6, 20).crop(GridWindow(1, 1, 2, 3))
-    np.testing.assert_array_equal(mask.cloud, [[True, False, False], [False, True, True]])
+    np.testing.assert_array_equal(mask.cloud_or_shadow, [[True, False, False], [False, True, True]])
 
 
 def test_stock_takes_cells_beyond_the_mask_as_defective():

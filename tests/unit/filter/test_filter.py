@@ -124,6 +124,19 @@ def test_minclouds_drops_clearer_candidates_and_keeps_equal_ones():
     assert reasons(selection) == {"a": "its cloud cover is below minclouds 5"}
 
 
+def test_scenes_that_strategy_original_does_without_are_listed():
+    covering, spare = make_item("a", cloud=1), make_item("b", cloud=50)
+    cloudy = make_item("c", cloud=math.nan, when=None)
+    chosen = select(covering, spare, cloudy, coverage_count=1, backstop=False)
+    reason = "the picks cover the area as often as asked, or it adds nothing to what they leave"
+    unpicked = [(each.item_id, each.reason) for each in chosen.cloudbuster.unpicked]
+    assert unpicked == [("b", reason), ("c", reason)]
+    assert chosen.cloudbuster.unpicked[1].cloud_cover is None
+    assert chosen.cloudbuster.unpicked[1].acquired is None
+    few = select(covering, spare, coverage_count=2, backstop=False, max_selections=1)
+    assert [each.reason for each in few.cloudbuster.unpicked] == ["max_selections 1 was reached"]
+
+
 def test_name_regexp_is_searched_in_the_id_and_in_the_original_name():
     original = {"cloudbuster:original": {"name": "S2A_tile_9"}}
     selection = select(

@@ -1,5 +1,6 @@
 """Strategy `clear` of the filter: its report, further rounds, and the table of what scenes add."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,14 @@ from cloudbuster.core.selection.holes import Holes
 from cloudbuster.core.selection.sky_thumbnail import SkyThumbnail
 from cloudbuster.errors import NothingUsableError
 from cloudbuster.filter import extend_selection, filter_scenes
-from cloudbuster.models import Candidates, CandidatesInfo, FilterOptions, Item, Selection
+from cloudbuster.models import (
+    Candidates,
+    CandidatesInfo,
+    Dropped,
+    FilterOptions,
+    Item,
+    Selection,
+)
 from cloudbuster.selection import clear_strategy
 from cloudbuster.selection.frontier import frontier_lines
 from cloudbuster.selection.messages import not_covered_error
@@ -130,6 +138,38 @@ def test_unusable_scenes_are_dropped_and_those_without_thumbnail_are_named(shown
     assert [(each.item_id, each.reason) for each in info.dropped] == [("b", "its mask is torn")]
     named = [(each.item_id, each.reason) for each in info.without_thumbnail]
     assert named == [("c", "time was up")]
+
+
+def test_scenes_that_are_not_picked_are_listed_by_day_with_what_they_show(shown: Shown) -> None:
+    shown({"a": "########", "b": "##oooooo", "d": "oooooooo"}, {"c": "its mask is torn"})
+    found = candidates(item("a", 9), item("b", 8), item("c", 7), item("d", 6))
+    query = found.cloudbuster.model_copy(update={"dropped": (Dropped(item_id="e", reason="old"),)})
+    found = found.model_copy(update={"cloudbuster": query})
+    info = filter_scenes(found, FilterOptions(coverage_count=1)).cloudbuster
+    assert [entry.item_id for entry in info.entries] == ["a"]
+    stages = [(each.item_id, each.stage) for each in info.unpicked]
+    assert stages == [("d", "choice"), ("c", "filter"), ("b", "choice"), ("e", "query")]
+    nothing, torn, some, old = (each.reason for each in info.unpicked)
+    assert (
+        nothing == "it shows 0 % of the area clear, and would add 0 % to what the picks show clear"
+    )
+    assert (torn, old) == ("its mask is torn", "old")
+    # b shows 9 of the 50 columns of the area.
+    shares = re.fullmatch(r"it shows (.*) % of the area clear, and would add (.*) % to .*", some)
+    assert shares is not None
+    assert [float(share) for share in shares.groups()] == pytest.approx([18, 0], abs=0.5)
+    assert [each.cloud_cover for each in info.unpicked] == [5.0, 5.0, 5.0, None]
+    assert [each.acquired and each.acquired.day for each in info.unpicked] == [6, 7, 8, None]
+
+
+def test_a_scene_that_max_selections_leaves_out_is_listed_with_what_it_would_add(
+    shown: Shown,
+) -> None:
+    shown({"a": "######oo", "b": "oooooo##"})
+    info = select(item("a"), item("b"), max_selections=1).cloudbuster
+    (left,) = info.unpicked
+    assert left.item_id == "b"
+    assert left.reason.endswith(" to what the picks show clear; max_selections 1 was reached")
 
 
 def test_candidates_that_are_all_unusable_are_nothing_usable(shown: Shown) -> None:

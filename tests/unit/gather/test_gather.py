@@ -164,3 +164,17 @@ def test_failures_are_an_error_if_too_little_of_the_area_was_observed(
         f"{len(failures)} scenes could not be gathered, first {first}; without them 75% of the "
         "area is observed, at least 80% must be"
     )
+
+
+def test_a_record_holds_the_haze_index_of_a_third_of_the_clear_pixels(tmp_path: Path) -> None:
+    # All bands are 400 in over a third of what is clear, else brighter; masked pixels do not count.
+    pixels = np.full((60, 60), 900, np.uint16)
+    pixels[:20] = 400
+    pixels[50:] = 9000
+    cloud = (slice(25, 30), slice(0, 30), 9)
+    spec = SceneSpec(pixels=pixels, scl=[cloud])
+    (record, backstop) = gather_scene(task_of(tmp_path, spec))
+    # The factory adds 1 to each further band: 400 less half of 402.
+    assert record.haze_dn == backstop.haze_dn == 199
+    (red,) = gather_scene(task_of(tmp_path, spec, bands=("B04",), backstop_index=None))
+    assert red.haze_dn is None

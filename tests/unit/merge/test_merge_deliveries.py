@@ -1,7 +1,6 @@
 """Mosaics of delivered units: pairs of one index, and several rasters of an item."""
 
 import json
-import re
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ import pytest
 from cloudbuster.merge import MosaicRecipe, merge_part, merge_parts, product_paths
 from cloudbuster.models import MergeResult
 from tests.hand_made import BANDS, merged, read, spec, write_gathered
+from tests.report_page import ReportPage
 
 # Item A was delivered in two rounds, the left half first, each time with a backstop of the masked
 # pixels under the same index; item B filled one cloud.
@@ -75,9 +75,8 @@ def test_the_item_has_a_row_for_each_raster_and_a_link_for_each_scene_and_the_pa
     }
     sources = [link["title"] for link in item["links"] if link["rel"] == "derived_from"]
     assert sources == ["A", "B"]
-    page = Path(mosaic.report).read_text()
-    names = re.findall(r'<td data-head="Scene" class="name">(.*?)</td>', page)
-    assert names == ["A", "B"]
+    page = ReportPage(Path(mosaic.report))
+    assert [scene["id"] for scene in page.data["scenes"]] == ["A", "B"]
     assert mosaic.scene_count == item["properties"]["cloudbuster:scene_count"] == 2
 
 

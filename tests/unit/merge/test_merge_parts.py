@@ -2,7 +2,8 @@
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +19,13 @@ from cloudbuster.errors import (
 )
 from cloudbuster.events import Event
 from cloudbuster.merge import MosaicRecipe, merge_part, merge_parts, merge_scenes, product_paths
-from cloudbuster.models import MergeResult
+from cloudbuster.models import MergeResult, SceneRecord
 from cloudbuster.products import blocks as mosaic_blocks
 from cloudbuster.products import parts as part_files
 from cloudbuster.products.parts import Part, part_windows
 from cloudbuster.storage.rasters import gdal_env
 from cloudbuster.storage.remote import boto, s3
-from tests.hand_made import GRID, GatheredSpec, spec, write_gathered
+from tests.hand_made import BANDS, GRID, GatheredSpec, read, spec, write_gathered
 from tests.s3_server import S3Server
 
 # A tile of the sources and of the products holds several of these blocks.
@@ -231,3 +232,40 @@ def test_parts_hold_whole_blocks() -> None:
 def test_parts_of_a_mosaic_without_scenes_say_so(tmp_path: Path) -> None:
     with pytest.raises(NothingUsableError, match="holds no scene"):
         merge_part(str(tmp_path), str(tmp_path), MosaicRecipe("m"), number=1, cells=CELLS)
+
+
+@dataclass(frozen=True)
+class VariedSpec(GatheredSpec):
+    """A scene whose DN vary from cell to cell, some of them hazy."""
+
+    @property
+    def reflectance(self) -> np.ndarray:
+        random = np.random.default_rng(self.index)
+        shape = (len(BANDS), *self.classes.shape)
+        return (random.integers(200, 900, shape) * (self.classes > 0)).astype(np.uint16)
+
+
+def test_parts_of_composite_best_make_the_same_bytes(tmp_path: Path) -> None:
+    scenes, parts = tmp_path / "scenes", tmp_path / "parts"
+    for index, seed in ((1, 1), (2, 2), (3, 3)):
+        varied = VariedSpec(index, patches(seed, WIDE.height, WIDE.width))
+        write_gathered(scenes, varied, grid=WIDE)
+        path = scenes / f"m-{index:02d}.json"
+        record = SceneRecord.model_validate_json(path.read_bytes())
+        acquired = datetime(2020, 6, index, tzinfo=UTC)
+        changes = {"haze_dn": 100.0 + index, "acquired": acquired}
+        path.write_bytes(record.model_copy(update=changes).to_json())
+    recipe = MosaicRecipe("m", "best")
+    merge_scenes(str(scenes), str(tmp_path / "whole"), recipe)
+    for number in range(1, 5):
+        merge_part(str(scenes), str(parts), recipe, number=number, cells=CELLS)
+    merge_parts(str(parts), str(scenes), str(tmp_path / "joined"), recipe, cells=CELLS)
+    assert contents(str(tmp_path / "joined")) == contents(str(tmp_path / "whole"))
+    # Blocks of another size decide alike.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mosaic_blocks, "BLOCK_SIZE", 512)
+        merge_scenes(str(scenes), str(tmp_path / "one"), recipe)
+    cloudless = product_paths(str(tmp_path / "one"), "m")["cloudless"]
+    other = product_paths(str(tmp_path / "whole"), "m")["cloudless"]
+    np.testing.assert_array_equal(read(cloudless), read(other))
+    assert set(np.unique(read(cloudless)[-1])) == {0, 1, 2, 3}

@@ -1,8 +1,8 @@
 """Tests of the report of a mosaic."""
 
 import base64
-import re
-from html.parser import HTMLParser
+import hashlib
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +11,23 @@ import orjson
 import pyproj
 import pytest
 import shapely
-from rasterio.errors import NotGeoreferencedWarning
-from rasterio.io import MemoryFile
 
-from cloudbuster.core.pixels.composite import CellState
 from cloudbuster.models import (
     Assessment,
+    BandCheck,
+    GroundCheck,
     LayerCoverage,
     MosaicRequest,
     SceneFailure,
     Selection,
+    SelfCheck,
+    Unpicked,
 )
-from cloudbuster.products.report import STATES, cell_unit, scene_colour
+from cloudbuster.products.report.explorer import cell_unit
+from cloudbuster.products.report.scene_rows import scene_colour, without_places
+from cloudbuster.products.report.timeline import acquired_day
 from tests.hand_made import GRID, merged, spec, write_gathered, write_original, write_three
+from tests.report_page import ReportPage
 
 ASSESSMENT = Assessment(
     area_km2=12.3456,
@@ -97,51 +101,9 @@ FACTS = {
 }
 
 
-class Page(HTMLParser):
-    """Collects the text of a page, the attributes of its images, and the addresses it loads."""
-
-    def __init__(self, content: str) -> None:
-        super().__init__()
-        self.text = ""
-        self.images: list[dict[str, str | None]] = []
-        self.open: list[str] = []
-        self.feed(content)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag == "img":
-            self.images.append(dict(attrs))
-        if tag not in ("img", "meta"):
-            self.open.append(tag)
-        self.text += " " if tag in ("td", "th", "li", "p", "h1", "h2") else ""
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if "style" not in self.open:
-            self.text += data
-
-    @property
-    def words(self) -> str:
-        return re.sub(r"\s+", " ", self.text)
-
-
-def page_of(folder: Path, **options: Any) -> tuple[Page, str]:
-    result = merged(folder, **options)
-    content = Path(result.report).read_text()
-    page = Page(content)
-    assert page.open == []
-    return page, content
-
-
-def picture(page: Page, number: int) -> np.ndarray:
-    _, _, data = str(page.images[number]["src"]).partition("data:image/png;base64,")
-    with (
-        pytest.warns(NotGeoreferencedWarning),
-        MemoryFile(base64.b64decode(data)) as memory,
-        memory.open() as png,
-    ):
-        return np.asarray(png.read())
+def page_of(folder: Path, **options: Any) -> tuple[ReportPage, str]:
+    page = ReportPage(Path(merged(folder, **options).report))
+    return page, page.content
 
 
 def test_the_page_shows_shares_and_scenes(tmp_path: Path) -> None:
@@ -166,33 +128,94 @@ def test_the_page_shows_shares_and_scenes(tmp_path: Path) -> None:
         assert row in page.words
 
 
-def colours(picture: np.ndarray, cells: np.ndarray) -> set[tuple[int, ...]]:
-    return {tuple(int(value) for value in cell) for cell in picture[:, cells].T}
+def test_the_map_holds_the_values_of_the_cells(tmp_path: Path) -> None:
+    write_three(tmp_path)
+    page, _ = page_of(tmp_path)
+    expected = {
+        "scene_index": [[1, 2, 1, 0], [3, 3, 2, 0]],
+        "state": [[3, 3, 3, 0], [2, 2, 3, 0]],
+        "times_observed": [[2, 2, 2, 0], [2, 2, 2, 0]],
+        "times_clear": [[2, 1, 2, 0], [0, 0, 2, 0]],
+        "cloud_distance_m": [[700, 90, 700, 0], [0, 0, 90, 0]],
+        "inside": [[1, 1, 1, 1], [1, 1, 1, 1]],
+    }
+    assert {band["name"] for band in page.data["bands"]} == set(expected)
+    for name, values in expected.items():
+        np.testing.assert_array_equal(page.codes(name), values, err_msg=name)
 
 
-def test_the_maps_show_codes_in_the_colours_of_the_legend(tmp_path: Path) -> None:
+def test_the_map_knows_states_and_scenes_by_the_colours_of_the_tables(tmp_path: Path) -> None:
+    write_three(tmp_path)
+    page, _ = page_of(tmp_path)
+    fills = {rect.get("fill") for rect in page.all("rect")}
+    assert {state["colour"] for state in page.data["states"]} <= fills
+    scenes = [(scene["id"], scene["indices"], scene["backstops"]) for scene in page.data["scenes"]]
+    assert scenes == [("ITEM_1", [1, 3], [3]), ("ITEM_2", [2], [])]
+    for scene in page.data["scenes"]:
+        colours = ["#{:02x}{:02x}{:02x}".format(*scene_colour(code)) for code in scene["indices"]]
+        assert scene["colours"] == colours
+        assert set(colours) <= fills
+
+
+def test_the_map_has_the_place_of_the_grid(tmp_path: Path) -> None:
+    write_three(tmp_path)
+    page, _ = page_of(tmp_path, selection=SELECTION)
+    grid = page.data["grid"]
+    assert (grid["width"], grid["height"], grid["crs"], grid["unit"]) == (4, 2, "EPSG:32633", "m")
+    assert grid["aspect"] == pytest.approx(1, abs=1e-6)
+    nodes = page.data["lattice"]
+    corners = [TO_DEGREES(500_000, 5_100_000), TO_DEGREES(500_040, 5_099_980)]
+    assert [nodes["lon"][0], nodes["lon"][-1]] == pytest.approx([lon for lon, _ in corners])
+    assert [nodes["lat"][0], nodes["lat"][-1]] == pytest.approx([lat for _, lat in corners])
+    (ring,) = page.data["area"]
+    assert {tuple(point) for point in ring} == {(0, 0), (2, 0), (2, 2), (0, 2)}
+    np.testing.assert_array_equal(page.codes("inside"), [[1, 1, 0, 0], [1, 1, 0, 0]])
+
+
+def test_the_page_asks_for_nothing_else(tmp_path: Path) -> None:
     write_three(tmp_path)
     page, content = page_of(tmp_path)
-    states, scenes = picture(page, 1), picture(page, 2)
-    codes = np.array([[3, 3, 3, 0], [2, 2, 3, 0]])
-    for code in (0, 2, 3):
-        colour = STATES[CellState(code)][1]
-        assert colour in content
-        assert colours(states, codes == code) == {(*bytes.fromhex(colour[1:]), 255)}
-    index = np.array([[1, 2, 1, 0], [3, 3, 2, 0]])
-    for number in (1, 2, 3):
-        assert colours(scenes[:3], index == number) == {scene_colour(number)}
-        assert "#{:02x}{:02x}{:02x}".format(*scene_colour(number)) in content
-    assert colours(scenes[3:], index == 0) == {(0,)}
+    assert page.all("link") == []
+    assert all("src" not in script for script in page.all("script"))
+    assert all(image["alt"] for image in page.all("img"))
+    assert all(str(image["src"]).startswith("data:image/") for image in page.all("img"))
+    assert "url(" not in "".join(page.inline["style"])
+    assert "sourceMappingURL" not in content
+    assert not any("style" in attributes for _, attributes in page.elements)
+    assert not any(name.startswith("on") for _, found in page.elements for name in found)
+    files = ["m-cloudless.tif", "m-cloudy.tif", "m-quality.tif", "m-preview.png", "m.json"]
+    assert [link["href"] for link in page.all("a")] == [
+        "#timeline",
+        *(f"./{name}" for name in files),
+    ]
 
 
-def test_the_page_needs_nothing_else(tmp_path: Path) -> None:
+def test_the_policy_allows_the_page_own_script_and_style_alone(tmp_path: Path) -> None:
     write_three(tmp_path)
-    page, content = page_of(tmp_path)
-    assert len(page.images) == 3
-    assert all(image["alt"] for image in page.images)
-    assert all(str(image["src"]).startswith("data:image/png;base64,") for image in page.images)
-    assert not re.search(r"<script|<link|https?://|url\(", content)
+    page, _ = page_of(tmp_path)
+    (policy,) = (
+        str(meta["content"])
+        for meta in page.all("meta")
+        if meta.get("http-equiv") == "Content-Security-Policy"
+    )
+    rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
+    scripts = [
+        text
+        for text, attributes in zip(page.inline["script"], page.all("script"), strict=True)
+        if "type" not in attributes
+    ]
+    assert rules == {
+        "default-src": "'none'",
+        "script-src": " ".join(map(digest, scripts)),
+        "style-src": digest(*page.inline["style"]),
+        "img-src": "data:",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+    }
+
+
+def digest(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def test_the_page_shows_what_the_area_lacks(tmp_path: Path) -> None:
@@ -205,22 +228,127 @@ def test_the_page_shows_what_the_area_lacks(tmp_path: Path) -> None:
         "Size 12.35 km²",
         "Never seen clear 37.50 % of the area",
         "Without a value 25.00 % of the area",
-        "Where m-holes.geojson, beside this page",
+        "All are in m-holes.geojson",
         "End of the run no other candidate shows the rest clear (no-more-candidates)",
         "Rounds 2",
         "Scenes 3 gathered, 4 selected; 1 failed",
-        # 36 pixels for 8 cells of 3 bands.
-        "1 time 62.50 % 2 times 0 %",
+        "Seen clear at least once 62.50 %",
+        "Seen clear at least twice 0 %",
     ):
         assert fact in page.words
     assert "ITEM_9: RasterError: torn" in page.words
 
 
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&x\u2028"
+
+
 def test_text_of_a_catalog_is_escaped(tmp_path: Path) -> None:
-    write_gathered(tmp_path / "scenes", spec(1, [[3, 3, 3, 3], [3, 3, 3, 3]], item_id="<b>&x"))
-    page, content = page_of(tmp_path)
-    assert "<b>&x" in page.words
-    assert "<b>" not in content
+    unpicked = Unpicked(item_id=HOSTILE, stage="choice", acquired=None, reason=HOSTILE)
+    info = SELECTION.cloudbuster.model_copy(update={"unpicked": (unpicked,)})
+    selection = SELECTION.model_copy(update={"cloudbuster": info})
+    failure = SceneFailure(item_id=HOSTILE, index=9, error="RasterError", message=HOSTILE)
+    assessment = ASSESSMENT.model_copy(update={"failures": (failure,), "reasons": (HOSTILE,)})
+    scene = spec(1, [[3, 3, 3, 3], [3, 3, 3, 3]], item_id=HOSTILE)
+    write_gathered(tmp_path / "scenes", scene)
+    page, content = page_of(tmp_path, assessment=assessment, selection=selection)
+    assert page.data["scenes"][0]["id"] == HOSTILE
+    assert page.words.count("</script><script>alert(1)</script><img src=x onerror=") >= 4
+    assert "<script>alert" not in content
+    assert "<img src=x" not in content
+    assert [len(page.all(name)) for name in ("script", "img")] == [3, 1]
+
+
+def test_a_self_check_is_shown_where_one_was_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_three(tmp_path)
+    assert "Self-check" not in page_of(tmp_path)[0].words
+    page, _ = page_of(tmp_path, self_check=True)
+    assert "Self-check: nothing to check: no block has a clear date beside" in page.words
+    assert "Self-check Nothing could be compared: no block of" in page.words
+    errors = BandCheck(
+        band="B02",
+        error_dn=62,
+        least_error_dn=55,
+        difference_dn=70,
+        floor_dn=57,
+        mae_dn=40,
+        bias_dn=-3,
+    )
+    ground = GroundCheck(
+        ground="all",
+        cells=900,
+        clear_fraction=0.94,
+        residual_cloud_fraction=0.004,
+        residual_shadow_fraction=None,
+        bands=(errors,),
+    )
+    check = SelfCheck(
+        block_m=2560,
+        blocks=9,
+        blocks_checked=8,
+        checked_fraction=0.9,
+        clear_fraction=0.94,
+        grounds=(ground,),
+    )
+    monkeypatch.setattr("cloudbuster.merge.self_check", lambda *_: check)
+    page, _ = page_of(tmp_path, self_check=True)
+    assert f"Self-check: {check.summary}" in page.words
+    assert "In each of 8 of 9 blocks of 2.6 km (90.00 % of the area)" in page.words
+    assert "B02 62 55 70 57" in page.words
+    assert "all 900 94.00 % 0.40 % unknown" in page.words
+
+
+def test_scenes_that_are_not_used_are_listed_with_their_reasons(tmp_path: Path) -> None:
+    write_three(tmp_path)
+    found = (
+        Unpicked(item_id="S2A_33TWL_20200520_0_L2A", stage="query", reason="same datatake"),
+        Unpicked(
+            item_id="ITEM_7",
+            stage="choice",
+            acquired=datetime(2020, 6, 11, 10, tzinfo=UTC),
+            cloud_cover=40.0,
+            reason="it shows 3.00 % of the area clear",
+        ),
+        # Picked in the second round.
+        Unpicked(item_id="ITEM_2", stage="choice", reason="it adds too little"),
+    )
+    info = SELECTION.cloudbuster.model_copy(update={"unpicked": found})
+    page, _ = page_of(tmp_path, selection=SELECTION.model_copy(update={"cloudbuster": info}))
+    rows = (
+        "2020-05-20 S2A_33TWL_20200520_0_L2A unknown left out by the query same datatake",
+        "2020-06-11 ITEM_7 40.00 % usable, and not needed it shows 3.00 % of the area clear",
+    )
+    assert " ".join(rows) in page.words
+    assert "it adds too little" not in page.words
+    assert len(page.all("circle")) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "day"),
+    [
+        ("S2A_33TWL_20200520_0_L2A", "2020-05-20"),
+        ("S2B_MSIL2A_20230813T100031_N0509_R122_T33TWL_20230813T132214", "2023-08-13"),
+        ("S2A_33TWL_20200231_0_L2A", None),
+        ("scene-123456789", None),
+    ],
+)
+def test_the_day_of_a_scene_is_read_of_its_id_if_nothing_else_has_it(name: str, day: str) -> None:
+    found = acquired_day(Unpicked(item_id=name, stage="query", reason=""))
+    assert (None if found is None else found.isoformat()) == day
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("/data/x/B04.tif: not a raster", "…/B04.tif: not a raster"),
+        ("s3://bucket/a/B04.tif is gone", "…/B04.tif is gone"),
+        ("https://u:p@host/a/b.tif?sig=abcdefgh12", "…/b.tif?sig=***"),
+        ("1/2 of km/h", "1/2 of km/h"),
+    ],
+)
+def test_messages_do_not_depend_on_where_the_files_are(text: str, expected: str) -> None:
+    assert without_places(text) == expected
 
 
 def test_the_page_holds_no_place_and_no_time(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ TEXT = (ROOT / "CONTRIBUTING.md").read_text()
 ADDITIONS = {
     "cloudbuster/detectors/bright.py",
     "cloudbuster/cli/commands/bands.py",
+    "cloudbuster/products/report/templates/sections/bands.html",
     "tests/unit/detectors/test_bright.py",
     "tests/unit/cli/commands/test_bands.py",
 }

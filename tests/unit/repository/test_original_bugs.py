@@ -180,7 +180,9 @@ def test_bug_12_offset_shadow_snow_duplicates_and_failures_are_handled(tmp_path:
     np.testing.assert_array_equal(harmonise(dn, -1000), [0, 1, 1, 2000, 0])
 
     layers = classes_to_mask(np.array([[3, 4, 11]], dtype=np.uint8))
-    codes = pixel_classes(DetectedMask(grid_of(1, 3, 20), *layers[:3], "scl"), 0)
+    codes = pixel_classes(
+        DetectedMask(grid_of(1, 3, 20), *layers[:3], "scl", shadow=layers.shadow), 0
+    )
     np.testing.assert_array_equal(
         codes, [[PixelClass.MASKED, PixelClass.CLEAR, PixelClass.LOW_RANK]]
     )

@@ -61,12 +61,14 @@ def candidates(
 def chosen(
     drawings: dict[str, str | None],
     properties: dict[str, dict[str, Any]] | None = None,
+    *,
+    delivered: int = 1,
     **options: Any,
 ) -> Any:
     wanted = FilterOptions.model_validate({"coverage_count": 1} | options)
-    return choose_clear(
-        AOI, candidates(drawings, properties), SelectionCells(CELLS, AREA, AREA), wanted
-    )
+    made = candidates(drawings, properties)
+    cells = SelectionCells(CELLS, AREA, AREA)
+    return choose_clear(AOI, made, cells, wanted, layers=delivered)
 
 
 def parts(choice: Any) -> dict[str, tuple[str, ...] | None]:
@@ -106,6 +108,14 @@ def test_a_further_layer_is_picked_and_delivers_nothing_that_is_not_needed() -> 
     choice = chosen({"a": "########", "b": "########", "c": "########"}, coverage_count=2)
     assert parts(choice) == {"a": BOTH, "b": NOTHING}
     assert choice.layers == (1.0, 1.0)
+
+
+def test_further_layers_are_delivered_if_the_composite_takes_them() -> None:
+    drawings: dict[str, str | None] = {"a": "########", "b": "########", "c": "####oooo"}
+    choice = chosen(drawings, coverage_count=3, delivered=2)
+    assert parts(choice) == {"a": BOTH, "b": BOTH, "c": NOTHING}
+    choice = chosen(drawings, coverage_count=3, delivered=3)
+    assert parts(choice) == {"a": BOTH, "b": BOTH, "c": WEST_UNIT}
 
 
 def test_no_more_scenes_are_picked_than_are_allowed() -> None:

@@ -106,6 +106,8 @@ def test_paths_of_options_count_from_the_working_directory(made: Any, folder: Pa
         (["--index-start", "5"], "gather", "index_start", 5),
         (["--donate-mask", "True"], "gather", "donate_mask", True),
         (["--on-radiometry-conflict", "skip"], "gather", "on_radiometry_conflict", "skip"),
+        (["--composite", "percentile:25"], "merge", "composite", "percentile:25"),
+        (["--self-check"], "merge", "self_check", True),
         (["--min-success-fraction", "0.1"], "limits", "min_success_fraction", 0.1),
     ],
 )
@@ -211,3 +213,10 @@ def test_a_file_of_the_wrong_shape_is_one_clear_line(
     assert ended.code == ExitCode.BAD_INPUT
     assert "Traceback" not in ended.err
     assert ended.last_line.split(":")[0] in ("RequestError", "AoiError")
+
+
+def test_a_composite_that_does_not_exist_is_refused_in_one_line(call: Call, folder: Path) -> None:
+    ended = call("run", folder / "request.json", "--composite", "percentile:200", "--dryrun")
+    assert ended.code == ExitCode.BAD_INPUT
+    assert "percentile:200" in ended.err
+    assert "a number from 0 to 100 after a colon, as in percentile:25" in ended.err

@@ -11,7 +11,6 @@ from cloudbuster.core.pixels.masks import (
     PixelClass,
     classes_to_mask,
     classification_to_mask,
-    combine,
     distance_to,
     grow,
     grows,
@@ -43,14 +42,16 @@ ALL_CLASSES = np.array([[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 255]], dtype=
 
 def test_standard_grows_cloud_masks_defects_and_ranks_dark_land_and_snow_last():
     layers = classes_to_mask(ALL_CLASSES, "standard")
-    np.testing.assert_array_equal(layers.cloud, picture("...#...####..."))
+    np.testing.assert_array_equal(layers.cloud, picture(".......####..."))
+    np.testing.assert_array_equal(layers.shadow, picture("...#.........."))
     np.testing.assert_array_equal(layers.defective, picture("##..........##"))
     np.testing.assert_array_equal(layers.low_rank, picture("..#........#.."))
 
 
 def test_strict_masks_dark_land_too():
     layers = classes_to_mask(ALL_CLASSES, "strict")
-    np.testing.assert_array_equal(layers.cloud, picture("...#...####..."))
+    np.testing.assert_array_equal(layers.cloud, picture(".......####..."))
+    np.testing.assert_array_equal(layers.shadow, picture("...#.........."))
     np.testing.assert_array_equal(layers.defective, picture("###.........##"))
     np.testing.assert_array_equal(layers.low_rank, picture("...........#.."))
 
@@ -268,29 +269,6 @@ def test_distance_is_whole_metres_up_to_the_limit():
         distance_to(mask, grid_of((1, 5)), 60), np.array([[0, 20, 40, 60, 60]], dtype=np.uint16)
     )
     assert (distance_to(picture("..."), grid_of((1, 3))) == 3000).all()
-
-
-def test_combine_takes_the_finer_grid_and_what_either_says():
-    fine = mask_of(picture("#...", "....", "....", "...."), grid_of((4, 4), 10, 10), name="fine")
-    coarse = mask_of(picture(".#", ".."), grid_of((2, 2)), name="coarse")
-    expected = picture("#.##", "..##", "....", "....")
-    for joined in (combine(fine, coarse), combine(coarse, fine)):
-        assert joined.grid == fine.grid
-        np.testing.assert_array_equal(joined.cloud, expected)
-    assert combine(coarse, fine).detector == "coarse + fine"
-
-
-def test_combine_adds_nothing_outside_of_the_other_mask():
-    wide = mask_of(picture("....", "...."), grid_of((2, 4), 10, 10))
-    narrow = mask_of(picture("#"), grid_of((1, 1)))
-    np.testing.assert_array_equal(combine(wide, narrow).cloud, picture("##..", "##.."))
-
-
-def test_combine_refuses_two_coordinate_reference_systems():
-    one = mask_of(picture("#"))
-    other = mask_of(picture("#"), Grid("EPSG:32634", 600_000, 5_100_000, 20, 20, 1, 1))
-    with pytest.raises(ValueError, match="EPSG:32633 and EPSG:32634"):
-        combine(one, other)
 
 
 def test_pixel_classes_grow_cloud_but_neither_defects_nor_low_rank():

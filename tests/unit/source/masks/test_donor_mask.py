@@ -36,7 +36,9 @@ def test_a_donated_mask_is_a_small_tiled_geotiff_with_descriptive_tags(tmp_path)
         assert dataset.dtypes == ("uint8",)
         assert dataset.profile["tiled"]
         assert dataset.compression.name == "deflate"
-        assert dataset.descriptions == ("cloud 1, defective 2, low rank 4, unobserved 8",)
+        assert dataset.descriptions == (
+            "cloud 1, defective 2, low rank 4, unobserved 8, shadow 16",
+        )
         tags = dataset.tags()
     tags.pop("AREA_OR_POINT")
     assert tags == {

@@ -39,7 +39,7 @@ def meanings(
         detected = StockDetector(kind, preset).detect(source, source.grid)  # type: ignore[arg-type]
     layers = {
         UNOBSERVED: detected.layers.unobserved,
-        CLOUD: detected.cloud,
+        CLOUD: detected.cloud_or_shadow,
         DEFECTIVE: detected.defective,
         LOW: detected.low_rank,
     }

@@ -1,0 +1,72 @@
+"""Join the masks of several detectors of one scene, and measure how far they agree."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from cloudbuster.core.arrays import BoolRaster, UInt8Raster
+from cloudbuster.core.grids.regrid import sample_nearest
+from cloudbuster.core.pixels.masks import DetectedMask
+from cloudbuster.core.texts.detector_names import Operator
+
+# Agreement of detectors that all say the same, or of one alone, percent.
+FULL_AGREEMENT = 100
+
+
+def join_masks(masks: Sequence[DetectedMask], operator: Operator) -> DetectedMask:
+    """Join masks of one scene.
+
+    Parameters
+    ----------
+    masks : sequence of DetectedMask
+        One or more, in the same CRS. Not modified.
+    operator : {"+", "&"}
+        ``+``: a cell is cloud or shadow if any mask says so. ``&``: it must be cloud or shadow in
+        all masks, and is then cloud if any says cloud, and shadow if any says shadow. The other
+        layers are unions in both cases: a cell that one detector could not judge is not clear.
+
+    Returns
+    -------
+    DetectedMask
+        On the grid with the smallest cells, the first of equal ones. Each cell takes the value of
+        the other masks at its centre; outside of a mask nothing is found. ``agreement`` is the
+        percentage of the detectors that judged the cell and say as most of them do.
+
+    Raises
+    ------
+    ValueError
+        If the coordinate reference systems differ.
+    """
+    if len({mask.grid.crs for mask in masks}) != 1:
+        msg = f"masks in {' and '.join(mask.grid.crs for mask in masks)} cannot be joined"
+        raise ValueError(msg)
+    grid = min((mask.grid for mask in masks), key=lambda each: each.x_size * each.y_size)
+    cloud, defective, low_rank, unobserved, shadow = (
+        [sample_nearest(mask.layers[layer], mask.grid, grid, fill=0) for mask in masks]
+        for layer in range(5)
+    )
+    judged = [sample_nearest(~mask.defective, mask.grid, grid, fill=0) for mask in masks]
+    found = [here | there for here, there in zip(cloud, shadow, strict=True)]
+    masked = (np.logical_and if operator == "&" else np.logical_or).reduce(found)
+    return DetectedMask(
+        grid=grid,
+        cloud=masked & np.logical_or.reduce(cloud),
+        defective=np.logical_or.reduce(defective),
+        low_rank=np.logical_or.reduce(low_rank),
+        detector=f" {operator} ".join(mask.detector for mask in masks),
+        unobserved=np.logical_or.reduce(unobserved),
+        shadow=masked & np.logical_or.reduce(shadow),
+        agreement=_agreement(found, judged),
+    )
+
+
+def _agreement(found: Sequence[BoolRaster], judged: Sequence[BoolRaster]) -> UInt8Raster:
+    """Percentage of the detectors that say as most; full where fewer than two judged the cell."""
+    voters = np.sum(judged, axis=0, dtype=np.int64)
+    masking = np.sum(
+        [here & able for here, able in zip(found, judged, strict=True)], axis=0, dtype=np.int64
+    )
+    most = np.maximum(masking, voters - masking)
+    percent = np.rint(FULL_AGREEMENT * most / np.maximum(1, voters)).astype(np.uint8)
+    result: UInt8Raster = np.where(voters < 2, np.uint8(FULL_AGREEMENT), percent)
+    return result
