@@ -86,15 +86,10 @@ def assess_scenes(
 
     Raises
     ------
-    NothingUsableError
-        If there is neither a record nor a grid.
-    AoiError
-        If the area cannot be used.
+    NothingUsableError, AoiError
+        If there is neither a record nor a grid, or the area cannot be used.
     """
-    grid = records[0].grid.grid() if records else grid
-    if grid is None:
-        msg = "no scene was gathered; see the failures of each scene"
-        raise NothingUsableError(msg)
+    grid = _grid_of(records, grid)
     aoi = document_area(selection.cloudbuster.aoi)
     area = AreaCells(aoi, grid)
     tally = np.zeros(options.coverage_count + 5, dtype=np.int64)
@@ -104,13 +99,20 @@ def assess_scenes(
         for window in _reported(list(grid.blocks(BLOCK_CELLS)), on_event):
             within = area.inside(window)
             if within.any():
-                seen = _seen(records, scenes, window)
-                if plan is not None:
-                    seen = _accepted(seen, records, scenes, window, plan)
+                seen = _accepted(_seen(records, scenes, window), records, scenes, window, plan)
                 tally += _count(seen, within, options.coverage_count)
                 left.add(window, seen, within)
     area_km2 = geodesic_area_m2(aoi) / 1e6
     return _assessment(tally, selection, options, failures, records, area_km2), left.holes()
+
+
+def _grid_of(records: tuple[SceneRecord, ...], grid: Grid | None) -> Grid:
+    """Return the grid of the records, or else the one given; raise if there is neither."""
+    grid = records[0].grid.grid() if records else grid
+    if grid is None:
+        msg = "no scene was gathered; see the failures of each scene"
+        raise NothingUsableError(msg)
+    return grid
 
 
 def _reported(blocks: list[GridWindow], on_event: OnEvent | None) -> Iterator[GridWindow]:
@@ -245,9 +247,11 @@ def _accepted(
     records: tuple[SceneRecord, ...],
     scenes: OpenScenes,
     window: GridWindow,
-    plan: BestPlan,
+    plan: BestPlan | None,
 ) -> list[tuple[bool, UInt8Raster]]:
     """Mask the pixels of `_seen` that composite `best` rejects, which then serve as backstop."""
+    if plan is None:
+        return seen
     rasters = [GatheredRaster(record.raster, record.backstop) for record in records]
     grid = records[0].grid.grid()
     classes = [each.copy() for _, each in seen]

@@ -68,7 +68,7 @@ class TileFacts:
     Attributes
     ----------
     properties : dict
-        Item properties; those that the metadata do not hold are left out.
+        As those of `ProductFacts`.
     epsg : int or None
         EPSG code of the rasters.
     corner : tuple of float or None

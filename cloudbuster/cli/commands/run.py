@@ -4,17 +4,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cloudbuster.cli.flags.common import json_option, self_check_option, workers_option
+from cloudbuster.cli.flags.common import json_option, workers_option
 from cloudbuster.cli.flags.detector import DetectorFlags, detector_options
 from cloudbuster.cli.flags.filter import FilterFlags, filter_options
 from cloudbuster.cli.flags.gather import GatherFlags, gather_options
 from cloudbuster.cli.flags.kinds import ExpertLimitOption, RequestOption, given
-from cloudbuster.cli.flags.merge import (
-    clip_option,
-    composite_option,
-    haze_limit_option,
-    layout_option,
-)
+from cloudbuster.cli.flags.merge import MergeFlags, merge_options
 from cloudbuster.cli.flags.query import AreaFlags, QueryFlags, area_options, query_options
 from cloudbuster.cli.parsing import Command
 from cloudbuster.cli.progress import progress
@@ -54,11 +49,7 @@ if TYPE_CHECKING:
 @filter_options
 @gather_options
 @detector_options
-@composite_option
-@haze_limit_option
-@layout_option
-@clip_option
-@self_check_option
+@merge_options
 @click.option(
     "--min-success-fraction",
     type=float,
@@ -87,11 +78,7 @@ def run(
     filter_flags: FilterFlags,
     gather_flags: GatherFlags,
     detector_flags: DetectorFlags,
-    composite: str | None,
-    haze_limit_dn: float | None,
-    layout: str | None,
-    clip: bool | None,
-    self_check: bool | None,
+    merge_flags: MergeFlags,
     min_success_fraction: float | None,
     max_rounds: int | None,
 ) -> None:
@@ -118,15 +105,7 @@ def run(
             "query": query_flags.fields(),
             "filter": filter_flags.fields(),
             "gather": gather_flags.fields(detector_flags),
-            "merge": given(
-                {
-                    "composite": composite,
-                    "haze_limit_dn": haze_limit_dn,
-                    "layout": layout,
-                    "clip": clip,
-                    "self_check": self_check,
-                }
-            ),
+            "merge": merge_flags.fields(),
             "limits": given(
                 {"min_success_fraction": min_success_fraction, "max_rounds": max_rounds}
             ),

@@ -39,3 +39,10 @@ stack_option = click.option(
 json_option = click.option(
     "--json/--no-json", "as_json", default=False, help="Print the result as JSON."
 )
+jobqueue_option = click.option("--jobqueue", required=True, help="Name or ARN of the Batch queue.")
+jobdef_option = click.option("--jobdef", required=True, help="Name or ARN of the job definition.")
+container_tmp_option = click.option(
+    "--tmp",
+    cls=ExpertOption,
+    help="Folder for temporary files in the container.  [default: the definition's]",
+)

@@ -247,12 +247,8 @@ def read_file(href: str, *, trust: Trust = PROGRAM, max_bytes: int = DOCUMENT_BY
 
     Parameters
     ----------
-    href : str
-        Path or URI.
-    trust : Trust
-        What its giver may refer to; by default the address is one of this program.
-    max_bytes : int
-        Greatest size, bytes.
+    href, trust, max_bytes
+        As of `cloudbuster.storage.files.uri.read_bytes`.
 
     Raises
     ------
