@@ -4,14 +4,8 @@ import os
 
 import click
 
-from cloudbuster.cli.flags.kinds import ExpertOption, MergeOption
+from cloudbuster.cli.flags.kinds import ExpertOption
 
-self_check_option = click.option(
-    "--self-check/--no-self-check",
-    default=None,
-    cls=MergeOption,
-    help="Measure the error of the mosaic with dates that are held out.",
-)
 format_option = click.option(
     "--format",
     "style",

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import click
 
-from cloudbuster.cli.flags.common import self_check_option
 from cloudbuster.cli.flags.kinds import ExpertMergeOption, MergeOption, as_one, given
 
 
@@ -50,6 +49,13 @@ haze_limit_option = click.option(
     type=float,
     cls=ExpertMergeOption,
     help="DN of haze that composite best rejects; 0 for none.",
+)
+
+self_check_option = click.option(
+    "--self-check/--no-self-check",
+    default=None,
+    cls=MergeOption,
+    help="Measure the error of the mosaic with dates that are held out.",
 )
 
 merge_options = as_one(
