@@ -9,13 +9,17 @@ import numpy.typing as npt
 from cloudbuster.core.areas.polygons import geodesic_area_m2
 from cloudbuster.core.arrays import BoolRaster, UInt8Raster
 from cloudbuster.core.grids.grid import Grid, GridWindow
-from cloudbuster.core.pixels.composite_methods import parse_composite
 from cloudbuster.core.pixels.masks import PixelClass
 from cloudbuster.core.selection.holes import Holes, HoleShares
 from cloudbuster.core.texts.number_texts import format_area, format_percent
 from cloudbuster.errors import NothingUsableError
 from cloudbuster.events import Event, OnEvent, emit
-from cloudbuster.gathered.observed_blocks import BestPlan, GatheredRaster, choose_in_block
+from cloudbuster.gathered.observed_blocks import (
+    BestPlan,
+    GatheredRaster,
+    choose_in_block,
+    comparing_plan,
+)
 from cloudbuster.gathered.scene_raster import OpenScenes
 from cloudbuster.inputs.areas import document_area
 from cloudbuster.models import (
@@ -89,7 +93,7 @@ def assess_scenes(
     area = AreaCells(aoi, grid)
     tally = np.zeros(options.coverage_count + 5, dtype=np.int64)
     left = HoleShares(grid, block_cells=BLOCK_CELLS)
-    plan = _plan(records, grid, merge)
+    plan = comparing_plan(merge.composite, records, grid, merge.haze_limit_dn) if merge else None
     with gdal_env(), OpenScenes(_rasters(folder, records), grid) as scenes:
         for window in _reported(list(grid.blocks(BLOCK_CELLS)), on_event):
             within = area.inside(window)
@@ -176,15 +180,6 @@ def _seen(
         (record.backstop, scenes.open_raster(position).read_classes(window))
         for position, record in enumerate(records)
     ]
-
-
-def _plan(
-    records: tuple[SceneRecord, ...], grid: Grid, merge: MergeOptions | None
-) -> BestPlan | None:
-    """Return the plan of a composite that rejects pixels; None for others."""
-    if merge is None or not parse_composite(merge.composite).method.is_comparing:
-        return None
-    return BestPlan.of(records, grid, merge.haze_limit_dn)
 
 
 def _accepted(
@@ -296,6 +291,7 @@ def _assessment(
         reasons=(*reasons, *map(_failure_reason, failures)),
         rounds=max((entry.round for entry in selection.cloudbuster.entries), default=1),
         decoded_pixels=sum(record.decoded_pixels for record in records),
+        read_bytes=sum(record.read_bytes for record in records),
     )
 
 

@@ -14,6 +14,7 @@ from cloudbuster.aws.published import PublishedConfig
 from cloudbuster.aws.settings import StackSettings
 from infra.configuration.config import StackConfig
 from infra.constructs.compute import Compute
+from infra.constructs.dashboard import Dashboard
 from infra.constructs.endings import Endings
 from infra.constructs.functions import Stages
 from infra.constructs.images import Image
@@ -83,6 +84,7 @@ class CloudBusterStack(cdk.Stack):
             settings=settings,
         )
         self._watch(topic, compute, workflow, stages, trigger)
+        self._dashboard(workflow, trigger, jobs, stages)
         outputs: dict[str, str] = {
             Output.BUCKET: bucket.bucket_name,
             Output.STATE_MACHINE: workflow.machine.state_machine_arn,
@@ -91,8 +93,7 @@ class CloudBusterStack(cdk.Stack):
             Output.SETTINGS: self._settings_parameter(trigger.settings),
             Output.CONFIG: self._config_parameter(published),
         }
-        host_images = {str(name): image for name, image in compute.host_images.items()}
-        self._publish({**outputs, **_job_outputs(compute, jobs), **host_images})
+        self._publish({**outputs, **_job_outputs(compute, jobs)})
 
     @property
     def availability_zones(self) -> list[str]:
@@ -109,6 +110,19 @@ class CloudBusterStack(cdk.Stack):
                 self, "Boundary", self._config.permissions_boundary
             )
             iam.PermissionsBoundary.of(self).apply(boundary)
+
+    def _dashboard(self, workflow: Workflow, trigger: Trigger, jobs: Jobs, stages: Stages) -> None:
+        """Show executions, requests, jobs and runs on a dashboard."""
+        Dashboard(
+            self,
+            "Dashboard",
+            machine=workflow.machine,
+            requests=trigger.requests,
+            dead_letters=trigger.dead_letters,
+            jobs_log=jobs.log_group,
+            filter_log=stages.filter.log_group,
+            finish_log=stages.finish.log_group,
+        )
 
     def _stages(
         self, image: Image, bucket: s3.IBucket, topic: sns.ITopic, settings: StackSettings
@@ -198,7 +212,7 @@ def _synthesizer(config: StackConfig) -> cdk.DefaultStackSynthesizer | None:
 
 
 def _job_outputs(compute: Compute, jobs: Jobs) -> dict[str, str]:
-    """ARNs of queues and job definitions; those of PyTorch and of GPUs only if they exist."""
+    """ARNs of queues and job definitions, those that exist, and the images of hosts."""
     arns = {
         Output.QUEUE: compute.queue_arn,
         Output.ON_DEMAND_QUEUE: compute.fallback_arn,
@@ -207,4 +221,5 @@ def _job_outputs(compute: Compute, jobs: Jobs) -> dict[str, str]:
         Output.MERGE_JOB: jobs.merge,
         Output.TORCH_JOB: jobs.torch,
     }
-    return {name: arn for name, arn in arns.items() if arn is not None}
+    images = {str(name): image for name, image in compute.host_images.items()}
+    return {name: arn for name, arn in arns.items() if arn is not None} | images

@@ -107,7 +107,7 @@ def _bands(mosaic: MosaicDescription, rasters: MapRasters) -> list[dict[str, Any
             "file": files.get(band.name, mosaic.quality),
             "unit": UNITS.get(band.name, ""),
             "bytes": band.codes.dtype.itemsize,
-            "data": encode_codes(band.codes),
+            "data": band.packed,
         }
         for band in rasters.bands
     ]

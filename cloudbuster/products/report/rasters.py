@@ -4,6 +4,7 @@ Codes are values of cells, not colours: the page paints them and reads them wher
 """
 
 import base64
+import functools
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ PICTURE_BYTES = 900_000
 CODES_BYTES = 800_000
 # Longest sides to try, pixels: each has half as many as the one before. A screen shows about 1000.
 PICTURE_SIZES = (1600, 1132, 800, 566, 400)
-CODES_SIZES = (1024, 724, 512, 362, 256, 181, 128)
+CODES_SIZES = (2048, 1448, 1024, 724, 512, 362, 256, 181, 128)
 # WebP needs a third of the bytes of PNG at a quality whose errors are not seen at twice the size.
 WEBP_QUALITY = 82
 
@@ -43,6 +44,11 @@ class CodeBand:
 
     name: str
     codes: Raster
+
+    @functools.cached_property
+    def packed(self) -> str:
+        """The codes as the page holds them; see `encode_codes`."""
+        return encode_codes(self.codes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,11 +89,7 @@ def read_rasters(cloudless: Path, quality: Path, grid: Grid, area: Any) -> MapRa
     area : shapely geometry or None
         Area, longitude (unwrapped) and latitude.
     """
-    bands: tuple[CodeBand, ...] = ()
-    for size in CODES_SIZES:
-        bands = _read_bands(cloudless, quality, size)
-        if sum(len(encode_codes(band.codes)) for band in bands) <= CODES_BYTES:
-            break
+    bands = _fitting_bands(cloudless, quality)
     rows, cols = bands[0].codes.shape
     coarse = Grid(
         grid.crs,
@@ -102,6 +104,21 @@ def read_rasters(cloudless: Path, quality: Path, grid: Grid, area: Any) -> MapRa
     if area is not None:
         inside = AreaCells(area, coarse).inside(coarse.window)
     return MapRasters(coarse, bands, inside, picture_uri(cloudless))
+
+
+def _fitting_bands(cloudless: Path, quality: Path) -> tuple[CodeBand, ...]:
+    """Read all bands at the greatest size at which they fit into the page."""
+    bands: tuple[CodeBand, ...] = ()
+    taken, total = 0, 0
+    for size in CODES_SIZES:
+        # Half the cells take about half the bytes: sizes that are far from fitting are passed over.
+        if taken and total * (size / taken) ** 2 > CODES_BYTES * 1.2 and size != CODES_SIZES[-1]:
+            continue
+        bands = _read_bands(cloudless, quality, size)
+        taken, total = max(bands[0].codes.shape), sum(len(band.packed) for band in bands)
+        if total <= CODES_BYTES:
+            break
+    return bands
 
 
 def _read_bands(cloudless: Path, quality: Path, size: int) -> tuple[CodeBand, ...]:

@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyproj
 import pytest
 from playwright.sync_api import Browser
 
 from cloudbuster.products.report.scene_rows import scene_colour
 from tests.browser import OpenPage, open_browser
-from tests.hand_made import merged, write_three
+from tests.hand_made import GRID, merged, write_three
 
 BOTH = pytest.mark.parametrize("opened", ["1280 light", "400 dark"], indirect=True)
 
@@ -117,6 +118,23 @@ def test_the_enter_key_describes_the_middle_of_the_map(opened: OpenPage) -> None
     opened.page.keyboard.press("Enter")
     assert "Cell row 1, column 2" in opened.place or "Cell row 0, column" in opened.place
     assert opened.page.locator(".crosshair").is_visible()
+
+
+TO_LONLAT = pyproj.Transformer.from_crs(GRID.crs, "EPSG:4326", always_xy=True)
+
+
+def test_a_place_is_found_by_its_coordinates(opened: OpenPage) -> None:
+    lon, lat = TO_LONLAT.transform(500_015, 5_099_985)
+    for text in (f"{lat:.7f}, {lon:.7f}", f"{lat:.7f}° N {lon:.7f}° E"):
+        opened.page.fill("#at", text)
+        opened.page.click("#seek button")
+        assert "Cell row 1, column 1" in opened.place
+        opened.page.fill("#at", "0, 0")
+        opened.page.keyboard.press("Enter")
+        assert opened.place == "This place is outside of the mosaic."
+    opened.page.fill("#at", "somewhere")
+    opened.page.click("#seek button")
+    assert opened.page.get_attribute("#at", "aria-invalid") == "true"
 
 
 @BOTH

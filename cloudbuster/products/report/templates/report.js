@@ -88,6 +88,21 @@
     const lon = ((((between(nodes.lon) + 180) % 360) + 360) % 360) - 180;
     return { lon, lat: between(nodes.lat) };
   };
+  /** Columns and rows of a longitude and latitude, by Newton's method; null far outside of the mosaic. */
+  const cellOf = ({ lon, lat }) => {
+    let cell = { x: grid.width / 2, y: grid.height / 2 };
+    const [dx, dy] = [grid.width / 50, grid.height / 50];
+    const turn = (degrees) => ((((degrees + 180) % 360) + 360) % 360) - 180;
+    for (let round = 0; round < 20; round += 1) {
+      const [here, east, south] = [cell, { x: cell.x + dx, y: cell.y }, { x: cell.x, y: cell.y + dy }].map(lonLat);
+      const [a, b] = [turn(east.lon - here.lon) / dx, turn(south.lon - here.lon) / dy];
+      const [c, d] = [(east.lat - here.lat) / dx, (south.lat - here.lat) / dy];
+      const [p, q] = [turn(lon - here.lon), lat - here.lat];
+      const scale = a * d - b * c;
+      cell = { x: cell.x + (p * d - q * b) / scale, y: cell.y + (a * q - c * p) / scale };
+    }
+    return Number.isFinite(cell.x) && Number.isFinite(cell.y) ? cell : null;
+  };
   const coordinates = (cell) => {
     const place = lonLat(cell);
     return place
@@ -111,9 +126,10 @@
     distance: (a, b) => Math.hypot(a.lat - b.lat, a.lng - b.lng) * grid.cellM,
   });
   const bounds = L.latLngBounds(toPoint([0, grid.height]), toPoint([grid.width, 0]));
+  const isCalm = window.matchMedia('(prefers-reduced-motion: reduce)').matches;
   const map = L.map('map', {
     crs, attributionControl: false, minZoom: -16, maxZoom: 16, zoomSnap: 0.25, zoomDelta: 0.5, wheelPxPerZoomLevel: 90,
-    maxBoundsViscosity: 0.6,
+    maxBoundsViscosity: 0.6, zoomAnimation: !isCalm, fadeAnimation: !isCalm, inertia: !isCalm,
   });
   map.getContainer().tabIndex = 0;
   map.fitBounds(bounds, { padding: [12, 12] });
@@ -408,6 +424,19 @@
   map.getContainer().addEventListener('keydown', (event) => {
     byId('map').classList.add('keys');
     if (event.key === 'Enter' && event.target === map.getContainer()) describe(map.getCenter());
+  });
+  const seek = byId('seek');
+  seek.hidden = !data.lattice;
+  seek.addEventListener('submit', (event) => {
+    event.preventDefault();
+    const found = byId('at').value.match(/^\s*([+-]?\d+(?:\.\d+)?)\s*°?\s*([NS]?)[\s,;]+([+-]?\d+(?:\.\d+)?)\s*°?\s*([EW]?)\s*$/i);
+    const sign = (letter) => (/[SW]/i.test(letter) ? -1 : 1);
+    const cell = found && cellOf({ lat: sign(found[2]) * Number(found[1]), lon: sign(found[4]) * Number(found[3]) });
+    byId('at').setAttribute('aria-invalid', !cell);
+    if (!cell) return;
+    const point = L.latLng(toPoint([cell.x, cell.y]));
+    if (isOnGrid(cell)) map.panTo(point);
+    describe(point);
   });
   const where = byId('where');
   map.on('mousemove', (event) => {
