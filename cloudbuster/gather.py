@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +52,7 @@ from cloudbuster.models import (
     SceneFailure,
     SceneRecord,
 )
+from cloudbuster.processes.release import installed_version
 from cloudbuster.processes.workers import Report, run_tasks
 from cloudbuster.source.masks.donor_mask import write_donor_mask
 from cloudbuster.source.needed_units import KERNEL_MARGIN, NeededUnits
@@ -224,7 +224,7 @@ def gather_scenes(
     Raises
     ------
     OutputError, MissingExtraError, UntrustedCodeError
-        If no scene could be gathered: the disk, the installation or the permission fails.
+        If the disk, the installation or the permission fails every scene.
     RadiometryError
         If a scene's radiometry is in conflict and its task says to stop.
     TryAgainError
@@ -254,6 +254,13 @@ def gather_scenes(
                 records.extend(result)
             emit(on_event, Event("gather", done, len(tasks), _outcome(result)))
     _warn_about_cells(records)
+    return _report(records, failures, reused)
+
+
+def _report(
+    records: list[SceneRecord], failures: list[SceneFailure], reused: tuple[str, ...]
+) -> GatherReport:
+    """Make the report, with everything in the order of the scenes' indices."""
     return GatherReport(
         tuple(sorted(records, key=lambda record: (record.backstop, record.index))),
         tuple(sorted(failures, key=lambda failure: failure.index)),
@@ -580,6 +587,6 @@ def _record(
         raster=f"{output.stem}.tif",
         mask=mask_name(task) if task.donate_mask else None,
         task_fingerprint=raster_fingerprint(task, output),
-        version=version("cloudbuster"),
+        version=installed_version(),
         item=task.item,
     )

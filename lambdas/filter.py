@@ -57,14 +57,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     if is_first_round and request.refresh and not request.force:
         write_earlier_tasks(run, tasks)
     failed = earlier_failures(run, event["run"]["round"])
-    plan = write_plan(
-        run,
-        tasks,
-        request,
-        settings,
-        anew=anew,
-        is_first_round=is_first_round,
-        failed=failed,
-    )
+    again = {"anew": anew, "is_first_round": is_first_round, "failed": failed}
+    plan = write_plan(run, tasks, request, settings, **again)
     enter_stage(run, "gather")
     return plan

@@ -1,7 +1,7 @@
 """Pick further scenes, or further parts of picked ones, for what a round has left."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,6 +74,16 @@ def extend_choice(
         _fill_empty(left, holes.empty, needed, room)
     share = int(np.count_nonzero(holes.never_clear)) / holes.total
     gains = {step.scene: step.gain * share for step in cover.steps}
+    return _entries(candidates, needed, gains, round_number)
+
+
+def _entries(
+    candidates: ClearCandidates,
+    needed: Mapping[int, frozenset[int]],
+    gains: Mapping[int, float],
+    round_number: int,
+) -> tuple[SelectionEntry, ...]:
+    """Make the entries of scenes of which something is needed."""
     return tuple(
         SelectionEntry(
             item_id=candidates.ids[scene],

@@ -15,12 +15,10 @@ def check_scenes(candidates: Candidates, bands: Sequence[str], settings: StackSe
 
     Parameters
     ----------
-    candidates : Candidates
-        Result of the query.
+    candidates, settings : Candidates, StackSettings
+        Result of the query, and settings of the stack.
     bands : sequence of str
         Bands that are gathered; others are not read.
-    settings : StackSettings
-        Settings of the stack.
 
     Raises
     ------

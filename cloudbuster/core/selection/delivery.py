@@ -71,30 +71,9 @@ def plan_delivery(
     before = np.zeros(area.size, np.int32)
     if counted is not None:
         before += np.minimum(counted, layers).ravel()
-    chosen: dict[int, None] = {}
-    safe, clear = before.copy(), before.copy()
-
-    def take(index: int) -> None:
-        """Count what a unit delivers."""
-        unit = units[index]
-        safe[unit.cells] += unit.safe
-        clear[unit.cells] += unit.clear
-        chosen[index] = None
-
-    _choose(units, chosen, lambda unit: unit.safe & (safe[unit.cells] < layers), take)
-    _choose(units, chosen, lambda unit: unit.clear & (clear[unit.cells] < layers), take)
-    _drop_dispensable(units, chosen, (safe, clear), layers)
+    chosen, clear = _chosen_clear(units, before, layers)
     if fill:
-        filled = clear > 0
-        for index in chosen:
-            filled[units[index].cells[units[index].seen]] = True
-
-        def fill_with(index: int) -> None:
-            """Note the cells that a unit fills, cloudy or clear."""
-            filled[units[index].cells[units[index].seen]] = True
-            chosen[index] = None
-
-        _choose(units, chosen, lambda unit: unit.seen & ~filled[unit.cells], fill_with)
+        _fill(units, chosen, clear > 0)
     delivered: list[set[int]] = [set() for _ in scenes]
     for index in chosen:
         delivered[units[index].scene].add(units[index].number)
@@ -122,6 +101,39 @@ def _units(area: BoolRaster, number: int, scene: SceneUnits) -> Iterator[_Unit]:
             safe=scene.safe[part],
             size=int(sizes[name]),
         )
+
+
+def _chosen_clear(
+    units: Sequence[_Unit], before: npt.NDArray[np.int32], layers: int
+) -> tuple[dict[int, None], npt.NDArray[np.int32]]:
+    """Choose units for what is clear; return them, and how often each cell is delivered clear."""
+    chosen: dict[int, None] = {}
+    safe, clear = before.copy(), before.copy()
+
+    def take(index: int) -> None:
+        """Count what a unit delivers."""
+        unit = units[index]
+        safe[unit.cells] += unit.safe
+        clear[unit.cells] += unit.clear
+        chosen[index] = None
+
+    _choose(units, chosen, lambda unit: unit.safe & (safe[unit.cells] < layers), take)
+    _choose(units, chosen, lambda unit: unit.clear & (clear[unit.cells] < layers), take)
+    _drop_dispensable(units, chosen, (safe, clear), layers)
+    return chosen, clear
+
+
+def _fill(units: Sequence[_Unit], chosen: dict[int, None], filled: Flags) -> None:
+    """Choose further units, in place, for cells that are not ``filled`` yet, which changes too."""
+    for index in chosen:
+        filled[units[index].cells[units[index].seen]] = True
+
+    def fill_with(index: int) -> None:
+        """Note the cells that a unit fills, cloudy or clear."""
+        filled[units[index].cells[units[index].seen]] = True
+        chosen[index] = None
+
+    _choose(units, chosen, lambda unit: unit.seen & ~filled[unit.cells], fill_with)
 
 
 def _choose(

@@ -154,7 +154,7 @@ def varied_items():
     ]
 
 
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32 - 1), limit=st.integers(1, 9))
 def test_query_scenes_does_not_depend_on_the_order_in_which_items_arrive(query, seed, limit):
     items = varied_items()

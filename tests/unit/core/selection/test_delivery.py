@@ -75,7 +75,7 @@ SCENES = st.lists(
 )
 
 
-@settings(max_examples=80)
+@settings(max_examples=40)
 @given(SCENES)
 def test_every_cell_that_can_be_clear_is_delivered_clear(scenes: list[SceneUnits]) -> None:
     delivered = plan_delivery(AREA, scenes)
