@@ -8,13 +8,17 @@ import numpy.typing as npt
 from cloudbuster.core.areas.polygons import geodesic_area_m2
 from cloudbuster.core.arrays import BoolRaster, UInt8Raster
 from cloudbuster.core.grids.grid import Grid, GridWindow
-from cloudbuster.core.pixels.composite_methods import parse_composite
 from cloudbuster.core.pixels.masks import PixelClass
 from cloudbuster.core.selection.holes import Holes
 from cloudbuster.core.texts.number_texts import format_area, format_percent
 from cloudbuster.errors import NothingUsableError
 from cloudbuster.events import Event, OnEvent, emit
-from cloudbuster.gathered.observed_blocks import BestPlan, GatheredRaster, choose_in_block
+from cloudbuster.gathered.observed_blocks import (
+    BestPlan,
+    GatheredRaster,
+    choose_in_block,
+    comparing_plan,
+)
 from cloudbuster.gathered.scene_raster import OpenScenes
 from cloudbuster.inputs.areas import document_area
 from cloudbuster.models import (
@@ -99,7 +103,9 @@ def assess_scenes(
     blocks = list(grid.blocks(BLOCK_CELLS))
     tally = np.zeros(options.coverage_count + 5, dtype=np.int64)
     left = _HoleShares(grid)
-    plan = _plan(records, grid, merge)
+    plan = None
+    if merge is not None:
+        plan = comparing_plan(merge.composite, records, grid, merge.haze_limit_dn)
     with gdal_env(), OpenScenes(_rasters(folder, records), grid) as scenes:
         for done, window in enumerate(blocks, start=1):
             within = area.inside(window)
@@ -225,15 +231,6 @@ def _seen(
     ]
 
 
-def _plan(
-    records: tuple[SceneRecord, ...], grid: Grid, merge: MergeOptions | None
-) -> BestPlan | None:
-    """Return the plan of a composite that rejects pixels; None for others."""
-    if merge is None or not parse_composite(merge.composite).method.is_comparing:
-        return None
-    return BestPlan.of(records, grid, merge.haze_limit_dn)
-
-
 def _accepted(
     seen: list[tuple[bool, UInt8Raster]],
     records: tuple[SceneRecord, ...],
@@ -335,6 +332,7 @@ def _assessment(
         reasons=(*reasons, *map(_failure_reason, failures)),
         rounds=max((entry.round for entry in selection.cloudbuster.entries), default=1),
         decoded_pixels=sum(record.decoded_pixels for record in records),
+        read_bytes=sum(record.read_bytes for record in records),
     )
 
 

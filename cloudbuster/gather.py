@@ -195,6 +195,7 @@ def gather_scene(task: GatherTask, *, on_event: OnEvent | None = None) -> tuple[
             "clear_fraction": records[0].clear_fraction,
             "decoded_pixels": source.decoded_pixels,
             "decoded_mask_pixels": source.decoded_mask_pixels,
+            "read_bytes": source.read_bytes,
             "duration_s": round(time.monotonic() - started, 3),
         },
     )
@@ -383,6 +384,13 @@ class Place:
 def place_of(task: GatherTask, source: RasterSceneSource) -> Place:
     """Find the place of a scene on the mosaic.
 
+    Parameters
+    ----------
+    task : GatherTask
+        Its grid and the parts to deliver are used.
+    source : RasterSceneSource
+        The scene, of which nothing is read.
+
     Raises
     ------
     NothingUsableError
@@ -390,8 +398,8 @@ def place_of(task: GatherTask, source: RasterSceneSource) -> Place:
     GridError
         If the units of the delivery are in another CRS than the scene.
     """
-    grid, name = task.grid.grid(), source.scene.id
-    bounds = bounds_in(source.grid.bounds, source.grid.crs, grid.crs, near=grid.bounds)
+    grid, scene, name = task.grid.grid(), source.grid, source.scene.id
+    bounds = bounds_in(scene.bounds, scene.crs, grid.crs, near=grid.bounds)
     window = grid.window_of(bounds).intersection(grid.window)
     if window.is_empty:
         msg = f"{name} is outside of the mosaic; drop it"
@@ -400,14 +408,14 @@ def place_of(task: GatherTask, source: RasterSceneSource) -> Place:
     if task.delivery is None:
         return Place(target, target.window, None)
     units = NeededUnits(task.delivery.grid.grid(), task.delivery.needed())
-    if units.grid.crs != source.grid.crs:
+    if units.grid.crs != scene.crs:
         msg = (
-            f"{name} is in {source.grid.crs}, but the parts to deliver are in {units.grid.crs}; "
+            f"{name} is in {scene.crs}, but the parts to deliver are in {units.grid.crs}; "
             "plan its task again"
         )
         raise GridError(msg)
     extent = units.target_window(target)
-    if extent.is_empty or needed_pixels(source.grid, target, units).is_empty:
+    if extent.is_empty or needed_pixels(scene, target, units).is_empty:
         msg = f"no part of {name} that is needed lies on the mosaic; drop it"
         raise NothingUsableError(msg)
     return Place(target, extent, units)
@@ -415,13 +423,25 @@ def place_of(task: GatherTask, source: RasterSceneSource) -> Place:
 
 def _detect(task: GatherTask, source: RasterSceneSource, place: Place) -> DetectedMask:
     """Detect cloud in the part of the scene that the mosaic needs, with a margin for growth."""
+    area = detection_area(task, source.grid, place)
+    return make_detector(task.detector, task.kind).detect(source, area)
+
+
+def detection_area(task: GatherTask, scene: Grid, place: Place) -> Grid:
+    """Return the part of a scene's grid in which its clouds are detected.
+
+    Parameters
+    ----------
+    task : GatherTask
+        Its growth of cloud is used, and whether the mask is donated.
+    scene, place : Grid, Place
+        Grid of the scene, and its place on the mosaic.
+    """
     # A donated mask serves other gathers of the scene, so that it is made for all of it.
     units = None if task.donate_mask else place.units
-    area = needed_pixels(source.grid, place.target, units)
-    margin = reach_in_cells(task.dilate_m + DISTANCE_LIMIT_M, source.grid)
-    area = area.grown(margin + KERNEL_MARGIN)
-    wanted = source.grid.crop(area.intersection(source.grid.window))
-    return make_detector(task.detector, task.kind).detect(source, wanted)
+    area = needed_pixels(scene, place.target, units)
+    margin = reach_in_cells(task.dilate_m + DISTANCE_LIMIT_M, scene)
+    return scene.crop(area.grown(margin + KERNEL_MARGIN).intersection(scene.window))
 
 
 def _write_scene(
@@ -461,10 +481,9 @@ def _write_scene(
             _remove(folder / f"{output.stem}.json")
     records = [_record(task, source, output, mask, counts, haze) for output in outputs]
     # What was decoded for both rasters counts once: the sum over all records is the total.
-    return tuple(
-        record.model_copy(update={"decoded_pixels": 0 if position else source.decoded_pixels})
-        for position, record in enumerate(records)
-    )
+    counted = {"decoded_pixels": source.decoded_pixels, "read_bytes": source.read_bytes}
+    first, *others = records
+    return (first.model_copy(update=counted), *others)
 
 
 def _haze_counts(block: PlacedBlock, bands: tuple[str, ...]) -> Counts:

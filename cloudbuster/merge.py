@@ -19,7 +19,7 @@ from cloudbuster.core.pixels.composite import CellState
 from cloudbuster.core.pixels.composite_methods import parse_composite
 from cloudbuster.errors import NothingUsableError, RequestError
 from cloudbuster.events import Event, OnEvent, emit
-from cloudbuster.gathered.observed_blocks import BestPlan
+from cloudbuster.gathered.observed_blocks import BestPlan, comparing_plan
 from cloudbuster.gathered.scene_files import (
     check_name,
     files_from_records,
@@ -141,9 +141,7 @@ class MosaicRecipe:
 
     def plan(self, records: Sequence[SceneRecord | None], grid: Grid) -> BestPlan | None:
         """Make what the composite needs to know of all scenes; None if it needs nothing."""
-        if not parse_composite(self.composite).method.is_comparing:
-            return None
-        return BestPlan.of([each for each in records if each], grid, self.haze_limit_dn)
+        return comparing_plan(self.composite, records, grid, self.haze_limit_dn)
 
 
 def merge_scenes(

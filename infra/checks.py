@@ -157,14 +157,26 @@ def _check_network_and_images(config: StackConfig) -> None:
         check_image_region(uri, config.target_region)
 
 
+def _secrets(config: StackConfig) -> list[tuple[str, str]]:
+    """Names and ARNs of the secrets that a configuration names."""
+    found: list[tuple[str, str]] = []
+    if config.catalog_secret is not None:
+        found.append(("catalog_secret", config.catalog_secret.arn))
+    if config.publish is not None and config.publish.secret_arn is not None:
+        found.append(("publish.secret_arn", config.publish.secret_arn))
+    return found
+
+
 def _check_secret_and_key(config: StackConfig) -> None:
-    secret, region = config.catalog_secret, config.target_region
-    if secret is not None and secret.region != region:
-        msg = (
-            f"catalog_secret lies in {secret.region}, the stack in {region}: "
-            "replicate it there, and give the ARN of the replica"
-        )
-        raise ValueError(msg)
+    region = config.target_region
+    for name, arn in _secrets(config):
+        place = arn.split(":")[3]
+        if place != region:
+            msg = (
+                f"{name} lies in {place}, the stack in {region}: replicate it there, and give the "
+                "ARN of the replica"
+            )
+            raise ValueError(msg)
     key_arn = config.kms_key_arn
     if key_arn is not None and key_arn.split(":")[3] != region:
         msg = (

@@ -215,6 +215,19 @@ def read_secret(config: StackConfig) -> list[Statement]:
     return statements
 
 
+def publish_items(config: StackConfig, bucket_arn: str) -> list[Statement]:
+    """Allow reading the items of mosaics and the token of the STAC API, if they are published."""
+    publish = config.publish
+    if publish is None:
+        return []
+    statements = [read(bucket_arn, f"{MOSAICS}/"), *other_buckets(config, writing=False)]
+    if publish.secret_arn is not None:
+        statements.append(allow("secretsmanager:GetSecretValue", on=[publish.secret_arn]))
+    if publish.kms_key_arn is not None:
+        statements.append(allow("kms:Decrypt", on=[publish.kms_key_arn]))
+    return statements
+
+
 def use_key(config: StackConfig) -> list[Statement]:
     """Allow using the configured key, if there is one."""
     if config.kms_key_arn is None:

@@ -51,7 +51,7 @@ def model_root(prefix: str, root: str) -> str:
 def stack_settings(config: StackConfig, *, bucket_name: str, topic_arn: str) -> StackSettings:
     """Make the settings that all functions get; names may be tokens of the CDK."""
     distributed = config.distributed_map
-    secret = config.catalog_secret
+    secret, publish = config.catalog_secret, config.publish
     root = f"s3://{bucket_name}"
     return StackSettings(
         root=root,
@@ -68,9 +68,19 @@ def stack_settings(config: StackConfig, *, bucket_name: str, topic_arn: str) -> 
         gather_usd_per_hour=round(config.usd_per_hour(config.gather), 6),
         torch_usd_per_hour=round(config.usd_per_hour(config.gather, gpu=config.gpu_queue), 6),
         merge_usd_per_hour=round(config.usd_per_hour(config.merge), 6),
+        gather_vcpus=config.gather.vcpus,
+        merge_vcpus=config.merge.vcpus,
+        gather_disk_usd_per_hour=round(config.disk_usd_per_hour(config.gather), 6),
+        merge_disk_usd_per_hour=round(config.disk_usd_per_hour(config.merge), 6),
+        spot=config.spot,
+        gpu=config.gpu_queue,
+        scratch_days=config.scratch_days,
         max_budget_usd=config.max_budget_usd,
         catalog_secret_arn=secret and secret.arn,
         catalog_variables=secret.variables if secret else (),
+        publish_api=publish and publish.api,
+        publish_collection=publish and publish.collection,
+        publish_secret_arn=publish and publish.secret_arn,
         topic_arn=topic_arn,
     )
 

@@ -12,6 +12,7 @@ from cloudbuster.aws.outputs import Output, config_parameter, settings_parameter
 from cloudbuster.aws.published import PublishedConfig
 from infra.configuration.config import StackConfig
 from infra.constructs.compute import Compute
+from infra.constructs.dashboard import Dashboard
 from infra.constructs.endings import Endings
 from infra.constructs.functions import Stages
 from infra.constructs.images import Image
@@ -89,6 +90,16 @@ class CloudBusterStack(cdk.Stack):
             settings=settings,
         )
         self._watch(topic, compute, workflow, stages, trigger)
+        Dashboard(
+            self,
+            "Dashboard",
+            machine=workflow.machine,
+            requests=trigger.requests,
+            dead_letters=trigger.dead_letters,
+            jobs_log=jobs.log_group,
+            filter_log=stages.filter.log_group,
+            finish_log=stages.finish.log_group,
+        )
         self._publish(
             {
                 Output.BUCKET: bucket.bucket_name,

@@ -6,9 +6,10 @@ from typing import Any
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """Run ``filter_scenes`` and ``plan_tasks`` on the candidates of a run."""
+    from cloudbuster.aws.run_plan import Prices
     from cloudbuster.aws.settings import StackSettings
     from cloudbuster.aws.stack.catalog_secret import load_catalog_secret
-    from cloudbuster.aws.stack.plans import earlier_failures, write_plan
+    from cloudbuster.aws.stack.plans import earlier_failures, write_expected, write_plan
     from cloudbuster.aws.stack.rounds import FILTER_SECONDS, THUMBNAILS
     from cloudbuster.aws.stack.run_status import enter_stage
     from cloudbuster.aws.stack.state import layout_of
@@ -49,6 +50,9 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         known=known,
         stamps=stamps,
     )
+    if is_first_round:
+        prices = Prices(settings, os.environ["AWS_REGION"])
+        write_expected(run, selection, candidates, tasks, request, prices)
     failed = earlier_failures(run, event["run"]["round"])
     plan = write_plan(
         run,

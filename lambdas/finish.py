@@ -12,6 +12,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any] | None:
     from cloudbuster.aws.settings import StackSettings
     from cloudbuster.aws.stack.blocked_queues import BLOCKED, report_blocked_queue
     from cloudbuster.aws.stack.failed_executions import report_failed_execution
+    from cloudbuster.aws.stack.item_publisher import item_publisher
     from cloudbuster.aws.stack.outcomes import finish, topic_publisher
     from cloudbuster.processes import log
 
@@ -22,4 +23,4 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any] | None:
         return report_blocked_queue(event, publish)
     if "detail" in event:
         return report_failed_execution(event, settings.root, publish)
-    return finish(event, publish)
+    return finish(event, publish, item_publisher(settings))

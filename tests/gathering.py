@@ -6,12 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import rasterio
 
 from cloudbuster.core.grids.grid import Grid
 from cloudbuster.gather import gather_scene
 from cloudbuster.gathered.scene_raster import SceneRaster
-from cloudbuster.models import DetectorOptions, GatherTask, GridDocument
-from tests.factories import BANDS, CRS, SceneSpec, write_scene
+from cloudbuster.models import Delivery, DetectorOptions, GatherTask, GridDocument
+from tests.factories import BANDS, CRS, NORTH, WEST, SceneSpec, write_scene
+
+# Side of a unit of a delivery: 64 pixels.
+UNIT_M = 640.0
 
 
 def grid_of(spec: SceneSpec, *, gsd: float = 10.0) -> Grid:
@@ -69,3 +73,18 @@ def gathered(task: GatherTask) -> dict[str, Gathered]:
                 raster.read_present(grid.window),
             )
     return rasters
+
+
+def delivery(*rows: str, unit_m: float = UNIT_M, crs: str = CRS) -> Delivery:
+    """Units of a scene, of which those marked 1 are needed."""
+    needed = np.array([[digit == "1" for digit in row] for row in rows])
+    return Delivery.of(Grid(crs, WEST, NORTH, unit_m, unit_m, len(rows[0]), len(rows)), needed)
+
+
+def tiled(path: Path) -> None:
+    """Give a raster tiles of 64 x 64 pixels."""
+    with rasterio.open(path) as dataset:
+        pixels, profile = dataset.read(), dataset.profile
+    profile.update(tiled=True, blockxsize=64, blockysize=64, compress="deflate")
+    with rasterio.open(path, "w", **profile) as dataset:
+        dataset.write(pixels)

@@ -81,12 +81,29 @@ DEAREST = RegionalPrices(
     max(prices.gpu for prices in REGIONS.values()),
     max(prices.disk for prices in REGIONS.values()),
 )
-# https://aws.amazon.com/s3/pricing: data transfer to another region.
+# https://aws.amazon.com/s3/pricing: data transfer to another region; S3 Standard in us-west-2;
+# requests that write and that read. Requester pays bills the last two to who reads.
 USD_PER_GB_BETWEEN_REGIONS = 0.02
+USD_PER_GB_MONTH = 0.023
+USD_PER_WRITE = 0.005 / 1000
+USD_PER_READ = 0.0004 / 1000
+# Frankfurt, where the requester-pays originals of L1C lie.
+USD_PER_REQUESTER_PAYS_READ = 0.00043 / 1000
+# https://aws.amazon.com/lambda/pricing (x86) and https://aws.amazon.com/step-functions/pricing
+# (standard workflows), us-west-2; other regions differ by less than an eighth, except Sao Paulo,
+# where a transition costs half as much again.
+USD_PER_LAMBDA_GB_SECOND = 0.0000166667
+USD_PER_TRANSITION = 0.025 / 1000
+# Share of the on-demand price that a spot host is expected to cost. AWS names savings of up to 90
+# percent; those of these families lie between 40 and 70 percent, and change all the time.
+SPOT_SHARE = 0.6
 
-# Hours of a gather job for one whole tile: decoding 673 Mpx takes 8.7 Mpx a CPU-second for the
-# JPEG 2000 of L1C and 104 Mpx a CPU-second for the COGs of L2A (measured); twice that for the mask
-# and the writing, and three minutes for a cold host.
+# Pixels that are decoded in a CPU-second, of JPEG 2000 and of COGs (measured), and what a gather
+# job needs with mask and writing, as a multiple of the decoding.
+JPEG2000_PIXELS_PER_S, COG_PIXELS_PER_S = 8.7e6, 104e6
+GATHER_OVER_DECODING = 2
+# Hours of a gather job for one whole tile of 673 Mpx: `GATHER_OVER_DECODING` times its decoding,
+# and three minutes for a cold host.
 GATHER_HOURS: dict[Kind, float] = {"L1C": 0.10, "L2A": 0.06}
 # Size of all bands of one tile: the JPEG 2000 files, and the COGs.
 SCENE_GB: dict[Kind, float] = {"L1C": 0.8, "L2A": 1.0}

@@ -24,6 +24,8 @@ REQUEST_FAILURES = frozenset(
 )
 JOB_ERROR = "JobFailed"
 """Error of a job that died, or that failed with an exit code of no known meaning."""
+RootError = Callable[[str, str], str | None]
+"""Function of the URI of a task and the id of its job that describes the job's own error."""
 TIMED_OUT_ERROR = "JobTimedOut"
 """Error of a job that waited and ran for longer than its state allows."""
 # Name of a job's failure by the meaning of its exit code: JobTRY_AGAIN.
@@ -60,7 +62,14 @@ class Failure:
         return self.exit_code not in REQUEST_FAILURES
 
 
-def check_success(run: str, *, failed: Mapping[int, str], selected: int, least: float) -> None:
+def check_success(
+    run: str,
+    *,
+    failed: Mapping[int, str],
+    selected: int,
+    least: float,
+    reasons: Mapping[int, str] | None = None,
+) -> None:
     """Raise an error if a smaller share than ``least`` of the scenes was gathered.
 
     Parameters
@@ -74,6 +83,8 @@ def check_success(run: str, *, failed: Mapping[int, str], selected: int, least: 
         Number of selected scenes.
     least : float
         Share of them that must be gathered, 0 to 1.
+    reasons : mapping of int to str, optional
+        Errors that jobs kept, by the numbers of their tasks.
 
     Raises
     ------
@@ -88,15 +99,22 @@ def check_success(run: str, *, failed: Mapping[int, str], selected: int, least: 
     if gathered and gathered >= least * selected:
         return
     what = f"{gathered} of {selected} scenes of {run} were gathered, at least {least:.0%} must be"
-    raise _jobs_error(run, what, failed, lambda more: gathered + more >= least * selected)
+    raise _jobs_error(run, what, failed, reasons, lambda more: gathered + more >= least * selected)
 
 
-def check_area(run: str, *, failed: Mapping[int, str], observed: float, least: float) -> None:
+def check_area(
+    run: str,
+    *,
+    failed: Mapping[int, str],
+    observed: float,
+    least: float,
+    reasons: Mapping[int, str] | None = None,
+) -> None:
     """Raise an error if jobs failed, and less than ``least`` of the area was observed.
 
     Parameters
     ----------
-    run, failed
+    run, failed, reasons
         As for `check_success`.
     observed, least : float
         Share of the area that the gathered scenes observe, and the least that they must, 0 to 1.
@@ -112,11 +130,15 @@ def check_area(run: str, *, failed: Mapping[int, str], observed: float, least: f
         f"the gathered scenes of {run} observe {observed:.0%} of the area, at least {least:.0%} "
         "must be"
     )
-    raise _jobs_error(run, what, failed, bool)
+    raise _jobs_error(run, what, failed, reasons, bool)
 
 
 def _jobs_error(
-    run: str, what: str, failed: Mapping[int, str], is_enough: Callable[[int], bool]
+    run: str,
+    what: str,
+    failed: Mapping[int, str],
+    reasons: Mapping[int, str] | None,
+    is_enough: Callable[[int], bool],
 ) -> CloudBusterError:
     """Make the error of failed jobs.
 
@@ -139,13 +161,15 @@ def _jobs_error(
         remedy = "jobs died, or never started (FAILED): cloudbuster doctor examines the stack; "
     counts = Counter(failed.values()).most_common()
     ends = ", ".join(f"{count} {status}" for status, count in counts) or "none selected"
+    own = (reasons or {}).get(first)
+    shown = f"scene {first}: {own}; " if own else ""
     return error(
-        f"{what}; others: {ends}; {remedy}cloudbuster logs {run} --scene {first} prints the log "
-        "of one"
+        f"{what}; others: {ends}; {shown}{remedy}cloudbuster logs {run} --scene {first} prints "
+        "the log of one"
     )
 
 
-def failure_of(error: Mapping[str, Any]) -> Failure:
+def failure_of(error: Mapping[str, Any], *, root: RootError | None = None) -> Failure:
     """Make the failure for an error that a state caught.
 
     Parameters
@@ -153,6 +177,8 @@ def failure_of(error: Mapping[str, Any]) -> Failure:
     error : mapping
         ``Error`` and ``Cause`` as Step Functions report them: of a function, of a Batch job (its
         whole description), or of a service.
+    root : callable, optional
+        Finds the error that a job kept, from the URI of its task and its id.
     """
     name, cause = str(error.get("Error", "Unknown")), str(error.get("Cause", ""))
     detail = _json_object(cause)
@@ -160,7 +186,7 @@ def failure_of(error: Mapping[str, Any]) -> Failure:
     if isinstance(known, type) and issubclass(known, CloudBusterError):
         return Failure(name, str(detail.get("errorMessage", cause)), known.exit_code)
     if "JobName" in detail:
-        return _job_failure(detail)
+        return _job_failure(detail, root)
     code = ExitCode.TRY_AGAIN if name in TIMEOUTS else None
     message = str(detail.get("errorMessage", cause)) or "no cause was given"
     return Failure(
@@ -198,8 +224,8 @@ def exit_code_of(status: str) -> ExitCode | None:
     return known.get(number)
 
 
-def _job_failure(job: Mapping[str, Any]) -> Failure:
-    """Make the failure for a Batch job from its description."""
+def _job_failure(job: Mapping[str, Any], root: RootError | None) -> Failure:
+    """Make the failure for a Batch job from its description; its own error comes first."""
     container = job.get("Container") or {}
     number = container.get("ExitCode")
     code = exit_code_of(f"EXIT_{number}") or ExitCode.BUG
@@ -208,6 +234,10 @@ def _job_failure(job: Mapping[str, Any]) -> Failure:
     reasons = [container.get("Reason"), job.get("StatusReason"), log]
     reported = "; ".join(str(reason) for reason in reasons if reason)
     message = f"job {job['JobName']} exited with {number}: {reported}"
+    task = (job.get("Parameters") or {}).get("task_uri")
+    own = root(str(task), str(job.get("JobId"))) if root and task else None
+    if own:
+        message = f"{own}; {message}"
     return Failure(JOB_ERROR if code is ExitCode.BUG else f"Job{code.name}", message, code)
 
 

@@ -55,6 +55,17 @@ class StackSettings(Document):
     gather_usd_per_hour: float = Field(0, ge=0, description="Price of a gather job.")
     torch_usd_per_hour: float = Field(0, ge=0, description="Price of a gather job with PyTorch.")
     merge_usd_per_hour: float = Field(0, ge=0, description="Price of a merge job.")
+    gather_vcpus: int = Field(2, ge=1, description="Virtual processors of a gather job.")
+    merge_vcpus: int = Field(4, ge=1, description="Virtual processors of a merge job.")
+    gather_disk_usd_per_hour: float = Field(
+        0, ge=0, description="Part of the price of a gather job that its share of a disk costs."
+    )
+    merge_disk_usd_per_hour: float = Field(
+        0, ge=0, description="Part of the price of a merge job that its share of a disk costs."
+    )
+    spot: bool = Field(default=True, description="Whether spot hosts are tried first.")
+    gpu: bool = Field(default=False, description="Whether jobs with PyTorch get GPU hosts.")
+    scratch_days: int = Field(30, ge=1, description="Days after which scenes expire.")
     max_budget_usd: float | None = Field(
         None,
         gt=0,
@@ -66,6 +77,13 @@ class StackSettings(Document):
     )
     catalog_variables: tuple[str, ...] = Field(
         (), description="Environment variables that the secret holds."
+    )
+    publish_api: Address | None = Field(
+        None, description="URL of the STAC API in which items are published; null for none."
+    )
+    publish_collection: str | None = Field(None, description="Collection of these items.")
+    publish_secret_arn: str | None = Field(
+        None, description="ARN of the secret with the token of that API."
     )
     state_machine_arn: str | None = Field(None, description="ARN of the state machine.")
     topic_arn: str | None = Field(None, description="ARN of the topic for outcomes and rejections.")

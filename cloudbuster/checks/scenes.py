@@ -9,11 +9,12 @@ from cloudbuster.checks.results import Count, not_checked
 from cloudbuster.checks.scene_table import row_stem
 from cloudbuster.core.pixels.composite_methods import parse_composite
 from cloudbuster.errors import BadInputError, NothingUsableError
+from cloudbuster.gathered.observed_blocks import comparing_plan
 from cloudbuster.gathered.scene_files import scenes_in
-from cloudbuster.models import Check
+from cloudbuster.models import Check, MergeOptions
 from cloudbuster.mosaics.opened import FinishedMosaic
 from cloudbuster.mosaics.rasters import MosaicRasters
-from cloudbuster.products.blocks import SceneBlocks, clipped
+from cloudbuster.products.blocks import SceneBlocks, clipped, mosaic_grid
 from cloudbuster.storage.files.uri import is_remote, local_path
 from cloudbuster.storage.rasters.area_cells import AreaCells
 
@@ -61,7 +62,10 @@ def _compared(
         "cloudy": (*rasters.bands, "scene_index"),
         "quality": rasters.quality_bands,
     }
-    with SceneBlocks(files, mosaic.composite) as blocks:
+    merge = mosaic.request.merge if mosaic.request is not None else MergeOptions()
+    records = [file.record for file in files]
+    plan = comparing_plan(mosaic.composite, records, mosaic_grid(files), merge.haze_limit_dn)
+    with SceneBlocks(files, mosaic.composite, plan=plan) as blocks:
         if blocks.grid.shape != rasters.grid.shape or blocks.bands != rasters.bands:
             count.expect(False, "the gathered scenes are on another grid, or have other bands")
             return count.check

@@ -20,6 +20,7 @@ from cloudbuster.cli.commands.logs import logs
 from cloudbuster.cli.commands.merge import merge
 from cloudbuster.cli.commands.meta_gather import meta_gather
 from cloudbuster.cli.commands.meta_merge import meta_merge
+from cloudbuster.cli.commands.plan import plan
 from cloudbuster.cli.commands.query import query
 from cloudbuster.cli.commands.redrive import redrive
 from cloudbuster.cli.commands.rerun import rerun
@@ -40,6 +41,7 @@ SECTIONS = {
     "Stage by stage": [query, filter_, gather, merge],
     "Look into a mosaic": [explain, verify],
     "On AWS": [
+        plan,
         submit,
         status,
         logs,

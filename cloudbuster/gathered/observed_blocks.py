@@ -1,6 +1,6 @@
 """Read what several gathered scenes observed of a block, for composite `best`."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -15,6 +15,7 @@ from cloudbuster.core.pixels.best import (
     choose_best,
     haze_background,
 )
+from cloudbuster.core.pixels.composite_methods import parse_composite
 from cloudbuster.core.pixels.masks import PixelClass
 from cloudbuster.gathered.scene_raster import OpenScenes
 from cloudbuster.models import SceneRecord
@@ -71,6 +72,25 @@ class BestPlan:
             {record.raster: _cloudiness(record) for record in records},
             any(record.backstop for record in records),
         )
+
+
+def comparing_plan(
+    composite: str, records: Iterable[SceneRecord | None], grid: Grid, haze_limit_dn: float
+) -> BestPlan | None:
+    """Make the plan of a mosaic whose composite compares observations; None for another composite.
+
+    Parameters
+    ----------
+    composite : str
+        Name of the composite, for `parse_composite`.
+    records : iterable of SceneRecord or None
+        Records of all scenes; None for a scene without one.
+    grid, haze_limit_dn
+        As for `BestPlan.of`.
+    """
+    if not parse_composite(composite).method.is_comparing:
+        return None
+    return BestPlan.of([record for record in records if record], grid, haze_limit_dn)
 
 
 def _cloudiness(record: SceneRecord) -> float:

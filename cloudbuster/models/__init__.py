@@ -40,6 +40,7 @@ from cloudbuster.models.request import (
 from cloudbuster.models.results import (
     Assessment,
     Claim,
+    JobError,
     LayerCoverage,
     MergeResult,
     RunEnd,
@@ -65,6 +66,7 @@ from cloudbuster.models.selection import (
     Unpicked,
 )
 from cloudbuster.models.self_check import BandCheck, GroundCheck, HeldOutSums, SelfCheck
+from cloudbuster.models.work import CostLine, ExpectedWork, FrontierPoint, RunPlan
 
 __all__ = [
     "DOCUMENTS",
@@ -80,12 +82,15 @@ __all__ = [
     "CandidatesInfo",
     "Check",
     "Claim",
+    "CostLine",
     "Delivery",
     "DetectorOptions",
     "Document",
     "Dropped",
+    "ExpectedWork",
     "Explanation",
     "FilterOptions",
+    "FrontierPoint",
     "GatherOptions",
     "GatherTask",
     "Geometry",
@@ -93,6 +98,7 @@ __all__ = [
     "GroundCheck",
     "HeldOutSums",
     "Item",
+    "JobError",
     "JsonObject",
     "LayerCoverage",
     "LimitOptions",
@@ -107,6 +113,7 @@ __all__ = [
     "QueryOptions",
     "Radiometry",
     "RunEnd",
+    "RunPlan",
     "RunResult",
     "RunStatus",
     "SceneFailure",

@@ -7,6 +7,7 @@ from pydantic import Field
 from cloudbuster.models.base import SCHEMA_DESCRIPTION, Document, MosaicName
 from cloudbuster.models.scene import SceneFailure
 from cloudbuster.models.self_check import SelfCheck
+from cloudbuster.models.work import ExpectedWork
 
 RunEnd = Literal["covered", "no-more-candidates", "rounds-spent", "over-budget"]
 
@@ -61,6 +62,14 @@ class Assessment(Document):
     rounds: int = Field(1, ge=1, description="Number of rounds of filter and gather.")
     decoded_pixels: int = Field(
         0, ge=0, description="Pixels of the scenes' bands that were decoded."
+    )
+    read_bytes: int = Field(
+        0, ge=0, description="Bytes of the tiles of bands and masks that were read for that."
+    )
+    expected: ExpectedWork | None = Field(
+        None,
+        description="What was expected before the first scene was gathered; null if that is "
+        "unknown.",
     )
     hole_file: str | None = Field(
         None,
@@ -129,6 +138,18 @@ class RunStatus(Document):
     execution: str | None = Field(
         None, description="Name of the execution on the stack; null for a run on one machine."
     )
+
+
+class JobError(Document):
+    """Error of a job on the stack: ``N.error.json`` beside its task."""
+
+    schema_: Literal["cloudbuster.job-error/1"] = Field(
+        "cloudbuster.job-error/1", alias="schema", description=SCHEMA_DESCRIPTION
+    )
+    job_id: str = Field(description="Id of the job.")
+    error: str = Field(description="Class of the error.")
+    message: str = Field(description="Message of the error.")
+    exit_code: int = Field(ge=0, le=255, description="Exit code of the job.")
 
 
 class Claim(Document):

@@ -239,6 +239,9 @@ class SceneRecord(Document):
         description="Pixels of the scene's bands that were decoded for its rasters, counted in "
         "whole tiles of the files.",
     )
+    read_bytes: int = Field(
+        0, ge=0, description="Bytes of these tiles and of those of the masks in their files."
+    )
     raster: FileName = Field(description="File name of the raster.")
     mask: FileName | None = Field(None, description="File name of the donated mask; null for none.")
     task_fingerprint: str = Field(description="Fingerprint of the task that made the raster.")

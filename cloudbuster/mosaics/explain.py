@@ -302,7 +302,9 @@ class _Witness:
             return "clear by its mask, but refused beside the other looks"
         if reason.fate == "used":
             return "its value went into the statistic"
-        return "it saw the place as clear, and the chosen scene was preferred"
+        if self._mosaic.composite == "first":
+            return "it saw the place clear too, and comes later in the order"
+        return "it saw the place clear too, and the composite preferred the chosen scene"
 
     def _masked_text(self, row: SceneRow, seen: _Seen) -> str:
         """Describe a masked look by the distance to what the detector found."""
@@ -325,7 +327,10 @@ class _Witness:
             return "outside", "its footprint does not contain the place"
         deliveries = self._deliveries(row)
         if deliveries and not any(self._is_delivered(each) for each in deliveries):
-            return "not-delivered", "this part of it was not read, because others show it clear"
+            return (
+                "not-delivered",
+                "this part of it was not read, because others were expected to show it clear",
+            )
         return None
 
     def _covers(self, item: dict[str, Any]) -> bool:

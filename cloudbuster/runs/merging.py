@@ -30,6 +30,7 @@ from cloudbuster.models import (
 )
 from cloudbuster.products.hole_file import write_holes
 from cloudbuster.products.parts import part_windows
+from cloudbuster.runs.expected_work import with_expected
 from cloudbuster.runs.rounds import ended_without_rounds
 from cloudbuster.runs.tasks import plan_tasks
 from cloudbuster.storage.files.documents import read_document, write_document
@@ -256,6 +257,7 @@ def _survey_folder(
         hole_file = join(task.output, f"{request.name}-holes.geojson")
         write_holes(hole_file, holes)
         assessment = assessment.model_copy(update={"hole_file": hole_file})
+    assessment = with_expected(assessment, _given(task.selection))
     write_document(_given(task.assessment), assessment)
     return assessment
 

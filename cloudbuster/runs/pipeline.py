@@ -27,6 +27,7 @@ from cloudbuster.models import (
     GatherTask,
     MergeResult,
     MosaicRequest,
+    RunPlan,
     RunResult,
     SceneFailure,
     SceneRecord,
@@ -35,6 +36,7 @@ from cloudbuster.models import (
 from cloudbuster.processes.workers import refuse_reimport
 from cloudbuster.products.hole_file import write_holes
 from cloudbuster.query import query_request
+from cloudbuster.runs.expected_work import PLAN, expected_plan, with_expected
 from cloudbuster.runs.refresh import adopt_scenes
 from cloudbuster.runs.rounds import next_round
 from cloudbuster.runs.run_status import StatusFile
@@ -51,7 +53,7 @@ logger = logging.getLogger(__name__)
 D = TypeVar("D", bound=Document)
 
 # Documents that the run of another request must not find.
-STAGE_DOCUMENTS = ("candidates.json", "selection.json", "assessment.json", "status.json")
+STAGE_DOCUMENTS = ("candidates.json", "selection.json", PLAN, "assessment.json", "status.json")
 
 
 def run(request: MosaicRequest, *, workers: int = 1, on_event: OnEvent | None = None) -> RunResult:
@@ -164,7 +166,7 @@ class _Stages:
         """Gather scenes and pick further ones, until nothing is left to do."""
         failures: dict[str, SceneFailure] = {}
         while True:
-            selection, report = self._gather(selection, workers, failures)
+            selection, report = self._gather(candidates, selection, workers, failures)
             failures |= {failure.item_id: failure for failure in report.failures}
             report = replace(report, failures=tuple(failures.values()))
             assessment, holes = self._assess(selection, report)
@@ -225,14 +227,18 @@ class _Stages:
         return document
 
     def _gather(
-        self, selection: Selection, workers: int, failed: Collection[str]
+        self,
+        candidates: Candidates,
+        selection: Selection,
+        workers: int,
+        failed: Collection[str],
     ) -> tuple[Selection, GatherReport]:
         """Gather the selected scenes, except those that failed before in this run.
 
         With strategy `original`, scenes that the backstop still needs are gathered once more.
         """
         self.status.enter("gather")
-        report = self._gather_once(selection, workers, failed)
+        report = self._gather_once(candidates, selection, workers, failed)
         repairs: tuple[str, ...] = ()
         if self.request.filter.backstop and selection.cloudbuster.strategy == "original":
             repairs = backstop_repairs(self.layout.scenes, report.records)
@@ -240,11 +246,15 @@ class _Stages:
             logger.info("backstop_repaired", extra={"scenes": ", ".join(repairs)})
             selection = with_backstop(selection, repairs)
             write_document(self.layout.document("selection.json"), selection)
-            report = self._gather_once(selection, workers, failed)
+            report = self._gather_once(candidates, selection, workers, failed)
         return selection, report
 
     def _gather_once(
-        self, selection: Selection, workers: int, failed: Collection[str]
+        self,
+        candidates: Candidates,
+        selection: Selection,
+        workers: int,
+        failed: Collection[str],
     ) -> GatherReport:
         """Plan and write the tasks of a selection, and gather those that are not done."""
         planned = [] if self._force_scenes else read_tasks(self.layout.tasks)
@@ -267,6 +277,8 @@ class _Stages:
         for number, task in enumerate(tasks, start=1):
             write_document(join(self.layout.tasks, f"{number:04d}.json"), task)
         self.tasks = tasks
+        if self._is_first_gather:
+            self._expect(candidates, selection, tasks)
         todo = [task for task in tasks if str(task.item.get("id")) not in failed]
         report = gather_scenes(
             todo, workers=workers, force=self._force_scenes, on_event=self.on_event
@@ -276,6 +288,17 @@ class _Stages:
         # A second round must not gather again what this one has gathered.
         self._force_scenes = self._is_first_gather = False
         return report
+
+    def _expect(
+        self, candidates: Candidates, selection: Selection, tasks: list[GatherTask]
+    ) -> None:
+        """Write what the run is expected to read, unless an earlier run of the same plan did."""
+        made_once(
+            self.layout.document(PLAN),
+            RunPlan,
+            lambda: expected_plan(selection, candidates, tasks, self.request),
+            anew=self._force_documents,
+        )
 
     def _assess(self, selection: Selection, report: GatherReport) -> tuple[Assessment, Holes]:
         """Assess what the gathered scenes cover; this is never reused."""
@@ -299,6 +322,7 @@ class _Stages:
         else:
             write_holes(hole_file, holes)
             assessment = assessment.model_copy(update={"hole_file": hole_file})
+        assessment = with_expected(assessment, self.layout.document("selection.json"))
         write_document(self.layout.document("assessment.json"), assessment)
         return assessment
 

@@ -149,6 +149,7 @@ def _copy(folder: Path, task: GatherTask, before: TaskOutput, output: TaskOutput
         "radiometry": task.radiometry or record.radiometry,
         "task_fingerprint": raster_fingerprint(task, output),
         "decoded_pixels": 0,
+        "read_bytes": 0,
     }
     if not output.backstop or task.backstop_pixels == "all":
         cells = mosaic.width * mosaic.height

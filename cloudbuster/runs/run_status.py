@@ -9,6 +9,18 @@ from cloudbuster.models import MergeResult, MosaicRequest, RunStatus
 from cloudbuster.storage.files.documents import write_document
 from cloudbuster.storage.files.reuse import read_earlier
 from cloudbuster.storage.files.run_layout import RunLayout, request_fingerprint
+from cloudbuster.storage.files.uri import is_remote, local_path
+
+
+def layout_of_earlier(request: MosaicRequest) -> RunLayout | None:
+    """Find the folder in which the same request ran before; None if it did not, or lies remote."""
+    output = request.output or request.name
+    if is_remote(output):
+        return None
+    layout = RunLayout.in_folder(request, str(local_path(output).absolute()))
+    known = read_earlier(layout.document("request.json"), MosaicRequest)
+    is_same = known is not None and request_fingerprint(known) == request_fingerprint(request)
+    return layout if is_same else None
 
 
 class StatusFile:

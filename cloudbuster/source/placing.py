@@ -109,25 +109,82 @@ def placed_blocks(
     PlacedBlock
         Blocks in row order, which tile ``target``, or with ``units`` their window of it.
     """
-    scale = _scale(source.grid, target)
     method = placing_method(source.grid, target)
-    reach = resampling_reach(source.grid, target, method)
+    for piece in _pieces(source.grid, target, units, windows):
+        if piece.grid is None or not piece.wanted:
+            yield _empty_block(piece.kept, len(bands), keep_observed=keep_observed)
+            continue
+        pixels, rim = _read(source, bands, piece.grid, piece.wanted)
+        part = target.crop(piece.window)
+        block = _placed(
+            pixels, rim, class_map, piece.grid, part, method, keep_observed=keep_observed
+        )
+        yield _cut(block, piece.cells, piece.window, piece.kept)
+
+
+def planned_reads(source: Grid, target: Grid, units: NeededUnits | None) -> Iterator[Grid]:
+    """Yield the parts of a scene that `placed_blocks` reads.
+
+    Parameters
+    ----------
+    source : Grid
+        Grid of the scene.
+    target, units : Grid, NeededUnits or None
+        As for `placed_blocks`.
+
+    Yields
+    ------
+    Grid
+        Parts of ``source``.
+    """
+    for piece in _pieces(source, target, units):
+        if piece.grid is not None:
+            yield from map(piece.grid.crop, piece.wanted)
+
+
+@dataclass(frozen=True, eq=False)
+class _Piece:
+    """A block of the target, and what is read for it.
+
+    Attributes
+    ----------
+    window, kept : GridWindow
+        The whole block, and the part of it that is needed.
+    grid : Grid or None
+        Part of the scene that the block is resampled from; None if they do not overlap.
+    cells : ndarray of bool, shape (y, x) of ``window``, or None
+        Cells that are needed; None if all are.
+    wanted : list of GridWindow
+        Windows of ``grid`` to read.
+    """
+
+    window: GridWindow
+    kept: GridWindow
+    grid: Grid | None
+    cells: BoolRaster | None
+    wanted: list[GridWindow]
+
+
+def _pieces(
+    source: Grid,
+    target: Grid,
+    units: NeededUnits | None,
+    windows: Iterable[GridWindow] | None = None,
+) -> Iterator[_Piece]:
+    """Cut the needed part of the target into blocks, and find what is read for each."""
+    method = placing_method(source, target)
+    reach = resampling_reach(source, target, method)
     extent = target.window if units is None else units.target_window(target)
-    for window in target.blocks(_block_size(scale)) if windows is None else windows:
+    size = _block_size(_scale(source, target))
+    for window in target.blocks(size) if windows is None else windows:
         kept = window.intersection(extent)
         if kept.is_empty:
             continue
         # Whole blocks are placed even where a part of them is needed, because the warp of a cell
         # between two CRS depends slightly on the block.
-        part = target.crop(window)
-        grid = _source_grid(source.grid, part, method)
-        cells, wanted = _wanted(source.grid, grid, target, window, units, reach)
-        if grid is None or not wanted:
-            yield _empty_block(kept, len(bands), keep_observed=keep_observed)
-            continue
-        pixels, rim = _read(source, bands, grid, wanted)
-        block = _placed(pixels, rim, class_map, grid, part, method, keep_observed=keep_observed)
-        yield _cut(block, cells, window, kept)
+        grid = _source_grid(source, target.crop(window), method)
+        cells, wanted = _wanted(source, grid, target, window, units, reach)
+        yield _Piece(window, kept, grid, cells, wanted)
 
 
 def placing_method(source: Grid, target: Grid) -> Method:

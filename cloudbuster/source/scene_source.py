@@ -125,6 +125,44 @@ class RasterSceneSource:
         return sum(map(self._files.tiles.pixels_of, masks))
 
     @property
+    def read_bytes(self) -> int:
+        """Bytes of the tiles decoded so far, of bands and masks; those of a twin are not."""
+        return self._files.tiles.bytes_read
+
+    @property
+    def requests(self) -> int:
+        """Requests for these tiles, as far as reads alone can show."""
+        return self._files.tiles.requests
+
+    @property
+    def is_jpeg2000(self) -> bool:
+        """Whether the bands of the mosaic lie in JPEG 2000 files."""
+        assets = (self.scene.bands[name] for name in self._bands)
+        return any(self._files.dataset(asset).driver.startswith("JP2") for asset in assets)
+
+    def expect(self, bands: tuple[str, ...], grid: Grid) -> None:
+        """Count what `read_with_rim` decodes, as far as no pixel decides it."""
+        self.expect_cells(bands, grid)
+        for name in bands:
+            if name != DARK_BAND:
+                self._files.band(name).expect_edges()
+
+    def expect_cells(self, bands: tuple[str, ...], grid: Grid) -> None:
+        """Count what `read` decodes, as far as no pixel decides it."""
+        for name in bands:
+            self._files.band(name).expect_harmonised(grid)
+
+    def expect_mask(self, name: str, grid: Grid, *, bands: int = 1) -> None:
+        """Count what `read_mask` decodes; raise MaskError if the mask is missing."""
+        asset, native = self._mask_asset(name), self.mask_grid(name)
+        window = native.window_of(grid.bounds).intersection(native.window)
+        if not window.is_empty:
+            for place in range(bands):
+                self._files.dataset(asset).expect(
+                    asset.band_index + place, window=rasterio_window(window)
+                )
+
+    @property
     def metadata(self) -> OffsetMetadata:
         """Statements of the item and of the files about the radiometric offset.
 

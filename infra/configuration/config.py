@@ -23,7 +23,7 @@ from infra.configuration.instances import (
     sizes,
     sizes_by_vcpus,
 )
-from infra.configuration.sections import BucketEntry, CatalogSecret, Disk, Job, Section
+from infra.configuration.sections import BucketEntry, CatalogSecret, Disk, Job, Publish, Section
 from infra.configuration.values import (
     AllowedHost,
     EmailAddress,
@@ -166,6 +166,9 @@ class StackConfig(Section):
     notify_emails: tuple[EmailAddress, ...] = Field(
         (), description="Addresses that get outcomes and alarms."
     )
+    publish: Publish | None = Field(
+        None, description="STAC API in which the item of each mosaic is published; null for none."
+    )
     # Retention
     scratch_days: int = Field(30, ge=1, description="Days after which scenes and tasks expire.")
     runs_days: int | None = Field(
@@ -274,6 +277,10 @@ class StackConfig(Section):
                     shares.append((host + disk) / jobs)
         return max(shares)
 
+    def disk_usd_per_hour(self, job: Job) -> float:
+        """Part of the price of a job that its share of a host's disk costs, US dollars an hour."""
+        return self._disk_usd_per_hour / self.jobs_per_host(job)
+
     def timeout_s(self, job: Job) -> int:
         """Seconds after which a run gives up a job: its wait for a host, and all its attempts."""
         return self.wait_hours * 3600 + job.attempts * job.timeout_minutes * 60
@@ -296,7 +303,7 @@ class StackConfig(Section):
     def disk_report(self) -> str:
         """Describe in one line what the disk holds and costs."""
         shares = ", ".join(
-            f"{self._disk_usd_per_hour / self.jobs_per_host(job):.5f} USD per {name} job-hour "
+            f"{self.disk_usd_per_hour(job):.5f} USD per {name} job-hour "
             f"({self.jobs_per_host(job)} a host)"
             for name, job in (("gather", self.gather), ("merge", self.merge))
         )

@@ -88,6 +88,25 @@ BucketEntry = Annotated[Bucket, BeforeValidator(_named, json_schema_input_type=s
 """A bucket in the configuration: its name, or an object with its name and its key."""
 
 
+class Publish(Section):
+    """A STAC API in which the item of each mosaic is published."""
+
+    api: Annotated[str, Field(pattern=r"^https://[^\s]+$", max_length=200)] = Field(
+        description="URL of the API, which has the transactions extension."
+    )
+    collection: str = Field(
+        pattern=r"^[A-Za-z0-9._-]{1,100}$", description="Collection, which exists already."
+    )
+    secret_arn: str | None = Field(
+        None,
+        pattern=SECRET_ARN.pattern,
+        description="ARN of a secret that is the token of the API as text; null without a token.",
+    )
+    kms_key_arn: KeyArn | None = Field(
+        None, description="ARN of the key that encrypts the secret; null for the key of AWS."
+    )
+
+
 class CatalogSecret(Section):
     """A secret in Secrets Manager: a JSON object with environment variables of catalogs."""
 
@@ -114,8 +133,3 @@ class CatalogSecret(Section):
             msg = f"{' and '.join(CDSE_KEY_VARIABLES)} go together: {lacking.pop()} is not given"
             raise ValueError(msg)
         return self
-
-    @property
-    def region(self) -> str:
-        """Region of the secret."""
-        return self.arn.split(":")[3]

@@ -150,8 +150,10 @@ class Stages(Construct):
         self.assess = stage("Assess", *scenes)
         self.finish = stage(
             "Finish",
-            policies.read(bucket_arn, "runs/"),
+            # The errors of jobs lie beside their tasks, in scratch/.
+            policies.read(bucket_arn, "runs/", "scratch/"),
             policies.write(bucket_arn, "runs/"),
             policies.allow("sns:Publish", on=[topic_arn]),
+            *policies.publish_items(config, bucket_arn),
             heavy=False,
         )

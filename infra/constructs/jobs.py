@@ -40,6 +40,8 @@ class Jobs(Construct):
         ARNs with the revision.
     torch : str or None
         ARN of the gather job with PyTorch, if there is one.
+    log_group : logs.ILogGroup
+        Log group of all jobs.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Jobs(Construct):
         self._roles = JobRoles(
             self, "Roles", config=config, bucket=bucket, images=[image, torch_image]
         )
+        self.log_group = self._roles.log_group
         self.gather = self._definition("GatherJob", "gather", image.uri, config.gather)
         self.merge = self._definition("MergeJob", "merge", image.uri, config.merge)
         self.torch: str | None = None

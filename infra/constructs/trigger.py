@@ -29,8 +29,8 @@ class Trigger(Construct):
 
     Attributes
     ----------
-    dead_letters : sqs.Queue
-        Queue of messages that could not be handled.
+    requests, dead_letters : sqs.Queue
+        Queue of requests, and queue of messages that could not be handled.
     starter : Function
         The function.
     settings : str
@@ -51,7 +51,7 @@ class Trigger(Construct):
         super().__init__(scope, construct_id)
         key = kms.Key.from_key_arn(self, "Key", config.kms_key_arn) if config.kms_key_arn else None
         self.dead_letters = self._queue("DeadLetters", key)
-        queue = self._queue("Requests", key, dead_letters=self.dead_letters)
+        self.requests = queue = self._queue("Requests", key, dead_letters=self.dead_letters)
         complete = settings.model_copy(
             update={"state_machine_arn": machine.state_machine_arn, "queue_url": queue.queue_url}
         )

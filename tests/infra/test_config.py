@@ -69,6 +69,18 @@ def with_secret(**values: Any) -> dict[str, Any]:
             {"home": "l1c", **with_secret()},
             ["catalog_secret lies in us-west-2, the stack in eu-central-1", "replicate it"],
         ),
+        (
+            {
+                "home": "l1c",
+                "publish": {
+                    "api": "https://stac.example.org",
+                    "collection": "mosaics",
+                    "secret_arn": CATALOGS,
+                },
+            },
+            ["publish.secret_arn lies in us-west-2, the stack in eu-central-1", "replicate it"],
+        ),
+        ({"publish": {"api": "http://stac", "collection": "mosaics"}}, ["publish.api"]),
         ({"scratch": "nvme"}, ["m6i, m6a, m7i have no NVMe", "m6id"]),
         ({"merge": {"memory_mib": 40_000}}, ["merge: the second try needs", "raise host_vcpus"]),
         ({"host_vcpus": [2, 4]}, ["host_vcpus [2, 4]", "8, 16, 32"]),

@@ -120,6 +120,7 @@ ALLOWED: dict[str, set[Line]] = {
     "StagesFinishRole": (
         stage("Finish")
         | behind("runs", "s3:GetObject", *STORED)
+        | behind("scratch", "s3:GetObject")
         | on("<NotificationsTopic>", "sns:Publish")
     ),
     # Lambda sends an event that the function failed with to the dead-letter queue.

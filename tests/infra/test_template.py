@@ -293,7 +293,7 @@ def test_the_workflow_may_call_its_functions_and_submit_and_stop_its_jobs(
         ("StagesQueryRole", ["runs", "requests", "aois"], ["runs"]),
         ("StagesFilterRole", ["runs", "scratch"], ["runs", "scratch"]),
         ("StagesAssessRole", ["runs", "scratch"], ["runs", "scratch"]),
-        ("StagesFinishRole", ["runs"], ["runs"]),
+        ("StagesFinishRole", ["runs", "scratch"], ["runs"]),
         ("TriggerStartRunRole", ["requests"], ["rejected", "aois"]),
     ],
 )
@@ -396,7 +396,7 @@ def test_alarms_are_for_failures_of_the_stack(template: Template) -> None:
         "ExecutionsTimedOut",
         "InfrastructureFailures",
     ]
-    pattern = properties(template, "Logs::MetricFilter")["FilterPattern"]
+    pattern = properties(template, "Logs::MetricFilter", "Alarms")["FilterPattern"]
     assert pattern == '{ $.event = "run_failed" && $.infrastructure IS TRUE }'
     blocked = properties(template, "Events::Rule", "QueueBlocked")["EventPattern"]
     assert blocked["detail-type"] == ["Batch Job Queue Blocked"]

@@ -19,6 +19,7 @@ VPC = {
 CATALOGS = "arn:aws:secretsmanager:us-west-2:123456789012:secret:catalogs-AbCd12"
 # Roles that read what a request or a catalog names.
 READERS = ["JobsRolesJobRole", "StagesAssessRole", "StagesFilterRole", "StagesQueryRole"]
+PUBLISH = {"api": "https://stac.example.org", "collection": "mosaics", "secret_arn": CATALOGS}
 CDSE = ("CDSE_S3_ACCESS_KEY", "CDSE_S3_SECRET_KEY")
 IN_MEMORY = {"memory_mib": 12_288, "scratch_gib": 10}
 HOSTS = ["catalog.lan:8080", "10.0.0.0/8"]
@@ -399,6 +400,22 @@ CASES: list[tuple[str, dict[str, Any], Look, Any]] = [
             (["kms:Decrypt"], [KEY]) in templates.statements(template, "ExecutionRole")
         ),
         True,
+    ),
+    ("publish", {"publish": PUBLISH}, setting("publish_api"), PUBLISH["api"]),
+    ("publish", {"publish": PUBLISH}, setting("publish_collection"), "mosaics"),
+    ("publish", {"publish": PUBLISH}, setting("publish_secret_arn"), CATALOGS),
+    (
+        "publish",
+        {"publish": {**PUBLISH, "kms_key_arn": KEY}},
+        lambda template: [
+            entry in templates.statements(template, "StagesFinishRole")
+            for entry in (
+                (["secretsmanager:GetSecretValue"], [CATALOGS]),
+                (["kms:Decrypt"], [KEY]),
+                (["s3:GetObject"], ["<StorageBucket5CB7C8EA.Arn>/mosaics/*"]),
+            )
+        ],
+        [True, True, True],
     ),
     ("notify_emails", {"notify_emails": ["ops@example.org"]}, count("SNS::Subscription"), 1),
     ("scratch_days", {"scratch_days": 3}, expiry("scratch/"), [3]),

@@ -32,6 +32,7 @@ def _stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         merge_usd_per_hour=0.2,
     )
     monkeypatch.setenv(SETTINGS_VARIABLE, settings.model_dump_json())
+    monkeypatch.setenv("AWS_REGION", "us-west-2")
     # Places are claimed in S3 alone; here a folder stands for it.
     monkeypatch.setattr("cloudbuster.aws.stack.claims.claim_place", lambda *_given: None)
     return iter(())

@@ -45,7 +45,11 @@ def stac_url(items: list[dict[str, Any]]) -> Iterator[str]:
         _load(python, environment, items)
         port = _free_port()
         # Without it the database merges items with their collection, a hundred times slower.
-        settings = environment | {"USE_API_HYDRATE": "TRUE"}
+        settings = environment | {
+            "USE_API_HYDRATE": "TRUE",
+            # The items of mosaics are published by it.
+            "ENABLE_TRANSACTIONS_EXTENSIONS": "TRUE",
+        }
         server = ["-m", "uvicorn", "--factory", "stac_fastapi.pgstac.app:create_app"]
         command = [python, *server, "--host", "127.0.0.1", "--port", str(port)]
         url = f"http://127.0.0.1:{port}"

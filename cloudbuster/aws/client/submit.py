@@ -112,7 +112,7 @@ def submit_request(
         If AWS is throttled, broken or out of reach.
     """
     settings = stack.settings()
-    request, area = _admitted(uri, settings)
+    request, area = admitted_request(uri, settings)
     _check_paths(request)
     check_size(request, uri)
     warning = transfer_warning(request, stack.region)
@@ -206,8 +206,14 @@ def _error_of(failure: Failure, name: str) -> CloudBusterError:
     return RunFailedError(f"{name}: {failure.error}: {failure.message}", failure.exit_code)
 
 
-def _admitted(uri: str, settings: StackSettings) -> tuple[MosaicRequest, bytes | None]:
-    """Read a request that may run on the stack, and the area to upload for it."""
+def admitted_request(uri: str, settings: StackSettings) -> tuple[MosaicRequest, bytes | None]:
+    """Read a request that may run on the stack, and the area to upload for it.
+
+    Raises
+    ------
+    RequestError
+        If the request breaks the contract, or may not run on this stack.
+    """
     content = read_bytes(uri)
     document = parse_unique_json(content, source=uri)
     if is_bare_area(document):

@@ -11,14 +11,17 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any, TypeVar
 
 from cloudbuster.aws.failures import Failure, failure_of
 from cloudbuster.aws.settings import StackSettings
+from cloudbuster.aws.stack.item_publisher import PublishItem
 from cloudbuster.aws.stack.run_status import make_status
 from cloudbuster.aws.stack.state import NOT_NOTIFIED, layout_of
 from cloudbuster.errors import BadInputError, CloudBusterError, ExitCode
 from cloudbuster.models import Assessment, Document, MergeResult, MosaicRequest, RunStatus
+from cloudbuster.runs.task_jobs import job_error
 from cloudbuster.storage.files.documents import read_document, write_document
 from cloudbuster.storage.files.reuse import read_earlier
 from cloudbuster.storage.files.run_layout import RunLayout
@@ -65,11 +68,11 @@ class FinalState:
         """Read the payload of the last state."""
         return cls(event["execution"], event["state"], event["started"], event["ended"])
 
-    @property
+    @cached_property
     def failure(self) -> Failure | None:
-        """Why the run failed; None if it succeeded."""
+        """Why the run failed, with the own error of a job; None if it succeeded."""
         error = self.state.get("error")
-        return failure_of(error) if error else None
+        return failure_of(error, root=_root_error) if error else None
 
     @property
     def layout(self) -> RunLayout | None:
@@ -105,6 +108,15 @@ class FinalState:
         return round((times[0] - times[1]).total_seconds(), 1)
 
 
+def _root_error(task_uri: str, job_id: str) -> str | None:
+    """Describe the error that a job kept; if that cannot be read, the failure has no root."""
+    try:
+        return job_error(task_uri, job_id=job_id)
+    except CloudBusterError as error:
+        logger.warning("job_error_unreadable", extra={"task": task_uri, "error": str(error)})
+        return None
+
+
 def topic_publisher(settings: StackSettings) -> Publish:
     """Return a function that publishes to the stack's topic."""
     retries = {"mode": "standard", "total_max_attempts": TRIES}
@@ -119,7 +131,9 @@ def topic_publisher(settings: StackSettings) -> Publish:
     return publish
 
 
-def finish(event: Mapping[str, Any], publish: Publish) -> dict[str, Any]:
+def finish(
+    event: Mapping[str, Any], publish: Publish, publish_item: PublishItem | None = None
+) -> dict[str, Any]:
     """Write the status of a run that reached its last state, and publish the outcome.
 
     Parameters
@@ -128,21 +142,26 @@ def finish(event: Mapping[str, Any], publish: Publish) -> dict[str, Any]:
         Payload of the last state.
     publish : callable
         Publishes a subject and a text.
+    publish_item : callable, optional
+        Publishes the item of the mosaic, before the notification.
 
     Returns
     -------
     dict
-        Output of the execution, as of `make_outcome`.
+        Output of the execution, as of `make_outcome`, with the URL of a published item in
+        ``published``.
 
     Raises
     ------
     CloudBusterError
-        If the notification fails; ``status.json`` is right by then. The state machine tries again,
-        and at last calls the function once more for the output of a run that succeeded; that call
-        does not fail because of the notification.
+        If the item cannot be published, or the notification fails; ``status.json`` is right by
+        then. The state machine tries again, and at last calls the function once more for the
+        output of a run that succeeded; that call does not fail because of either.
     """
     final = FinalState.of_event(event)
     outcome = _conclude(final)
+    if publish_item is not None and outcome["products"]:
+        outcome["published"] = _published(final, outcome["products"]["item"], publish_item)
     try:
         publish(*outcome_message(outcome))
     except CloudBusterError as error:
@@ -151,6 +170,17 @@ def finish(event: Mapping[str, Any], publish: Publish) -> dict[str, Any]:
         if final.must_notify:
             raise
     return outcome
+
+
+def _published(final: FinalState, item: str, publish_item: PublishItem) -> str | None:
+    """Publish an item; None if that fails once the state machine has given up on it."""
+    try:
+        return publish_item(item)
+    except CloudBusterError as error:
+        logger.exception("item_not_published", extra={"item": item, "error": str(error)})
+        if final.must_notify:
+            raise
+        return None
 
 
 def make_outcome(

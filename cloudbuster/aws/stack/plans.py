@@ -1,5 +1,6 @@
 """Documents between the states: the plan of a round, and the results of its jobs."""
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -8,16 +9,20 @@ import orjson
 
 from cloudbuster.aws.costs import estimate_run_usd
 from cloudbuster.aws.failures import check_success, exit_code_of
+from cloudbuster.aws.run_plan import Prices, merge_job_count, priced_plan
 from cloudbuster.aws.settings import StackSettings
 from cloudbuster.aws.stack.state import GATHERED
 from cloudbuster.errors import RequestError
 from cloudbuster.gathered.resume import is_done
 from cloudbuster.gathered.scene_lists import write_task_scenes
-from cloudbuster.models import GatherTask, MosaicRequest, SceneFailure, Selection
-from cloudbuster.products.parts import part_windows
+from cloudbuster.models import Candidates, GatherTask, MosaicRequest, SceneFailure, Selection
+from cloudbuster.runs.expected_work import PLAN, expect_work, expected_rounds
+from cloudbuster.runs.task_jobs import job_error
 from cloudbuster.storage.files.documents import parse_json, read_document, write_document
 from cloudbuster.storage.files.run_layout import RunLayout
 from cloudbuster.storage.files.uri import exists, join, read_bytes, write_bytes
+
+logger = logging.getLogger(__name__)
 
 # Requests to S3 at a time, as many as boto3 keeps connections open for: one after the other they
 # would take minutes for thousands of scenes.
@@ -71,6 +76,7 @@ def write_plan(
     """
     _check_count(tasks, settings)
     todo = [number for number in _write_tasks(run, tasks, anew=anew) if number not in failed]
+    logger.info("round_planned", extra={"run_id": run.id, "todo_count": len(todo)})
     write_task_scenes(run, tasks)
     indices_uri = join(run.tasks, "indices.json")
     write_bytes(indices_uri, orjson.dumps(todo))
@@ -82,9 +88,40 @@ def write_plan(
         "indices_key": indices_uri.removeprefix(settings.root).lstrip("/"),
         "image": "torch" if request.gather.detector.type == "pytorch" else "base",
         **_budget(
-            len(todo if is_first_round else tasks), _merge_jobs(tasks, settings), request, settings
+            len(todo if is_first_round else tasks),
+            merge_job_count(tasks, settings),
+            request,
+            settings,
         ),
     }
+
+
+def write_expected(
+    run: RunLayout,
+    selection: Selection,
+    candidates: Candidates,
+    tasks: Sequence[GatherTask],
+    request: MosaicRequest,
+    prices: Prices,
+) -> None:
+    """Write what a run is expected to read, decode and cost, as ``plan.json``.
+
+    Parameters
+    ----------
+    run : RunLayout
+        Layout of the run.
+    selection, candidates, tasks : Selection, Candidates, sequence of GatherTask
+        Scenes of the first round, and how they are gathered.
+    request : MosaicRequest
+        The request.
+    prices : Prices
+        Where the run is paid.
+    """
+    work = expect_work(tasks, rounds=expected_rounds(selection, candidates, request))
+    plan = priced_plan(selection, tasks, work, request, prices)
+    write_document(run.document(PLAN), plan)
+    extra = {"run_id": run.id, "usd": plan.usd, "read_bytes": work.read_bytes}
+    logger.info("run_expected", extra=extra)
 
 
 def _check_count(tasks: Sequence[GatherTask], settings: StackSettings) -> None:
@@ -109,12 +146,6 @@ def _write_tasks(run: RunLayout, tasks: Sequence[GatherTask], *, anew: bool) -> 
     with ThreadPoolExecutor(THREADS) as pool:
         is_left = pool.map(write, numbers, tasks)
         return [number for number, left in zip(numbers, is_left, strict=True) if left]
-
-
-def _merge_jobs(tasks: Sequence[GatherTask], settings: StackSettings) -> int:
-    """Count the jobs of the merge: one, or one for each part with one before and one after them."""
-    parts = len(part_windows(tasks[0].grid.grid(), settings.merge_part_cells)) if tasks else 1
-    return parts + 2 if parts > 1 else 1
 
 
 def _budget(
@@ -203,10 +234,15 @@ def round_failures(
     run: RunLayout, results: Sequence[Mapping[str, Any]], round_number: int
 ) -> dict[int, SceneFailure]:
     """Describe the tasks that failed up to this round, by their numbers, and keep that."""
-    failures = earlier_failures(run, round_number) | {
-        int(result["index"]): _failure(run, int(result["index"]), str(result["status"]))
+    lost = {
+        int(result["index"]): str(result["status"])
         for result in results
         if result["status"] != GATHERED
+    }
+    reasons = root_errors(run, lost)
+    failures = earlier_failures(run, round_number) | {
+        number: _failure(run, number, status, reasons.get(number))
+        for number, status in lost.items()
     }
     content = {str(number): failure.model_dump() for number, failure in failures.items()}
     write_bytes(run.document(FAILURES), orjson.dumps(content))
@@ -246,15 +282,41 @@ def assess_round(
     lost = [result for result in results if result["status"] != GATHERED]
     selected = int(plan["task_count"])
     failed = {int(result["index"]): str(result["status"]) for result in lost}
+    reasons = root_errors(run, failed)
     check_success(
-        run.id, failed=failed, selected=selected, least=request.limits.min_success_fraction
+        run.id,
+        failed=failed,
+        selected=selected,
+        least=request.limits.min_success_fraction,
+        reasons=reasons,
     )
-    failures = tuple(_failure(run, number, status) for number, status in failed.items())
+    failures = tuple(
+        _failure(run, number, status, reasons.get(number)) for number, status in failed.items()
+    )
     counts = {"selected": selected, "gathered": selected - len(lost), "failed": len(lost)}
     return counts, failures
 
 
-def _failure(run: RunLayout, number: int, status: str) -> SceneFailure:
+def root_errors(run: RunLayout, failed: Mapping[int, str]) -> dict[int, str]:
+    """Read the errors that jobs kept, by the numbers of their tasks.
+
+    Parameters
+    ----------
+    run : RunLayout
+        Layout of the run.
+    failed : mapping of int to str
+        Status of the job of each task that failed, ``EXIT_5``. A job that was killed kept none.
+    """
+    codes = {number: exit_code_of(status) for number, status in failed.items()}
+    found = {
+        number: job_error(join(run.tasks, f"{number}.json"), code=int(code))
+        for number, code in codes.items()
+        if code is not None
+    }
+    return {number: text for number, text in found.items() if text is not None}
+
+
+def _failure(run: RunLayout, number: int, status: str, reason: str | None) -> SceneFailure:
     task = read_document(join(run.tasks, f"{number}.json"), GatherTask)
     code = exit_code_of(status)
     return SceneFailure(
@@ -262,7 +324,7 @@ def _failure(run: RunLayout, number: int, status: str) -> SceneFailure:
         index=task.index or task.backstop_index or 0,
         error=status if code is None else code.name,
         message=(
-            f"task {number} of {run.id} ended as {status}; "
+            f"task {number} of {run.id} ended as {status}; {f'{reason}; ' if reason else ''}"
             f"cloudbuster logs {run.id} --scene {number} prints its log"
         ),
     )

@@ -6,7 +6,12 @@ from typing import Any
 from cloudbuster.assess import assess_scenes
 from cloudbuster.aws.failures import check_area
 from cloudbuster.aws.settings import StackSettings
-from cloudbuster.aws.stack.plans import assess_round, is_affordable, round_failures
+from cloudbuster.aws.stack.plans import (
+    assess_round,
+    is_affordable,
+    root_errors,
+    round_failures,
+)
 from cloudbuster.errors import ExitCode
 from cloudbuster.gathered.scene_files import find_records
 from cloudbuster.gathered.scene_lists import wanted_stems, write_wanted
@@ -21,6 +26,7 @@ from cloudbuster.models import (
     WantedScenes,
 )
 from cloudbuster.products.hole_file import write_holes
+from cloudbuster.runs.expected_work import with_expected
 from cloudbuster.runs.merging import plan_merge
 from cloudbuster.runs.rounds import next_round
 from cloudbuster.selection.clear_strategy import LookOptions
@@ -140,6 +146,7 @@ def _assess_clear(
         hole_file = join(run.products, f"{request.name}-holes.geojson")
         write_holes(hole_file, holes)
         assessment = assessment.model_copy(update={"hole_file": hole_file})
+    assessment = with_expected(assessment, run.document("selection.json"))
     write_document(run.document("assessment.json"), assessment)
     return None
 
@@ -175,5 +182,9 @@ def _check_area(
             if int(result["index"]) in failures
         }
         check_area(
-            run.id, failed=failed, observed=observed, least=request.limits.min_success_fraction
+            run.id,
+            failed=failed,
+            observed=observed,
+            least=request.limits.min_success_fraction,
+            reasons=root_errors(run, failed),
         )

@@ -1,5 +1,7 @@
 """``cloudbuster gather``."""
 
+from contextlib import nullcontext
+
 import click
 
 from cloudbuster.cli.flags.common import dryrun_option, tmp_option, workers_option
@@ -56,6 +58,7 @@ def gather(
     from cloudbuster.gather import gather_or_raise
     from cloudbuster.inputs.request_files import make_options
     from cloudbuster.models import GatherOptions, GatherTask, LimitOptions, QueryOptions
+    from cloudbuster.runs.task_jobs import TaskJob
     from cloudbuster.runs.tasks import plan_tasks, tasks_of_index
     from cloudbuster.storage.files.documents import read_document
 
@@ -78,7 +81,7 @@ def gather(
     if dryrun:
         show(json_text(tasks))
         return
-    with progress() as on_event:
+    with TaskJob(task) if task else nullcontext(), progress() as on_event:
         records = gather_or_raise(
             tasks,
             workers=workers,

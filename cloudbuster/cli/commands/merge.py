@@ -48,13 +48,13 @@ def merge(
     from cloudbuster.merge import MosaicRecipe, merge_scenes
     from cloudbuster.models import MergeOptions, MergeTask
     from cloudbuster.runs.merging import merge_task
+    from cloudbuster.runs.task_jobs import TaskJob
     from cloudbuster.storage.files.documents import read_document
 
     use_tmp(tmp)
     if task:
-        document = read_document(task, MergeTask)
-        with progress() as on_event:
-            made = merge_task(document, on_event=on_event)
+        with TaskJob(task), progress() as on_event:
+            made = merge_task(read_document(task, MergeTask), on_event=on_event)
         show(json_text(made) if made else None)
         return
     scenes = needed(input_path, "--input-path")

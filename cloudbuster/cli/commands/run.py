@@ -1,5 +1,6 @@
 """``cloudbuster run``."""
 
+import os
 from typing import TYPE_CHECKING
 
 import click
@@ -18,11 +19,15 @@ from cloudbuster.cli.flags.merge import (
 from cloudbuster.cli.flags.query import AreaFlags, QueryFlags, area_options, query_options
 from cloudbuster.cli.parsing import Command
 from cloudbuster.cli.progress import progress
-from cloudbuster.cli.terminal import show
+from cloudbuster.cli.terminal import note, show
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cloudbuster.models import MergeResult, MosaicRequest
     from cloudbuster.runs.subruns import SubRun
+
+    Published = Callable[[MergeResult], None]
 
 
 @click.command(cls=Command, short_help="Make a mosaic: all stages, resuming.")
@@ -46,6 +51,14 @@ if TYPE_CHECKING:
     default=None,
     cls=RequestOption,
     help="Search the catalog again, and do what new scenes change.",
+)
+@click.option(
+    "--publish",
+    metavar="URL",
+    help="Publish the item of each mosaic in this STAC API, or replace it there.",
+)
+@click.option(
+    "--publish-collection", metavar="ID", help="Collection of --publish, which exists already."
 )
 @workers_option
 @click.option("--dryrun/--no-dryrun", default=False, help="Print the request, and do nothing.")
@@ -80,6 +93,8 @@ def run(
     output: str | None,
     force: bool | None,
     refresh: bool | None,
+    publish: str | None,
+    publish_collection: str | None,
     workers: int,
     dryrun: bool,
     as_json: bool,
@@ -111,6 +126,9 @@ def run(
           --mindate 2020-05-01 --maxdate 2020-10-01 --maxclouds 60
     """
     has_area = area_flags.is_given()
+    if (publish is None) != (publish_collection is None):
+        msg = "Give --publish and --publish-collection, or neither"
+        raise click.UsageError(msg)
     if request_file is None and not (has_area and name):
         msg = "Give a request file, or --name and an area by --geojson or --bbox"
         raise click.UsageError(msg)
@@ -142,15 +160,28 @@ def run(
         }
     )
     request = load_request(request_file, changes) if request_file else make_request(changes)
-    if each is not None:
-        _run_each(request, each, workers=workers, dryrun=dryrun, as_json=as_json)
-    elif dryrun:
+    if dryrun and each is None:
         show(json_text(request))
+        return
+    published = _publisher(publish, publish_collection)
+    if each is not None:
+        _run_each(request, each, published, workers=workers, dryrun=dryrun, as_json=as_json)
     else:
-        _run(request, workers=workers, as_json=as_json)
+        _run(request, published, workers=workers, as_json=as_json)
 
 
-def _run(request: "MosaicRequest", *, workers: int, as_json: bool) -> None:
+def _publisher(url: str | None, collection: str | None) -> "Published":
+    """Return a function that publishes the item of a mosaic; it does nothing without a URL."""
+    if url is None or collection is None:
+        return lambda _products: None
+    from cloudbuster.products.publishing import TOKEN_VARIABLE, StacTarget, publish_item
+    from cloudbuster.storage.addresses.trust import server_trust
+
+    target = StacTarget(url, collection, server_trust(url), os.environ.get(TOKEN_VARIABLE))
+    return lambda products: note(f"published {publish_item(products.item, target)}")
+
+
+def _run(request: "MosaicRequest", published: "Published", *, workers: int, as_json: bool) -> None:
     """Run a request, print what it made, and raise what it did not reach."""
     from cloudbuster.cli.inputs import json_text
     from cloudbuster.runs.pipeline import not_covered_error
@@ -160,18 +191,25 @@ def _run(request: "MosaicRequest", *, workers: int, as_json: bool) -> None:
     if wants_each_zone(request):
         with progress() as on_event:
             runs = run_zones(request, workers=workers, on_event=on_event)
-        _show_parts(runs, as_json=as_json)
+        _show_parts(runs, published, as_json=as_json)
         return
     with progress() as on_event:
         result = run_request(request, workers=workers, on_event=on_event)
     show(json_text(result) if as_json else _products_text(result.products))
+    published(result.products)
     error = not_covered_error(result.assessment)
     if error is not None:
         raise error
 
 
 def _run_each(
-    request: "MosaicRequest", name_property: str, *, workers: int, dryrun: bool, as_json: bool
+    request: "MosaicRequest",
+    name_property: str,
+    published: "Published",
+    *,
+    workers: int,
+    dryrun: bool,
+    as_json: bool,
 ) -> None:
     """Run a request once for each feature of its area."""
     from cloudbuster.cli.inputs import json_text
@@ -183,10 +221,10 @@ def _run_each(
         return
     with progress() as on_event:
         runs = run_parts(requests, stage="feature", workers=workers, on_event=on_event)
-    _show_parts(runs, as_json=as_json)
+    _show_parts(runs, published, as_json=as_json)
 
 
-def _show_parts(runs: "tuple[SubRun, ...]", *, as_json: bool) -> None:
+def _show_parts(runs: "tuple[SubRun, ...]", published: "Published", *, as_json: bool) -> None:
     """Print what the parts of a request made, and raise what they did not reach."""
     from cloudbuster.cli.inputs import json_text
     from cloudbuster.runs.subruns import worst_error
@@ -195,6 +233,9 @@ def _show_parts(runs: "tuple[SubRun, ...]", *, as_json: bool) -> None:
         show(json_text([part.document() for part in runs]))
     else:
         show("\n".join(_zone_text(part) for part in runs if part.result is not None))
+    for part in runs:
+        if part.result is not None:
+            published(part.result.products)
     error = worst_error(runs)
     if error is not None:
         raise error

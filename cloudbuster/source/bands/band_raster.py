@@ -157,6 +157,30 @@ class BandRaster:
         window = self.grid.window_of(grid.bounds).grown(INTERPOLATION_MARGIN)
         return _interpolate(self._repaired(window, offset_dn), self.grid.crop(window), grid)
 
+    def expect_harmonised(self, grid: Grid) -> None:
+        """Count what `read_harmonised` decodes, as far as no pixel decides it.
+
+        Isolated zeros at the edge of a window, and cells at the edge of the data, make the read
+        larger than counted here.
+        """
+        if grid.x_size > self.grid.x_size * (1 + 1e-9) and not self.grid.is_aligned(grid):
+            window = self.grid.window_of(grid.bounds)
+            reduces = self.mask is None and self.encoding.is_plain
+            how = {"out_shape": grid.shape, "resampling": Resampling.average} if reduces else {}
+        elif self.grid.is_aligned(grid):
+            row, col = self.grid.offset_of(grid)
+            window, how = GridWindow(row, col, *grid.shape), {}
+        else:
+            window, how = self.grid.window_of(grid.bounds).grown(INTERPOLATION_MARGIN), {}
+        inside = window.intersection(self.grid.window)
+        if not inside.is_empty:
+            self._dataset.expect(self._index, window=rasterio_window(inside), **how)
+
+    def expect_edges(self) -> None:
+        """Count the thumbnail that shows where the edge of the data may be."""
+        if self._has_overviews:
+            self._dataset.expect(self._index, **self._edge_thumbnail)
+
     def may_lack_data(self, window: GridWindow) -> bool:
         """Return whether the edge of the data may be within or near a window of the raster's cells.
 
@@ -184,14 +208,22 @@ class BandRaster:
 
         Overviews of JPEG 2000 are decoded from the whole file, which costs too much.
         """
-        if self._dataset.driver != "GTiff" or not self._dataset.overviews(self._index):
+        if not self._has_overviews:
             return None
+        empty: BoolRaster = ~has_value(self._decoded(**self._edge_thumbnail))
+        return empty
+
+    @property
+    def _has_overviews(self) -> bool:
+        return self._dataset.driver == "GTiff" and bool(self._dataset.overviews(self._index))
+
+    @property
+    def _edge_thumbnail(self) -> dict[str, Any]:
+        """Arguments of the read that shows the parts of the raster without data."""
         rows, cols = (
             min(EMPTY_PARTS, max(1, side // LEAST_PART_PIXELS)) for side in self.grid.shape
         )
-        how = {"out_shape": (rows, cols), "resampling": Resampling.nearest}
-        empty: BoolRaster = ~has_value(self._decoded(**how))
-        return empty
+        return {"out_shape": (rows, cols), "resampling": Resampling.nearest}
 
     def _repaired(self, window: GridWindow, offset_dn: int) -> UInt16Raster:
         """Harmonised DN of a native window, with isolated zeros repaired."""

@@ -1,7 +1,7 @@
-"""Count the pixels of raster files that GDAL decodes: whole tiles, each once while it is kept."""
+"""Count what GDAL reads of raster files: whole tiles, each once while it is kept."""
 
 import math
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any
@@ -10,6 +10,11 @@ import numpy as np
 from rasterio.enums import Resampling
 
 from cloudbuster.storage.rasters.gdal_env import CACHE_BYTES
+
+# Bytes of a pixel of two bytes in the JPEG 2000 files of Sentinel-2: 0.8 GB for the 673 Mpx of a
+# tile's bands (measured). GDAL does not say how long a tile of such a file is.
+JP2_BYTES_PER_PIXEL = 1.2
+JP2_DEPTH = 2
 
 Tile = tuple[str, int, int, int, int]
 """Address of the file, band (0 for all), overview (0 for the raster itself), row and column."""
@@ -34,7 +39,9 @@ class DecodedTiles:
         self._cache_bytes = cache_bytes
         self._kept: OrderedDict[Tile, int] = OrderedDict()
         self._kept_bytes = 0
-        self._pixels: dict[str, int] = {}
+        self._pixels: Counter[str] = Counter()
+        self._bytes: Counter[str] = Counter()
+        self._requests: Counter[str] = Counter()
 
     def pixels_of(self, href: str) -> int:
         """Return the number of pixels of a file that were decoded.
@@ -43,7 +50,17 @@ class DecodedTiles:
         edge counts with its pixels inside the raster, and one with all bands of a file together
         (interleaved by pixel) with the pixels of each band.
         """
-        return self._pixels.get(href, 0)
+        return self._pixels[href]
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes of the tiles of all files that were read; headers are not included."""
+        return self._bytes.total()
+
+    @property
+    def requests(self) -> int:
+        """Number of requests for these tiles: one for each run of new neighbours in a row."""
+        return self._requests.total()
 
     def add(self, href: str, dataset: Any, band: int | list[int], how: Mapping[str, Any]) -> None:  # noqa: ANN401 -- rasterio has no types
         """Count a read.
@@ -65,10 +82,14 @@ class DecodedTiles:
         for number in bands[:1] if together else bands:
             layers = dataset.count if together else 1
             depth = layers * np.dtype(dataset.dtypes[number - 1]).itemsize
+            latest: tuple[int, int] | None = None
             for level, row, col, pixels in _tiles(dataset, number, how):
                 tile = (href, 0 if together else number, level, row, col)
                 if self._is_new(tile, pixels * depth):
-                    self._pixels[href] = self.pixels_of(href) + pixels * layers
+                    self._pixels[href] += pixels * layers
+                    self._bytes[href] += _size(dataset, number, (level, row, col), pixels * depth)
+                    self._requests[href] += latest != (row, col - 1)
+                    latest = (row, col)
 
     def _is_new(self, tile: Tile, size_bytes: int) -> bool:
         """Whether a tile is not in the cache; it is afterwards, as the one that was read last."""
@@ -103,6 +124,16 @@ def _tiles(dataset: Any, band: int, how: Mapping[str, Any]) -> Iterator[tuple[in
         _touched(left / factor, width / factor, wide, cols),
     ):
         yield level, row, col, min(high, rows - row * high) * min(wide, cols - col * wide)
+
+
+def _size(dataset: Any, band: int, tile: tuple[int, int, int], pixel_bytes: int) -> int:  # noqa: ANN401 -- rasterio has no types
+    """Bytes of a tile (overview, row, column) in its file; 0 for an omitted one."""
+    if dataset.driver != "GTiff":
+        return round(pixel_bytes * JP2_BYTES_PER_PIXEL / JP2_DEPTH)
+    level, row, col = tile
+    overview = level - 1 if level else None
+    found = dataset.get_tag_item(f"BLOCK_SIZE_{col}_{row}", "TIFF", bidx=band, ovr=overview)
+    return int(found or 0)
 
 
 def _interleave(dataset: Any) -> str | None:  # noqa: ANN401 -- rasterio has no types

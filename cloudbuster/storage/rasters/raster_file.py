@@ -176,6 +176,12 @@ class RasterFile:
         """
         return self._repeated("read_masks", band, how)
 
+    def expect(self, band: int | list[int], **how: Any) -> None:  # noqa: ANN401 -- rasterio has no types
+        """Count what `read` decodes with these arguments, without reading it."""
+        if self._tiles is not None:
+            with self._access.settings():
+                self._tiles.add(self.href, self.dataset, band, how)
+
     def _repeated(self, method: str, band: int | list[int], how: Mapping[str, Any]) -> Any:  # noqa: ANN401 -- rasterio has no types
         """Call a method of the dataset; after a failure of the network, once more."""
         self._recover()
@@ -264,8 +270,8 @@ class RasterFile:
             pixels = getattr(self.dataset, method)(band, **how)
         # GDAL passes over some reads in vain, for example of overviews.
         self._raise_failure()
-        if self._tiles is not None and method == "read":
-            self._tiles.add(self.href, self.dataset, band, how)
+        if method == "read":
+            self.expect(band, **how)
         return pixels
 
 

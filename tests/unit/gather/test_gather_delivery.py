@@ -17,20 +17,23 @@ from cloudbuster.errors import GridError, NothingUsableError, RasterError
 from cloudbuster.gather import gather_scene, gather_scenes
 from cloudbuster.gathered.resume import raster_fingerprint, task_outputs
 from cloudbuster.gathered.scene_raster import SceneRaster
-from cloudbuster.models import Delivery, GatherTask, GridDocument
+from cloudbuster.models import GatherTask, GridDocument
 from cloudbuster.source import placing
 from tests.factories import BANDS, CRS, NORTH, WEST, SceneSpec, write_raster
-from tests.gathering import Gathered, gathered, grid_of, scene_files, task_of
+from tests.gathering import (
+    UNIT_M,
+    Gathered,
+    delivery,
+    gathered,
+    grid_of,
+    scene_files,
+    task_of,
+    tiled,
+)
 
 SIZE = 256
 # Units of 64 pixels; a column is missing, so that the scene reaches beyond their grid.
 ROWS = ("101", "010", "011", "000")
-UNIT_M = 640.0
-
-
-def delivery(*rows: str, unit_m: float = UNIT_M, crs: str = CRS) -> Delivery:
-    needed = np.array([[digit == "1" for digit in row] for row in rows])
-    return Delivery.of(Grid(crs, WEST, NORTH, unit_m, unit_m, len(rows[0]), len(rows)), needed)
 
 
 def needed_cells(grid: Grid, rows: tuple[str, ...]) -> np.ndarray:
@@ -48,15 +51,6 @@ def needed_cells(grid: Grid, rows: tuple[str, ...]) -> np.ndarray:
                 down = (y <= NORTH - unit_row * UNIT_M) & (y > NORTH - (unit_row + 1) * UNIT_M)
                 found |= across & down
     return found
-
-
-def tiled(path: Path) -> None:
-    """Give a raster tiles of 64 x 64 pixels."""
-    with rasterio.open(path) as dataset:
-        pixels, profile = dataset.read(), dataset.profile
-    profile.update(tiled=True, blockxsize=64, blockysize=64, compress="deflate")
-    with rasterio.open(path, "w", **profile) as dataset:
-        dataset.write(pixels)
 
 
 @pytest.fixture(scope="module")

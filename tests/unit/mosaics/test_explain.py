@@ -76,7 +76,9 @@ def test_a_clear_pixel_names_its_scene_and_why_the_others_lost(run: Path) -> Non
     of = fates(found)
     assert of["20230510", False].fate == "chosen"
     assert of["20230511", False].fate == "masked"
-    assert of["20230511", False].reason == "masked as cloud or shadow by stock scl standard"
+    reason = of["20230511", False].reason
+    assert reason.startswith("masked as cloud or shadow by ")
+    assert "stock scl standard" in reason
     assert of["20230512", False].fate == "not-picked"
     assert of["20230513", False].fate == "rejected"
     assert "B03" in of["20230513", False].reason

@@ -16,7 +16,7 @@ from cloudbuster.aws.stack.outcomes import (
 )
 from cloudbuster.aws.stack.state import first_round
 from cloudbuster.errors import AccessError, NotFoundError, TryAgainError
-from cloudbuster.models import Assessment, MosaicRequest, RunStatus
+from cloudbuster.models import Assessment, JobError, MosaicRequest, RunStatus
 from cloudbuster.storage.files.documents import write_document
 from cloudbuster.storage.files.reuse import read_earlier
 from cloudbuster.storage.files.run_layout import RunLayout
@@ -68,6 +68,32 @@ def outbox() -> Outbox:
 def unreachable(_subject: str, _message: str) -> None:
     msg = "cannot publish to arn:topic; try again"
     raise TryAgainError(msg)
+
+
+def job_cause(job_id: str) -> str:
+    """Description of a failed merge job as Step Functions report it."""
+    job = {
+        "JobName": f"{RUN.id}-merge",
+        "JobId": job_id,
+        "Parameters": {"task_uri": f"{RUN.tasks}/merge.json"},
+        "Container": {"ExitCode": 5, "LogStreamName": "merge/default/1"},
+        "StatusReason": "Essential container in task exited",
+    }
+    return json.dumps(job)
+
+
+def test_the_cause_of_a_run_begins_with_the_own_error_of_its_job(outbox: Outbox) -> None:
+    write_document(RUN.document("request.json"), MOSAIC)
+    error = JobError(job_id="j-1", error="RasterError", message="m-07.tif ends", exit_code=5)
+    write_document(f"{RUN.tasks}/merge.error.json", error)
+    state = {"run": first_round(RUN), "plan": {}, "gathered": [], "assess": {}}
+    failed = {"Error": "States.TaskFailed", "Cause": job_cause("j-1")}
+    outcome = finish(payload(**state, error=failed), outbox)
+    assert outcome["error"] == "JobBAD_INPUT"
+    assert outcome["cause"].startswith(f"RasterError: m-07.tif ends; job {RUN.id}-merge exited")
+    assert status().error == f"JobBAD_INPUT: {outcome['cause']}"
+    other = {"Error": "States.TaskFailed", "Cause": job_cause("j-2")}
+    assert finish(payload(**state, error=other), outbox)["cause"].startswith(f"job {RUN.id}-merge")
 
 
 def test_a_run_that_failed_says_in_which_stage_and_why(outbox: Outbox) -> None:

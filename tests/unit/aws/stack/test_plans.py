@@ -16,9 +16,11 @@ from cloudbuster.models import (
     DetectorOptions,
     GatherTask,
     GridDocument,
+    JobError,
     MosaicRequest,
     Radiometry,
 )
+from cloudbuster.storage.files.documents import write_document
 from cloudbuster.storage.files.run_layout import RunLayout
 from cloudbuster.storage.remote import s3
 from tests.factories import SceneSpec
@@ -211,6 +213,22 @@ def test_failed_scenes_are_named_with_the_command_that_prints_their_log() -> Non
     assert (failure.item_id, failure.error) == ("S2_5", "BAD_INPUT")
     assert f"task 5 of {RUN.id} ended as EXIT_5" in failure.message
     assert f"cloudbuster logs {RUN.id} --scene 5" in failure.message
+
+
+def test_the_own_error_of_a_job_is_that_of_its_scene_and_of_the_run() -> None:
+    plan = plan_of(tasks(5))
+    error = JobError(job_id="j", error="RasterError", message="B04.tif is broken", exit_code=5)
+    write_document(f"{RUN.tasks}/5.error.json", error)
+    results = [{"index": number, "status": "SUCCEEDED"} for number in (1, 2, 3, 4)]
+    results.append({"index": 5, "status": "EXIT_5"})
+    _, (failure,) = assess_round(RUN, plan, results, request())
+    assert "ended as EXIT_5; RasterError: B04.tif is broken; cloudbuster logs" in failure.message
+    with pytest.raises(NothingUsableError, match=r"scene 5: RasterError: B04\.tif is broken; "):
+        assess_round(RUN, plan, results, request(min_success_fraction=1))
+    # The job was killed since, so that its error is another one.
+    results[-1] = {"index": 5, "status": "EXIT_137"}
+    _, (failure,) = assess_round(RUN, plan, results, request())
+    assert "RasterError" not in failure.message
 
 
 def test_scenes_that_an_earlier_attempt_gathered_count_as_gathered() -> None:

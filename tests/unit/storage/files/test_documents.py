@@ -70,7 +70,8 @@ def test_an_unknown_field_is_named_with_the_one_that_is_meant():
 
 def test_an_unknown_field_unlike_any_is_named_with_the_known_ones():
     assert message_of({**REQUEST, "merge": {"zzz": 1}}) == (
-        "request.json: merge.zzz: unknown field; known are composite, layout, clip, self_check"
+        "request.json: merge.zzz: unknown field; known are haze_limit_dn, composite, layout, clip, "
+        "self_check"
     )
 
 
