@@ -177,7 +177,7 @@ def _publisher(url: str | None, collection: str | None) -> "Published":
     """Return a function that publishes the item of a mosaic; it does nothing without a URL."""
     if url is None or collection is None:
         return lambda _products: None
-    from cloudbuster.products.publishing import TOKEN_VARIABLE, StacTarget, publish_item
+    from cloudbuster.mosaics.publishing import TOKEN_VARIABLE, StacTarget, publish_item
     from cloudbuster.storage.addresses.trust import server_trust
 
     target = StacTarget(url, collection, server_trust(url), os.environ.get(TOKEN_VARIABLE))
