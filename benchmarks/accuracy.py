@@ -72,7 +72,7 @@ def main(world: Path) -> None:
         rasterio.open(output / f"{name}-quality.tif") as quality,
     ):
         grid = {key: getattr(mosaic, key) for key in ("crs", "transform", "width", "height")}
-        clear = quality.read(4) == CLEAR
+        clear = quality.read(quality.count) == CLEAR
         count = affected_count(world, scenes, mosaic.read(mosaic.count), clear, grid)
         print(f"cloud or shadow left  {100 * count / clear.sum():.3f} % of the clear pixels")
         print_errors(world, mosaic, clear, grid)

@@ -40,7 +40,7 @@ PICTURE_CODES = {0: SHADOW, 1: CLEAR, 3: CLEAR, 4: CLOUD}
 PICTURE_BANDS = ("B02", "B03", "B04", "B08", "B11", "B12")
 # Detectors that are compared, by level.
 COMPARED = {
-    "L2A": ("stock", "csmask", "csmask+stock", "csmask&stock"),
+    "L2A": ("stock", "csmask", "csmask+stock", "csmask&stock", "auto"),
     "L1C": ("s2cloudless", "csmask", "csmask+s2cloudless", "csmask&s2cloudless"),
 }
 

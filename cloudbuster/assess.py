@@ -93,7 +93,7 @@ def assess_scenes(
     area = AreaCells(aoi, grid)
     tally = np.zeros(options.coverage_count + 5, dtype=np.int64)
     left = HoleShares(grid, block_cells=BLOCK_CELLS)
-    plan = comparing_plan(merge.composite, records, grid, merge.haze_limit_dn) if merge else None
+    plan = _plan_of(merge, records, grid)
     with gdal_env(), OpenScenes(_rasters(folder, records), grid) as scenes:
         for window in _reported(list(grid.blocks(BLOCK_CELLS)), on_event):
             within = area.inside(window)
@@ -112,6 +112,15 @@ def _grid_of(records: tuple[SceneRecord, ...], grid: Grid | None) -> Grid:
         msg = "no scene was gathered; see the failures of each scene"
         raise NothingUsableError(msg)
     return grid
+
+
+def _plan_of(
+    merge: MergeOptions | None, records: tuple[SceneRecord, ...], grid: Grid
+) -> BestPlan | None:
+    """Return the plan of a composite that rejects pixels; None if there is nothing to reject."""
+    if merge is None or not records:
+        return None
+    return comparing_plan(merge.composite, records, grid, merge.haze_limit_dn)
 
 
 def _reported(blocks: list[GridWindow], on_event: OnEvent | None) -> Iterator[GridWindow]:

@@ -16,7 +16,6 @@ from cloudbuster.core.arrays import UInt8Raster, UInt16Raster
 from cloudbuster.core.grids.grid import Grid, GridWindow
 from cloudbuster.core.grids.ground import cell_size_m, reach_in_cells
 from cloudbuster.core.grids.regrid import COARSER_RATIO
-from cloudbuster.core.pixels.best import haze_index
 from cloudbuster.core.pixels.masks import (
     DISTANCE_LIMIT_M,
     DetectedMask,
@@ -25,6 +24,7 @@ from cloudbuster.core.pixels.masks import (
     grows,
     pixel_classes,
 )
+from cloudbuster.core.pixels.scene_haze import haze_counts, haze_level, no_haze_counts
 from cloudbuster.detectors import make_detector
 from cloudbuster.errors import (
     CloudBusterError,
@@ -68,11 +68,6 @@ logger = logging.getLogger(__name__)
 
 Counts = npt.NDArray[np.int64]
 """Number of cells of each `PixelClass`."""
-
-# Bins of the haze index, 1 DN wide, from the first: it spans the DN of blue less half of red.
-HAZE_BINS, FIRST_HAZE_DN = 2**16, -(2**15)
-# The haze index that this share of the clear pixels does not exceed is recorded.
-HAZE_SHARE = 1 / 3
 
 # Beginnings of the notes about cells that are too large for what was asked.
 COARSE_NOTE, GROWTH_NOTE = "coarse pixels", "no growth of cloud"
@@ -470,9 +465,9 @@ def _write_scene(
             path = folder / f"{output.stem}.tif"
             writer = open_scene_writer(path, written, task.bands, index=output.index)
             writers.append((stack.enter_context(writer), output))
-        haze = np.zeros(HAZE_BINS, dtype=np.int64)
+        haze = no_haze_counts()
         for block in _blocks(task, source, mask, place):
-            haze += _haze_counts(block, task.bands)
+            haze += haze_counts(block.clear, block.classes, task.bands)
             counts += np.bincount(block.classes.ravel(), minlength=len(PixelClass))
             window = block.window.shifted(-extent.row, -extent.col)
             for opened, output in writers:
@@ -493,30 +488,13 @@ def _write_scene(
     return (first.model_copy(update=counted), *others)
 
 
-def _haze_counts(block: PlacedBlock, bands: tuple[str, ...]) -> Counts:
-    """Count the clear pixels of a block by their haze index; none without its bands."""
-    clear = block.classes == PixelClass.CLEAR
-    if not {"B02", "B04"} <= set(bands) or not clear.any():
-        return np.zeros(HAZE_BINS, dtype=np.int64)
-    blue, red = (block.clear[bands.index(name)][clear] for name in ("B02", "B04"))
-    index = np.rint(haze_index(blue, red)).astype(np.int64) - FIRST_HAZE_DN
-    return np.bincount(np.clip(index, 0, HAZE_BINS - 1), minlength=HAZE_BINS)
-
-
-def _haze_dn(counts: Counts) -> float | None:
-    """Haze index that `HAZE_SHARE` of the counted pixels do not exceed; None without any."""
-    if not counts.any():
-        return None
-    place = int(np.searchsorted(np.cumsum(counts), HAZE_SHARE * counts.sum()))
-    return float(place + FIRST_HAZE_DN)
-
-
 def _blocks(
     task: GatherTask, source: RasterSceneSource, mask: DetectedMask, place: Place
 ) -> Iterator[PlacedBlock]:
     """Yield the blocks of a scene on the mosaic's grid, with classes and distances to cloud."""
     classes = pixel_classes(mask, task.dilate_m)
-    class_map = ClassMap(mask.grid, classes, distance_to(mask.cloud_or_shadow, mask.grid))
+    distance_m = distance_to(mask.cloud_or_shadow, mask.grid)
+    class_map = ClassMap(mask.grid, classes, distance_m, mask.agreement)
     return placed_blocks(
         source,
         class_map,
@@ -529,14 +507,16 @@ def _blocks(
 
 def _layers(
     block: PlacedBlock, output: TaskOutput, task: GatherTask
-) -> tuple[UInt16Raster, UInt8Raster, UInt16Raster]:
-    """Reflectance, classes and distances to cloud of a block in one raster of a scene."""
+) -> tuple[UInt16Raster, UInt8Raster, UInt16Raster, UInt16Raster]:
+    """Reflectance, classes, distances to cloud and confidence of a block in one raster."""
+    layers = (block.classes, block.distance_m, block.confidence)
     if not output.backstop or block.observed is None:
-        return block.clear, block.classes, block.distance_m
+        return block.clear, *layers
     if task.backstop_pixels == "all":
-        return block.observed, block.classes, block.distance_m
+        return block.observed, *layers
     masked = block.classes == PixelClass.MASKED
-    return block.observed * masked, block.classes * masked, block.distance_m * masked
+    classes, distance_m, confidence = layers
+    return block.observed * masked, classes * masked, distance_m * masked, confidence * masked
 
 
 def _warn_about_cells(records: Iterable[SceneRecord]) -> None:
@@ -603,7 +583,7 @@ def _record(
         grid=task.grid,
         observed_fraction=float(counts[PixelClass.MASKED :].sum() / cells),
         clear_fraction=float(counts[PixelClass.LOW_RANK :].sum() / cells),
-        haze_dn=_haze_dn(haze),
+        haze_dn=haze_level(haze),
         raster=f"{output.stem}.tif",
         mask=mask_name(task) if task.donate_mask else None,
         task_fingerprint=raster_fingerprint(task, output),

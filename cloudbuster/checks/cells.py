@@ -15,6 +15,7 @@ from cloudbuster.checks.results import Count, not_checked
 from cloudbuster.core.arrays import BoolRaster, UInt16Raster
 from cloudbuster.core.grids.grid import GridWindow
 from cloudbuster.core.pixels.composite import CellState
+from cloudbuster.core.pixels.joined_masks import FULL_AGREEMENT
 from cloudbuster.core.pixels.masks import DISTANCE_LIMIT_M
 from cloudbuster.models import Check
 from cloudbuster.mosaics.opened import FinishedMosaic
@@ -163,7 +164,7 @@ class CellChecks:
 
     def _check_quality(self, cloudless: UInt16Raster, quality: dict[str, UInt16Raster]) -> None:
         """Check the state of each cell against its scene and its counts."""
-        observed, clear, distance, state = (quality[name] for name in QUALITY)
+        observed, clear, distance, confidence, state = (quality[name] for name in QUALITY)
         has_scene = cloudless[-1] != 0
         never = state == CellState.NEVER_OBSERVED
         is_clear = state == CellState.CLEAR
@@ -181,8 +182,12 @@ class CellChecks:
         if self._mosaic.composite == "first":
             seen = ~is_clear & (clear > 0)
             self._mark(self._quality, seen, "cells seen clear have another state")
-        far = (distance > DISTANCE_LIMIT_M) | ((distance > 0) & ~is_clear)
+        # A cell that is filled with a refused pixel keeps the distance of its scene.
+        unmasked = ~is_clear & ~np.isin(cloudless[-1], self._roles[False])
+        far = (distance > DISTANCE_LIMIT_M) | ((distance > 0) & unmasked)
         self._mark(self._quality, far, "distances to cloud do not fit the state")
+        odd = (confidence > FULL_AGREEMENT) | ((confidence > 0) & ~is_clear)
+        self._mark(self._quality, odd, "agreements of detectors do not fit the state")
 
     @staticmethod
     def _mark(count: Count, wrong: BoolRaster, finding: str) -> None:

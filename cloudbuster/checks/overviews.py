@@ -29,7 +29,7 @@ STRIP_PIXELS = 1024
 NEIGHBOUR_PIXELS = 3
 
 CODE_BANDS = frozenset(
-    {"scene_index", "times_observed", "times_clear", "cloud_distance_m", "state"}
+    {"scene_index", "times_observed", "times_clear", "cloud_distance_m", "confidence", "state"}
 )
 
 

@@ -497,7 +497,12 @@ def _padded(block: PlacedBlock, at: GridWindow, window: GridWindow) -> PlacedBlo
 
     observed = None if block.observed is None else placed(block.observed)
     return PlacedBlock(
-        window, placed(block.clear), observed, placed(block.classes), placed(block.distance_m)
+        window,
+        placed(block.clear),
+        observed,
+        placed(block.classes),
+        placed(block.distance_m),
+        placed(block.confidence),
     )
 
 

@@ -17,6 +17,7 @@ from cloudbuster.core.texts.detector_names import AUTO as AUTO_NAME
 from cloudbuster.core.texts.detector_names import DetectorNames, Operator, parse_detectors
 from cloudbuster.detectors.csmask import CsmaskDetector
 from cloudbuster.detectors.donor import DonorDetector
+from cloudbuster.detectors.omnicloudmask import OmniCloudMaskDetector
 from cloudbuster.detectors.protocol import Checked, CloudDetector, Maker, SceneSource
 from cloudbuster.detectors.pytorch import PytorchDetector
 from cloudbuster.detectors.registered import registered_detectors
@@ -50,24 +51,29 @@ class JoinedDetectors:
         See `join_masks`.
     optional : tuple of CloudDetector
         Those of ``detectors`` that are left out for a scene without the bands that they need.
+    doubtful : tuple of CloudDetector
+        Those of ``detectors`` whose shadow needs a second opinion; see `join_masks`.
     """
 
     detectors: tuple[CloudDetector, ...]
     operator: Operator
     optional: tuple[CloudDetector, ...] = ()
+    doubtful: tuple[CloudDetector, ...] = ()
 
     def detect(self, source: SceneSource, area: Grid) -> DetectedMask:
         """Find cloud in ``area`` with all detectors, on the finest of their grids."""
         masks: list[DetectedMask] = []
+        doubtful: list[int] = []
         for detector in self.detectors:
             try:
                 masks.append(detector.detect(source, area))
+                doubtful += [len(masks) - 1] if detector in self.doubtful else []
             except MissingBandsError as error:
                 if detector not in self.optional or (detector == self.detectors[-1] and not masks):
                     raise
                 extra = {"scene": source.scene.id, "error": str(error)}
                 logger.warning("detector_left_out", extra=extra)
-        return join_masks(masks, self.operator)
+        return join_masks(masks, self.operator, doubtful=doubtful)
 
 
 @dataclass(frozen=True)
@@ -86,8 +92,11 @@ class Choice:
     reason: str
 
     @property
-    def optional(self) -> tuple[str, ...]:
-        """Detectors that a scene without their bands does without: all but ``stock``."""
+    def seconded(self) -> tuple[str, ...]:
+        """Detectors beside ``stock``: a scene does without those whose bands it lacks.
+
+        Shadow that they find alone is of low rank: csmask takes dark forest for shadow.
+        """
         names = self.names.names
         return tuple(name for name in names if name != "stock") if "stock" in names else ()
 
@@ -136,19 +145,17 @@ def resolved(options: DetectorOptions, kind: Kind) -> DetectorOptions:
     RequestError
         If no detector has one of the names.
     """
-    names, optional = options.detectors, options.optional
+    names, changes = options.detectors, dict[str, object](also_stock=False)
     if AUTO_NAME in names.names:
         choice = choose(kind)
         logger.info(
             "detector_chosen", extra={"detector": str(choice.names), "reason": choice.reason}
         )
-        optional = tuple(dict.fromkeys((*optional, *choice.optional)))
         names = names.replaced(AUTO_NAME, choice.names)
+        changes |= {"optional": choice.seconded, "doubtful_shadow": choice.seconded}
     for name in names.names:
         _maker(name)
-    return options.model_copy(
-        update={"type": str(names), "also_stock": False, "optional": optional}
-    )
+    return options.model_copy(update=changes | {"type": str(names)})
 
 
 def make_detector(options: DetectorOptions, kind: Kind) -> CloudDetector:
@@ -180,8 +187,11 @@ def make_detector(options: DetectorOptions, kind: Kind) -> CloudDetector:
     made = {name: _maker(name)(known, kind) for name in names.names}
     if len(made) == 1:
         return made[names.names[0]]
-    optional = tuple(made[name] for name in known.optional if name in made)
-    return JoinedDetectors(tuple(made.values()), names.operator, optional)
+    optional, doubtful = (
+        tuple(made[name] for name in listed if name in made)
+        for listed in (known.optional, known.doubtful_shadow)
+    )
+    return JoinedDetectors(tuple(made.values()), names.operator, optional, doubtful)
 
 
 def check_detector(options: DetectorOptions, kind: Kind) -> None:
@@ -247,6 +257,11 @@ def _make_csmask(options: DetectorOptions, _kind: Kind) -> CloudDetector:
     return CsmaskDetector(options.mask_gsd_m)
 
 
+def _make_omnicloudmask(options: DetectorOptions, _kind: Kind) -> CloudDetector:
+    """Make the omnicloudmask detector; raise MissingExtraError without its package."""
+    return OmniCloudMaskDetector(options.weights, options.mask_gsd_m)
+
+
 def _make_pytorch(options: DetectorOptions, kind: Kind) -> PytorchDetector:
     """Make the detector that runs a PyTorch model on every band of the level."""
     if options.weights is None:
@@ -284,6 +299,7 @@ DETECTORS: dict[str, Maker] = {
     "stock": _make_stock,
     "s2cloudless": _make_s2cloudless,
     "csmask": _make_csmask,
+    "omnicloudmask": _make_omnicloudmask,
     "pytorch": _make_pytorch,
     "donor": _make_donor,
 }

@@ -82,7 +82,7 @@ class CsmaskDetector:
     def __post_init__(self) -> None:
         """Check that the packages are installed; they are imported with the first detection."""
         for package in (PACKAGE, "onnxruntime"):
-            require_package(package, detector="csmask", extra="csmask")
+            require_package(package, detector="csmask")
 
     def detect(self, source: SceneSource, area: Grid) -> DetectedMask:
         """Find cloud and shadow in ``area``; see `CloudDetector.detect`.

@@ -70,7 +70,9 @@ class StockDetector:
         if target != grid:
             # A larger cell is no observation only if no part of it is one.
             unobserved = ~any_in_cells(~layers.unobserved | ~inside, grid, target)
-        return DetectedMask(target, cloud, defective, low_rank, detector, unobserved, shadow)
+        # The other masks do not know shadow.
+        known = shadow if name == "scl" else None
+        return DetectedMask(target, cloud, defective, low_rank, detector, unobserved, known)
 
 
 def _native_grid(source: SceneSource, name: str, area: Grid) -> Grid:

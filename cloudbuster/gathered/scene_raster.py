@@ -1,9 +1,9 @@
 """Layout and reader of the raster of a gathered scene.
 
 The raster covers a window of the mosaic's grid. Its bands are the requested reflectance bands
-(described ``B02``, ...), then ``pixel_class``, ``cloud_distance_m`` and ``scene_index``; all are
-uint16, and 0 is nodata. Rasters of the original (reflectance bands, then the index) can be read
-too; all their pixels count as clear.
+(described ``B02``, ...), then ``pixel_class``, ``cloud_distance_m``, ``confidence`` and
+``scene_index``; all are uint16, and 0 is nodata. Rasters of the original (reflectance bands, then
+the index) can be read too; all their pixels count as clear.
 """
 
 import warnings
@@ -33,6 +33,7 @@ from cloudbuster.storage.rasters.tiled_raster import (
 
 CLASS_BAND = "pixel_class"
 CLOUD_DISTANCE_BAND = "cloud_distance_m"
+CONFIDENCE_BAND = "confidence"
 SCENE_INDEX_BAND = "scene_index"
 
 # Rasters open at a time: well below 1024, the usual limit of open files of a process.
@@ -49,7 +50,7 @@ def scene_stem(name: str, index: int, *, prefix: str = "") -> str:
 
 def scene_bands(bands: tuple[str, ...]) -> tuple[str, ...]:
     """Descriptions of all bands of the raster of a scene, in order."""
-    return (*bands, CLASS_BAND, CLOUD_DISTANCE_BAND, SCENE_INDEX_BAND)
+    return (*bands, CLASS_BAND, CLOUD_DISTANCE_BAND, CONFIDENCE_BAND, SCENE_INDEX_BAND)
 
 
 class SceneRaster:
@@ -73,7 +74,8 @@ class SceneRaster:
     bands : tuple of str
         Reflectance bands.
     has_classes : bool
-        Whether it has ``pixel_class`` and ``cloud_distance_m``; rasters of the original do not.
+        Whether it has ``pixel_class``, ``cloud_distance_m`` and ``confidence``; rasters of the
+        original do not.
     window : GridWindow
         Cells of the scene in the mosaic's grid; it may extend beyond that grid.
 
@@ -140,6 +142,21 @@ class SceneRaster:
         """
         if self.has_classes:
             return self._read_band(CLOUD_DISTANCE_BAND, window)
+        return np.zeros((window.height, window.width), dtype=np.uint16)
+
+    def read_confidence(self, window: GridWindow) -> UInt16Raster:
+        """Read the agreement of the joined detectors, percent, uint16, shape (y, x).
+
+        It is 100 for a single detector, and 0 where the scene was not observed and everywhere in a
+        raster of the original.
+
+        Raises
+        ------
+        RasterError
+            If the file is truncated or damaged.
+        """
+        if self.has_classes:
+            return self._read_band(CONFIDENCE_BAND, window)
         return np.zeros((window.height, window.width), dtype=np.uint16)
 
     def read_present(self, window: GridWindow) -> BoolRaster:
@@ -315,7 +332,7 @@ def _reflectance_bands(path: Path | str, dataset: Any) -> tuple[tuple[str, ...],
         raise RasterError(msg)
     if described[-1] == SCENE_INDEX_BAND and all(described):
         has_classes = CLASS_BAND in described
-        bands = described[: -3 if has_classes else -1]
+        bands = described[: -len(scene_bands(())) if has_classes else -1]
         if bands and described == (
             scene_bands(bands) if has_classes else (*bands, SCENE_INDEX_BAND)
         ):

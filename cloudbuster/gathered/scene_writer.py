@@ -9,7 +9,8 @@ import numpy as np
 
 from cloudbuster.core.arrays import Raster, UInt16Raster
 from cloudbuster.core.grids.grid import Grid, GridWindow
-from cloudbuster.core.pixels.masks import DISTANCE_LIMIT_M
+from cloudbuster.core.pixels.joined_masks import FULL_AGREEMENT
+from cloudbuster.core.pixels.masks import DISTANCE_LIMIT_M, PixelClass
 from cloudbuster.gathered.scene_raster import scene_bands
 from cloudbuster.storage.rasters.gdal_env import writing
 from cloudbuster.storage.rasters.tiled_raster import (
@@ -40,6 +41,7 @@ class SceneWriter:
         reflectance: UInt16Raster,
         classes: Raster,
         cloud_distance_m: Raster,
+        confidence: Raster | None = None,
     ) -> None:
         """Write one block; ``scene_index`` is written where every band has a value.
 
@@ -55,6 +57,9 @@ class SceneWriter:
             Codes of `PixelClass`.
         cloud_distance_m : ndarray of number, shape (y, x)
             Metres to the nearest masked cloud; capped at `DISTANCE_LIMIT_M`.
+        confidence : ndarray of int, shape (y, x), or None
+            Percentage of the joined detectors that agree; None for a single detector, which agrees
+            with itself.
 
         Raises
         ------
@@ -71,7 +76,9 @@ class SceneWriter:
             return
         present = (reflectance != NODATA).all(axis=0)
         capped = np.minimum(cloud_distance_m, DISTANCE_LIMIT_M)
-        layers = (classes, capped, np.where(present, self._index, NODATA))
+        if confidence is None:
+            confidence = np.where(classes != PixelClass.UNOBSERVED, FULL_AGREEMENT, 0)
+        layers = (classes, capped, confidence, np.where(present, self._index, NODATA))
         pixels = np.concatenate([reflectance, np.stack(layers).astype(np.uint16)])
         with writing(self._path):
             self._dataset.write(pixels, window=rasterio_window(window))

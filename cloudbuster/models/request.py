@@ -236,8 +236,8 @@ class DetectorOptions(Document):
     type: DetectorType = Field(
         "auto",
         description="Detector: `auto` (the best that is installed for the level), `stock`, "
-        "`s2cloudless`, `csmask`, `pytorch`, `donor`, or one that an installed package registers. "
-        "`A+B` masks what any of them masks, `A&B` what all of them mask.",
+        "`s2cloudless`, `csmask`, `omnicloudmask`, `pytorch`, `donor`, or one that an installed "
+        "package registers. `A+B` masks what any of them masks, `A&B` what all of them mask.",
     )
     preset: Literal["standard", "strict", "original"] = Field(
         "standard", description="Which classes of the product's own masks are masked."
@@ -267,7 +267,9 @@ class DetectorOptions(Document):
         None, description="pytorch: URI of a Python file with `make_model(num_channels, ...)`."
     )
     weights: Address | None = Field(
-        None, description="pytorch: URI of a state dict, or of a TorchScript or exported model."
+        None,
+        description="pytorch: URI of a state dict, or of a TorchScript or exported model; "
+        "omnicloudmask: folder of its weights, null for where its package keeps them.",
     )
     trust_architecture: bool = Field(
         default=False,
@@ -293,6 +295,12 @@ class DetectorOptions(Document):
         description="Detectors of `A+B` that are left out for a scene without the bands that they "
         "need, which is rejected otherwise. `auto` sets it.",
     )
+    doubtful_shadow: tuple[str, ...] = Field(
+        (),
+        max_length=MAX_DETECTORS,
+        description="Detectors of `A+B` whose shadow is not masked, but used where no scene is "
+        "clear, where another detector that knows shadow finds none. `auto` sets it.",
+    )
     also_stock: bool = Field(
         default=False,
         description="Whether to mask the cloud of the product's own masks as well: `+stock`.",
@@ -304,6 +312,9 @@ class DetectorOptions(Document):
         names = self.detectors.names
         if "pytorch" in names and self.weights is None:
             msg = "detector pytorch needs weights"
+            raise ValueError(msg)
+        if {"pytorch", "omnicloudmask"} <= set(names):
+            msg = "detectors pytorch and omnicloudmask both take weights; join one of them"
             raise ValueError(msg)
         if "donor" in names and self.donor_mask is None:
             msg = "detector donor needs donor_mask"
@@ -371,14 +382,14 @@ class MergeOptions(Document):
     """Options of merge: how the rasters become one mosaic."""
 
     haze_limit_dn: float = Field(
-        250,
+        260,
         ge=0,
         le=MAX_HAZE_LIMIT_DN,
         description="best: DN of haze from which a pixel does not count as clear; smaller for "
         "cleaner mosaics with more places that are never clear, 0 to reject none.",
     )
     composite: Composite = Field(
-        "first",
+        "best",
         description=f"How each pixel is made: {', '.join(composite_names())}. `first` takes it "
         "from the first scene that sees it clear, `best` from the one that shows the least haze "
         "and shadow; the others compute it from all clear looks. All but `first` gather more "
@@ -459,6 +470,11 @@ class MosaicRequest(Document):
         default=False,
         description="Whether to search the catalog again and bring an earlier run up to date.",
     )
+
+    @property
+    def starts_anew(self) -> bool:
+        """Whether each submission to the stack is a run of its own, with scenes of its own."""
+        return self.force or self.refresh
 
     @property
     def needs_twins(self) -> bool:

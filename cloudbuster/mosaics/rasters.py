@@ -19,7 +19,7 @@ from cloudbuster.storage.rasters.raster_file import RasterFile
 from cloudbuster.storage.rasters.tiled_raster import rasterio_window
 
 # Bands of the quality raster without which a pixel cannot be explained or checked.
-QUALITY = ("times_observed", "times_clear", "cloud_distance_m", "state")
+QUALITY = ("times_observed", "times_clear", "cloud_distance_m", "confidence", "state")
 
 
 def open_raster(uri: str) -> Any:  # noqa: ANN401 -- rasterio is untyped

@@ -239,11 +239,11 @@ class SceneBlocks(OpenScenes):
         winner = (
             np.where(best.rank > BACKSTOP_RANK, -1, best.winner) if is_statistic else best.winner
         )
-        pixels, distance = self._read_winners(window, winner, backstop.winner)
+        pixels, distance, confidence = self._read_winners(window, winner, backstop.winner)
         if is_statistic:
-            self._add_statistic(window, looks, pixels["cloudless"], distance)
+            self._add_statistic(window, looks, pixels["cloudless"], distance, confidence)
         state = mosaic_state(best.rank, counter.times_observed)
-        quality = (counter.times_observed, counter.times_clear, distance, state)
+        quality = (counter.times_observed, counter.times_clear, distance, confidence, state)
         return {**pixels, "quality": np.stack(quality).astype(np.uint16)}
 
     def _chosen(self, window: GridWindow, without: Collection[int]) -> BlockChoice | None:
@@ -274,9 +274,14 @@ class SceneBlocks(OpenScenes):
         )
 
     def _add_statistic(
-        self, window: GridWindow, looks: BlockLooks, pixels: UInt16Raster, distance: UInt16Raster
+        self,
+        window: GridWindow,
+        looks: BlockLooks,
+        pixels: UInt16Raster,
+        distance: UInt16Raster,
+        confidence: UInt16Raster,
     ) -> None:
-        """Set the cells of a block that have looks, and their distance to cloud in the nearest."""
+        """Set the cells of a block that have looks, and what is known of the nearest one."""
         found = looks.compute(self, self.files, pixel_statistic(self._composite))
         np.copyto(pixels[:-1], found.reflectance, where=found.position >= 0)
         for position in np.unique(found.position):
@@ -286,23 +291,26 @@ class SceneBlocks(OpenScenes):
             part = extent(cells)
             rows, cols = part.slices
             pixels[-1][cells] = self.files[position].index
-            scene_distance = self.open_raster(int(position)).read_cloud_distance(
-                part.shifted(window.row, window.col)
-            )
-            np.copyto(distance[rows, cols], scene_distance, where=cells[rows, cols])
+            raster, shown = self.open_raster(int(position)), part.shifted(window.row, window.col)
+            for layer, values in (
+                (distance, raster.read_cloud_distance(shown)),
+                (confidence, raster.read_confidence(shown)),
+            ):
+                np.copyto(layer[rows, cols], values, where=cells[rows, cols])
 
     def _read_winners(
         self, window: GridWindow, best: Winners, backstop: Winners
-    ) -> tuple[dict[str, UInt16Raster], UInt16Raster]:
+    ) -> tuple[dict[str, UInt16Raster], UInt16Raster, UInt16Raster]:
         """Read the pixels that win a cell of the cloud-free mosaic or of the backstop.
 
-        Returns reflectance and scene index of both mosaics, by product, and the distance of the
-        cloud-free mosaic's pixels to cloud in their scenes, metres, shape (y, x).
+        Returns reflectance and scene index of both mosaics, by product, and of the pixels of the
+        cloud-free mosaic the distance to cloud in their scenes, metres, and the agreement of the
+        detectors, percent, shape (y, x).
         """
         shape = (len(self.bands) + 1, window.height, window.width)
         winners = {"cloudless": best, "cloudy": backstop}
         pixels = {key: np.zeros(shape, dtype=np.uint16) for key in winners}
-        distance = np.zeros(shape[1:], dtype=np.uint16)
+        distance, confidence = np.zeros((2, *shape[1:]), dtype=np.uint16)
         for position in np.union1d(best, backstop):
             if position < 0:
                 continue
@@ -315,10 +323,13 @@ class SceneBlocks(OpenScenes):
             for key, cells in won.items():
                 _fill(pixels[key][:, rows, cols], reflectance, cells[rows, cols], file)
             if not file.backstop:
-                scene_distance = raster.read_cloud_distance(part_in_mosaic)
                 cells = won["cloudless"][rows, cols]
-                np.copyto(distance[rows, cols], scene_distance, where=cells)
-        return pixels, distance
+                for layer, values in (
+                    (distance, raster.read_cloud_distance(part_in_mosaic)),
+                    (confidence, raster.read_confidence(part_in_mosaic)),
+                ):
+                    np.copyto(layer[rows, cols], values, where=cells)
+        return pixels, distance, confidence
 
 
 def mosaic_grid(files: tuple[SceneFile, ...]) -> Grid:

@@ -29,7 +29,11 @@ from cloudbuster.core.pixels.masks import DISTANCE_LIMIT_M
 from cloudbuster.core.projections.crs import parse_crs
 from cloudbuster.core.projections.transformers import LONLAT, transformer
 from cloudbuster.core.scenes.bands import BANDS
-from cloudbuster.gathered.scene_raster import CLOUD_DISTANCE_BAND, SCENE_INDEX_BAND
+from cloudbuster.gathered.scene_raster import (
+    CLOUD_DISTANCE_BAND,
+    CONFIDENCE_BAND,
+    SCENE_INDEX_BAND,
+)
 from cloudbuster.models import (
     Assessment,
     MosaicRequest,
@@ -56,6 +60,8 @@ QUALITY_BANDS = {
     CLOUD_DISTANCE_BAND: "metres from the pixel of the chosen scene to its nearest masked cloud, "
     f"{DISTANCE_LIMIT_M} or more as {DISTANCE_LIMIT_M}; 0 for a backstop, for none and where "
     "unknown",
+    CONFIDENCE_BAND: "percentage of the detectors of the chosen scene that agree on the pixel, 100 "
+    "for a single detector; 0 for a backstop, for none and where unknown",
     "state": "0 never observed, 1 never clear and no backstop, 2 backstop, 3 clear",
 }
 # Segments of the longest edge of a footprint: between them the projected edge of a 110 km tile is

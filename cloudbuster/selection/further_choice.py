@@ -13,11 +13,12 @@ from cloudbuster.core.selection.clear_cover import (
     CoverGoal,
     cover_clear,
 )
-from cloudbuster.core.selection.delivery import SceneUnits, plan_delivery
+from cloudbuster.core.selection.delivery import plan_delivery
 from cloudbuster.core.selection.holes import Holes
 from cloudbuster.core.selection.sky_thumbnail import (
     scene_cells,
 )
+from cloudbuster.core.selection.units import SceneUnits
 from cloudbuster.models import FilterOptions, SelectionEntry
 from cloudbuster.selection.clear_candidates import ClearCandidates, without_cells
 from cloudbuster.selection.score import score_factors

@@ -10,6 +10,7 @@ from cloudbuster.core.arrays import BoolRaster, UInt8Raster, UInt16Raster
 from cloudbuster.core.grids.grid import ALIGNMENT_TOLERANCE, Grid, GridWindow
 from cloudbuster.core.grids.regrid import Method, resampling_method, sample_nearest
 from cloudbuster.core.grids.windows import any_in_cells
+from cloudbuster.core.pixels.joined_masks import FULL_AGREEMENT
 from cloudbuster.core.pixels.masks import PixelClass, grown_by, valid_pixels
 from cloudbuster.source.needed_units import (
     KERNEL_MARGIN,
@@ -18,7 +19,7 @@ from cloudbuster.source.needed_units import (
     resampling_reach,
 )
 from cloudbuster.source.scene_source import RasterSceneSource
-from cloudbuster.source.warp import bounds_in, place_classes, place_distance, place_reflectance
+from cloudbuster.source.warp import bounds_in, place_classes, place_nearest, place_reflectance
 
 # Side of a block in source pixels: 13 bands take 27 MB, and it is a multiple of the tiles of the
 # products (512) and of Sentinel-2's JP2 files (1024).
@@ -41,11 +42,14 @@ class ClassMap:
         Codes of `PixelClass`.
     distance_m : ndarray of uint16, shape (y, x)
         Distance to the nearest cloud, metres.
+    agreement : ndarray of uint8, shape (y, x), or None
+        Percentage of the joined detectors that agree; None for a single detector.
     """
 
     grid: Grid
     classes: UInt8Raster
     distance_m: UInt16Raster
+    agreement: UInt8Raster | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,9 @@ class PlacedBlock:
         Codes of `PixelClass`.
     distance_m : ndarray of uint16, shape (y, x)
         Distance to the nearest cloud, metres; 0 where nothing was observed.
+    confidence : ndarray of uint16, shape (y, x)
+        Percentage of the joined detectors that agree, 100 for a single detector; 0 where nothing
+        was observed.
     """
 
     window: GridWindow
@@ -71,6 +78,7 @@ class PlacedBlock:
     observed: UInt16Raster | None
     classes: UInt8Raster
     distance_m: UInt16Raster
+    confidence: UInt16Raster
 
 
 def placed_blocks(
@@ -284,7 +292,9 @@ def _placed(
     if keep_observed:
         observed = np.where(classes != PixelClass.UNOBSERVED, pixels, np.uint16(0))
         observed = place_reflectance(observed, grid, part, method=method)
-    return PlacedBlock(part.window, clear, observed, placed, distance_m)
+    confidence = _place_confidence(class_map, grid, part, method)
+    confidence *= placed != PixelClass.UNOBSERVED
+    return PlacedBlock(part.window, clear, observed, placed, distance_m, confidence)
 
 
 def _cut(
@@ -302,6 +312,7 @@ def _cut(
         observed,
         block.classes[rows, cols] * needed,
         block.distance_m[rows, cols] * needed,
+        block.confidence[rows, cols] * needed,
     )
 
 
@@ -333,9 +344,17 @@ def _place_clear(
     missing = (placed_classes >= PixelClass.LOW_RANK) & (clear == 0).any(axis=0)
     placed_classes[missing] = PixelClass.MASKED
     clear *= placed_classes >= PixelClass.LOW_RANK
-    placed_distance = place_distance(distance, grid, part, method=method)
+    placed_distance = place_nearest(distance, grid, part, method=method)
     placed_distance *= placed_classes != PixelClass.UNOBSERVED
     return clear, placed_classes, placed_distance
+
+
+def _place_confidence(class_map: ClassMap, grid: Grid, part: Grid, method: Method) -> UInt16Raster:
+    """Place the agreement of a mask on ``part``, by nearest neighbour; full for one detector."""
+    if class_map.agreement is None:
+        return np.full(part.shape, FULL_AGREEMENT, dtype=np.uint16)
+    sampled = sample_nearest(class_map.agreement, class_map.grid, grid, fill=FULL_AGREEMENT)
+    return place_nearest(sampled.astype(np.uint16), grid, part, method=method)
 
 
 def _classes_on(class_map: ClassMap, grid: Grid) -> UInt8Raster:
@@ -391,4 +410,6 @@ def _empty_block(window: GridWindow, bands: int, *, keep_observed: bool) -> Plac
     """Make the block of a window outside the scene."""
     nothing = np.zeros((bands, window.height, window.width), dtype=np.uint16)
     classes = np.zeros(nothing.shape[1:], dtype=np.uint8)
-    return PlacedBlock(window, nothing, nothing if keep_observed else None, classes, nothing[0])
+    observed = nothing if keep_observed else None
+    empty = np.zeros(classes.shape, dtype=np.uint16)
+    return PlacedBlock(window, nothing, observed, classes, empty, empty)

@@ -144,14 +144,14 @@ def _place_observed(observed: BoolRaster, grid: Grid, target: Grid, method: Meth
     return np.asarray(placed[0] != 0)
 
 
-def place_distance(
-    distance_m: UInt16Raster, grid: Grid, target: Grid, *, method: Method
+def place_nearest(
+    values: UInt16Raster, grid: Grid, target: Grid, *, method: Method
 ) -> UInt16Raster:
-    """Resample distances to cloud, metres, to a grid by nearest neighbour; 0 outside ``grid``."""
+    """Resample values, shape (y, x), to a grid by nearest neighbour; 0 outside ``grid``."""
     if method == "copy":
-        return np.asarray(_copied(distance_m[None], grid, target)[0], dtype=np.uint16)
+        return np.asarray(_copied(values[None], grid, target)[0], dtype=np.uint16)
     placed = np.zeros((1, *target.shape), dtype=np.uint16)
-    warp(distance_m[None], grid, placed, target, Resampling.nearest, nodata=None)
+    warp(values[None], grid, placed, target, Resampling.nearest, nodata=None)
     return np.asarray(placed[0], dtype=np.uint16)
 
 

@@ -148,7 +148,7 @@ def test_no_masked_class_is_left_outside_of_the_backstop(
     with rasterio.open(result.products.cloudless) as mosaic:
         index = mosaic.read(mosaic.count)
         with rasterio.open(result.products.quality) as quality:
-            state = quality.read(4)
+            state = quality.read(quality.count)
         clear_records = [record for record in records_of(result) if not record.backstop]
         judged = 0
         for record in clear_records:

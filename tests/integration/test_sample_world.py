@@ -47,7 +47,7 @@ def mosaic(sample_run: SampleRun) -> dict[str, np.ndarray]:
                 affected[own] = aligned.read(1)[own]
         return {
             "bands": source.read(list(range(1, source.count))),
-            "state": quality.read(4),
+            "state": quality.read(quality.count),
             "truth": expected,
             "affected": affected,
         }

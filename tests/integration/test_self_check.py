@@ -30,7 +30,7 @@ def test_a_median_mosaic_measures_its_own_error(sample_run: SampleRun, tmp_path:
         rasterio.open(sample_run.world / "truth" / "truth.tif") as source,
     ):
         grid = {key: getattr(mosaic, key) for key in ("crs", "transform", "width", "height")}
-        clear = quality.read(4) == 3
+        clear = quality.read(quality.count) == 3
         with WarpedVRT(source, nodata=0, **grid) as truth:
             expected = truth.read(1 + source.descriptions.index("B02"))[clear]
         error = mosaic.read(1 + mosaic.descriptions.index("B02"))[clear].astype(float) - expected

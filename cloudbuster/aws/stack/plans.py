@@ -87,7 +87,7 @@ def write_plan(
         # A distributed map reads the numbers from the document, so that the state stays small.
         "indices": todo if len(todo) <= settings.max_inline_indices else [],
         "indices_key": indices_uri.removeprefix(settings.root).lstrip("/"),
-        "image": "torch" if request.gather.detector.type == "pytorch" else "base",
+        "image": "torch" if "pytorch" in request.gather.detector.detectors.names else "base",
         **_budget(counted, merge_job_count(tasks, settings), request, settings),
     }
 
@@ -148,7 +148,7 @@ def _budget(
     scenes: int, merge_jobs: int, request: MosaicRequest, settings: StackSettings
 ) -> dict[str, Any]:
     """Compare the estimated cost with the budget: the request's, or the stack's if it is lower."""
-    torch = request.gather.detector.type == "pytorch"
+    torch = "pytorch" in request.gather.detector.detectors.names
     estimate = estimate_run_usd(
         kind=request.query.kind,
         home=settings.home,

@@ -71,8 +71,9 @@ detector_options = as_one(
             "--detector",
             metavar="NAME",
             cls=CloudOption,
-            help="How clouds are found: auto, stock (the product's own mask), s2cloudless, csmask, "
-            "pytorch or donor.  [default: auto]",
+            help="How clouds are found: auto, stock (the product's own mask), csmask, s2cloudless, "
+            "omnicloudmask, pytorch, donor, or one of another package; A+B masks what any of them "
+            "masks, A&B what all of them mask.  [default: auto]",
         ),
         click.option(
             "--s2cloudless/--no-s2cloudless",

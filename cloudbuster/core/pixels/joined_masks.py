@@ -13,7 +13,9 @@ from cloudbuster.core.texts.detector_names import Operator
 FULL_AGREEMENT = 100
 
 
-def join_masks(masks: Sequence[DetectedMask], operator: Operator) -> DetectedMask:
+def join_masks(
+    masks: Sequence[DetectedMask], operator: Operator, *, doubtful: Sequence[int] = ()
+) -> DetectedMask:
     """Join masks of one scene.
 
     Parameters
@@ -24,6 +26,9 @@ def join_masks(masks: Sequence[DetectedMask], operator: Operator) -> DetectedMas
         ``+``: a cell is cloud or shadow if any mask says so. ``&``: it must be cloud or shadow in
         all masks, and is then cloud if any says cloud, and shadow if any says shadow. The other
         layers are unions in both cases: a cell that one detector could not judge is not clear.
+    doubtful : sequence of int
+        With ``+``, positions of masks whose shadow needs a second opinion: where another mask that
+        knows shadow finds none, and no mask finds cloud, the cell is of low rank.
 
     Returns
     -------
@@ -48,11 +53,25 @@ def join_masks(masks: Sequence[DetectedMask], operator: Operator) -> DetectedMas
     judged = [sample_nearest(~mask.defective, mask.grid, grid, fill=0) for mask in masks]
     found = [here | there for here, there in zip(cloud, shadow, strict=True)]
     masked = (np.logical_and if operator == "&" else np.logical_or).reduce(found)
+    lone = np.zeros_like(masked)
+    sure = [
+        place
+        for place, mask in enumerate(masks)
+        if place not in doubtful and mask.shadow is not None
+    ]
+    if operator == "+" and sure and doubtful:
+        denied = np.logical_and.reduce([judged[place] & ~found[place] for place in sure])
+        lone = np.logical_or.reduce([shadow[place] for place in doubtful]) & denied
+        lone &= ~np.logical_or.reduce(cloud)
+        for place in range(len(masks)):
+            if place not in doubtful and place not in sure:
+                lone &= ~found[place]
+    masked = masked & ~lone
     return DetectedMask(
         grid=grid,
         cloud=masked & np.logical_or.reduce(cloud),
         defective=np.logical_or.reduce(defective),
-        low_rank=np.logical_or.reduce(low_rank),
+        low_rank=np.logical_or.reduce(low_rank) | lone,
         detector=f" {operator} ".join(mask.detector for mask in masks),
         unobserved=np.logical_or.reduce(unobserved),
         shadow=masked & np.logical_or.reduce(shadow),

@@ -14,38 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from cloudbuster.core.arrays import BoolRaster, UInt16Raster
-from cloudbuster.core.grids.grid import GridWindow
+from cloudbuster.core.selection.units import Flags, SceneUnits
 
 # A scene that comes later in the order delivers a unit only if that is cheaper by more than this
 # for each place between them: neighbouring units then come from few scenes.
 PREFERENCE = 0.002
 
-UnitNumbers = npt.NDArray[np.int32]
 Counts = npt.NDArray[np.int32]
-Flags = npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True, eq=False)
-class SceneUnits:
-    """What one scene can deliver.
-
-    Attributes
-    ----------
-    window : GridWindow
-        Cells that the scene may show; inside the grid of cells.
-    clear, seen : ndarray of bool, shape (y, x) of the window
-        Where it is clear, and where it has data.
-    safe : ndarray of bool, shape (y, x) of the window
-        Cells of ``clear`` that are clear even if the thumbnail is off by a cell.
-    unit : ndarray of int32, shape (y, x) of the window
-        Number of the unit that holds the centre of each cell; negative outside of the raster.
-    """
-
-    window: GridWindow
-    clear: BoolRaster
-    seen: BoolRaster
-    safe: BoolRaster
-    unit: UnitNumbers
 
 
 @dataclass(frozen=True, eq=False)

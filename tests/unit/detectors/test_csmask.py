@@ -163,7 +163,7 @@ def test_a_network_is_loaded_once_in_a_process(half_empty):
 
 def test_a_missing_package_names_the_command_that_brings_it(monkeypatch):
     monkeypatch.setattr(extras, "find_spec", lambda _name: None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'cloudbuster\[csmask\]'"):
+    with pytest.raises(MissingExtraError, match="pip install ukis-csmask"):
         CsmaskDetector()
 
 

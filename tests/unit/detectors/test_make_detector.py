@@ -31,6 +31,7 @@ def test_auto_is_the_best_that_is_installed(monkeypatch, caplog, kind, missing, 
     with caplog.at_level("INFO", logger="cloudbuster.detectors"):
         found = resolved(DetectorOptions(mask_gsd_m=320), kind)
     assert (found.type, found.mask_gsd_m) == (expected, 320)
+    assert found.optional == found.doubtful_shadow == (("csmask",) if "+" in expected else ())
     (record,) = caplog.records
     assert vars(record)["detector"] == expected
     assert vars(record)["reason"] == choose(kind).reason

@@ -16,7 +16,13 @@ def test_scene_writer_keeps_the_layout(tmp_path: Path) -> None:
     scene = spec(7, [[3, 1, 2, 0], [3, 3, 3, 3]], distance=4000)
     path = write_gathered(tmp_path, scene)
     with rasterio.open(path) as dataset:
-        assert dataset.descriptions == (*BANDS, "pixel_class", "cloud_distance_m", "scene_index")
+        assert dataset.descriptions == (
+            *BANDS,
+            "pixel_class",
+            "cloud_distance_m",
+            "confidence",
+            "scene_index",
+        )
         assert dataset.nodata == 0
         assert dataset.profile["compress"] == "deflate"
         np.testing.assert_array_equal(
@@ -24,6 +30,7 @@ def test_scene_writer_keeps_the_layout(tmp_path: Path) -> None:
             [
                 scene.classes,
                 np.full((2, 4), 3000),
+                [[100, 100, 100, 0], [100, 100, 100, 100]],
                 [[7, 0, 7, 0], [7, 7, 7, 7]],
             ],
         )

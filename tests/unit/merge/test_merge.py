@@ -66,17 +66,18 @@ def test_merge_writes_the_cloudy_product_without_any_backstop(tmp_path: Path) ->
 
 def test_merge_counts_observations_by_acquisition(tmp_path: Path) -> None:
     write_three(tmp_path)
-    times_observed, times_clear, distance, state = read(merged(tmp_path).quality)
+    times_observed, times_clear, distance, confidence, state = read(merged(tmp_path).quality)
     np.testing.assert_array_equal(times_observed, [[2, 2, 2, 0], [2, 2, 2, 0]])
     np.testing.assert_array_equal(times_clear, [[2, 1, 2, 0], [0, 0, 2, 0]])
     np.testing.assert_array_equal(distance, [[700, 90, 700, 0], [0, 0, 90, 0]])
+    np.testing.assert_array_equal(confidence, [[100, 100, 100, 0], [0, 0, 100, 0]])
     np.testing.assert_array_equal(state, [[3, 3, 3, 0], [2, 2, 3, 0]])
 
 
 def test_merge_distinguishes_never_clear_from_never_observed(tmp_path: Path) -> None:
     write_gathered(tmp_path / "scenes", spec(1, [[3, 1, 1, 0], [3, 1, 1, 0]]))
     result = merged(tmp_path)
-    np.testing.assert_array_equal(read(result.quality)[3], [[3, 1, 1, 0], [3, 1, 1, 0]])
+    np.testing.assert_array_equal(read(result.quality)[-1], [[3, 1, 1, 0], [3, 1, 1, 0]])
     shares = (result.clear_fraction, result.backstop_fraction, result.hole_fraction)
     assert shares == (0.25, 0.0, 0.75)
 
@@ -140,7 +141,7 @@ def test_merge_reads_the_layout_of_the_original(tmp_path: Path) -> None:
     pixels = read(result.cloudless)
     np.testing.assert_array_equal(pixels[-1], [[2, 1, 1, 1], [2, 2, 2, 0]])
     np.testing.assert_array_equal(pixels[0], [[900, 700, 700, 700], [900, 900, 900, 0]])
-    np.testing.assert_array_equal(read(result.quality)[3], [[2, 3, 3, 3], [2, 2, 2, 0]])
+    np.testing.assert_array_equal(read(result.quality)[-1], [[2, 3, 3, 3], [2, 2, 2, 0]])
     with rasterio.open(result.cloudless) as dataset:
         assert dataset.descriptions[8:] == ("B8A", "B09", "B10", "B11", "B12", "scene_index")
 
@@ -172,7 +173,7 @@ def test_merge_crosses_block_edges(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     for path in (result.cloudless, result.cloudy, result.quality):
         assert cog_errors(Path(path)) == []
     with rasterio.open(result.quality) as dataset:
-        assert dataset.overviews(4) == [2]
+        assert dataset.overviews(5) == [2]
         assert dataset.nodata is None
 
 
@@ -200,7 +201,7 @@ def scene_sets(draw: st.DrawFn) -> list[GatheredSpec]:
 def reference(scenes: list[GatheredSpec], grid: Grid) -> dict[str, np.ndarray]:
     """Compute the three rasters cell by cell from whole arrays."""
     cloudless, cloudy = (np.zeros((4, *grid.shape), dtype=int) for _ in range(2))
-    quality = np.zeros((4, *grid.shape), dtype=int)
+    quality = np.zeros((5, *grid.shape), dtype=int)
     for row, col in np.ndindex(grid.shape):
         here = []
         for scene in scenes:
@@ -222,8 +223,8 @@ def reference(scenes: list[GatheredSpec], grid: Grid) -> dict[str, np.ndarray]:
         seen = {entry[0].item_id or entry[0].index for entry in here if entry[1] >= 1}
         seen_clear = {entry[0].item_id or entry[0].index for entry in clear}
         state = 3 if clear else 2 if fallback else 1 if seen else 0
-        distance = clear[0][0].distance if clear else 0
-        quality[:, row, col] = [len(seen), len(seen_clear), distance, state]
+        distance, confidence = (clear[0][0].distance, 100) if clear else (0, 0)
+        quality[:, row, col] = [len(seen), len(seen_clear), distance, confidence, state]
     return {"cloudless": cloudless, "cloudy": cloudy, "quality": quality}
 
 
@@ -307,7 +308,7 @@ def test_products_are_clipped_to_the_area_and_counted_in_it(tmp_path: Path, name
     for key in ("cloudless", "cloudy", "quality"):
         expected = np.where(inside, read(getattr(whole, key)), 0)
         np.testing.assert_array_equal(read(getattr(result, key)), expected)
-    state = read(whole.quality)[3][inside]
+    state = read(whole.quality)[-1][inside]
     assert result.clear_fraction == (state == 3).mean()
     assert result.backstop_fraction == (state == 2).mean()
     assert result.hole_fraction == (state < 2).mean()

@@ -41,7 +41,7 @@ def test_each_cell_comes_from_the_raster_that_delivers_it(mosaic: MergeResult) -
 
 
 def test_an_acquisition_counts_once_in_each_cell_whatever_delivered_it(mosaic: MergeResult) -> None:
-    observed, clear, _, state = read(mosaic.quality)
+    observed, clear, _, _, state = read(mosaic.quality)
     np.testing.assert_array_equal(observed, [[1, 2, 1, 1], [1, 1, 1, 1]])
     np.testing.assert_array_equal(clear, [[1, 1, 1, 0], [1, 1, 0, 1]])
     np.testing.assert_array_equal(state, [[3, 3, 3, 2], [3, 3, 2, 3]])
@@ -55,7 +55,7 @@ def test_two_rasters_of_an_acquisition_that_overlap_count_once(tmp_path: Path) -
         spec(2, [[0, 0, 1, 0], [0, 1, 0, 0]], item_id="A", backstop=True),
     ):
         write_gathered(tmp_path / "scenes", scene)
-    observed, clear, _, _ = read(merged(tmp_path).quality)
+    observed, clear, *_ = read(merged(tmp_path).quality)
     np.testing.assert_array_equal(observed, [[1, 1, 1, 0], [1, 1, 1, 1]])
     np.testing.assert_array_equal(clear, [[1, 1, 0, 0], [1, 0, 1, 1]])
 

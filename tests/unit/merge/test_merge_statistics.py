@@ -45,7 +45,8 @@ def test_median_takes_clear_looks_then_those_of_low_rank_then_the_backstop(tmp_p
     assert first_band(result.cloudy) == [5000, 5000, 5000, 5000, 0]
     quality = read(result.quality)[:, 0]
     assert_array_equal(quality[2], [2000, 1000, 1000, 0, 0])
-    assert_array_equal(quality[3], [3, 3, 3, 2, 0])
+    assert_array_equal(quality[3], [100, 100, 100, 0, 0])
+    assert_array_equal(quality[4], [3, 3, 3, 2, 0])
     assert result.clear_fraction == 0.6
 
 

@@ -137,6 +137,7 @@ def test_the_map_holds_the_values_of_the_cells(tmp_path: Path) -> None:
         "times_observed": [[2, 2, 2, 0], [2, 2, 2, 0]],
         "times_clear": [[2, 1, 2, 0], [0, 0, 2, 0]],
         "cloud_distance_m": [[700, 90, 700, 0], [0, 0, 90, 0]],
+        "confidence": [[100, 100, 100, 0], [0, 0, 100, 0]],
         "inside": [[1, 1, 1, 1], [1, 1, 1, 1]],
     }
     assert {band["name"] for band in page.data["bands"]} == set(expected)

@@ -248,6 +248,7 @@ def test_item_describes_every_band_of_every_raster() -> None:
             "times_observed",
             "times_clear",
             "cloud_distance_m",
+            "confidence",
             "state",
         ]
     )
@@ -319,7 +320,7 @@ def mosaic_folder(tmp_path: Path) -> Path:
         pixels = np.stack([start + rows, start + 100 + cols, np.where(cols % 3, 4, 1)])
         pixels[:, :, :5] = 0
         write_raster(tmp_path / f"m-{key}.tif", names, pixels, nodata=0)
-    pixels = np.stack([rows % 4, cols % 3, rows * 20, cols % 4])
+    pixels = np.stack([rows % 4, cols % 3, rows * 20, rows * 5, cols % 4])
     write_raster(tmp_path / "m-quality.tif", tuple(QUALITY_BANDS), pixels, nodata=None)
     write_item(mosaic_item(make_mosaic()), str(tmp_path / "m.json"))
     return tmp_path
@@ -348,7 +349,8 @@ def write_raster(
         ("quality", 1, "times_observed"),
         ("quality", 2, "times_clear"),
         ("quality", 3, "cloud_distance_m"),
-        ("quality", 4, "state"),
+        ("quality", 4, "confidence"),
+        ("quality", 5, "state"),
     ],
 )
 def test_odc_stac_loads_each_band(mosaic_folder: Path, asset: str, number: int, name: str) -> None:

@@ -69,3 +69,17 @@ def test_a_cell_that_one_detector_cannot_judge_is_never_clear():
     for operator in ("+", "&"):
         joined = join_masks([mask_of("d."), mask_of("..")], operator)
         np.testing.assert_array_equal(pixel_classes(joined, 0), [[1, 3]])
+
+
+def test_shadow_that_one_detector_alone_finds_may_need_a_second_opinion():
+    # Shadow in both; in the doubtful one; in the other; shadow and cloud, both ways; low rank;
+    # a cell that the other cannot judge.
+    doubtful, other = mask_of("ss.scls"), mask_of("s.scs.d")
+    joined = join_masks([doubtful, other], "+", doubtful=[0])
+    np.testing.assert_array_equal(joined.layers.shadow, picture("#.###.#"))
+    np.testing.assert_array_equal(joined.cloud, picture("...##.."))
+    np.testing.assert_array_equal(joined.low_rank, picture(".#...#."))
+    # A mask that knows no shadow has no second opinion.
+    blind = DetectedMask(other.grid, other.cloud, other.defective, other.low_rank, "blind")
+    joined = join_masks([doubtful, blind], "+", doubtful=[0])
+    np.testing.assert_array_equal(joined.layers.shadow, picture("##.#..#"))
