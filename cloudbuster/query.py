@@ -120,23 +120,19 @@ def query_scenes(
 ) -> Candidates:
     """Find the candidate scenes of an area.
 
-    Each L1C item gets the L2A item of the same datatake and tile, if the catalog has one, as
-    property ``cloudbuster:l2a_twin``: its scene classification shows at low resolution where the
-    scene is clear.
+    An L1C item gets the L2A item of its datatake and tile, for thumbnails, as property
+    ``cloudbuster:l2a_twin`` if the catalog has one.
 
     Parameters
     ----------
     aoi : dict
-        GeoJSON geometry, Feature or FeatureCollection, or ``{"uri": ...}``, as for
-        `cloudbuster.inputs.areas.load_aoi`.
+        As for `cloudbuster.inputs.areas.load_aoi`.
     options : QueryOptions
         Catalog, product level, dates, cloud cover, greatest number, scale of the area.
     with_twins : bool
-        For L2A: whether to attach to each item the L1C item of the same datatake and tile, if the
-        catalog has one, as property ``cloudbuster:l1c_twin``.
+        For L2A: whether each item gets its L1C item likewise, as ``cloudbuster:l1c_twin``.
     refresh_token : str, optional
-        Refresh token of RasterFoundry, or ``secretsmanager:NAME``; None for that of the
-        environment. It is never written or logged.
+        Refresh token of RasterFoundry, or ``secretsmanager:NAME``; never written or logged.
     on_event : callable, optional
         Progress callback.
 
@@ -159,21 +155,21 @@ def query_scenes(
         If a remote catalog failed in a way that may pass.
     """
     described = described_area(aoi, options)
-    area = described.geometry
     with_twins = with_twins and options.kind == "L2A"
     mirrors = [parse_mirror(text) for text in options.asset_mirror]
     check_catalog(options.catalog, ("L2A", "L1C") if with_twins else (options.kind,), mirrors)
     catalog = open_catalog(options.catalog, refresh_token=refresh_token)
-    search = SceneSearch.from_options(area, options)
+    search = SceneSearch.from_options(described.geometry, options)
     found = catalog.search(search, on_event=on_event)
     taken, dropped = _chosen(found, options, mirrors, search)
-    items = [candidate.item for candidate in taken]
     if with_twins:
         l1c = catalog.search(search.for_twins(), on_event=on_event)
         items = _with_twins(taken, _usable(l1c, options, mirrors)[0], options.kind)
     elif options.kind == "L1C":
         twins = _thumbnail_twins(catalog, search, options, mirrors, on_event)
         items = _with_twins(taken, twins, options.kind)
+    else:
+        items = [candidate.item for candidate in taken]
     candidates = _candidates(items, dropped, described, options)
     _report(candidates, on_event)
     return candidates

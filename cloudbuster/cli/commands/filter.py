@@ -72,8 +72,6 @@ def filter_(
 
     Examples
     --------
-    $ cloudbuster filter --input response.json --output selection.json
-
     $ cloudbuster filter --input response.json --output selection.json --no-backstop
 
     $ cloudbuster filter --input response.json --output selection.json --frontier

@@ -67,8 +67,7 @@ def gather(
     if task:
         tasks = [read_document(task, GatherTask)]
     else:
-        source = needed(response, "--response")
-        name = checked_name(needed(name, "--name"))
+        source, name = needed(response, "--response"), checked_name(needed(name, "--name"))
         output = needed(output_path, "--output-path").rstrip("/")
         options = make_options(GatherOptions, gather_flags.fields(detector_flags))
         selection = read_selection(

@@ -1,6 +1,6 @@
 """Join the masks of several detectors of one scene, and measure how far they agree."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -53,19 +53,15 @@ def join_masks(
     judged = [sample_nearest(~mask.defective, mask.grid, grid, fill=0) for mask in masks]
     found = [here | there for here, there in zip(cloud, shadow, strict=True)]
     masked = (np.logical_and if operator == "&" else np.logical_or).reduce(found)
-    lone = np.zeros_like(masked)
-    sure = [
+    sure = {
         place
         for place, mask in enumerate(masks)
         if place not in doubtful and mask.shadow is not None
-    ]
+    }
+    lone = np.zeros_like(masked)
     if operator == "+" and sure and doubtful:
-        denied = np.logical_and.reduce([judged[place] & ~found[place] for place in sure])
-        lone = np.logical_or.reduce([shadow[place] for place in doubtful]) & denied
-        lone &= ~np.logical_or.reduce(cloud)
-        for place in range(len(masks)):
-            if place not in doubtful and place not in sure:
-                lone &= ~found[place]
+        lone = np.logical_or.reduce([shadow[place] for place in doubtful])
+        lone &= ~np.logical_or.reduce(cloud) & _denied(found, judged, sure, doubtful)
     masked = masked & ~lone
     return DetectedMask(
         grid=grid,
@@ -77,6 +73,18 @@ def join_masks(
         shadow=masked & np.logical_or.reduce(shadow),
         agreement=_agreement(found, judged),
     )
+
+
+def _denied(
+    found: Sequence[BoolRaster],
+    judged: Sequence[BoolRaster],
+    sure: Collection[int],
+    doubtful: Sequence[int],
+) -> BoolRaster:
+    """Return where no mask but the doubtful ones finds anything, and the sure ones judged it."""
+    others = [place for place in range(len(found)) if place not in doubtful]
+    nothing = [~found[place] & (judged[place] | (place not in sure)) for place in others]
+    return np.asarray(np.logical_and.reduce(nothing))
 
 
 def _agreement(found: Sequence[BoolRaster], judged: Sequence[BoolRaster]) -> UInt8Raster:
