@@ -120,19 +120,21 @@ def query_scenes(
 ) -> Candidates:
     """Find the candidate scenes of an area.
 
-    An L1C item gets the L2A item of its datatake and tile, for thumbnails, as property
-    ``cloudbuster:l2a_twin`` if the catalog has one.
+    Each L1C item gets the L2A item of the same datatake and tile, if the catalog has one, as
+    property ``cloudbuster:l2a_twin``: its scene classification shows at low resolution where the
+    scene is clear.
 
     Parameters
     ----------
     aoi : dict
-        As for `cloudbuster.inputs.areas.load_aoi`.
+        GeoJSON object or ``{"uri": ...}``, as for `cloudbuster.inputs.areas.load_aoi`.
     options : QueryOptions
         Catalog, product level, dates, cloud cover, greatest number, scale of the area.
     with_twins : bool
-        For L2A: whether each item gets its L1C item likewise, as ``cloudbuster:l1c_twin``.
+        For L2A: whether to attach to each item the L1C item of the same datatake and tile, if the
+        catalog has one, as property ``cloudbuster:l1c_twin``.
     refresh_token : str, optional
-        Refresh token of RasterFoundry, or ``secretsmanager:NAME``; never written or logged.
+        Of RasterFoundry, or ``secretsmanager:NAME``; None for that of the environment. Not logged.
     on_event : callable, optional
         Progress callback.
 
@@ -143,16 +145,12 @@ def query_scenes(
 
     Raises
     ------
-    AoiError
-        If the area cannot be read or used.
-    CatalogError
-        If the catalog cannot be read, or does not have the level.
+    AoiError, CatalogError, TryAgainError
+        If the area cannot be used, or the catalog cannot be read or does not have the level.
     CredentialsError
         If the catalog or its files need credentials that are missing; raised before the search.
     NothingUsableError
         If no scene is left; the message says what each condition removed.
-    TryAgainError
-        If a remote catalog failed in a way that may pass.
     """
     described = described_area(aoi, options)
     with_twins = with_twins and options.kind == "L2A"
@@ -162,14 +160,13 @@ def query_scenes(
     search = SceneSearch.from_options(described.geometry, options)
     found = catalog.search(search, on_event=on_event)
     taken, dropped = _chosen(found, options, mirrors, search)
+    items = [candidate.item for candidate in taken]
     if with_twins:
         l1c = catalog.search(search.for_twins(), on_event=on_event)
         items = _with_twins(taken, _usable(l1c, options, mirrors)[0], options.kind)
     elif options.kind == "L1C":
         twins = _thumbnail_twins(catalog, search, options, mirrors, on_event)
         items = _with_twins(taken, twins, options.kind)
-    else:
-        items = [candidate.item for candidate in taken]
     candidates = _candidates(items, dropped, described, options)
     _report(candidates, on_event)
     return candidates

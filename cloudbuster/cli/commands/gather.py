@@ -70,9 +70,8 @@ def gather(
         source, name = needed(response, "--response"), checked_name(needed(name, "--name"))
         output = needed(output_path, "--output-path").rstrip("/")
         options = make_options(GatherOptions, gather_flags.fields(detector_flags))
-        selection = read_selection(
-            read_input(source), source=source, kind=kind, default=QueryOptions().kind
-        )
+        level = QueryOptions().kind
+        selection = read_selection(read_input(source), source=source, kind=kind, default=level)
         if not dryrun:
             check_detector(options.detector, selection.cloudbuster.kind)
         tasks = plan_tasks(selection, name=name, options=options, output=output)

@@ -1,6 +1,6 @@
 """Join the masks of several detectors of one scene, and measure how far they agree."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -53,15 +53,15 @@ def join_masks(
     judged = [sample_nearest(~mask.defective, mask.grid, grid, fill=0) for mask in masks]
     found = [here | there for here, there in zip(cloud, shadow, strict=True)]
     masked = (np.logical_and if operator == "&" else np.logical_or).reduce(found)
-    sure = {
-        place
-        for place, mask in enumerate(masks)
-        if place not in doubtful and mask.shadow is not None
-    }
     lone = np.zeros_like(masked)
+    sure = _sure(masks, doubtful)
     if operator == "+" and sure and doubtful:
-        lone = np.logical_or.reduce([shadow[place] for place in doubtful])
-        lone &= ~np.logical_or.reduce(cloud) & _denied(found, judged, sure, doubtful)
+        denied = np.logical_and.reduce([judged[place] & ~found[place] for place in sure])
+        lone = np.logical_or.reduce([shadow[place] for place in doubtful]) & denied
+        lone &= ~np.logical_or.reduce(cloud)
+        for place in range(len(masks)):
+            if place not in doubtful and place not in sure:
+                lone &= ~found[place]
     masked = masked & ~lone
     return DetectedMask(
         grid=grid,
@@ -75,16 +75,10 @@ def join_masks(
     )
 
 
-def _denied(
-    found: Sequence[BoolRaster],
-    judged: Sequence[BoolRaster],
-    sure: Collection[int],
-    doubtful: Sequence[int],
-) -> BoolRaster:
-    """Return where no mask but the doubtful ones finds anything, and the sure ones judged it."""
-    others = [place for place in range(len(found)) if place not in doubtful]
-    nothing = [~found[place] & (judged[place] | (place not in sure)) for place in others]
-    return np.asarray(np.logical_and.reduce(nothing))
+def _sure(masks: Sequence[DetectedMask], doubtful: Sequence[int]) -> list[int]:
+    """Return the positions of the masks that know shadow beyond doubt."""
+    known = (place for place, mask in enumerate(masks) if mask.shadow is not None)
+    return [place for place in known if place not in doubtful]
 
 
 def _agreement(found: Sequence[BoolRaster], judged: Sequence[BoolRaster]) -> UInt8Raster:

@@ -54,21 +54,19 @@ def spare_margins(
 
     Parameters
     ----------
-    area : ndarray of bool, shape (y, x)
-        Cells of the mosaic. Not modified.
-    scenes : sequence of SceneUnits
-        Scenes of the selection.
+    area, scenes, layers, fill
+        As for `plan_delivery`. Not modified.
     delivered : sequence of collection of int
         Result of `plan_delivery`.
-    layers, fill
-        As for `plan_delivery`.
 
     Returns
     -------
     list of ndarray of bool, shape (rows, cols) of the layout, or None
         Parts that each scene is to deliver; None for a scene without parts.
     """
-    found = [_delivered(area, *each) for each in zip(scenes, delivered, strict=True)]
+    found = [
+        _delivered(area, scene, numbers) for scene, numbers in zip(scenes, delivered, strict=True)
+    ]
     counts = np.zeros((3, area.size), dtype=np.int32)
     for each in found:
         for count, flags in zip(counts, (each.safe, each.clear, each.seen), strict=True):
