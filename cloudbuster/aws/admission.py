@@ -132,7 +132,10 @@ def _with_trust(request: MosaicRequest, source: str, settings: StackSettings) ->
         If a model lies outside of the prefixes that the stack allows.
     """
     detector = request.gather.detector
-    if detector.type == "pytorch" and not settings.torch:
+    if "omnicloudmask" in detector.detectors.names:
+        msg = f"{source}: no image of a stack holds detector omnicloudmask; choose another"
+        raise RequestError(msg)
+    if "pytorch" in detector.detectors.names and not settings.torch:
         msg = f"{source}: detector pytorch needs a stack with torch_image on; choose another"
         raise RequestError(msg)
     check_models(detector, source=source, settings=settings)

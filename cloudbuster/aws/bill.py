@@ -131,7 +131,7 @@ def _host_lines(
     hours: _Hours, request: MosaicRequest, settings: StackSettings, region: str
 ) -> tuple[CostLine, ...]:
     """Lines of the hosts and of their disks."""
-    torch = request.gather.detector.type == "pytorch"
+    torch = "pytorch" in request.gather.detector.detectors.names
     on_gpu = torch and settings.gpu
     price = settings.torch_usd_per_hour if torch else settings.gather_usd_per_hour
     disk = settings.gather_disk_usd_per_hour

@@ -1,5 +1,6 @@
 """Requests from files and from the command line: what a file holds, changed by what was given."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -15,10 +16,11 @@ M = TypeVar("M", bound=BaseModel)
 Changes = Mapping[str, Any]
 """Fields of a request to set, nested as the request is: ``{"query": {"maxclouds": 30}}``."""
 
-# Fields of `DetectorOptions` that only one detector reads.
+# Fields of `DetectorOptions` that only some detectors read.
 OWN_FIELDS = {
     "s2cloudless": ("threshold", "average_over", "dilation_size"),
     "pytorch": ("architecture", "weights", "trust_architecture", "cloud_classes"),
+    "omnicloudmask": ("weights",),
     "donor": ("donor_mask", "donor_mask_name"),
 }
 # Fields of `DetectorOptions` that are addresses.
@@ -104,11 +106,13 @@ def _merged(document: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]
 
 
 def _without_others(detector: dict[str, Any], chosen: str | None) -> dict[str, Any]:
-    """Leave out what only detectors read that are not the ``chosen`` one, if there is one."""
+    """Leave out what only detectors read that are not ``chosen``, if any are."""
     if chosen is None:
         return detector
-    others = [name for kind, names in OWN_FIELDS.items() if kind != chosen for name in names]
-    return {name: value for name, value in detector.items() if name not in others}
+    kinds = {kind.strip().lower() for kind in re.split("[+&]", chosen)}
+    kept = {name for kind in kinds for name in OWN_FIELDS.get(kind, ())}
+    own = {name for names in OWN_FIELDS.values() for name in names}
+    return {name: value for name, value in detector.items() if name not in own - kept}
 
 
 def _absolute(document: Changes, folder: str) -> dict[str, Any]:

@@ -472,6 +472,11 @@ class MosaicRequest(Document):
     )
 
     @property
+    def starts_anew(self) -> bool:
+        """Whether each submission to the stack is a run of its own, with scenes of its own."""
+        return self.force or self.refresh
+
+    @property
     def needs_twins(self) -> bool:
         """Whether clouds of L2A scenes are detected in their L1C twins (s2cloudless)."""
         return self.query.kind == "L2A" and "s2cloudless" in self.gather.detector.detectors.names

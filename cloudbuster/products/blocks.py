@@ -281,7 +281,7 @@ class SceneBlocks(OpenScenes):
         distance: UInt16Raster,
         confidence: UInt16Raster,
     ) -> None:
-        """Set the cells of a block that have looks; the nearest look gives what is known of them."""
+        """Set the cells of a block that have looks, and what is known of the nearest one."""
         found = looks.compute(self, self.files, pixel_statistic(self._composite))
         np.copyto(pixels[:-1], found.reflectance, where=found.position >= 0)
         for position in np.unique(found.position):

@@ -80,19 +80,15 @@ def write_plan(
     write_task_scenes(run, tasks)
     indices_uri = join(run.tasks, "indices.json")
     write_bytes(indices_uri, orjson.dumps(todo))
+    counted = len(todo if is_first_round else tasks)
     return {
         "task_count": len(tasks),
         "todo_count": len(todo),
         # A distributed map reads the numbers from the document, so that the state stays small.
         "indices": todo if len(todo) <= settings.max_inline_indices else [],
         "indices_key": indices_uri.removeprefix(settings.root).lstrip("/"),
-        "image": "torch" if request.gather.detector.type == "pytorch" else "base",
-        **_budget(
-            len(todo if is_first_round else tasks),
-            merge_job_count(tasks, settings),
-            request,
-            settings,
-        ),
+        "image": "torch" if "pytorch" in request.gather.detector.detectors.names else "base",
+        **_budget(counted, merge_job_count(tasks, settings), request, settings),
     }
 
 
@@ -152,7 +148,7 @@ def _budget(
     scenes: int, merge_jobs: int, request: MosaicRequest, settings: StackSettings
 ) -> dict[str, Any]:
     """Compare the estimated cost with the budget: the request's, or the stack's if it is lower."""
-    torch = request.gather.detector.type == "pytorch"
+    torch = "pytorch" in request.gather.detector.detectors.names
     estimate = estimate_run_usd(
         kind=request.query.kind,
         home=settings.home,

@@ -58,6 +58,7 @@ def gather(
     from cloudbuster.gather import gather_or_raise
     from cloudbuster.inputs.request_files import make_options
     from cloudbuster.models import GatherOptions, GatherTask, LimitOptions, QueryOptions
+    from cloudbuster.runs.refresh import adopt_task
     from cloudbuster.runs.task_jobs import TaskJob
     from cloudbuster.runs.tasks import plan_tasks, tasks_of_index
     from cloudbuster.storage.files.documents import read_document
@@ -82,7 +83,8 @@ def gather(
         show(json_text(tasks))
         return
     with TaskJob(task) if task else nullcontext(), progress() as on_event:
-        records = gather_or_raise(
+        known = adopt_task(tasks[0], task) if task else ()
+        records = known or gather_or_raise(
             tasks,
             workers=workers,
             min_success_fraction=LimitOptions().min_success_fraction,

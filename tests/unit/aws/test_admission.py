@@ -124,6 +124,14 @@ def test_pytorch_needs_a_stack_with_its_image() -> None:
     assert found.gather.detector.type == "pytorch"
 
 
+def test_joined_detectors_are_held_to_the_same_rules() -> None:
+    gather = {"detector": {"type": "stock+pytorch", "weights": "s3://stack/models/m.pt"}}
+    with pytest.raises(RequestError, match="torch_image"):
+        request(gather=gather)
+    with pytest.raises(RequestError, match="no image of a stack holds detector omnicloudmask"):
+        request(gather={"detector": {"type": "csmask+omnicloudmask"}})
+
+
 @pytest.mark.parametrize(
     ("document", "kind"),
     [([], "list"), ("text", "str"), (5, "int"), (None, "null"), (True, "bool")],

@@ -94,7 +94,7 @@ def test_a_click_says_which_scene_gives_a_place_and_why(opened: OpenPage) -> Non
     opened.click_cell(1.5, 0.5)
     assert opened.place.startswith(
         "ITEM_2 Of 2 acquisitions that observed it, this one alone saw it clear. "
-        "Acquired 2020-06-01 10:00 UTC State seen clear Cloud distance 90 m "
+        "Acquired 2020-06-01 10:00 UTC State seen clear Cloud distance 90 m Agreement 100 % "
         "Seen clear once, observed twice Clouds by stock(standard) Offset removed Position "
     )
     assert "EPSG:32633 500015, 5099995 Cell row 0, column 1" in opened.place

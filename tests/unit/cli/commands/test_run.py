@@ -144,6 +144,14 @@ def test_an_option_of_a_detector_replaces_that_of_the_file(made: Any, folder: Pa
         "also_stock": True,
     }
     assert detector_of(made, "--no-s2cloudless") == {"type": "stock", "also_stock": True}
+    assert detector_of(made, "--detector", "stock+pytorch") == {
+        "type": "stock+pytorch",
+        "architecture": str(folder / "model.py"),
+        "weights": str(folder / "model.pth"),
+        "trust_architecture": True,
+        "also_stock": True,
+    }
+    assert detector_of(made, "--detector", "csmask") == {"type": "csmask", "also_stock": True}
     # Of the same detector the rest of the file holds.
     assert detector_of(made, "--weights", "w.pth", "--no-trust-architecture") == {
         "type": "pytorch",
