@@ -24,6 +24,7 @@ from rasterio.windows import Window
 from scipy import ndimage
 from shapely.geometry import shape
 
+from cloudbuster.core.arrays import UInt8Raster
 from cloudbuster.core.grids.grid import Grid, GridWindow
 from cloudbuster.gather import gather_scenes
 from cloudbuster.models import DetectorOptions, GatherTask, GridDocument
@@ -212,19 +213,10 @@ def _lonlat_bounds(grid: Grid) -> tuple[float, float, float, float]:
 
 
 def make_geoparquet(cache: Path) -> Path:
-    """Find the stac-geoparquet file of 100 000 items in a folder, or make it there.
+    """Find the stac-geoparquet file of 100 000 items in the folder ``cache``, or make it there.
 
     It has twenty tiles side by side with one item for each day and tile. All items are in one row
     group, which is the default of common writers, so that no row group can be skipped.
-
-    Parameters
-    ----------
-    cache : Path
-        Folder of the file.
-
-    Returns
-    -------
-    Path
     """
     path = cache / f"catalog-{GEOPARQUET_ITEMS}-{INPUT_VERSION}.parquet"
     if not path.is_file():
@@ -237,6 +229,17 @@ def make_geoparquet(cache: Path) -> Path:
         parquet.write_table(pa.concat_tables(parts), partial, row_group_size=GEOPARQUET_ITEMS)
         partial.rename(path)
     return path
+
+
+def _classes(side: int) -> UInt8Raster:
+    """Make a scene classification of fields, water and clouds of every size."""
+    height = np.zeros((side, side), dtype=np.float32)
+    rng = np.random.default_rng(3)
+    for cells, amplitude in ((12, 1.0), (40, 0.6), (160, 0.4), (600, 0.25), (2000, 0.12)):
+        noise = rng.random((cells + 4, cells + 4), dtype=np.float32)
+        height += amplitude * ndimage.zoom(noise, side / (cells + 1), order=1)[:side, :side]
+    limits = np.quantile(height[::16, ::16], SCL_QUANTILES)
+    return np.array(SCL_CLASSES, dtype=np.uint8)[np.digitize(height, limits)]
 
 
 def make_classification(cache: Path) -> Path:
@@ -259,16 +262,9 @@ def make_classification(cache: Path) -> Path:
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         side = TILE.width // 2
-        height = np.zeros((side, side), dtype=np.float32)
-        rng = np.random.default_rng(3)
-        for cells, amplitude in ((12, 1.0), (40, 0.6), (160, 0.4), (600, 0.25), (2000, 0.12)):
-            noise = rng.random((cells + 4, cells + 4), dtype=np.float32)
-            height += amplitude * ndimage.zoom(noise, side / (cells + 1), order=1)[:side, :side]
-        limits = np.quantile(height[::16, ::16], SCL_QUANTILES)
-        classes = np.array(SCL_CLASSES, dtype=np.uint8)[np.digitize(height, limits)]
         grid = Grid(TILE.crs, TILE.west, TILE.north, 20.0, 20.0, side, side)
         with rasterio.open(path.with_name("work.tif"), "w", **_profile(grid, "uint8")) as work:
-            work.write(classes, 1)
+            work.write(_classes(side), 1)
         partial = path.with_name("partial.tif")
         rasterio.shutil.copy(
             path.with_name("work.tif"),

@@ -18,7 +18,7 @@ from cloudbuster.core.grids.grid import Grid
 from cloudbuster.core.pixels.masks import PixelClass
 from cloudbuster.core.projections.transformers import LONLAT, transformer
 from cloudbuster.core.selection.coverage import CoverRules, pick_original
-from cloudbuster.core.selection.sky_thumbnail import UNIT_CELLS, SkyThumbnail
+from cloudbuster.core.selection.sky_thumbnail import UNIT_CELLS, SkyThumbnail, part_layout
 from cloudbuster.models import FilterOptions, Item
 from cloudbuster.selection.cells import area_cells
 from cloudbuster.selection.clear_candidates import ClearCandidates
@@ -150,7 +150,9 @@ def compare(count: int, seed: int, greatest_cloud_cover: float) -> dict[str, flo
     clear = [entry.item_id for entry in choice.entries]
     ours, theirs = shown(world, clear), shown(world, first)
     delivered = sum(
-        int(entry.delivery.needed().sum()) for entry in choice.entries if entry.delivery
+        len(np.unique(part_layout(world.thumbnails[entry.item_id].grid).unit[parts]))
+        for entry in choice.entries
+        if entry.delivery and (parts := entry.delivery.needed()).any()
     )
     decoded = sum(
         shapely.intersection(

@@ -1,5 +1,6 @@
 """Assess: measure what the gathered scenes cover, before they are merged."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from cloudbuster.core.areas.polygons import geodesic_area_m2
 from cloudbuster.core.arrays import BoolRaster, UInt8Raster
 from cloudbuster.core.grids.grid import Grid, GridWindow
 from cloudbuster.core.pixels.masks import PixelClass
-from cloudbuster.core.selection.holes import Holes
+from cloudbuster.core.selection.holes import Holes, HoleShares
 from cloudbuster.core.texts.number_texts import format_area, format_percent
 from cloudbuster.errors import NothingUsableError
 from cloudbuster.events import Event, OnEvent, emit
@@ -40,11 +41,6 @@ BLOCK_CELLS = 1024
 # Rows and columns of the blocks in which a composite decides, which holds several arrays for each
 # scene. The result does not depend on it.
 DECISION_CELLS = 512
-# Greatest number of coarse cells along a side, in which holes are looked for, and the share of such
-# a cell that must be missing for a scene to be picked for it: specks are no larger than what a
-# thumbnail resolves.
-HOLE_CELLS = 1024
-HOLE_SHARE = 0.1
 
 
 def assess_scenes(
@@ -89,35 +85,49 @@ def assess_scenes(
 
     Raises
     ------
-    NothingUsableError
-        If there is neither a record nor a grid.
-    AoiError
-        If the area cannot be used.
+    NothingUsableError, AoiError
+        If there is neither a record nor a grid, or the area cannot be used.
     """
+    grid = _grid_of(records, grid)
+    aoi = document_area(selection.cloudbuster.aoi)
+    area = AreaCells(aoi, grid)
+    tally = np.zeros(options.coverage_count + 5, dtype=np.int64)
+    left = HoleShares(grid, block_cells=BLOCK_CELLS)
+    plan = _plan_of(merge, records, grid)
+    with gdal_env(), OpenScenes(_rasters(folder, records), grid) as scenes:
+        for window in _reported(list(grid.blocks(BLOCK_CELLS)), on_event):
+            within = area.inside(window)
+            if within.any():
+                seen = _accepted(_seen(records, scenes, window), records, scenes, window, plan)
+                tally += _count(seen, within, options.coverage_count)
+                left.add(window, within, _clear(seen, within.shape), _filled(seen, within.shape))
+    area_km2 = geodesic_area_m2(aoi) / 1e6
+    return _assessment(tally, selection, options, failures, records, area_km2), left.holes()
+
+
+def _grid_of(records: tuple[SceneRecord, ...], grid: Grid | None) -> Grid:
+    """Return the grid of the records, or else the one given; raise if there is neither."""
     grid = records[0].grid.grid() if records else grid
     if grid is None:
         msg = "no scene was gathered; see the failures of each scene"
         raise NothingUsableError(msg)
-    aoi = document_area(selection.cloudbuster.aoi)
-    area = AreaCells(aoi, grid)
-    blocks = list(grid.blocks(BLOCK_CELLS))
-    tally = np.zeros(options.coverage_count + 5, dtype=np.int64)
-    left = _HoleShares(grid)
-    plan = None
-    if merge is not None:
-        plan = comparing_plan(merge.composite, records, grid, merge.haze_limit_dn)
-    with gdal_env(), OpenScenes(_rasters(folder, records), grid) as scenes:
-        for done, window in enumerate(blocks, start=1):
-            within = area.inside(window)
-            if within.any():
-                seen = _seen(records, scenes, window)
-                if plan is not None:
-                    seen = _accepted(seen, records, scenes, window, plan)
-                tally += _count(seen, within, options.coverage_count)
-                left.add(window, seen, within)
-            emit(on_event, Event("assess", done, len(blocks)))
-    area_km2 = geodesic_area_m2(aoi) / 1e6
-    return _assessment(tally, selection, options, failures, records, area_km2), left.holes()
+    return grid
+
+
+def _plan_of(
+    merge: MergeOptions | None, records: tuple[SceneRecord, ...], grid: Grid
+) -> BestPlan | None:
+    """Return the plan of a composite that rejects pixels; None if there is nothing to reject."""
+    if merge is None or not records:
+        return None
+    return comparing_plan(merge.composite, records, grid, merge.haze_limit_dn)
+
+
+def _reported(blocks: list[GridWindow], on_event: OnEvent | None) -> Iterator[GridWindow]:
+    """Yield the blocks, and report each that was done."""
+    for done, window in enumerate(blocks, start=1):
+        yield window
+        emit(on_event, Event("assess", done, len(blocks)))
 
 
 def backstop_repairs(folder: Path | str, records: tuple[SceneRecord, ...]) -> tuple[str, ...]:
@@ -166,56 +176,6 @@ def with_backstop(selection: Selection, item_ids: tuple[str, ...]) -> Selection:
     )
 
 
-class _HoleShares:
-    """Counts, in coarse cells, of the cells that are never clear and of those without a value."""
-
-    def __init__(self, grid: Grid) -> None:
-        """Lay the coarse grid over that of the mosaic."""
-        self.step = 1
-        while max(grid.shape) > self.step * HOLE_CELLS and self.step < BLOCK_CELLS:
-            self.step *= 2
-        width, height = -(-grid.width // self.step), -(-grid.height // self.step)
-        size = (grid.x_size * self.step, grid.y_size * self.step)
-        self.grid = Grid(grid.crs, grid.west, grid.north, *size, width, height)
-        self.inside, self.never_clear, self.empty = np.zeros((3, height, width), dtype=np.int64)
-
-    def add(
-        self, window: GridWindow, seen: list[tuple[bool, UInt8Raster]], within: BoolRaster
-    ) -> None:
-        """Count the cells of one block."""
-        clear = np.zeros(within.shape, dtype=np.bool_)
-        for backstop, classes in seen:
-            if not backstop:
-                clear |= classes >= PixelClass.LOW_RANK
-        row, col = window.row // self.step, window.col // self.step
-        for counts, cells in (
-            (self.inside, within),
-            (self.never_clear, within & ~clear),
-            (self.empty, within & ~_filled(seen, within.shape)),
-        ):
-            coarse = self._coarse(cells)
-            counts[row : row + coarse.shape[0], col : col + coarse.shape[1]] += coarse
-
-    def _coarse(self, cells: BoolRaster) -> npt.NDArray[np.int64]:
-        """Count the cells that are set in each coarse cell of a block."""
-        rows, cols = (-(-side // self.step) * self.step for side in cells.shape)
-        padded = np.zeros((rows, cols), dtype=np.bool_)
-        padded[: cells.shape[0], : cells.shape[1]] = cells
-        parts = padded.reshape(rows // self.step, self.step, cols // self.step, self.step)
-        return np.asarray(parts.sum(axis=(1, 3)), dtype=np.int64)
-
-    def holes(self) -> Holes:
-        """Return the coarse cells that are left to fill."""
-        wanted = self.never_clear >= np.maximum(1, HOLE_SHARE * self.inside)
-        return Holes(
-            grid=self.grid,
-            never_clear=wanted & (self.inside > 0),
-            empty=self.empty > 0,
-            total=int(np.count_nonzero(self.inside)),
-            never_clear_share=float(self.never_clear.sum() / max(1, self.inside.sum())),
-        )
-
-
 def _rasters(folder: Path | str, records: tuple[SceneRecord, ...]) -> list[str]:
     """Return the paths or URIs of the rasters of some records."""
     return [join(str(folder), record.raster) for record in records]
@@ -236,9 +196,11 @@ def _accepted(
     records: tuple[SceneRecord, ...],
     scenes: OpenScenes,
     window: GridWindow,
-    plan: BestPlan,
+    plan: BestPlan | None,
 ) -> list[tuple[bool, UInt8Raster]]:
     """Mask the pixels of `_seen` that composite `best` rejects, which then serve as backstop."""
+    if plan is None:
+        return seen
     rasters = [GatheredRaster(record.raster, record.backstop) for record in records]
     grid = records[0].grid.grid()
     classes = [each.copy() for _, each in seen]
@@ -252,6 +214,15 @@ def _accepted(
             substitute[part.slices][rejected] = PixelClass.MASKED
     accepted = [(backstop, each) for (backstop, _), each in zip(seen, classes, strict=True)]
     return [*accepted, (True, substitute)] if plan.has_backstop else accepted
+
+
+def _clear(seen: list[tuple[bool, UInt8Raster]], shape: tuple[int, int]) -> BoolRaster:
+    """Return which cells are clear in any scene."""
+    clear = np.zeros(shape, dtype=np.bool_)
+    for backstop, classes in seen:
+        if not backstop:
+            clear |= classes >= PixelClass.LOW_RANK
+    return clear
 
 
 def _filled(seen: list[tuple[bool, UInt8Raster]], shape: tuple[int, int]) -> BoolRaster:
@@ -309,15 +280,12 @@ def _assessment(
     empty = holes if options.backstop else never_observed
     reasons = []
     if never_clear + never_observed > options.max_never_clear:
-        reasons.append(
-            f"{_size(never_clear + never_observed, area_km2)} was never seen clear, "
-            f"{format_percent(options.max_never_clear)} is allowed"
-        )
+        lost = _size(never_clear + never_observed, area_km2)
+        allowed = format_percent(options.max_never_clear)
+        reasons.append(f"{lost} was never seen clear, {allowed} is allowed")
     if empty > 0:
-        reasons.append(
-            f"{_size(empty, area_km2)} has no value: {format_percent(never_observed)} was never "
-            "observed"
-        )
+        share_text = format_percent(never_observed)
+        reasons.append(f"{_size(empty, area_km2)} has no value: {share_text} was never observed")
     return Assessment(
         area_km2=area_km2,
         coverage=_layers(layers),

@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,6 @@ from cloudbuster.core.arrays import UInt8Raster, UInt16Raster
 from cloudbuster.core.grids.grid import Grid, GridWindow
 from cloudbuster.core.grids.ground import cell_size_m, reach_in_cells
 from cloudbuster.core.grids.regrid import COARSER_RATIO
-from cloudbuster.core.pixels.best import haze_index
 from cloudbuster.core.pixels.masks import (
     DISTANCE_LIMIT_M,
     DetectedMask,
@@ -26,6 +24,7 @@ from cloudbuster.core.pixels.masks import (
     grows,
     pixel_classes,
 )
+from cloudbuster.core.pixels.scene_haze import haze_counts, haze_level, no_haze_counts
 from cloudbuster.detectors import make_detector
 from cloudbuster.errors import (
     CloudBusterError,
@@ -53,6 +52,7 @@ from cloudbuster.models import (
     SceneFailure,
     SceneRecord,
 )
+from cloudbuster.processes.release import installed_version
 from cloudbuster.processes.workers import Report, run_tasks
 from cloudbuster.source.masks.donor_mask import write_donor_mask
 from cloudbuster.source.needed_units import KERNEL_MARGIN, NeededUnits
@@ -68,11 +68,6 @@ logger = logging.getLogger(__name__)
 
 Counts = npt.NDArray[np.int64]
 """Number of cells of each `PixelClass`."""
-
-# Bins of the haze index, 1 DN wide, from the first: it spans the DN of blue less half of red.
-HAZE_BINS, FIRST_HAZE_DN = 2**16, -(2**15)
-# The haze index that this share of the clear pixels does not exceed is recorded.
-HAZE_SHARE = 1 / 3
 
 # Beginnings of the notes about cells that are too large for what was asked.
 COARSE_NOTE, GROWTH_NOTE = "coarse pixels", "no growth of cloud"
@@ -229,7 +224,7 @@ def gather_scenes(
     Raises
     ------
     OutputError, MissingExtraError, UntrustedCodeError
-        If no scene could be gathered: the disk, the installation or the permission fails.
+        If the disk, the installation or the permission fails every scene.
     RadiometryError
         If a scene's radiometry is in conflict and its task says to stop.
     TryAgainError
@@ -259,6 +254,13 @@ def gather_scenes(
                 records.extend(result)
             emit(on_event, Event("gather", done, len(tasks), _outcome(result)))
     _warn_about_cells(records)
+    return _report(records, failures, reused)
+
+
+def _report(
+    records: list[SceneRecord], failures: list[SceneFailure], reused: tuple[str, ...]
+) -> GatherReport:
+    """Make the report, with everything in the order of the scenes' indices."""
     return GatherReport(
         tuple(sorted(records, key=lambda record: (record.backstop, record.index))),
         tuple(sorted(failures, key=lambda failure: failure.index)),
@@ -463,9 +465,9 @@ def _write_scene(
             path = folder / f"{output.stem}.tif"
             writer = open_scene_writer(path, written, task.bands, index=output.index)
             writers.append((stack.enter_context(writer), output))
-        haze = np.zeros(HAZE_BINS, dtype=np.int64)
+        haze = no_haze_counts()
         for block in _blocks(task, source, mask, place):
-            haze += _haze_counts(block, task.bands)
+            haze += haze_counts(block.clear, block.classes, task.bands)
             counts += np.bincount(block.classes.ravel(), minlength=len(PixelClass))
             window = block.window.shifted(-extent.row, -extent.col)
             for opened, output in writers:
@@ -484,24 +486,6 @@ def _write_scene(
     counted = {"decoded_pixels": source.decoded_pixels, "read_bytes": source.read_bytes}
     first, *others = records
     return (first.model_copy(update=counted), *others)
-
-
-def _haze_counts(block: PlacedBlock, bands: tuple[str, ...]) -> Counts:
-    """Count the clear pixels of a block by their haze index; none without its bands."""
-    clear = block.classes == PixelClass.CLEAR
-    if not {"B02", "B04"} <= set(bands) or not clear.any():
-        return np.zeros(HAZE_BINS, dtype=np.int64)
-    blue, red = (block.clear[bands.index(name)][clear] for name in ("B02", "B04"))
-    index = np.rint(haze_index(blue, red)).astype(np.int64) - FIRST_HAZE_DN
-    return np.bincount(np.clip(index, 0, HAZE_BINS - 1), minlength=HAZE_BINS)
-
-
-def _haze_dn(counts: Counts) -> float | None:
-    """Haze index that `HAZE_SHARE` of the counted pixels do not exceed; None without any."""
-    if not counts.any():
-        return None
-    place = int(np.searchsorted(np.cumsum(counts), HAZE_SHARE * counts.sum()))
-    return float(place + FIRST_HAZE_DN)
 
 
 def _blocks(
@@ -599,10 +583,10 @@ def _record(
         grid=task.grid,
         observed_fraction=float(counts[PixelClass.MASKED :].sum() / cells),
         clear_fraction=float(counts[PixelClass.LOW_RANK :].sum() / cells),
-        haze_dn=_haze_dn(haze),
+        haze_dn=haze_level(haze),
         raster=f"{output.stem}.tif",
         mask=mask_name(task) if task.donate_mask else None,
         task_fingerprint=raster_fingerprint(task, output),
-        version=version("cloudbuster"),
+        version=installed_version(),
         item=task.item,
     )

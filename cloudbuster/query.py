@@ -4,7 +4,7 @@ import logging
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 
 import orjson
@@ -14,14 +14,15 @@ from shapely.geometry.base import BaseGeometry
 from cloudbuster.catalogs import Found, SceneSearch, check_catalog, open_catalog
 from cloudbuster.catalogs.item_hrefs import mended_item, mirrored_item
 from cloudbuster.catalogs.item_properties import datastrip_start_of, generated_of
-from cloudbuster.catalogs.schema import TWIN_PROPERTY, parse_scene, refused_href
-from cloudbuster.catalogs.search import AREA, LEVEL, footprint_geometry
+from cloudbuster.catalogs.schema import TWIN_PROPERTIES, parse_scene, refused_href
+from cloudbuster.catalogs.search import AREA, LEVEL, Catalog, footprint_geometry
 from cloudbuster.core.areas.aoi import ReadArea, geometry_document
 from cloudbuster.core.areas.footprint import tile_square
 from cloudbuster.core.scenes.asset_mirror import Mirror, parse_mirror
+from cloudbuster.core.scenes.bands import Kind
 from cloudbuster.core.scenes.scene import Scene
 from cloudbuster.core.texts.names import shortened
-from cloudbuster.errors import CatalogError, NothingUsableError
+from cloudbuster.errors import CatalogError, CredentialsError, NothingUsableError
 from cloudbuster.events import Event, OnEvent, emit
 from cloudbuster.inputs.areas import check_crs, described_area, request_area
 from cloudbuster.models import (
@@ -119,19 +120,21 @@ def query_scenes(
 ) -> Candidates:
     """Find the candidate scenes of an area.
 
+    Each L1C item gets the L2A item of the same datatake and tile, if the catalog has one, as
+    property ``cloudbuster:l2a_twin``: its scene classification shows at low resolution where the
+    scene is clear.
+
     Parameters
     ----------
     aoi : dict
-        GeoJSON geometry, Feature or FeatureCollection, or ``{"uri": ...}``, as for
-        `cloudbuster.inputs.areas.load_aoi`.
+        GeoJSON object or ``{"uri": ...}``, as for `cloudbuster.inputs.areas.load_aoi`.
     options : QueryOptions
         Catalog, product level, dates, cloud cover, greatest number, scale of the area.
     with_twins : bool
         For L2A: whether to attach to each item the L1C item of the same datatake and tile, if the
         catalog has one, as property ``cloudbuster:l1c_twin``.
     refresh_token : str, optional
-        Refresh token of RasterFoundry, or ``secretsmanager:NAME``; None for that of the
-        environment. It is never written or logged.
+        Of RasterFoundry, or ``secretsmanager:NAME``; None for that of the environment. Not logged.
     on_event : callable, optional
         Progress callback.
 
@@ -142,30 +145,28 @@ def query_scenes(
 
     Raises
     ------
-    AoiError
-        If the area cannot be read or used.
-    CatalogError
-        If the catalog cannot be read, or does not have the level.
+    AoiError, CatalogError, TryAgainError
+        If the area cannot be used, or the catalog cannot be read or does not have the level.
     CredentialsError
         If the catalog or its files need credentials that are missing; raised before the search.
     NothingUsableError
         If no scene is left; the message says what each condition removed.
-    TryAgainError
-        If a remote catalog failed in a way that may pass.
     """
     described = described_area(aoi, options)
-    area = described.geometry
     with_twins = with_twins and options.kind == "L2A"
     mirrors = [parse_mirror(text) for text in options.asset_mirror]
     check_catalog(options.catalog, ("L2A", "L1C") if with_twins else (options.kind,), mirrors)
     catalog = open_catalog(options.catalog, refresh_token=refresh_token)
-    search = SceneSearch.from_options(area, options)
+    search = SceneSearch.from_options(described.geometry, options)
     found = catalog.search(search, on_event=on_event)
     taken, dropped = _chosen(found, options, mirrors, search)
     items = [candidate.item for candidate in taken]
     if with_twins:
         l1c = catalog.search(search.for_twins(), on_event=on_event)
-        items = _with_twins(taken, _usable(l1c, options, mirrors)[0])
+        items = _with_twins(taken, _usable(l1c, options, mirrors)[0], options.kind)
+    elif options.kind == "L1C":
+        twins = _thumbnail_twins(catalog, search, options, mirrors, on_event)
+        items = _with_twins(taken, twins, options.kind)
     candidates = _candidates(items, dropped, described, options)
     _report(candidates, on_event)
     return candidates
@@ -325,8 +326,38 @@ def _newest_first(candidate: _Candidate) -> tuple[float, str]:
     return (-acquired.timestamp(), candidate.scene.id)
 
 
-def _with_twins(taken: Sequence[_Candidate], found: Sequence[_Candidate]) -> list[Item]:
-    """Return the items, each with the L1C item of the same observation if there is one."""
+def _thumbnail_twins(
+    catalog: Catalog,
+    search: SceneSearch,
+    options: QueryOptions,
+    mirrors: Sequence[Mirror],
+    on_event: OnEvent | None,
+) -> list[_Candidate]:
+    """Find the L2A items that may show where L1C scenes are clear, without their bands.
+
+    Scenes can do without: a catalog that has no L2A, or none that may be read, is no fault.
+    """
+    try:
+        check_catalog(options.catalog, ("L2A",), mirrors)
+        found = catalog.search(search.for_twins(), on_event=on_event)
+    except (CatalogError, CredentialsError) as error:
+        logger.info("twins_not_found", extra={"reason": str(error)})
+        return []
+    usable, _ = _usable(found, options, mirrors)
+    return [_mask_alone(twin) for twin in usable if "scl" in twin.scene.masks]
+
+
+def _mask_alone(twin: _Candidate) -> _Candidate:
+    """Return an L2A candidate with its scene classification alone, and without links."""
+    href = twin.scene.masks["scl"].href
+    assets = {
+        name: asset for name, asset in twin.item["assets"].items() if asset.get("href") == href
+    }
+    return replace(twin, item={**twin.item, "assets": assets, "links": []})
+
+
+def _with_twins(taken: Sequence[_Candidate], found: Sequence[_Candidate], kind: Kind) -> list[Item]:
+    """Return the items, each with the best twin of its observation if there is one."""
     twins: dict[Observation, list[_Candidate]] = defaultdict(list)
     for twin in sorted(found, key=lambda entry: entry.rank, reverse=True):
         twins[twin.observation].append(twin)
@@ -335,7 +366,7 @@ def _with_twins(taken: Sequence[_Candidate], found: Sequence[_Candidate]) -> lis
         twin_item = _best_twin(candidate, twins)
         properties = dict(candidate.item["properties"])
         if twin_item is not None:
-            properties[TWIN_PROPERTY] = twin_item
+            properties[TWIN_PROPERTIES[kind]] = twin_item
         items.append({**candidate.item, "properties": properties})
     return items
 
@@ -344,7 +375,7 @@ def _best_twin(
     candidate: _Candidate,
     twins: Mapping[Observation, Sequence[_Candidate]],
 ) -> Item | None:
-    """Return the L1C item that shares the most ground with a candidate; ties go to the best one."""
+    """Return the twin that shares the most ground with a candidate; ties go to the best one."""
     same = twins.get(candidate.observation, ())
     return max(same, key=lambda twin: _shared_area(candidate, twin)).item if same else None
 

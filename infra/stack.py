@@ -4,12 +4,14 @@ from collections.abc import Mapping
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
 from cloudbuster.aws.outputs import Output, config_parameter, settings_parameter
 from cloudbuster.aws.published import PublishedConfig
+from cloudbuster.aws.settings import StackSettings
 from infra.configuration.config import StackConfig
 from infra.constructs.compute import Compute
 from infra.constructs.dashboard import Dashboard
@@ -62,15 +64,7 @@ class CloudBusterStack(cdk.Stack):
         compute = Compute(self, "Compute", config=config, network=network)
         jobs = Jobs(self, "Jobs", config=config, bucket=bucket, image=image, torch_image=torch)
         settings = stack_settings(config, bucket_name=bucket.bucket_name, topic_arn=topic.topic_arn)
-        stages = Stages(
-            self,
-            "Stages",
-            config=config,
-            image=image,
-            bucket_arn=bucket.bucket_arn,
-            topic_arn=topic.topic_arn,
-            settings=self.to_json_string(settings.model_dump(mode="json")),
-        )
+        stages = self._stages(image, bucket, topic, settings)
         workflow = Workflow(
             self,
             "Workflow",
@@ -90,28 +84,16 @@ class CloudBusterStack(cdk.Stack):
             settings=settings,
         )
         self._watch(topic, compute, workflow, stages, trigger)
-        Dashboard(
-            self,
-            "Dashboard",
-            machine=workflow.machine,
-            requests=trigger.requests,
-            dead_letters=trigger.dead_letters,
-            jobs_log=jobs.log_group,
-            filter_log=stages.filter.log_group,
-            finish_log=stages.finish.log_group,
-        )
-        self._publish(
-            {
-                Output.BUCKET: bucket.bucket_name,
-                Output.STATE_MACHINE: workflow.machine.state_machine_arn,
-                Output.TOPIC: topic.topic_arn,
-                Output.DEAD_LETTERS: trigger.dead_letters.queue_url,
-                Output.SETTINGS: self._settings_parameter(trigger.settings),
-                Output.CONFIG: self._config_parameter(published),
-                **_job_outputs(compute, jobs),
-                **{str(name): image for name, image in compute.host_images.items()},
-            }
-        )
+        self._dashboard(workflow, trigger, jobs, stages)
+        outputs: dict[str, str] = {
+            Output.BUCKET: bucket.bucket_name,
+            Output.STATE_MACHINE: workflow.machine.state_machine_arn,
+            Output.TOPIC: topic.topic_arn,
+            Output.DEAD_LETTERS: trigger.dead_letters.queue_url,
+            Output.SETTINGS: self._settings_parameter(trigger.settings),
+            Output.CONFIG: self._config_parameter(published),
+        }
+        self._publish({**outputs, **_job_outputs(compute, jobs)})
 
     @property
     def availability_zones(self) -> list[str]:
@@ -128,6 +110,33 @@ class CloudBusterStack(cdk.Stack):
                 self, "Boundary", self._config.permissions_boundary
             )
             iam.PermissionsBoundary.of(self).apply(boundary)
+
+    def _dashboard(self, workflow: Workflow, trigger: Trigger, jobs: Jobs, stages: Stages) -> None:
+        """Show executions, requests, jobs and runs on a dashboard."""
+        Dashboard(
+            self,
+            "Dashboard",
+            machine=workflow.machine,
+            requests=trigger.requests,
+            dead_letters=trigger.dead_letters,
+            jobs_log=jobs.log_group,
+            filter_log=stages.filter.log_group,
+            finish_log=stages.finish.log_group,
+        )
+
+    def _stages(
+        self, image: Image, bucket: s3.IBucket, topic: sns.ITopic, settings: StackSettings
+    ) -> Stages:
+        """Make the functions of the stages."""
+        return Stages(
+            self,
+            "Stages",
+            config=self._config,
+            image=image,
+            bucket_arn=bucket.bucket_arn,
+            topic_arn=topic.topic_arn,
+            settings=self.to_json_string(settings.model_dump(mode="json")),
+        )
 
     def _watch(
         self,
@@ -203,7 +212,7 @@ def _synthesizer(config: StackConfig) -> cdk.DefaultStackSynthesizer | None:
 
 
 def _job_outputs(compute: Compute, jobs: Jobs) -> dict[str, str]:
-    """ARNs of queues and job definitions; those of PyTorch and of GPUs only if they exist."""
+    """ARNs of queues and job definitions, those that exist, and the images of hosts."""
     arns = {
         Output.QUEUE: compute.queue_arn,
         Output.ON_DEMAND_QUEUE: compute.fallback_arn,
@@ -212,4 +221,5 @@ def _job_outputs(compute: Compute, jobs: Jobs) -> dict[str, str]:
         Output.MERGE_JOB: jobs.merge,
         Output.TORCH_JOB: jobs.torch,
     }
-    return {name: arn for name, arn in arns.items() if arn is not None}
+    images = {str(name): image for name, image in compute.host_images.items()}
+    return {name: arn for name, arn in arns.items() if arn is not None} | images

@@ -9,6 +9,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     from cloudbuster.aws.run_plan import Prices
     from cloudbuster.aws.settings import StackSettings
     from cloudbuster.aws.stack.catalog_secret import load_catalog_secret
+    from cloudbuster.aws.stack.earlier_scenes import write_earlier_tasks
     from cloudbuster.aws.stack.plans import earlier_failures, write_expected, write_plan
     from cloudbuster.aws.stack.rounds import FILTER_SECONDS, THUMBNAILS
     from cloudbuster.aws.stack.run_status import enter_stage
@@ -31,7 +32,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     candidates = read_document(run.document("candidates.json"), Candidates)
     # A later round takes the selection that assess has extended, and gathers the added scenes.
     is_first_round = event["run"]["round"] == 1
-    anew = request.force and is_first_round
+    anew = request.starts_anew and is_first_round
     bands = requested_bands(request.query.kind, request.gather.bands)
     layers = request.delivered_layers
     look = LookOptions.of(request.gather, run.document(THUMBNAILS), FILTER_SECONDS, layers=layers)
@@ -53,15 +54,10 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     if is_first_round:
         prices = Prices(settings, os.environ["AWS_REGION"])
         write_expected(run, selection, candidates, tasks, request, prices)
+    if is_first_round and request.refresh and not request.force:
+        write_earlier_tasks(run, tasks)
     failed = earlier_failures(run, event["run"]["round"])
-    plan = write_plan(
-        run,
-        tasks,
-        request,
-        settings,
-        anew=anew,
-        is_first_round=is_first_round,
-        failed=failed,
-    )
+    again = {"anew": anew, "is_first_round": is_first_round, "failed": failed}
+    plan = write_plan(run, tasks, request, settings, **again)
     enter_stage(run, "gather")
     return plan

@@ -37,7 +37,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         run.document("candidates.json"),
         Candidates,
         lambda: query_request(request),
-        anew=request.force,
+        anew=request.starts_anew,
     )
     check_scenes(candidates, requested_bands(request.query.kind, request.gather.bands), settings)
     return {**first_round(run), "candidate_count": len(candidates.features)}

@@ -152,6 +152,11 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(RealDataCensus(), "real-data-census")
 
 
+def pytest_collection_finish() -> None:
+    """Leave what was imported out of the full collections to come."""
+    gc.freeze()
+
+
 def pytest_sessionfinish() -> None:
     """Collect the garbage once, and leave what remains out of the collections on the way out."""
     gc.collect()

@@ -10,6 +10,8 @@ import rasterio
 from affine import Affine
 from rasterio.warp import transform_bounds
 
+from cloudbuster.models import Delivery
+
 CRS = "EPSG:32633"
 WEST, NORTH = 500_040.0, 5_000_040.0
 BANDS = ("B02", "B03", "B04", "B08")
@@ -127,3 +129,11 @@ def area_of(spec: SceneSpec, *, inset_m: float = 15.0) -> dict[str, Any]:
             spec.north - inset_m,
         )
     )
+
+
+def unit_rows(delivery: Delivery) -> tuple[str, ...]:
+    """Return rows of units, of 16 by 16 parts, with ``1`` for each of which a part is delivered."""
+    needed = delivery.needed()
+    height, width = needed.shape
+    blocks = needed.reshape(height // 16, 16, width // 16, 16).transpose(0, 2, 1, 3)
+    return tuple("".join("01"[int(block.any())] for block in row) for row in blocks)

@@ -34,5 +34,5 @@ def attempt_name(run: str, attempt: int) -> str:
 
 
 def forced_name(request: MosaicRequest, version: tuple[str, ...]) -> str:
-    """Name of the execution that a request with ``force`` starts, one for each ``version``."""
+    """Name of the execution that a request which starts anew starts, one for each ``version``."""
     return f"{run_id(request)}-f{short_hash(version)}"

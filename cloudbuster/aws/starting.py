@@ -65,8 +65,8 @@ class RunStarter:
         Parameters
         ----------
         request : MosaicRequest
-            A request that the stack has admitted. With ``force`` it starts in any case, once for
-            each ``version``.
+            A request that the stack has admitted. With ``force`` or ``refresh`` it starts in any
+            case, once for each ``version``.
         version : tuple of str
             Identity of the event or submission that asks for the run.
 
@@ -80,7 +80,7 @@ class RunStarter:
         """
         run = run_id(request)
         other = self.at_work_on(run)
-        if request.force:
+        if request.starts_anew:
             return self._start_forced(request, version, other)
         if other is not None:
             return RequestOutcome("running", other)
@@ -110,7 +110,7 @@ class RunStarter:
 
     def is_answered(self, request: MosaicRequest, version: tuple[str, ...]) -> bool:
         """Whether `start` would start nothing: the run is at work, or it has succeeded."""
-        if request.force:
+        if request.starts_anew:
             return self._known(forced_name(request, version)) is not None
         run = run_id(request)
         if self.at_work_on(run):

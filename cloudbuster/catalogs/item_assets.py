@@ -88,10 +88,8 @@ def read_assets(assets: Mapping[str, Any], properties: Mapping[str, Any]) -> Sce
 
     Parameters
     ----------
-    assets : mapping
-        Assets of the item, with absolute hrefs. Not modified.
-    properties : mapping
-        Properties of the item. Not modified.
+    assets, properties : mapping
+        Those of the item, with absolute hrefs. Not modified.
 
     Returns
     -------

@@ -183,11 +183,7 @@ class LocalCatalog:
             msg = f"catalog {uri}: {error.strerror or error}; check the path"
             raise CatalogError(msg) from error
         if path.is_file() and not items and is_product_file(path):
-            reasons = _reasons(unreadable)
-            msg = (
-                f"catalog {uri}: {reasons or 'no product of Sentinel-2 in it'}; give a SAFE folder"
-            )
-            raise CatalogError(msg)
+            raise _without_product(uri, unreadable)
         logger.info("catalog_opened", extra={"catalog": uri, "item_count": len(items)})
         return cls(uri, items, tuple(unreadable))
 
@@ -237,6 +233,12 @@ class LocalCatalog:
         if index not in self._found:
             self._found[index] = _add_neighbour_masks(self._items[index])
         return self._found[index]
+
+
+def _without_product(uri: str, unreadable: list[Dropped]) -> CatalogError:
+    """Make the error for a file of a product from which no item could be made."""
+    reasons = _reasons(unreadable) or "no product of Sentinel-2 in it"
+    return CatalogError(f"catalog {uri}: {reasons}; give a SAFE folder")
 
 
 def _reasons(unreadable: Sequence[Dropped]) -> str:

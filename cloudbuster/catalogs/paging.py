@@ -90,10 +90,8 @@ class Pages:
 
         Raises
         ------
-        CatalogError
-            If the server refuses the search.
-        TryAgainError
-            If a page fails or is repeated after all retries.
+        CatalogError, TryAgainError
+            If the server refuses the search, or a page fails or is repeated after all retries.
         """
         call: Call | None = self._first
         barren = 0
@@ -103,13 +101,15 @@ class Pages:
             yield page.features
             barren = 0 if page.new else barren + 1
             if barren > MAX_BARREN_PAGES:
-                msg = (
-                    f"{self._transport.label}: {barren} pages in a row hold no new item; try again"
-                )
-                raise TryAgainError(msg)
+                raise self._nothing_new(barren)
             call = page.following or self._beyond(call, page)
             self._before = len(page.features)
         return len(self._seen) >= page.matched if page.matched is not None else not self._cut_off
+
+    def _nothing_new(self, pages: int) -> TryAgainError:
+        """Make the error for a server that repeats itself."""
+        label = self._transport.label
+        return TryAgainError(f"{label}: {pages} pages in a row hold no new item; try again")
 
     def _page(self, call: Call) -> Page:
         """Read one page; request a smaller one if the server fails to produce it."""

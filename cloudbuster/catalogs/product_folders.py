@@ -119,10 +119,8 @@ def remote_products(uri: str, trust: Trust) -> list[ProductFiles]:
 
     Parameters
     ----------
-    uri : str
-        Address of a SAFE folder or a tile's folder.
-    trust : Trust
-        What it may refer to.
+    uri, trust : str, Trust
+        Address of a SAFE folder or a tile's folder, and what it may refer to.
 
     Raises
     ------

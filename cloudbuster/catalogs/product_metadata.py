@@ -68,7 +68,7 @@ class TileFacts:
     Attributes
     ----------
     properties : dict
-        Item properties; those that the metadata do not hold are left out.
+        As those of `ProductFacts`.
     epsg : int or None
         EPSG code of the rasters.
     corner : tuple of float or None
@@ -100,10 +100,20 @@ def read_product_metadata(content: bytes, source: str) -> ProductFacts:
     """
     root = _parsed(content, source)
     texts = _texts(root)
+    quantification = next((texts[key] for key in QUANTIFICATIONS if key in texts), "")
+    return ProductFacts(
+        _known(_product_properties(root, texts)),
+        _footprint(texts.get("EXT_POS_LIST", "")),
+        _number(quantification) or DEFAULT_QUANTIFICATION,
+        _offsets(root),
+    )
+
+
+def _product_properties(root: "Element", texts: Mapping[str, str]) -> dict[str, Any]:
+    """Properties that the metadata of a product hold; None where they do not."""
     datatake = next(_elements(root, "Datatake"), None)
-    name = next((texts[key] for key in PRODUCT_NAMES if key in texts), None)
-    properties = {
-        "s2:product_uri": name,
+    return {
+        "s2:product_uri": next((texts[key] for key in PRODUCT_NAMES if key in texts), None),
         "s2:product_type": texts.get("PRODUCT_TYPE"),
         "s2:processing_baseline": texts.get("PROCESSING_BASELINE"),
         "s2:generation_time": texts.get("GENERATION_TIME"),
@@ -113,13 +123,6 @@ def read_product_metadata(content: bytes, source: str) -> ProductFacts:
         "sat:relative_orbit": _number(texts.get("SENSING_ORBIT_NUMBER"), whole=True),
         "eo:cloud_cover": _number(texts.get("Cloud_Coverage_Assessment")),
     }
-    quantification = next((texts[key] for key in QUANTIFICATIONS if key in texts), "")
-    return ProductFacts(
-        _known(properties),
-        _footprint(texts.get("EXT_POS_LIST", "")),
-        _number(quantification) or DEFAULT_QUANTIFICATION,
-        _offsets(root),
-    )
 
 
 def read_tile_metadata(content: bytes, source: str) -> TileFacts:

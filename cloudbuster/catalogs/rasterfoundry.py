@@ -86,14 +86,18 @@ def read_refresh_token(given: str | None) -> SecretStr:
     """
     token = (given or os.environ.get(TOKEN_VARIABLE) or "").strip()
     if not token:
-        msg = (
-            f"rasterfoundry needs a refresh token: give --refresh-token, or set {TOKEN_VARIABLE} "
-            f"(the token, or {SECRET_PREFIX}NAME)"
-        )
-        raise CredentialsError(msg)
+        raise _without_token()
     if token.startswith(SECRET_PREFIX):
         token = _read_secret(token.removeprefix(SECRET_PREFIX))
     return SecretStr(token)
+
+
+def _without_token() -> CredentialsError:
+    """Make the error for a search without refresh token."""
+    return CredentialsError(
+        f"rasterfoundry needs a refresh token: give --refresh-token, or set {TOKEN_VARIABLE} "
+        f"(the token, or {SECRET_PREFIX}NAME)"
+    )
 
 
 def _read_secret(name: str) -> str:

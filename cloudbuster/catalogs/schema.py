@@ -33,8 +33,9 @@ from cloudbuster.errors import CatalogError, UntrustedAddressError
 from cloudbuster.models import MAX_ID_CHARS, Item
 from cloudbuster.storage.addresses.trust import admitted, catalog_trust
 
-TWIN_PROPERTY = "cloudbuster:l1c_twin"
-"""Item property that holds the L1C item of the same datatake and tile."""
+TWIN_PROPERTIES: dict[Kind, str] = {"L2A": "cloudbuster:l1c_twin", "L1C": "cloudbuster:l2a_twin"}
+"""Item property, by the item's level, that holds the item of the other level of the same datatake
+and tile. That of an L2A item has its bands; that of an L1C item the scene classification alone."""
 
 MAX_ITEM_DEPTH = MAX_DEPTH // 2 - 4
 """Greatest number of levels of an item: with its twin, and within a document, it has no more than
@@ -91,7 +92,7 @@ def parse_scene(item: Item, *, catalog: str, asset_mirror: tuple[str, ...] = ())
         offset_removed_flag=None if assets.are_jp2 else offset_removed_flag_of(item),
         declared_offset=assets.declared_offset,
         unnamed=assets.unnamed,
-        twin=_twin(item, catalog, asset_mirror),
+        twin=_twin(item, kind, catalog, asset_mirror),
         catalog=catalog,
         asset_mirror=asset_mirror,
     )
@@ -172,12 +173,13 @@ def _scene_epsg(item: Item, bands_epsg: int | None) -> int | None:
     return utm_epsg(int(tile[:2]), north=tile[2] >= "N")
 
 
-def _twin(item: Item, catalog: str, asset_mirror: tuple[str, ...]) -> Scene | None:
-    """Make a scene from the attached L1C twin; None if there is none or it is unusable."""
-    twin = item["properties"].get(TWIN_PROPERTY)
+def _twin(item: Item, kind: Kind, catalog: str, asset_mirror: tuple[str, ...]) -> Scene | None:
+    """Make a scene from the attached twin; None if there is none or it is unusable."""
+    twin = item["properties"].get(TWIN_PROPERTIES[kind])
     if not isinstance(twin, dict):
         return None
     try:
-        return parse_scene(twin, catalog=catalog, asset_mirror=asset_mirror)
+        scene = parse_scene(twin, catalog=catalog, asset_mirror=asset_mirror)
     except CatalogError:
         return None
+    return scene if scene.kind != kind else None

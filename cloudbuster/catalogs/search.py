@@ -62,8 +62,11 @@ class SceneSearch:
         return cls(aoi, periods, options.kind, options.minclouds, options.maxclouds)
 
     def for_twins(self) -> "SceneSearch":
-        """Make the search for the L1C twins, of any cloud cover: L1C measures it differently."""
-        return SceneSearch(self.aoi, self.periods, "L1C")
+        """Make the search for the twins of the other level, of any cloud cover.
+
+        The levels measure it differently.
+        """
+        return SceneSearch(self.aoi, self.periods, "L1C" if self.kind == "L2A" else "L2A")
 
 
 @dataclass(frozen=True)

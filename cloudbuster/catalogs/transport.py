@@ -180,13 +180,7 @@ class RetryingIO(StacApiIO):
             raise UnusableAnswerError(msg) from error
         except TooLargeError as error:
             raise UnusableAnswerError(str(error), too_large=True) from error
-        self._received += len(answer.content)
-        if self._received > MAX_SEARCH_BYTES:
-            msg = (
-                f"{self.label}: sent over {MAX_SEARCH_BYTES / 2**20:g} MiB for one search; make "
-                "the area or the period smaller"
-            )
-            raise CatalogError(msg)
+        self._count(answer)
         self._check_status(answer)
         return self._document(answer)
 
@@ -213,6 +207,16 @@ class RetryingIO(StacApiIO):
         wait_s = min(max(self._backoff_s * 2**failures * share, error.wait_s), MAX_WAIT_S)
         logger.info("request_retried", extra={"reason": str(error), "wait_s": round(wait_s, 2)})
         self._sleep(wait_s)
+
+    def _count(self, answer: Answer) -> None:
+        """Count the bytes of a search; raise CatalogError if they are too many."""
+        self._received += len(answer.content)
+        if self._received > MAX_SEARCH_BYTES:
+            msg = (
+                f"{self.label}: sent over {MAX_SEARCH_BYTES / 2**20:g} MiB for one search; make "
+                "the area or the period smaller"
+            )
+            raise CatalogError(msg)
 
     def _check_status(self, answer: Answer) -> None:
         """Raise UnusableAnswerError for a temporary failure, CatalogError for a refusal."""

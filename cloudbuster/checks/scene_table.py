@@ -76,6 +76,8 @@ def _check_rows(count: Count, rows: Sequence[SceneRow]) -> None:
     known: dict[int, str | None] = {}
     roles = set()
     for row in rows:
+        is_told = isinstance(row.fields.get("backstop"), bool)
+        count.expect(is_told, f"scene {row.index} does not say whether it is a backstop")
         in_range = 1 <= row.index <= MAX_SCENE_INDEX
         count.expect(in_range, f"index {row.index} is not in 1 to {MAX_SCENE_INDEX}")
         role = (row.index, row.backstop)
@@ -131,6 +133,9 @@ def _check_record(count: Count, row: SceneRow, record: SceneRecord) -> None:
         "mgrs_tile": record.mgrs_tile,
         "baseline": record.baseline,
         "radiometry": record.radiometry.verdict,
+        "radiometry_confidence": record.radiometry.confidence,
+        "radiometry_conflict": record.radiometry.conflict,
+        "radiometry_evidence": list(record.radiometry.evidence),
         "cloud_cover": record.cloud_cover,
         "detector": record.detector,
     }

@@ -1,9 +1,11 @@
 """Verify a finished mosaic: make every check that can be made, and report what disagrees."""
 
 import dataclasses
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
+from rasterio.errors import NotGeoreferencedWarning
 from shapely.geometry.base import BaseGeometry
 
 from cloudbuster.checks.cells import CellChecks, Draw
@@ -27,10 +29,13 @@ from cloudbuster.models import Check, Verification
 from cloudbuster.mosaics.opened import CLOUDY, QUALITY, FinishedMosaic, open_mosaic
 from cloudbuster.mosaics.rasters import MosaicRasters
 from cloudbuster.storage.files.folders import input_folder
-from cloudbuster.storage.rasters.gdal_env import gdal_env
+from cloudbuster.storage.rasters.gdal_env import RASTER_ERRORS, gdal_env
 
 DEFAULT_SAMPLES = 100
 REMEDY = "make the mosaic again (run with --force), and do not use this one"
+
+# Errors of a raster that is damaged: those of this package, and those of GDAL.
+UNREADABLE: tuple[type[Exception], ...] = (BadInputError, *RASTER_ERRORS)
 
 
 @dataclass(frozen=True)
@@ -130,7 +135,10 @@ def verify_mosaic(place: str, options: VerifyOptions | None = None) -> Verified:
             mosaic.folder, lambda file: file.startswith((f"{name}-", f"{name}."))
         ) as folder,
         gdal_env(),
+        warnings.catch_warnings(),
     ):
+        # A damaged raster may have lost its place, which a check reports.
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
         uri = str(folder / mosaic.uri.rpartition("/")[2])
         return _Verification(dataclasses.replace(mosaic, uri=uri), folder, options).run()
 
@@ -152,11 +160,11 @@ class _Verification:
         complete = check_complete(list(paths.values()))
         self._checks.append(complete)
         if complete.status == "agrees":
-            self._checks.append(check_layout(list(paths.values())))
-            self._checks.append(check_metadata(paths, self._mosaic.item))
             try:
+                self._checks.append(check_layout(list(paths.values())))
+                self._checks.append(check_metadata(paths, self._mosaic.item))
                 self._check_rasters(list(paths.values()))
-            except BadInputError as error:
+            except UNREADABLE as error:
                 count = Count("rasters", "rasters")
                 count.expect(False, str(error))
                 self._checks.append(count.check)

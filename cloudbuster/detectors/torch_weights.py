@@ -89,11 +89,7 @@ def load_model(
         return LOADERS[file_format](weights, content, device)
     state = _load_state_dict(weights, content, device)
     if architecture is None:
-        msg = (
-            f"{weights} holds only weights; name the Python file of their model with "
-            "--architecture, or give a TorchScript or torch.export file"
-        )
-        raise BadInputError(msg)
+        raise _without_architecture(weights)
     model = _fitted_model(
         architecture, num_channels, class_count, trusted=trusted, state=state, weights=weights
     )
@@ -102,6 +98,14 @@ def load_model(
     except Exception as error:
         msg = f"{architecture}: the model cannot be moved to {device}: {first_line(error)}"
         raise BadInputError(msg) from error
+
+
+def _without_architecture(weights: str) -> BadInputError:
+    """Make the error for weights that come without their model."""
+    return BadInputError(
+        f"{weights} holds only weights; name the Python file of their model with "
+        "--architecture, or give a TorchScript or torch.export file"
+    )
 
 
 def _fitted_model(

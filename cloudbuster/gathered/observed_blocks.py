@@ -11,8 +11,10 @@ from cloudbuster.core.arrays import BoolRaster, UInt8Raster
 from cloudbuster.core.grids.grid import Grid, GridWindow
 from cloudbuster.core.pixels.best import (
     BestSettings,
+    Floats,
     Observations,
     choose_best,
+    cost_parts,
     haze_background,
 )
 from cloudbuster.core.pixels.composite_methods import parse_composite
@@ -205,6 +207,38 @@ def choose_in_block(
         numbers[choice.substitute[inside]],
         dict(zip(positions, refused, strict=True)),
     )
+
+
+def costs_in_block(
+    scenes: OpenScenes,
+    rasters: Sequence[GatheredRaster],
+    window: GridWindow,
+    grid: Grid,
+    plan: BestPlan,
+) -> dict[int, dict[str, Floats]]:
+    """Return the parts of the costs by which the cells of a block are chosen.
+
+    Parameters
+    ----------
+    scenes, rasters, window, grid, plan
+        As for `choose_in_block`.
+
+    Returns
+    -------
+    dict of int to dict of str to ndarray of float32, shape (y, x)
+        Parts by what they stand for, by the position of the scene; they count where it is clear.
+    """
+    around = window.grown(plan.settings.reach_cells).intersection(grid.window)
+    inside = window.shifted(-around.row, -around.col).slices
+    clear = [place for place in scenes.intersecting(around) if not rasters[place].backstop]
+    seen = _observations(scenes, rasters, clear, around, plan, PixelClass.LOW_RANK)
+    if seen is None:
+        return {}
+    parts = cost_parts(seen.observations)
+    return {
+        position: {name: part[place][inside] for name, part in parts.items()}
+        for place, position in enumerate(seen.positions)
+    }
 
 
 @dataclass(frozen=True, eq=False)

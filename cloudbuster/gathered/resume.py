@@ -1,12 +1,12 @@
 """Outputs of a gather task, and which of them an earlier run of the same task has finished."""
 
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 from cloudbuster.errors import BadInputError
 from cloudbuster.gathered.scene_raster import BACKSTOP_PREFIX, MASK_PREFIX, SceneRaster, scene_stem
 from cloudbuster.models import GatherTask, SceneRecord
+from cloudbuster.processes.release import installed_version
 from cloudbuster.storage.files.documents import read_document
 from cloudbuster.storage.files.uri import exists, is_remote, join, local_path
 
@@ -96,7 +96,7 @@ def raster_fingerprint(task: GatherTask, output: TaskOutput) -> str:
             and task.radiometry.model_copy(update=_NEUTRAL_RADIOMETRY),
         }
     )
-    return f"{content.fingerprint()}-{version('cloudbuster')}"
+    return f"{content.fingerprint()}-{installed_version()}"
 
 
 def task_outputs(task: GatherTask) -> list[TaskOutput]:

@@ -94,10 +94,8 @@ def find_records(
 
     Raises
     ------
-    NothingUsableError
-        If there is no scene.
-    RasterError
-        If a wanted scene is missing, or a raster has no record.
+    NothingUsableError, RasterError
+        If there is no scene, a wanted one is missing, or a raster has no record.
     RequestError
         If the name or a record is invalid.
     """

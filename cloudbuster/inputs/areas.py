@@ -42,16 +42,19 @@ def load_aoi(source: str | Geometry) -> Geometry:
     """
     if isinstance(source, dict) and "uri" not in source:
         return source
-    uri, layer = (
-        (source["uri"], source.get("layer")) if isinstance(source, dict) else (source, None)
-    )
+    return _load_file(*_named(source)) if isinstance(source, dict) else _load_file(source, None)
+
+
+def _named(source: Geometry) -> tuple[str, str | None]:
+    """Return the URI and the layer that an object names; raise AoiError if they are no texts."""
+    uri, layer = source["uri"], source.get("layer")
     if not isinstance(uri, str):
         msg = f"aoi.uri: {str(uri)[:80]} is no text; give the URI of a GeoJSON file"
         raise AoiError(msg)
     if layer is not None and not isinstance(layer, str):
         msg = f"aoi.layer: {layer!r} is no text; give the name of a layer of {uri}"
         raise AoiError(msg)
-    return _load_file(uri, layer)
+    return uri, layer
 
 
 def _load_file(uri: str, layer: str | None) -> Geometry:

@@ -40,6 +40,7 @@ from cloudbuster.models.request import (
 from cloudbuster.models.results import (
     Assessment,
     Claim,
+    GatheredTasks,
     JobError,
     LayerCoverage,
     MergeResult,
@@ -93,6 +94,7 @@ __all__ = [
     "FrontierPoint",
     "GatherOptions",
     "GatherTask",
+    "GatheredTasks",
     "Geometry",
     "GridDocument",
     "GroundCheck",

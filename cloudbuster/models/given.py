@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
+from cloudbuster.core.texts.json_values import with_lists
+
 # Numbers of a bounding box: west, south, east, north.
 BOX_NUMBERS = 4
 
@@ -44,7 +46,7 @@ def as_area(value: object) -> object:
     interface = getattr(value, "__geo_interface__", None)
     if not isinstance(interface, Mapping):
         return value
-    document: dict[str, Any] = _with_lists(interface)
+    document: dict[str, Any] = with_lists(interface)
     name = getattr(getattr(value, "crs", None), "srs", None)
     if isinstance(name, str):
         document["crs"] = {"type": "name", "properties": {"name": name}}
@@ -55,12 +57,3 @@ def box_feature(west: object, south: object, east: object, north: object) -> dic
     """Return a bounding box as a GeoJSON Feature; one across the antimeridian has west > east."""
     box = [west, south, east, north]
     return {"type": "Feature", "properties": {}, "geometry": None, "bbox": box}
-
-
-def _with_lists(value: object) -> Any:  # noqa: ANN401 -- any JSON value
-    """Replace tuples by lists at every depth, as a JSON reader returns them."""
-    if isinstance(value, Mapping):
-        return {key: _with_lists(member) for key, member in value.items()}
-    if isinstance(value, list | tuple):
-        return [_with_lists(member) for member in value]
-    return value

@@ -382,14 +382,14 @@ class MergeOptions(Document):
     """Options of merge: how the rasters become one mosaic."""
 
     haze_limit_dn: float = Field(
-        250,
+        260,
         ge=0,
         le=MAX_HAZE_LIMIT_DN,
         description="best: DN of haze from which a pixel does not count as clear; smaller for "
         "cleaner mosaics with more places that are never clear, 0 to reject none.",
     )
     composite: Composite = Field(
-        "first",
+        "best",
         description=f"How each pixel is made: {', '.join(composite_names())}. `first` takes it "
         "from the first scene that sees it clear, `best` from the one that shows the least haze "
         "and shadow; the others compute it from all clear looks. All but `first` gather more "
@@ -470,6 +470,11 @@ class MosaicRequest(Document):
         default=False,
         description="Whether to search the catalog again and bring an earlier run up to date.",
     )
+
+    @property
+    def starts_anew(self) -> bool:
+        """Whether each submission to the stack is a run of its own, with scenes of its own."""
+        return self.force or self.refresh
 
     @property
     def needs_twins(self) -> bool:

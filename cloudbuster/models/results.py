@@ -140,6 +140,15 @@ class RunStatus(Document):
     )
 
 
+class GatheredTasks(Document):
+    """Where the tasks of the latest gathered execution of a run on the stack are."""
+
+    schema_: Literal["cloudbuster.gathered-tasks/1"] = Field(
+        "cloudbuster.gathered-tasks/1", alias="schema", description=SCHEMA_DESCRIPTION
+    )
+    tasks: str = Field(description="Prefix of the tasks.")
+
+
 class JobError(Document):
     """Error of a job on the stack: ``N.error.json`` beside its task."""
 

@@ -1,6 +1,8 @@
 """One scene of a mosaic: the task that decides its raster, and the record of the result."""
 
+import re
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import Annotated, Literal, Self
 
 import numpy as np
@@ -66,34 +68,51 @@ class GridDocument(Document):
         )
 
 
+# A row of parts in a delivery: how often it is repeated, and its digits.
+DELIVERY_ROW = re.compile(r"([1-9][0-9]{0,3})\*([0-9a-f]+)")
+
+
 class Delivery(Document):
     """Parts of a scene that a mosaic needs."""
 
     grid: GridDocument = Field(description="Grid of the parts, in the CRS of the scene.")
     rows: tuple[str, ...] = Field(
-        description="One text for each row of `grid`, with `1` for each part that is needed and "
-        "`0` for the others."
+        description="Rows of parts, as `COUNT*DIGITS`: so many equal rows, in hexadecimal digits "
+        "of four parts each, with a 1 for each part that is needed; the first part is the highest "
+        "bit of the first digit."
     )
 
     @classmethod
     def of(cls, grid: Grid, needed: BoolRaster) -> "Delivery":
         """Make the document of the parts of ``grid`` that are ``needed``."""
-        rows = tuple("".join("1" if part else "0" for part in row) for row in needed)
-        return cls(grid=GridDocument.of(grid), rows=rows)
+        texts = (np.packbits(row).tobytes().hex()[: -(-grid.width // 4)] for row in needed)
+        runs = ((len(list(equal)), digits) for digits, equal in groupby(texts))
+        return cls(
+            grid=GridDocument.of(grid), rows=tuple(f"{count}*{digits}" for count, digits in runs)
+        )
 
     def needed(self) -> BoolRaster:
         """Return which parts are needed, shape (y, x) of the grid."""
-        return np.array([[part == "1" for part in row] for row in self.rows], dtype=np.bool_)
+        rows = [_row_of_parts(text, self.grid.width) for text in self.rows]
+        return np.concatenate([np.tile(row, (count, 1)) for count, row in rows])
 
     @model_validator(mode="after")
     def _check_rows(self) -> Self:
         """Refuse rows that do not fit the grid."""
-        if len(self.rows) != self.grid.height or any(
-            len(row) != self.grid.width or row.strip("01") for row in self.rows
-        ):
-            msg = f"rows must be {self.grid.height} texts of {self.grid.width} digits 0 and 1"
+        digits = -(-self.grid.width // 4)
+        found = [DELIVERY_ROW.fullmatch(row) for row in self.rows]
+        counts = [int(row[1]) for row in found if row is not None and len(row[2]) == digits]
+        if len(counts) != len(found) or sum(counts) != self.grid.height:
+            msg = f"rows must be {self.grid.height}, of {digits} hexadecimal digits each"
             raise ValueError(msg)
         return self
+
+
+def _row_of_parts(text: str, width: int) -> tuple[int, BoolRaster]:
+    """Return how often a row of parts is repeated, and the row."""
+    count, _, digits = text.partition("*")
+    packed = np.frombuffer(bytes.fromhex(digits + "0" * (len(digits) % 2)), dtype=np.uint8)
+    return int(count), np.unpackbits(packed, count=width).astype(np.bool_)
 
 
 class Radiometry(Document):

@@ -19,6 +19,7 @@ from cloudbuster.errors import BadInputError, RequestError
 from cloudbuster.gathered.scene_raster import BACKSTOP_PREFIX, SceneRaster, scene_stem
 from cloudbuster.models import Delivery, Explanation, PixelSource, SceneFate, Unpicked
 from cloudbuster.models.finished import CellStateName, Fate
+from cloudbuster.mosaics.evidence import LookEvidence, composite_evidence
 from cloudbuster.mosaics.opened import FinishedMosaic, SceneRow
 from cloudbuster.mosaics.places import Cell, cell_at, cell_of
 from cloudbuster.mosaics.rasters import MosaicRasters
@@ -251,8 +252,15 @@ class _Witness:
         if not known or (chosen is not None and chosen not in known):
             return found
         rows = self._mosaic.rows
+        evidence = composite_evidence(self._mosaic, self._grid, self._pixel.cell.window)
+        of = [evidence.get(row, LookEvidence()) for row in rows]
         looks = [
-            CellLook(seen.pixel_class, rows[position].backstop)
+            CellLook(
+                seen.pixel_class,
+                rows[position].backstop,
+                of[position].refused,
+                of[position].costs,
+            )
             for position, seen in enumerate(self._seen)
             if seen is not None
         ]
@@ -268,7 +276,7 @@ class _Witness:
     ) -> tuple[Fate, str]:
         """Return the fate of a merged raster, and its sentence."""
         if self._mosaic.rows.index(row) == chosen:
-            return "chosen", self._chosen_text(reason)
+            return "chosen", self._chosen_text(row, reason)
         elsewhere = self._elsewhere(row)
         if reason is None or seen is None:
             return elsewhere or self._guess(row, chosen)
@@ -278,10 +286,12 @@ class _Witness:
         text = self._lost_text(row, seen, reason)
         return reason.fate, f"{text} ({reason.why})" if reason.why else text
 
-    def _chosen_text(self, reason: LookReason | None) -> str:
+    def _chosen_text(self, row: SceneRow, reason: LookReason | None) -> str:
         """Describe the chosen scene."""
-        if self._pixel.is_backstop:
+        if row.backstop:
             return "no scene saw the place clear; it is filled from this one, clouds included"
+        if self._pixel.is_backstop:
+            return "every clear look was refused; the place is filled from this one, the least hazy"
         words = "the pixel comes from it"
         if self._mosaic.is_synthetic:
             words = "its observation is nearest to the pixel"

@@ -123,18 +123,23 @@ def selection_from_original(document: Mapping[str, Any], *, kind: Kind) -> Selec
         entries.append(
             SelectionEntry(item_id=known or item["id"], backstop=backstop, reused=bool(known))
         )
-    return Selection(
-        features=tuple(unique.values()),
-        cloudbuster=SelectionInfo(
-            aoi=_box(document["bounds"]),
-            kind=kind,
-            catalog=CATALOG_NAME,
-            strategy="original",
-            entries=tuple(entries),
-            uncovered_by_layer=(),
-            uncovered=0.0,
-            covered=True,
-        ),
+    info = _selection_info(_box(document["bounds"]), kind, tuple(entries))
+    return Selection(features=tuple(unique.values()), cloudbuster=info)
+
+
+def _selection_info(
+    aoi: Geometry, kind: Kind, entries: tuple[SelectionEntry, ...]
+) -> SelectionInfo:
+    """Describe a selection of the original, which is covered."""
+    return SelectionInfo(
+        aoi=aoi,
+        kind=kind,
+        catalog=CATALOG_NAME,
+        strategy="original",
+        entries=entries,
+        uncovered_by_layer=(),
+        uncovered=0.0,
+        covered=True,
     )
 
 

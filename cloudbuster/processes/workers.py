@@ -69,6 +69,16 @@ def run_tasks(
         for task in tasks:
             yield function(task, on_progress or _ignore)
         return
+    yield from _run_in_workers(function, tasks, workers, on_progress)
+
+
+def _run_in_workers(
+    function: Callable[[Task, Report], Result],
+    tasks: Sequence[Task],
+    workers: int,
+    on_progress: Report | None,
+) -> Iterator[Result]:
+    """Call a function for each task in worker processes; see `run_tasks`."""
     # Without a lock: a worker that is killed cannot block the others by it.
     shares: MutableSequence[float] = _WORKERS.RawArray("d", len(tasks))
     watched, leash = _WORKERS.Pipe(duplex=False)

@@ -159,12 +159,7 @@ def open_cog_writer(
     for position, band in enumerate(bands):
         groups.setdefault(band.overview, []).append(position)
     with scratch_folder(path) as scratch, replacing(path) as partial:
-        with writing(path), ExitStack() as stack:
-            parts: dict[Overview, tuple[list[int], Any]] = {}
-            for overview, positions in groups.items():
-                profile = _scratch_profile(grid, len(positions), nodata)
-                dataset = rasterio.open(scratch / f"{overview}.tif", "w", **profile)
-                parts[overview] = (positions, stack.enter_context(dataset))
+        with writing(path), _scratch_files(scratch, groups, grid, nodata) as parts:
             yield CogWriter(path, parts)
         with writing(path):
             for overview in groups:
@@ -177,6 +172,20 @@ def open_cog_writer(
             for source in sources:
                 if source.band.name in (alone or {}):
                     _copy_stacked([source], grid, (alone or {})[source.band.name], tags or {})
+
+
+@contextmanager
+def _scratch_files(
+    scratch: Path, groups: Mapping[Overview, list[int]], grid: Grid, nodata: int | None
+) -> Iterator[dict[Overview, tuple[list[int], Any]]]:
+    """Open a scratch file for the bands of each way of resampling, with their positions."""
+    with ExitStack() as stack:
+        parts: dict[Overview, tuple[list[int], Any]] = {}
+        for overview, positions in groups.items():
+            profile = _scratch_profile(grid, len(positions), nodata)
+            dataset = rasterio.open(scratch / f"{overview}.tif", "w", **profile)
+            parts[overview] = (positions, stack.enter_context(dataset))
+        yield parts
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -43,6 +42,7 @@ from cloudbuster.models import (
     SelfCheck,
     Unpicked,
 )
+from cloudbuster.processes.release import installed_version
 from cloudbuster.products.cog import REFLECTANCE_SCALE
 from cloudbuster.redaction import redacted_json
 from cloudbuster.storage.files.uri import is_file_uri, is_remote, join, local_path, write_bytes
@@ -312,7 +312,7 @@ def _properties(mosaic: MosaicDescription) -> dict[str, Any]:
         "processing:level": "L3",
         "processing:lineage": f"clouds masked, composite {mosaic.composite}: {mosaic.method.rule}; "
         "offset-free DN, reflectance = DN * 0.0001",
-        "processing:software": {"cloudbuster": version("cloudbuster")},
+        "processing:software": {"cloudbuster": installed_version()},
         "cloudbuster:composite": mosaic.composite,
         "cloudbuster:synthetic": mosaic.method.is_synthetic,
         "cloudbuster:clear_fraction": mosaic.clear_fraction,

@@ -20,6 +20,7 @@ from cloudbuster.merge import MosaicRecipe, merge_part, merge_parts, merge_scene
 from cloudbuster.models import (
     Assessment,
     GatherTask,
+    MergeOptions,
     MergeResult,
     MergeTask,
     MosaicRequest,
@@ -135,7 +136,7 @@ def merge_task(task: MergeTask, *, on_event: OnEvent | None = None) -> MergeResu
     """
     result: MergeResult | None
     if task.name is not None:
-        recipe = MosaicRecipe(task.name)
+        recipe = MosaicRecipe(task.name, MergeOptions().composite)
         result = merge_scenes(task.scenes, task.output, recipe, on_event=on_event)
     else:
         request = read_document(_given(task.request), MosaicRequest)

@@ -37,7 +37,7 @@ from cloudbuster.processes.workers import refuse_reimport
 from cloudbuster.products.hole_file import write_holes
 from cloudbuster.query import query_request
 from cloudbuster.runs.expected_work import PLAN, expected_plan, with_expected
-from cloudbuster.runs.refresh import adopt_scenes
+from cloudbuster.runs.refresh import adopt_scenes, remove_aside, set_aside
 from cloudbuster.runs.rounds import next_round
 from cloudbuster.runs.run_status import StatusFile
 from cloudbuster.runs.tasks import earlier_decisions, plan_tasks, read_tasks
@@ -182,6 +182,7 @@ class _Stages:
             )
             if extended is None:
                 # Not before: after new scenes, a later round may need those of an earlier run.
+                remove_aside(Path(self.layout.scenes))
                 _remove_stale(
                     Path(self.layout.scenes), self.request.name, report.records, self.tasks
                 )
@@ -272,7 +273,8 @@ class _Stages:
         if is_refresh:
             self._earlier_tasks = planned
             _remove_tasks(self.layout)
-        # The scenes of later rounds are there, too, unless those of this run took their numbers.
+        # Scenes of this round may take the numbers of others that a later round needs.
+        self._earlier_tasks = set_aside(tasks, self._earlier_tasks)
         adopt_scenes(tasks, self._earlier_tasks)
         for number, task in enumerate(tasks, start=1):
             write_document(join(self.layout.tasks, f"{number:04d}.json"), task)

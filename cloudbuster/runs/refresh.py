@@ -5,6 +5,7 @@ them instead. Such scenes are copied without the parts, and are not gathered aga
 """
 
 import logging
+import shutil
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -15,12 +16,16 @@ import numpy as np
 from cloudbuster.core.arrays import BoolRaster
 from cloudbuster.core.grids.grid import Grid, GridWindow
 from cloudbuster.core.pixels.masks import PixelClass
+from cloudbuster.core.pixels.scene_haze import haze_counts, haze_level, no_haze_counts
+from cloudbuster.errors import BadInputError
 from cloudbuster.gathered.resume import TaskOutput, is_done, raster_fingerprint, task_outputs
 from cloudbuster.gathered.scene_raster import SceneRaster
 from cloudbuster.gathered.scene_writer import open_scene_writer
 from cloudbuster.models import Delivery, GatherTask, SceneRecord
 from cloudbuster.source.needed_units import NeededUnits
 from cloudbuster.storage.files.documents import read_document, write_document
+from cloudbuster.storage.files.folders import input_folder, output_folder
+from cloudbuster.storage.files.reuse import read_earlier
 from cloudbuster.storage.files.uri import output_error
 from cloudbuster.storage.rasters.gdal_env import gdal_env
 
@@ -28,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 # Rows and columns of the blocks that are copied; the result does not depend on it.
 BLOCK_CELLS = 1024
+# Folder, in that of the scenes, of rasters that were moved out of the way.
+ASIDE = ".earlier"
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,66 @@ class _Copy:
     record: SceneRecord
 
 
+def set_aside(tasks: Sequence[GatherTask], earlier: Iterable[GatherTask]) -> list[GatherTask]:
+    """Move the rasters of an earlier plan out of the way of those that tasks are going to write.
+
+    A later round may need them.
+
+    Parameters
+    ----------
+    tasks : sequence of GatherTask
+        New tasks, whose output is a local folder.
+    earlier : iterable of GatherTask
+        Tasks of the earlier plan.
+
+    Returns
+    -------
+    list of GatherTask
+        The earlier tasks; the output of those that were moved is the folder where they are now.
+
+    Raises
+    ------
+    OutputError
+        If a file cannot be moved.
+    """
+    written = {
+        (task.output, output.stem)
+        for task in tasks
+        if not is_done(task)
+        for output in task_outputs(task)
+    }
+    kept = []
+    for task in earlier:
+        stems = [output.stem for output in task_outputs(task)]
+        if any((task.output, stem) in written for stem in stems) and is_done(task):
+            folder = Path(task.output) / ASIDE
+            for stem in stems:
+                _move(Path(task.output), folder, stem)
+            task = task.model_copy(update={"output": str(folder)})
+        kept.append(task)
+    return kept
+
+
+def remove_aside(folder: Path) -> None:
+    """Remove what `set_aside` moved from a folder of scenes; raise OutputError if that fails."""
+    aside = folder / ASIDE
+    try:
+        if aside.is_dir():
+            shutil.rmtree(aside)
+    except OSError as error:
+        raise output_error(aside, error) from error
+
+
+def _move(folder: Path, target: Path, stem: str) -> None:
+    """Move a raster, after its record, so that a part of them never counts as finished."""
+    try:
+        target.mkdir(exist_ok=True)
+        for suffix in (".json", ".tif"):
+            (folder / f"{stem}{suffix}").replace(target / f"{stem}{suffix}")
+    except OSError as error:
+        raise output_error(folder, error) from error
+
+
 def adopt_scenes(tasks: Sequence[GatherTask], earlier: Iterable[GatherTask]) -> list[str]:
     """Make the rasters of tasks from those of an earlier plan, where these hold all of them.
 
@@ -47,7 +114,7 @@ def adopt_scenes(tasks: Sequence[GatherTask], earlier: Iterable[GatherTask]) -> 
     tasks : sequence of GatherTask
         New tasks, whose output is a local folder.
     earlier : iterable of GatherTask
-        Tasks of the earlier plan, with the same output.
+        Tasks of the earlier plan, from `set_aside`.
 
     Returns
     -------
@@ -61,25 +128,86 @@ def adopt_scenes(tasks: Sequence[GatherTask], earlier: Iterable[GatherTask]) -> 
     RasterError
         If one cannot be read.
     """
-    finished: dict[tuple[str, ...], list[GatherTask]] = {}
-    for task in earlier:
-        if is_done(task):
-            finished.setdefault(_content(task), []).append(task)
+    left = [task for task in tasks if not is_done(task)]
     copies: list[_Copy] = []
     with gdal_env():
-        for task in tasks:
-            if is_done(task):
-                continue
-            known = finished.get(_content(task), [])
-            source = next((old for old in known if _holds(old, task)), None)
+        for task, source in zip(left, find_earlier(left, earlier), strict=True):
             if source is not None:
-                copies += _copied(source, task)
+                copies += _copied(source, task, Path(source.output), Path(task.output))
     # All are written before the first one takes its place, which may be that of another's source.
     for copy in copies:
         _put(copy)
     if copies:
         logger.info("scenes_adopted", extra={"rasters": len(copies)})
     return [copy.raster.name for copy in copies]
+
+
+def find_earlier(
+    tasks: Sequence[GatherTask], earlier: Iterable[GatherTask]
+) -> list[GatherTask | None]:
+    """Find for each task an earlier one that is done and holds all that it asks for.
+
+    Parameters
+    ----------
+    tasks, earlier : sequence of GatherTask, iterable of GatherTask
+        New tasks, and those of an earlier plan; their outputs may differ.
+
+    Returns
+    -------
+    list of GatherTask or None
+        One for each of ``tasks``.
+    """
+    known: dict[tuple[str, ...], list[GatherTask]] = {}
+    for task in earlier:
+        known.setdefault(_content(task), []).append(task)
+    return [
+        next(
+            (old for old in known.get(_content(task), []) if _holds(old, task) and is_done(old)),
+            None,
+        )
+        for task in tasks
+    ]
+
+
+def earlier_task_uri(task_uri: str) -> str:
+    """URI of the document with the earlier task whose rasters the job of a task may copy."""
+    return f"{task_uri.removesuffix('.json')}.earlier.json"
+
+
+def adopt_task(task: GatherTask, task_uri: str) -> tuple[SceneRecord, ...]:
+    """Make the rasters of a task from those of the earlier task beside it, wherever they lie.
+
+    Parameters
+    ----------
+    task : GatherTask
+        Task of a refreshed run.
+    task_uri : str
+        URI of its document.
+
+    Returns
+    -------
+    tuple of SceneRecord
+        Records of the rasters; none if there is no earlier task, or its rasters are gone or
+        broken.
+    """
+    old = read_earlier(earlier_task_uri(task_uri), GatherTask)
+    if old is None or find_earlier([task], [old]) == [None]:
+        return ()
+    stems = {output.stem for output in task_outputs(old)}
+    try:
+        with (
+            gdal_env(),
+            input_folder(old.output, lambda name: name.rpartition(".")[0] in stems) as source,
+            output_folder(task.output) as folder,
+        ):
+            copies = _copied(old, task, source, folder)
+            for copy in copies:
+                _put(copy)
+    except BadInputError as error:
+        logger.warning("scenes_not_adopted", extra={"task": task_uri, "error": str(error)})
+        return ()
+    logger.info("scenes_adopted", extra={"rasters": len(copies)})
+    return tuple(copy.record for copy in copies)
 
 
 def _content(task: GatherTask) -> tuple[str, ...]:
@@ -95,7 +223,7 @@ def _content(task: GatherTask) -> tuple[str, ...]:
 
 def _holds(old: GatherTask, new: GatherTask) -> bool:
     """Whether an earlier task delivers all that a new one is to deliver."""
-    if new.donate_mask or old.output != new.output:
+    if new.donate_mask:
         return False
     if new.delivery is None:
         return old.delivery is None
@@ -108,10 +236,13 @@ def _holds(old: GatherTask, new: GatherTask) -> bool:
     return same_units and not (new.delivery.needed() & ~old.delivery.needed()).any()
 
 
-def _copied(old: GatherTask, new: GatherTask) -> list[_Copy]:
-    """Write the rasters of a task beside their places, from those of an earlier task."""
+def _copied(old: GatherTask, new: GatherTask, source: Path, folder: Path) -> list[_Copy]:
+    """Write the rasters of a task beside their places, from those of an earlier task.
+
+    ``source`` and ``folder`` are the local folders of both.
+    """
     copies = [
-        _copy(Path(new.output), new, before, output)
+        _copy(source, folder, new, before, output)
         for before, output in zip(task_outputs(old), task_outputs(new), strict=True)
     ]
     # The shares are of the scene, and the cloud-free raster comes first: the backstop may hold the
@@ -120,16 +251,20 @@ def _copied(old: GatherTask, new: GatherTask) -> list[_Copy]:
     shares = {
         "observed_fraction": first.observed_fraction,
         "clear_fraction": first.clear_fraction,
+        "haze_dn": first.haze_dn,
     }
     return [replace(copy, record=copy.record.model_copy(update=shares)) for copy in copies]
 
 
-def _copy(folder: Path, task: GatherTask, before: TaskOutput, output: TaskOutput) -> _Copy:
+def _copy(
+    source: Path, folder: Path, task: GatherTask, before: TaskOutput, output: TaskOutput
+) -> _Copy:
     """Write one raster under a temporary name, without the parts that are not needed."""
     mosaic = task.grid.grid()
+    haze = no_haze_counts()
     written, counts = folder / f".{output.stem}.tif", np.zeros(len(PixelClass), dtype=np.int64)
     with ExitStack() as stack:
-        raster = stack.enter_context(SceneRaster(folder / f"{before.stem}.tif", mosaic))
+        raster = stack.enter_context(SceneRaster(source / f"{before.stem}.tif", mosaic))
         place = raster.window
         own = mosaic.crop(place)
         writer = stack.enter_context(
@@ -143,8 +278,9 @@ def _copy(folder: Path, task: GatherTask, before: TaskOutput, output: TaskOutput
             reflectance = raster.read_reflectance(window) * needed
             distance_m = raster.read_cloud_distance(window) * needed
             confidence = raster.read_confidence(window) * needed
+            haze += haze_counts(reflectance, classes, task.bands)
             writer.write(block, reflectance, classes, distance_m, confidence)
-    record = read_document(str(folder / f"{before.stem}.json"), SceneRecord)
+    record = read_document(str(source / f"{before.stem}.json"), SceneRecord)
     changes = {
         "index": output.index,
         "raster": f"{output.stem}.tif",
@@ -157,6 +293,7 @@ def _copy(folder: Path, task: GatherTask, before: TaskOutput, output: TaskOutput
         cells = mosaic.width * mosaic.height
         changes["observed_fraction"] = float(counts[PixelClass.MASKED :].sum() / cells)
         changes["clear_fraction"] = float(counts[PixelClass.LOW_RANK :].sum() / cells)
+        changes["haze_dn"] = haze_level(haze)
     return _Copy(written, folder / f"{output.stem}.tif", record.model_copy(update=changes))
 
 

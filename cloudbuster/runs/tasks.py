@@ -88,19 +88,16 @@ def plan_tasks(
     Returns
     -------
     list of GatherTask
-        Indices count from ``index_start``. With strategy ``original`` there is one task for each
-        item, and clear scenes come before the backstop. With ``clear`` there is one for each entry
-        of which a part is needed; its backstop has the index after that of the clear scene, so
-        that the entries of later rounds do not change the tasks of earlier ones.
+        Strategy ``original`` has one task for each item, clear scenes before the backstop, and
+        ``clear`` one for each entry of which a part is needed. Its backstop has the index after
+        that of the clear scene, so that later rounds do not change the tasks of earlier ones.
 
     Raises
     ------
     NothingUsableError
         If the selection is empty.
-    AoiError
-        If the area cannot be used.
-    GridError
-        If the CRS does not exist or cannot hold the area.
+    AoiError, GridError
+        If the area cannot be used, or the CRS does not exist or cannot hold it.
     RequestError
         If the product level does not have a band, or there are too many scenes.
     """

@@ -237,6 +237,20 @@ def _esa_names(datatake: Datatake, tile: Tile, kind: Kind) -> dict[str, Any]:
     }
 
 
+def _classified(
+    affected: npt.NDArray[np.int64], classes: npt.NDArray[np.int64]
+) -> dict[str, float]:
+    """Properties of an item that its scene classification gives, percent."""
+    valid, total = int(affected[1:].sum()), int(affected.sum())
+    return {
+        "s2:nodata_pixel_percentage": round(100 * int(affected[0]) / total, 6),
+        **{
+            name: round(100 * int(classes[code]) / max(valid, 1), 6)
+            for name, code in CLASS_SHARES.items()
+        },
+    }
+
+
 def _properties(
     datatake: Datatake,
     tile: Tile,
@@ -245,7 +259,7 @@ def _properties(
     classes: npt.NDArray[np.int64],
 ) -> dict[str, Any]:
     """Properties of an item; the shares of cloud and of classes are those counted in the pixels."""
-    valid, total = int(affected[1:].sum()), int(affected.sum())
+    valid = int(affected[1:].sum())
     sensed = datatake.sensing + dt.timedelta(seconds=TILE_DELAY_S[tile.name])
     properties: dict[str, Any] = {
         "datetime": _zulu(sensed, 6),
@@ -264,11 +278,7 @@ def _properties(
         "s2:sequence": str(datatake.sequence),
     }
     if kind == "L2A":
-        properties["s2:nodata_pixel_percentage"] = round(100 * int(affected[0]) / total, 6)
-        properties |= {
-            name: round(100 * int(classes[code]) / max(valid, 1), 6)
-            for name, code in CLASS_SHARES.items()
-        }
+        properties |= _classified(affected, classes)
         properties["earthsearch:boa_offset_applied"] = datatake.flag
     properties["description"] = "Synthetic: made by cloudbuster sample, not by a satellite"
     return properties

@@ -276,12 +276,8 @@ def _tile_metadata(product: _Product) -> str:
     coding = _elements({"HORIZONTAL_CS_CODE": f"EPSG:{properties['proj:epsg']}"})
     size = _elements({"NROWS": rows, "NCOLS": columns})
     place = _elements({"ULX": west, "ULY": north, "XDIM": 10, "YDIM": -10})
-    sun = _elements(
-        {
-            "ZENITH_ANGLE": 90 - float(properties["view:sun_elevation"]),
-            "AZIMUTH_ANGLE": properties["view:sun_azimuth"],
-        }
-    )
+    zenith = 90 - float(properties["view:sun_elevation"])
+    sun = _elements({"ZENITH_ANGLE": zenith, "AZIMUTH_ANGLE": properties["view:sun_azimuth"]})
     quality = {"CLOUDY_PIXEL_PERCENTAGE": properties["eo:cloud_cover"]}
     if "s2:nodata_pixel_percentage" in properties:
         quality["NODATA_PIXEL_PERCENTAGE"] = properties["s2:nodata_pixel_percentage"]

@@ -10,12 +10,14 @@ from shapely.geometry.base import BaseGeometry
 from cloudbuster.core.arrays import BoolRaster
 from cloudbuster.core.grids.grid import Grid
 from cloudbuster.core.grids.mosaic_grid import project_area
-from cloudbuster.core.selection.delivery import SceneUnits
 from cloudbuster.core.selection.sky_thumbnail import (
     CellSampler,
     SkyThumbnail,
+    grid_of_parts,
+    part_layout,
     window_shape,
 )
+from cloudbuster.core.selection.units import SceneUnits
 from cloudbuster.models import Delivery, Item, SelectionEntry
 
 
@@ -36,6 +38,9 @@ class ClearCandidates:
         Grid of the cells.
     whole : bool
         Whether a scene of which a part is needed is delivered whole.
+    stated : mapping of str to Grid
+        Cells of candidates without thumbnail, by item id (see `stated_cells`); one without either
+        is delivered whole.
     """
 
     def __init__(
@@ -47,6 +52,7 @@ class ClearCandidates:
         cells: Grid,
         *,
         whole: bool = False,
+        stated: Mapping[str, Grid] | None = None,
     ) -> None:
         """Sample what each candidate shows of each cell."""
         self.whole = whole
@@ -54,28 +60,36 @@ class ClearCandidates:
         self.footprints = footprints
         self.cloud_cover = cloud_cover
         self.ids = [str(item.get("id")) for item in items]
-        self.thumbnails = [thumbnails.get(item_id) for item_id in self.ids]
+        thumbnails_by_scene = [thumbnails.get(item_id) for item_id in self.ids]
+        self.grids = [
+            (stated or {}).get(item_id) if thumbnail is None else thumbnail.grid
+            for thumbnail, item_id in zip(thumbnails_by_scene, self.ids, strict=True)
+        ]
         sampler = CellSampler(cells)
         self.units = [
             sampler.sample(thumbnail)
             if thumbnail is not None
             else sampler.sample_footprint(
-                project_area(footprint, cells.crs), 1 - clouds / 100, _seed(item_id)
+                project_area(footprint, cells.crs), 1 - clouds / 100, _seed(item_id), grid
             )
-            for thumbnail, footprint, clouds, item_id in zip(
-                self.thumbnails, footprints, cloud_cover, self.ids, strict=True
+            for thumbnail, grid, footprint, clouds, item_id in zip(
+                thumbnails_by_scene, self.grids, footprints, cloud_cover, self.ids, strict=True
             )
         ]
 
-    def delivery(self, scene: int, numbers: frozenset[int]) -> Delivery | None:
-        """Make the document of the units that a scene delivers; None for the whole scene."""
-        thumbnail = self.thumbnails[scene]
-        if thumbnail is None or (self.whole and numbers):
+    def delivery(
+        self, scene: int, numbers: frozenset[int], parts: BoolRaster | None = None
+    ) -> Delivery | None:
+        """Make the document of what a scene delivers: some units, or some ``parts`` of them.
+
+        Returns None for the whole scene.
+        """
+        grid = self.grids[scene]
+        if grid is None or (self.whole and numbers):
             return None
-        units = thumbnail.units
-        needed = np.zeros(units.height * units.width, dtype=np.bool_)
-        needed[sorted(numbers)] = True
-        return Delivery.of(units, needed.reshape(units.shape))
+        if parts is None:
+            parts = part_layout(grid).parts(numbers)
+        return Delivery.of(grid_of_parts(grid), parts)
 
     def without_delivered(self, entries: Sequence[SelectionEntry]) -> list[SceneUnits]:
         """Return what each candidate shows beyond what its picks deliver already."""
@@ -95,8 +109,8 @@ def _remaining(units: SceneUnits, entries: Sequence[SelectionEntry]) -> SceneUni
         if entry.delivery is None:
             left[:] = False
             break
-        needed = np.append(entry.delivery.needed().ravel(), False)
-        left &= ~needed[units.unit]
+        if units.part is not None:
+            left &= ~entry.delivery.needed().ravel()[units.part]
     return without_cells(units, ~left)
 
 

@@ -16,14 +16,15 @@ from cloudbuster.core.selection.delivery import plan_delivery
 from cloudbuster.core.selection.sky_thumbnail import (
     scene_cells,
 )
+from cloudbuster.core.selection.spared_margins import spare_margins
 from cloudbuster.models import FilterOptions, SelectionEntry
 from cloudbuster.selection.cells import SelectionCells
 from cloudbuster.selection.clear_candidates import ClearCandidates
 from cloudbuster.selection.score import score_factors
 
-# Further layers are taken up to three quarters of the scenes that strategy `original` takes, its
-# backstop, which is one layer more, included: each scene costs, and a composite of the first clear
-# scene gains nothing from them.
+# Further layers are taken up to three quarters of the scenes that strategy `original` takes, those
+# of its backstop included: each scene costs, and a composite of the first clear scene gains nothing
+# from them.
 ENOUGH_OF_ORIGINAL = 0.75
 
 
@@ -84,12 +85,9 @@ def choose_clear(
         scores=score_factors(candidates, area, options),
     )
     chosen = _with_backstop(cover, options)
-    numbers = plan_delivery(
-        cells.frame,
-        [candidates.units[scene] for scene in chosen],
-        layers=layers,
-        fill=options.backstop,
-    )
+    scenes = [candidates.units[scene] for scene in chosen]
+    numbers = plan_delivery(cells.frame, scenes, layers=layers, fill=options.backstop)
+    parts = spare_margins(cells.frame, scenes, numbers, layers=layers, fill=options.backstop)
     steps = {step.scene: step for step in cover.steps}
     shares = np.maximum.accumulate(
         [steps[scene].layers[0] if scene in steps else 0.0 for scene in chosen]
@@ -101,9 +99,9 @@ def choose_clear(
                 backstop=False,
                 weight=max(0.0, steps[scene].gain) if scene in steps else 0.0,
                 clear_fraction=min(1.0, max(0.0, float(share))),
-                delivery=candidates.delivery(scene, needed),
+                delivery=candidates.delivery(scene, needed, kept),
             )
-            for scene, share, needed in zip(chosen, shares, numbers, strict=True)
+            for scene, share, needed, kept in zip(chosen, shares, numbers, parts, strict=True)
         ),
         layers=cover.steps[-1].layers if cover.steps else (0.0,) * options.coverage_count,
         unseen=cover.unseen,
@@ -119,20 +117,21 @@ def _goal(
         coverage_count=options.coverage_count,
         max_uncovered=options.max_uncovered,
         max_selections=options.max_selections,
-        backstop=False,
+        backstop=options.backstop,
     )
     picks = pick_original(aoi, candidates.footprints, candidates.cloud_cover, rules)
     times = np.zeros(area.shape, dtype=np.uint16)
     for pick in picks:
-        units = candidates.units[pick.index]
-        times[units.window.slices] += units.clear
+        if not pick.backstop:
+            units = candidates.units[pick.index]
+            times[units.window.slices] += units.clear
     seen = times[area]
     shares = [float(np.mean(seen >= layer)) for layer in range(1, options.coverage_count + 1)]
     return CoverGoal(
         layers=options.coverage_count,
         first_share=shares[0],
         mean_share=float(np.mean(shares)),
-        enough_scenes=int(ENOUGH_OF_ORIGINAL * len(picks) * (1 + options.backstop / len(shares))),
+        enough_scenes=int(ENOUGH_OF_ORIGINAL * len({pick.index for pick in picks})),
         max_scenes=options.max_selections,
     )
 

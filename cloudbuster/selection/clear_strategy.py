@@ -1,21 +1,24 @@
 """Strategy ``clear`` of the filter: read thumbnails, pick by them, and describe the picks."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from shapely.geometry.base import BaseGeometry
 
+from cloudbuster.catalogs.schema import parse_scene
 from cloudbuster.core.areas.aoi import simplified
 from cloudbuster.core.grids.grid import Grid
-from cloudbuster.errors import NothingUsableError
+from cloudbuster.errors import CatalogError, NothingUsableError
 from cloudbuster.events import OnEvent
 from cloudbuster.models import (
     Candidates,
+    CandidatesInfo,
     DetectorOptions,
     Dropped,
     FilterOptions,
     GatherOptions,
+    Item,
     Selection,
     SelectionInfo,
 )
@@ -24,6 +27,7 @@ from cloudbuster.selection.clear_candidates import ClearCandidates
 from cloudbuster.selection.clear_choice import choose_clear
 from cloudbuster.selection.messages import nothing_gains, nothing_left
 from cloudbuster.selection.screening import MAX_VERTICES, Screened, item_cloud_cover
+from cloudbuster.selection.stated_grid import stated_cells
 from cloudbuster.selection.thumbnails import Thumbnails, read_thumbnails
 from cloudbuster.selection.unpicked import left_by_clear, list_unpicked
 
@@ -147,8 +151,27 @@ def sample_candidates(
         thumbnails.by_id,
         cells,
         whole=look.whole,
+        stated=_stated(usable.items, thumbnails, candidates.cloudbuster),
     )
     return clear, thumbnails
+
+
+def _stated(items: Sequence[Item], thumbnails: Thumbnails, info: CandidatesInfo) -> dict[str, Grid]:
+    """Return the cells of the candidates that have no thumbnail, as far as their items say."""
+    found = {}
+    for item in items:
+        item_id = str(item.get("id"))
+        if item_id not in thumbnails.missing:
+            continue
+        try:
+            scene = parse_scene(item, catalog=info.catalog, asset_mirror=info.asset_mirror)
+        except CatalogError:
+            # Without bands, coverage alone is planned, for which an item need not be a scene.
+            continue
+        cells = stated_cells(scene)
+        if cells is not None:
+            found[item_id] = cells
+    return found
 
 
 def _dropped(reasons: Mapping[str, str]) -> tuple[Dropped, ...]:

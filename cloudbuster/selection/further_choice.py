@@ -1,7 +1,7 @@
 """Pick further scenes, or further parts of picked ones, for what a round has left."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,11 +13,12 @@ from cloudbuster.core.selection.clear_cover import (
     CoverGoal,
     cover_clear,
 )
-from cloudbuster.core.selection.delivery import SceneUnits, plan_delivery
+from cloudbuster.core.selection.delivery import plan_delivery
 from cloudbuster.core.selection.holes import Holes
 from cloudbuster.core.selection.sky_thumbnail import (
     scene_cells,
 )
+from cloudbuster.core.selection.units import SceneUnits
 from cloudbuster.models import FilterOptions, SelectionEntry
 from cloudbuster.selection.clear_candidates import ClearCandidates, without_cells
 from cloudbuster.selection.score import score_factors
@@ -73,6 +74,16 @@ def extend_choice(
         _fill_empty(left, holes.empty, needed, room)
     share = int(np.count_nonzero(holes.never_clear)) / holes.total
     gains = {step.scene: step.gain * share for step in cover.steps}
+    return _entries(candidates, needed, gains, round_number)
+
+
+def _entries(
+    candidates: ClearCandidates,
+    needed: Mapping[int, frozenset[int]],
+    gains: Mapping[int, float],
+    round_number: int,
+) -> tuple[SelectionEntry, ...]:
+    """Make the entries of scenes of which something is needed."""
     return tuple(
         SelectionEntry(
             item_id=candidates.ids[scene],

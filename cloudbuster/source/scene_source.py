@@ -36,6 +36,7 @@ from cloudbuster.source.bands.band_raster import BandRaster
 from cloudbuster.source.bands.declared import declared_mask, declared_values
 from cloudbuster.source.bands.georeference import MASK_GSDS_M
 from cloudbuster.source.bands.scene_files import SceneFiles
+from cloudbuster.source.rim_window import RimReads, rim_window
 from cloudbuster.storage.rasters.tiled_raster import rasterio_window
 
 # Longest side of the thumbnail that the radiometric decision is based on, pixels.
@@ -248,20 +249,28 @@ class RasterSceneSource:
         pixels, rim = self.read(bands, grid), np.zeros(grid.shape, dtype=np.bool_)
         shown = [place for place, name in enumerate(bands) if name != DARK_BAND]
         spread = {place: self._reach_of_coarse(bands[place], grid) for place in shown}
-        around = grid.window.grown(RIM_PIXELS + max(spread.values(), default=0))
-        wide = grid.crop(around)
+        reach = RIM_PIXELS + max(spread.values(), default=0)
         if not valid_pixels(pixels).any():
             return pixels, rim
         lows = pixels[shown]
         is_low = bool(((lows != NODATA) & (lows <= RIM_DN)).any())
-        near = self._bands_near_edge(tuple(bands[place] for place in shown), wide)
+        names = tuple(bands[place] for place in shown)
+        near = self._bands_near_edge(names, grid.crop(grid.window.grown(reach)))
         # A coarser band may be low just beyond ``grid``, which counts where the edge is known.
         known = any(spread.values()) and any(raster.has_thumbnail for raster in near)
         if not near or not (is_low or known):
             return pixels, rim
-        values = self.read(bands, wide)
+        coarse = tuple(bands[place] for place in shown if spread[place])
+        reads = RimReads(
+            reach,
+            shown,
+            read=lambda window: self.read(bands, grid.crop(window)),
+            read_coarse=(lambda window: self.read(coarse, grid.crop(window))) if coarse else None,
+            may_lack_data=lambda window: bool(self._bands_near_edge(names, grid.crop(window))),
+        )
+        around, values = rim_window(grid.window, pixels, reads)
         # Beyond the scene there may be data, in the neighbouring tile.
-        invalid = ~valid_pixels(values) & ~overhang_cells(self._grid, wide)
+        invalid = ~valid_pixels(values) & ~overhang_cells(self._grid, grid.crop(around))
         part = grid.window.shifted(-around.row, -around.col).slices
         for place in shown:
             rim |= grown_by(low_rim(values[place], invalid), spread[place])[part]
@@ -326,7 +335,7 @@ class RasterSceneSource:
         It is closed with this source.
         """
         twin = self.scene.twin
-        if twin is None:
+        if twin is None or twin.kind != "L1C":
             return None
         return self._stack.enter_context(RasterSceneSource(twin, tuple(twin.bands)))
 

@@ -61,7 +61,7 @@ class Hosts(Construct):
             block_devices=[ec2.BlockDevice(device_name="/dev/xvda", volume=volume)],
             require_imdsv2=True,
             # Containers get the credentials of their job from the ECS agent, and must not get those
-            # of the host.
+            # of the host (docs/decisions/0009-credentials-of-hosts.md).
             http_put_response_hop_limit=1,
             user_data=user_data,
         )

@@ -6,6 +6,7 @@ variable no test of this folder is collected, so that `make test` neither runs n
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,9 @@ from tests.e2e.worlds import BUCKET, World, sample_world, small_world, upload
 
 CDK_VARIABLE = "CLOUDBUSTER_CDK"
 STACK = "CloudBuster"
+# Longest duration of all tests of this folder; a longer one is reported at the end.
+MOST_MINUTES = 12
+STARTED = time.monotonic()
 # With two jobs at a time, the third is submitted after the first has ended. A bare GeoJSON can be
 # dropped. The mosaic of the sample world, with 1806 rows, is merged in two parts.
 CONFIG: dict[str, Any] = {
@@ -98,3 +102,14 @@ def _no_faults_left(cloud: Cloud) -> Iterator[None]:
     left = cloud.faults.left()
     cloud.faults.clear()
     assert not left
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Report the duration of the session, and whether it is over what it may take."""
+    if not os.environ.get(CDK_VARIABLE):
+        return
+    minutes = (time.monotonic() - STARTED) / 60
+    terminalreporter.write_sep("=", "duration of the loopback")
+    over = minutes > MOST_MINUTES
+    text = f"{minutes:.1f} minutes, {'OVER' if over else 'of'} the {MOST_MINUTES} that it may take"
+    terminalreporter.write_line(text, red=over)

@@ -1,6 +1,7 @@
 """Executions of the deployed stack: their mosaics, and their ends after failures."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,15 @@ def test_a_scene_that_cannot_be_gathered_does_not_end_the_run(stack, tmp_path) -
     assert ended.status == "SUCCEEDED", ended.cause
     assert ended.output["scenes"] == {"selected": 3, "gathered": 2, "failed": 1}
     assert ended.entered("Exited") == 1
+    # Every scene is needed now, and the run ends with the own error of the lost one.
+    strict = stack.run(
+        world.in_s3(name="strict", limits={"min_success_fraction": 1}), name="strict"
+    )
+    assert (strict.status, strict.error) == ("FAILED", "JobsTryAgainError")
+    assert re.search(
+        r"; scene \d: TryAgainError: s3://.*/B0\d\.tif: .*; submit it again", strict.cause
+    )
+    assert strict.cause in status_of(stack, "strict")["error"]
 
 
 def test_a_second_round_replaces_a_scene_and_has_the_bytes_of_the_run_on_one_machine(

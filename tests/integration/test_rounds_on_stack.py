@@ -1,6 +1,7 @@
 """Rounds by the functions of the stack, compared with the run on one machine."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from cloudbuster.gather import gather_scene
 from cloudbuster.models import Assessment, GatherTask, MergeResult, MergeTask, MosaicRequest
 from cloudbuster.runs.merging import merge_task
 from cloudbuster.runs.pipeline import run
+from cloudbuster.runs.refresh import adopt_task
 from cloudbuster.storage.files.documents import read_document
-from tests.half_tiles import CANDIDATES, request_of, write_candidates
+from tests.half_tiles import CANDIDATES, WHOLE, cloudy, request_of, write_candidates
 
 MOST_STATE_BYTES = 256 * 1024
 
@@ -42,19 +44,23 @@ def gathered(state: dict[str, Any]) -> list[dict[str, Any]]:
     """Gather the tasks of a round; how each of them ended."""
     ends = []
     for index in state["plan"]["indices"]:
-        task = read_document(f"{state['run']['tasks']}/{index}.json", GatherTask)
+        uri = f"{state['run']['tasks']}/{index}.json"
+        task = read_document(uri, GatherTask)
         try:
-            gather_scene(task)
+            if not adopt_task(task, uri):
+                gather_scene(task)
             ends.append({"index": index, "status": "SUCCEEDED"})
         except CloudBusterError as error:
             ends.append({"index": index, "status": f"EXIT_{int(error.exit_code)}"})
     return ends
 
 
-def made(request: MosaicRequest) -> tuple[dict[str, Any], Assessment, MergeResult, list[int]]:
+def made(
+    request: MosaicRequest, execution: str = "by-hand"
+) -> tuple[dict[str, Any], Assessment, MergeResult, list[int]]:
     """Run all states; the last state, the assessment, the products, and the jobs of each round."""
     document = orjson.loads(request.model_dump_json(by_alias=True))
-    run_entry = lambdas.query.handler({"request": document, "execution": "by-hand"}, None)
+    run_entry = lambdas.query.handler({"request": document, "execution": execution}, None)
     state: dict[str, Any] = {"run": run_entry, "estimates": []}
     jobs: list[int] = []
     while True:
@@ -109,3 +115,40 @@ def test_a_round_over_the_budget_is_not_made(tmp_path: Path) -> None:
     assert (assessment.end, len(jobs)) == ("over-budget", 1)
     assert not assessment.covered
     assert any("limits.budget_usd" in reason for reason in assessment.reasons)
+
+
+def test_a_refresh_copies_known_scenes_and_has_the_bytes_of_a_new_run(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    write_candidates(old, CANDIDATES[:5])
+    state, *_ = made(request_of(old, output=None))
+    assert state["plan"]["task_count"] > 1
+    later = replace(WHOLE, id="S2A_33TWL_20230616_0_L2A", datetime="2023-06-16T10:00:00Z", dn=900)
+    half_cloudy = replace(later, scl=cloudy(slice(0, 20)))
+    write_candidates(old, (half_cloudy,))
+    request = request_of(old, output=None, refresh=True)
+    state, assessment, products, _ = made(request, "refreshed")
+    folder = Path(state["run"]["scenes"])
+    decoded = {
+        record["item_id"]
+        for path in folder.glob("*.json")
+        if (record := orjson.loads(path.read_bytes()))["decoded_pixels"]
+    }
+    assert decoded == {later.id}
+    assert assessment.covered
+    write_candidates(new, (*CANDIDATES[:5], half_cloudy))
+    fresh = run(request_of(new))
+    for product in ("cloudless", "cloudy", "quality"):
+        made_of_copies = Path(getattr(products, product)).read_bytes()
+        assert made_of_copies == Path(getattr(fresh.products, product)).read_bytes(), product
+
+
+def test_scenes_that_have_expired_are_gathered_again(tmp_path: Path) -> None:
+    write_candidates(tmp_path, CANDIDATES)
+    request = request_of(tmp_path, output=None)
+    state, *_ = made(request)
+    for path in Path(state["run"]["scenes"]).iterdir():
+        path.unlink()
+    again, assessment, *_ = made(request.model_copy(update={"refresh": True}), "refreshed")
+    assert again["run"]["scenes"] != state["run"]["scenes"]
+    assert assessment.covered
+    assert assessment.decoded_pixels > 0

@@ -11,7 +11,7 @@ import pytest
 from cloudbuster.checks.verify import Verified, VerifyOptions, verify_mosaic
 from cloudbuster.errors import ExitCode
 from cloudbuster.inputs.request_files import load_request
-from cloudbuster.models import MosaicRequest
+from cloudbuster.models import DetectorOptions, MosaicRequest
 from cloudbuster.runs.pipeline import run
 from cloudbuster.sample import SampleWorld
 from tests.command_line import invoke, last_line
@@ -27,7 +27,8 @@ def request_of(world: SampleWorld, output: Path, **gather: Any) -> MosaicRequest
     """Request of the sample world, with other options of gather."""
     request = load_request(str(world.request))
     wanted = request.filter.model_copy(update={"max_never_clear": 0.15})
-    options = request.gather.model_copy(update={"bands": BANDS, **gather})
+    detector = DetectorOptions(type="stock")
+    options = request.gather.model_copy(update={"bands": BANDS, "detector": detector, **gather})
     changes = {"output": str(output), "filter": wanted, "gather": options}
     return request.model_copy(update=changes)
 
@@ -91,13 +92,14 @@ def test_products_alone_are_verified_against_the_catalog(alone: Path) -> None:
         {"gsd_m": 40.0},
         {"gsd_m": GSD_M},
         {"bounds_clip": False},
+        {"detector": DetectorOptions()},
     ],
     ids=str,
 )
 def test_a_sound_mosaic_passes_on_every_grid(
     sample_world: SampleWorld, tmp_path: Path, gather: dict[str, Any]
 ) -> None:
-    run(request_of(sample_world, tmp_path / "run", bands=("B04", "B8A"), **gather))
+    run(request_of(sample_world, tmp_path / "run", **{"bands": ("B04", "B8A"), **gather}))
     verified = verify_mosaic(str(tmp_path / "run"), OPTIONS)
     assert found_by(verified) == set(), verified.report
     assert {"pixels", "masks", "scenes"} <= set(statuses(verified))

@@ -48,7 +48,7 @@ def make_run(folder: Path, clouds: dict[int, slice] = CLOUDS, **changes: dict[st
             "maxclouds": 100,
         },
         "filter": {"coverage_count": 2, "max_never_clear": 0.2},
-        "gather": {"bands": BANDS, "dilate_m": 20},
+        "gather": {"bands": BANDS, "dilate_m": 20, "detector": {"type": "stock"}},
         "output": str(folder / "run"),
     }
     for part, fields in changes.items():
@@ -207,7 +207,17 @@ FALSE_STATEMENTS: list[tuple[str, Callable[[dict[str, Any]], None]]] = [
     ("scene-table", set_row("baseline", "05.09")),
     ("scene-table", set_row("radiometry", "present")),
     ("scene-table", set_row("detector", "none")),
+    ("scene-table", set_row("radiometry_evidence", [])),
+    ("scene-table", set_row("backstop", None)),
     ("scene-index", set_row("index", 9)),
+    # Statements of another type than they should be.
+    ("stac", lambda item: item.update(type="Item")),
+    ("metadata", set_asset("cloudless", "eo:bands", -1)),
+    ("metadata", set_asset("quality", "raster:bands", [True, "x", None, 1])),
+    ("metadata", lambda item: item["assets"]["cloudy"]["raster:bands"][0].update(scale="x")),
+    ("metadata", set_property("proj:transform", ["a", None, 1, 2, 3, 4])),
+    ("metadata", lambda item: item["assets"].pop("quality")),
+    ("footprint", lambda item: item.update(bbox=["a", None, True, 4])),
 ]
 
 
@@ -280,3 +290,13 @@ def test_the_text_has_a_line_for_each_check(run: Path) -> None:
     assert len(lines) == len(report.checks) + 2
     assert lines[-1] == "0 places were read from their sources (seed 0)."
     assert any("--offline reads no source" in line for line in lines)
+
+
+@pytest.mark.parametrize("place", [0.02, 0.5, 0.9])
+def test_a_file_with_a_damaged_byte_ends_in_a_report(copied: Path, place: float) -> None:
+    path = copied / "m-cloudless.tif"
+    content = bytearray(path.read_bytes())
+    for offset in range(16):
+        content[int(len(content) * place) + offset] ^= 0x5A
+    path.write_bytes(bytes(content))
+    assert wrong_in(verify_mosaic(str(copied), OFFLINE))

@@ -1,6 +1,7 @@
 """Fixtures of the unit tests: S3 on the loopback, and mocked accounts of AWS that start quickly."""
 
 import functools
+import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from tests.s3_server import S3Server
 
 # The same few examples in every session, however slow the machine is.
-settings.register_profile("unit", max_examples=20, deadline=None, derandomize=True)
+settings.register_profile("unit", max_examples=15, deadline=None, derandomize=True)
 settings.load_profile("unit")
 
 
@@ -29,6 +30,19 @@ def _quick_accounts() -> Iterator[None]:
         patch.setattr(botocore.session, "create_loader", shared)
         patch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_loggers_to_capture() -> Iterator[None]:
+    """Let PyTorch's loggers report to the root logger, as all others do.
+
+    It has fifty that do not, and pytest would add its handlers to each of them, and remove them
+    again, in all three phases of every later test.
+    """
+    yield
+    for name, logger in logging.root.manager.loggerDict.items():
+        if name.startswith("torch") and isinstance(logger, logging.Logger):
+            logger.propagate = True
 
 
 @pytest.fixture(scope="session")

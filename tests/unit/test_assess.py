@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cloudbuster import assess as assess_stage
 from cloudbuster.assess import assess_scenes, backstop_repairs
 from cloudbuster.core.grids.grid import Grid
+from cloudbuster.core.selection import holes as holes_module
 from cloudbuster.core.selection.holes import Holes
 from cloudbuster.errors import NothingUsableError
 from cloudbuster.gather import gather_scene
@@ -141,7 +141,7 @@ SPECKS = ((12, 1, 9), (20, 2, 9), (28, 4, 0))
 
 def test_specks_are_no_places_to_fill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Coarse cells of 8 x 8: one of four cloudy cells, one of sixteen, and one without data.
-    monkeypatch.setattr(assess_stage, "HOLE_CELLS", 8)
+    monkeypatch.setattr(holes_module, "HOLE_CELLS", 8)
     pixels = np.full((64, 64), 500, np.uint16)
     pixels[56:64, 56:64] = 0
     scl = [(slice(row, row + side), slice(row, row + side), code) for row, side, code in SPECKS]

@@ -5,17 +5,21 @@ from datetime import date
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
+import numpy as np
 import orjson
 import pytest
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
+from cloudbuster.core.grids.grid import Grid
 from cloudbuster.models import (
     DOCUMENTS,
     MAX_INLINE_AOI_BYTES,
+    Delivery,
     Document,
     GatherTask,
+    GridDocument,
     MosaicRequest,
 )
 from cloudbuster.storage.files.documents import validation_message
@@ -109,6 +113,7 @@ def test_every_document_that_crosses_a_process_has_a_schema() -> None:
         "cloudbuster.assessment/1",
         "cloudbuster.candidates/1",
         "cloudbuster.claim/1",
+        "cloudbuster.gathered-tasks/1",
         "cloudbuster.job-error/1",
         "cloudbuster.explanation/1",
         "cloudbuster.merge-task/1",
@@ -135,8 +140,8 @@ def test_defaults_are_those_of_the_contract() -> None:
         "filter": request.filter.model_dump(mode="json"),
         "gather": request.gather.model_dump(mode="json"),
         "merge": {
-            "composite": "first",
-            "haze_limit_dn": 250.0,
+            "composite": "best",
+            "haze_limit_dn": 260.0,
             "layout": "multi-band",
             "clip": False,
             "self_check": False,
@@ -244,11 +249,36 @@ def test_a_task_needs_an_index() -> None:
         )
 
 
+@pytest.mark.parametrize("width", [1, 3, 4, 5, 8, 17])
+def test_a_delivery_is_the_parts_it_was_made_of(width: int) -> None:
+    needed = np.random.default_rng(width).random((7, width)) < 0.5
+    needed[2:5] = needed[1]
+    made = Delivery.of(Grid("EPSG:32633", 0, 0, 640, 640, width, 7), needed)
+    again = Delivery.model_validate_json(made.model_dump_json(by_alias=True))
+    np.testing.assert_array_equal(again.needed(), needed)
+
+
+def test_a_delivery_has_one_text_for_equal_rows() -> None:
+    needed = np.array([[0, 0, 0, 1, 1], [0, 0, 0, 1, 1], [1, 1, 1, 1, 0]], dtype=bool)
+    made = Delivery.of(Grid("EPSG:32633", 0, 0, 640, 640, 5, 3), needed)
+    assert made.rows == ("2*18", "1*f0")
+
+
+@pytest.mark.parametrize(
+    "rows", [(), ("2*18",), ("4*18",), ("3*1",), ("3*181",), ("3*zz",), ("0*18", "3*18"), ("18",)]
+)
+def test_a_delivery_whose_rows_do_not_fit_its_grid_is_refused(rows: tuple[str, ...]) -> None:
+    grid = GridDocument.of(Grid("EPSG:32633", 0, 0, 640, 640, 5, 3))
+    with pytest.raises(ValidationError, match="rows must be 3, of 2 hexadecimal digits each"):
+        Delivery(grid=grid, rows=rows)
+
+
 @pytest.mark.parametrize(
     ("merge", "layers"),
     [
-        ({}, 1),
-        ({"self_check": True}, 2),
+        ({}, 3),
+        ({"composite": "first"}, 1),
+        ({"composite": "first", "self_check": True}, 2),
         ({"composite": "median"}, 3),
         ({"composite": "percentile:20.0", "self_check": True}, 4),
     ],
@@ -257,4 +287,4 @@ def test_a_request_says_how_often_places_are_delivered(merge: dict[str, Any], la
     aoi = {"type": "Point", "coordinates": [0, 0]}
     request = MosaicRequest.model_validate({"name": "m", "aoi": aoi, "merge": merge})
     assert request.delivered_layers == layers
-    assert request.merge.composite in ("first", "median", "percentile:20")
+    assert request.merge.composite in ("best", "first", "median", "percentile:20")

@@ -46,10 +46,8 @@ def cancel_run(name: str, stack: DeployedStack) -> CancelledRun:
 
     Parameters
     ----------
-    name : str
-        Id of a run, or name or ARN of one of its executions.
-    stack : DeployedStack
-        Stack of the run.
+    name, stack : str, DeployedStack
+        Id of a run, or name or ARN of one of its executions, in this stack.
 
     Raises
     ------

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from cloudbuster.aws.client.quotas import quota_findings
 from cloudbuster.aws.costs import HOMES
 from cloudbuster.aws.published import PublishedConfig, differences
 from cloudbuster.errors import BadInputError, RequestError
+from cloudbuster.processes.release import installed_version
 from cloudbuster.storage.files.documents import parse_json
 from cloudbuster.storage.files.uri import read_bytes
 from cloudbuster.storage.remote.boto import aws_client, translate_boto_errors
@@ -89,7 +89,7 @@ def _configuration(published: PublishedConfig | None, config: Mapping[str, Any] 
     """Describe with what the stack was deployed, and in what a file differs from it."""
     if published is None:
         return Finding(ok=False, what="configuration", detail=f"is not published: {HINT}")
-    ours = version("cloudbuster")
+    ours = installed_version()
     detail = f"{published.file}, deployed with cloudbuster {published.version}"
     if published.version != ours:
         detail += f" (this is {ours})"

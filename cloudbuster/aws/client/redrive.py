@@ -42,10 +42,8 @@ def redrive_requests(stack: DeployedStack) -> Redriven:
     ------
     BadInputError
         If the stack does not publish its queues.
-    CredentialsError, AccessError
-        If there are no credentials, or they do not allow it.
-    TryAgainError
-        If SQS is throttled, broken or out of reach.
+    CredentialsError, AccessError, TryAgainError
+        If there are no credentials, they do not allow it, or SQS fails for now.
     """
     source, target = stack.outputs.get(Output.DEAD_LETTERS), stack.settings().queue_url
     if not (source and target):

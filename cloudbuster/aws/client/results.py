@@ -49,10 +49,8 @@ def list_results(name: str, stack: DeployedStack) -> list[ResultFile]:
 
     Parameters
     ----------
-    name : str
-        Id of a run, or name or ARN of one of its executions.
-    stack : DeployedStack
-        Stack of the run.
+    name, stack : str, DeployedStack
+        Id of a run, or name or ARN of one of its executions, in this stack.
 
     Returns
     -------

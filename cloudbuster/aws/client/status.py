@@ -24,10 +24,8 @@ def run_status(name: str, stack: DeployedStack) -> dict[str, Any]:
 
     Parameters
     ----------
-    name : str
-        Id of a run, for the execution that started last; or name or ARN of an execution.
-    stack : DeployedStack
-        Stack of the run.
+    name, stack : str, DeployedStack
+        Id of a run of this stack, for its newest execution; or name or ARN of an execution.
 
     Returns
     -------
@@ -80,10 +78,8 @@ def newest_execution(name: str, stack: DeployedStack) -> dict[str, Any]:
 
     Parameters
     ----------
-    name : str
-        Id of a run, or name or ARN of one of its executions.
-    stack : DeployedStack
-        Stack of the run.
+    name, stack : str, DeployedStack
+        Id of a run, or name or ARN of one of its executions, in this stack.
 
     Raises
     ------

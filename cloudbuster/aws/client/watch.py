@@ -46,10 +46,8 @@ def watch_run(name: str, stack: DeployedStack, on_event: OnEvent) -> ExecutionRe
 
     Parameters
     ----------
-    name : str
-        Id of a run, for the execution that started last; or name or ARN of an execution.
-    stack : DeployedStack
-        Stack of the run.
+    name, stack : str, DeployedStack
+        Id of a run of this stack, for its newest execution; or name or ARN of an execution.
     on_event : callable
         Progress callback: called for each stage that the execution has entered, and again for the
         last one whenever the run is looked at.

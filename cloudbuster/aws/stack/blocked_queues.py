@@ -28,10 +28,8 @@ def report_blocked_queue(event: Mapping[str, Any], publish: Publish) -> dict[str
 
     Parameters
     ----------
-    event : mapping
-        `BLOCKED` event of EventBridge.
-    publish : callable
-        Publishes a subject and a text.
+    event, publish : mapping, callable
+        `BLOCKED` event of EventBridge; publishes a subject and a text.
 
     Returns
     -------

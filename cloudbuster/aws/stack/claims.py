@@ -28,12 +28,10 @@ def claim_place(run: RunLayout, request: MosaicRequest, settings: StackSettings)
 
     Parameters
     ----------
-    run : RunLayout
-        Layout of the run.
+    run, settings : RunLayout, StackSettings
+        Layout of the run, and settings of the stack.
     request : MosaicRequest
         Admitted request. With ``force`` the place of another run is taken over.
-    settings : StackSettings
-        Settings of the stack.
 
     Raises
     ------

@@ -80,6 +80,7 @@ def write_plan(
     write_task_scenes(run, tasks)
     indices_uri = join(run.tasks, "indices.json")
     write_bytes(indices_uri, orjson.dumps(todo))
+    counted = len(todo if is_first_round else tasks)
     return {
         "task_count": len(tasks),
         "todo_count": len(todo),
@@ -87,12 +88,7 @@ def write_plan(
         "indices": todo if len(todo) <= settings.max_inline_indices else [],
         "indices_key": indices_uri.removeprefix(settings.root).lstrip("/"),
         "image": "torch" if "pytorch" in request.gather.detector.detectors.names else "base",
-        **_budget(
-            len(todo if is_first_round else tasks),
-            merge_job_count(tasks, settings),
-            request,
-            settings,
-        ),
+        **_budget(counted, merge_job_count(tasks, settings), request, settings),
     }
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from cloudbuster.assess import assess_scenes
 from cloudbuster.aws.failures import check_area
 from cloudbuster.aws.settings import StackSettings
+from cloudbuster.aws.stack.earlier_scenes import note_gathered
 from cloudbuster.aws.stack.plans import (
     assess_round,
     is_affordable,
@@ -75,6 +76,7 @@ def end_round(
     JobsTryAgainError, JobsFailedError, NothingUsableError
         If scenes failed and too little of the area was observed without them.
     """
+    note_gathered(run)
     request = read_document(run.document("request.json"), MosaicRequest)
     selection = read_document(run.document("selection.json"), Selection)
     failures = round_failures(run, results, round_number)

@@ -15,12 +15,10 @@ def check_scenes(candidates: Candidates, bands: Sequence[str], settings: StackSe
 
     Parameters
     ----------
-    candidates : Candidates
-        Result of the query.
+    candidates, settings : Candidates, StackSettings
+        Result of the query, and settings of the stack.
     bands : sequence of str
         Bands that are gathered; others are not read.
-    settings : StackSettings
-        Settings of the stack.
 
     Raises
     ------
@@ -45,7 +43,11 @@ def check_scenes(candidates: Candidates, bands: Sequence[str], settings: StackSe
 
 
 def _read(scene: Scene, bands: Sequence[str]) -> Iterator[str]:
-    """Yield the files of a scene that may be read: its bands, its masks, and all of its twin."""
+    """Yield the files of a scene that may be read: its bands, its masks, and all of an L1C twin.
+
+    Without an L2A twin, a scene is judged by other means.
+    """
     yield from (asset.href for name, asset in scene.bands.items() if name in bands)
     yield from (asset.href for asset in scene.masks.values())
-    yield from scene.twin.hrefs if scene.twin else ()
+    if scene.twin is not None and scene.twin.kind == "L1C":
+        yield from scene.twin.hrefs

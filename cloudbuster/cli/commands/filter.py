@@ -6,7 +6,7 @@ import click
 
 from cloudbuster.cli.flags.common import format_option
 from cloudbuster.cli.flags.filter import FilterFlags, filter_options
-from cloudbuster.cli.flags.kinds import BandList, ExpertOption, FilterOption, given
+from cloudbuster.cli.flags.kinds import BandList, ExpertOption, FilterOption, GatherOption, given
 from cloudbuster.cli.flags.query import KINDS, Kind
 from cloudbuster.cli.parsing import Command
 from cloudbuster.cli.progress import progress
@@ -36,6 +36,11 @@ from cloudbuster.cli.terminal import show
     help="Drop scenes that lack one of these, as B04,B03,B02.",
 )
 @click.option(
+    "--crs",
+    cls=GatherOption,
+    help="CRS of the mosaic, as --crs of gather: its box is filled, not the area alone.",
+)
+@click.option(
     "--thumbnails",
     metavar="FOLDER",
     cls=ExpertOption,
@@ -55,6 +60,7 @@ def filter_(
     filter_flags: FilterFlags,
     minclouds: float | None,
     bands: tuple[str, ...],
+    crs: str | None,
     thumbnails: str | None,
     frontier: bool,
     kind: Kind | None,
@@ -66,16 +72,15 @@ def filter_(
 
     Examples
     --------
-    $ cloudbuster filter --input response.json --output selection.json
-
     $ cloudbuster filter --input response.json --output selection.json --no-backstop
 
     $ cloudbuster filter --input response.json --output selection.json --frontier
     """
     from cloudbuster.cli.inputs import STDIN, read_input, write_output
     from cloudbuster.filter import filter_scenes
+    from cloudbuster.inputs.areas import check_crs, document_area
     from cloudbuster.inputs.request_files import make_options
-    from cloudbuster.models import FilterOptions, QueryOptions
+    from cloudbuster.models import FilterOptions, GatherOptions, QueryOptions
     from cloudbuster.original.documents import is_original, original_selection
     from cloudbuster.selection.clear_strategy import LookOptions
     from cloudbuster.selection.frontier import frontier_lines
@@ -88,7 +93,12 @@ def filter_(
     if filter_flags.strategy is None and is_original(candidates):
         # Such documents say nothing of masks, by which strategy clear would judge.
         options = options.model_copy(update={"strategy": "original"})
-    look = LookOptions(folder=thumbnails)
+    layers = _layers(options.coverage_count)
+    look = LookOptions(folder=thumbnails, layers=layers)
+    if crs is not None:
+        mosaic = make_options(GatherOptions, {"crs": crs})
+        check_crs(mosaic, document_area(candidates.cloudbuster.aoi))
+        look = LookOptions.of(mosaic, thumbnails, layers=layers)
     with progress() as on_event:
         selection = filter_scenes(candidates, options, bands=bands, look=look, on_event=on_event)
     if frontier:
@@ -99,3 +109,13 @@ def filter_(
             write_output(f"{output}.ERROR", content)
         raise not_covered_error(selection, options)
     show(write_output(output, content))
+
+
+def _layers(coverage_count: int) -> int:
+    """Return how often the default composite wants each place delivered."""
+    from cloudbuster.core.pixels.composite_methods import delivered_layers, parse_composite
+    from cloudbuster.models import MergeOptions
+
+    return delivered_layers(
+        parse_composite(MergeOptions().composite), coverage_count, self_check=False
+    )

@@ -58,6 +58,7 @@ def gather(
     from cloudbuster.gather import gather_or_raise
     from cloudbuster.inputs.request_files import make_options
     from cloudbuster.models import GatherOptions, GatherTask, LimitOptions, QueryOptions
+    from cloudbuster.runs.refresh import adopt_task
     from cloudbuster.runs.task_jobs import TaskJob
     from cloudbuster.runs.tasks import plan_tasks, tasks_of_index
     from cloudbuster.storage.files.documents import read_document
@@ -66,13 +67,11 @@ def gather(
     if task:
         tasks = [read_document(task, GatherTask)]
     else:
-        source = needed(response, "--response")
-        name = checked_name(needed(name, "--name"))
+        source, name = needed(response, "--response"), checked_name(needed(name, "--name"))
         output = needed(output_path, "--output-path").rstrip("/")
         options = make_options(GatherOptions, gather_flags.fields(detector_flags))
-        selection = read_selection(
-            read_input(source), source=source, kind=kind, default=QueryOptions().kind
-        )
+        level = QueryOptions().kind
+        selection = read_selection(read_input(source), source=source, kind=kind, default=level)
         if not dryrun:
             check_detector(options.detector, selection.cloudbuster.kind)
         tasks = plan_tasks(selection, name=name, options=options, output=output)
@@ -82,7 +81,8 @@ def gather(
         show(json_text(tasks))
         return
     with TaskJob(task) if task else nullcontext(), progress() as on_event:
-        records = gather_or_raise(
+        known = adopt_task(tasks[0], task) if task else ()
+        records = known or gather_or_raise(
             tasks,
             workers=workers,
             min_success_fraction=LimitOptions().min_success_fraction,

@@ -2,9 +2,9 @@
 
 import click
 
-from cloudbuster.cli.flags.common import dryrun_option, self_check_option, tmp_option
+from cloudbuster.cli.flags.common import dryrun_option, tmp_option
 from cloudbuster.cli.flags.kinds import ExpertOption, given
-from cloudbuster.cli.flags.merge import composite_option, haze_limit_option
+from cloudbuster.cli.flags.merge import composite_option, haze_limit_option, self_check_option
 from cloudbuster.cli.parsing import Command, needed
 from cloudbuster.cli.progress import progress
 from cloudbuster.cli.terminal import show

@@ -2,7 +2,12 @@
 
 import click
 
-from cloudbuster.cli.flags.common import dryrun_option
+from cloudbuster.cli.flags.common import (
+    container_tmp_option,
+    dryrun_option,
+    jobdef_option,
+    jobqueue_option,
+)
 from cloudbuster.cli.flags.detector import DetectorFlags, detector_options
 from cloudbuster.cli.flags.gather import GatherFlags, gather_options
 from cloudbuster.cli.flags.kinds import ExpertOption
@@ -17,8 +22,8 @@ DEFAULT_KIND: Kind = "L1C"
 @click.command(
     cls=Command, name="meta-gather", short_help="Submit a Batch job for each selected scene."
 )
-@click.option("--jobqueue", required=True, help="Name or ARN of the Batch queue.")
-@click.option("--jobdef", required=True, help="Name or ARN of the job definition.")
+@jobqueue_option
+@jobdef_option
 @click.option("--response", required=True, help="Result of filter; - reads stdin.")
 @click.option("--name", required=True, help="Base of the file names.")
 @click.option("--output-path", required=True, help="s3:// prefix that the jobs write to.")
@@ -31,11 +36,7 @@ DEFAULT_KIND: Kind = "L1C"
     cls=ExpertOption,
     help=f"Level of the scenes.  [default: the response's; {DEFAULT_KIND} where it does not say]",
 )
-@click.option(
-    "--tmp",
-    cls=ExpertOption,
-    help="Folder for temporary files in the container.  [default: the definition's]",
-)
+@container_tmp_option
 @click.option("--gather", cls=ExpertOption, help="Not executed: the image carries the code.")
 def meta_gather(
     *,

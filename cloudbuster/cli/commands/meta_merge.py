@@ -2,7 +2,12 @@
 
 import click
 
-from cloudbuster.cli.flags.common import dryrun_option
+from cloudbuster.cli.flags.common import (
+    container_tmp_option,
+    dryrun_option,
+    jobdef_option,
+    jobqueue_option,
+)
 from cloudbuster.cli.flags.kinds import ExpertOption
 from cloudbuster.cli.parsing import Command
 from cloudbuster.cli.terminal import note, show
@@ -11,17 +16,13 @@ from cloudbuster.cli.terminal import note, show
 @click.command(
     cls=Command, name="meta-merge", short_help="Submit a Batch job that merges gathered scenes."
 )
-@click.option("--jobqueue", required=True, help="Name or ARN of the Batch queue.")
-@click.option("--jobdef", required=True, help="Name or ARN of the job definition.")
+@jobqueue_option
+@jobdef_option
 @click.option("--input-path", required=True, help="s3:// prefix of the gathered scenes.")
 @click.option("--output-path", required=True, help="s3:// prefix that the job writes to.")
 @click.option("--name", required=True, help="Base of the file names.")
 @dryrun_option
-@click.option(
-    "--tmp",
-    cls=ExpertOption,
-    help="Folder for temporary files in the container.  [default: the definition's]",
-)
+@container_tmp_option
 @click.option("--merge", cls=ExpertOption, help="Not executed: the image carries the code.")
 def meta_merge(
     *,
@@ -50,7 +51,4 @@ def meta_merge(
         note(f"meta-merge: --merge {merge} is not executed: the image carries the code")
     place = SubmitTarget(queue=jobqueue, definition=jobdef, tmp=tmp)
     submission = merge_submission(checked_name(name), input_path, output_path, place)
-    if dryrun:
-        show(json_text([submission.arguments]))
-    else:
-        show(json_text(submit_jobs([submission])))
+    show(json_text([submission.arguments] if dryrun else submit_jobs([submission])))

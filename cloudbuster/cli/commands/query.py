@@ -58,17 +58,22 @@ def query(
         raise click.UsageError(msg)
     aoi = read_aoi(area_flags)
     target = _target(aoi, response, aoi_name, name_property)
+    options = make_options(QueryOptions, _fields(query_flags, refresh_token))
+    with progress() as on_event:
+        candidates = query_scenes(aoi, options, refresh_token=refresh_token, on_event=on_event)
+    content = original_response(candidates) if style == "original" else candidates
+    show(write_output(target, content))
+
+
+def _fields(query_flags: QueryFlags, refresh_token: str | None) -> dict[str, Any]:
+    """Return the fields of the query; a refresh token is for the catalog of Raster Foundry."""
     fields = query_flags.fields()
     if refresh_token:
         catalog = fields.setdefault("catalog", "rasterfoundry")
         if catalog != "rasterfoundry":
             msg = f"--refresh-token is for rasterfoundry, not {catalog}; leave one of them out"
             raise click.UsageError(msg)
-    options = make_options(QueryOptions, fields)
-    with progress() as on_event:
-        candidates = query_scenes(aoi, options, refresh_token=refresh_token, on_event=on_event)
-    content = original_response(candidates) if style == "original" else candidates
-    show(write_output(target, content))
+    return fields
 
 
 def _target(

@@ -1,21 +1,16 @@
 """``cloudbuster run``."""
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from cloudbuster.cli.flags.common import json_option, self_check_option, workers_option
+from cloudbuster.cli.flags.common import json_option, workers_option
 from cloudbuster.cli.flags.detector import DetectorFlags, detector_options
 from cloudbuster.cli.flags.filter import FilterFlags, filter_options
 from cloudbuster.cli.flags.gather import GatherFlags, gather_options
 from cloudbuster.cli.flags.kinds import ExpertLimitOption, RequestOption, given
-from cloudbuster.cli.flags.merge import (
-    clip_option,
-    composite_option,
-    haze_limit_option,
-    layout_option,
-)
+from cloudbuster.cli.flags.merge import MergeFlags, merge_options
 from cloudbuster.cli.flags.query import AreaFlags, QueryFlags, area_options, query_options
 from cloudbuster.cli.parsing import Command
 from cloudbuster.cli.progress import progress
@@ -67,11 +62,7 @@ if TYPE_CHECKING:
 @filter_options
 @gather_options
 @detector_options
-@composite_option
-@haze_limit_option
-@layout_option
-@clip_option
-@self_check_option
+@merge_options
 @click.option(
     "--min-success-fraction",
     type=float,
@@ -102,11 +93,7 @@ def run(
     filter_flags: FilterFlags,
     gather_flags: GatherFlags,
     detector_flags: DetectorFlags,
-    composite: str | None,
-    haze_limit_dn: float | None,
-    layout: str | None,
-    clip: bool | None,
-    self_check: bool | None,
+    merge_flags: MergeFlags,
     min_success_fraction: float | None,
     max_rounds: int | None,
 ) -> None:
@@ -125,32 +112,15 @@ def run(
     $ cloudbuster run --geojson area.geojson --name denver-2020 \
           --mindate 2020-05-01 --maxdate 2020-10-01 --maxclouds 60
     """
-    has_area = area_flags.is_given()
-    if (publish is None) != (publish_collection is None):
-        msg = "Give --publish and --publish-collection, or neither"
-        raise click.UsageError(msg)
-    if request_file is None and not (has_area and name):
-        msg = "Give a request file, or --name and an area by --geojson or --bbox"
-        raise click.UsageError(msg)
-    from cloudbuster.cli.inputs import json_text, request_aoi
-    from cloudbuster.inputs.request_files import load_request, make_request
-
+    _check_usage(request_file, area_flags, name, (publish, publish_collection))
     changes = given(
         {
             "name": name,
-            "aoi": request_aoi(area_flags) if has_area else None,
+            "aoi": _aoi(area_flags),
             "query": query_flags.fields(),
             "filter": filter_flags.fields(),
             "gather": gather_flags.fields(detector_flags),
-            "merge": given(
-                {
-                    "composite": composite,
-                    "haze_limit_dn": haze_limit_dn,
-                    "layout": layout,
-                    "clip": clip,
-                    "self_check": self_check,
-                }
-            ),
+            "merge": merge_flags.fields(),
             "limits": given(
                 {"min_success_fraction": min_success_fraction, "max_rounds": max_rounds}
             ),
@@ -159,29 +129,80 @@ def run(
             "refresh": refresh,
         }
     )
-    request = load_request(request_file, changes) if request_file else make_request(changes)
+    request = _request(request_file, changes)
     if dryrun and each is None:
-        show(json_text(request))
+        _show_request(request)
         return
     published = _publisher(publish, publish_collection)
-    if each is not None:
-        _run_each(request, each, published, workers=workers, dryrun=dryrun, as_json=as_json)
-    else:
-        _run(request, published, workers=workers, as_json=as_json)
+    _run(request, each, published, workers=workers, dryrun=dryrun, as_json=as_json)
+
+
+def _check_usage(
+    request_file: str | None,
+    area_flags: AreaFlags,
+    name: str | None,
+    publishing: tuple[str | None, str | None],
+) -> None:
+    """Raise UsageError if there is no request, or only one of the two flags of publishing."""
+    if publishing.count(None) == 1:
+        msg = "Give --publish and --publish-collection, or neither"
+        raise click.UsageError(msg)
+    if request_file is None and not (area_flags.is_given() and name):
+        msg = "Give a request file, or --name and an area by --geojson or --bbox"
+        raise click.UsageError(msg)
+
+
+def _aoi(area_flags: AreaFlags) -> dict[str, Any] | None:
+    """Return the area of the flags as a request holds it; None without one."""
+    from cloudbuster.cli.inputs import request_aoi
+
+    return request_aoi(area_flags) if area_flags.is_given() else None
+
+
+def _request(request_file: str | None, changes: dict[str, Any]) -> "MosaicRequest":
+    """Read the request of a file with the changes of the flags, or make it of these alone."""
+    from cloudbuster.inputs.request_files import load_request, make_request
+
+    return load_request(request_file, changes) if request_file else make_request(changes)
+
+
+def _show_request(request: "MosaicRequest") -> None:
+    """Print a request."""
+    from cloudbuster.cli.inputs import json_text
+
+    show(json_text(request))
 
 
 def _publisher(url: str | None, collection: str | None) -> "Published":
     """Return a function that publishes the item of a mosaic; it does nothing without a URL."""
     if url is None or collection is None:
         return lambda _products: None
-    from cloudbuster.products.publishing import TOKEN_VARIABLE, StacTarget, publish_item
+    from cloudbuster.mosaics.publishing import TOKEN_VARIABLE, StacTarget, publish_item
     from cloudbuster.storage.addresses.trust import server_trust
 
     target = StacTarget(url, collection, server_trust(url), os.environ.get(TOKEN_VARIABLE))
     return lambda products: note(f"published {publish_item(products.item, target)}")
 
 
-def _run(request: "MosaicRequest", published: "Published", *, workers: int, as_json: bool) -> None:
+def _run(
+    request: "MosaicRequest",
+    each: str | None,
+    published: "Published",
+    *,
+    workers: int,
+    dryrun: bool,
+    as_json: bool,
+) -> None:
+    """Run a request, or one for each feature of its area."""
+    if each is None:
+        _run_whole(request, published, workers=workers, as_json=as_json)
+    else:
+        _run_each(request, each, published, workers=workers, dryrun=dryrun, as_json=as_json)
+
+
+def _run_whole(
+    request: "MosaicRequest", published: "Published", *, workers: int, as_json: bool
+) -> None:
     """Run a request, print what it made, and raise what it did not reach."""
     from cloudbuster.cli.inputs import json_text
     from cloudbuster.runs.pipeline import not_covered_error

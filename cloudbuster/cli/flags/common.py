@@ -4,14 +4,8 @@ import os
 
 import click
 
-from cloudbuster.cli.flags.kinds import ExpertOption, MergeOption
+from cloudbuster.cli.flags.kinds import ExpertOption
 
-self_check_option = click.option(
-    "--self-check/--no-self-check",
-    default=None,
-    cls=MergeOption,
-    help="Measure the error of the mosaic with dates that are held out.",
-)
 format_option = click.option(
     "--format",
     "style",
@@ -38,4 +32,11 @@ stack_option = click.option(
 )
 json_option = click.option(
     "--json/--no-json", "as_json", default=False, help="Print the result as JSON."
+)
+jobqueue_option = click.option("--jobqueue", required=True, help="Name or ARN of the Batch queue.")
+jobdef_option = click.option("--jobdef", required=True, help="Name or ARN of the job definition.")
+container_tmp_option = click.option(
+    "--tmp",
+    cls=ExpertOption,
+    help="Folder for temporary files in the container.  [default: the definition's]",
 )

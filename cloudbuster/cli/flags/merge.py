@@ -1,8 +1,26 @@
 """Options of ``merge``."""
 
+from dataclasses import dataclass
+
 import click
 
-from cloudbuster.cli.flags.kinds import ExpertMergeOption, MergeOption
+from cloudbuster.cli.flags.kinds import ExpertMergeOption, MergeOption, as_one, given
+
+
+@dataclass(frozen=True)
+class MergeFlags:
+    """What was given of ``merge``: the attributes are fields of `MergeOptions`."""
+
+    composite: str | None
+    haze_limit_dn: float | None
+    layout: str | None
+    clip: bool | None
+    self_check: bool | None
+
+    def fields(self) -> dict[str, object]:
+        """Fields that were given."""
+        return given(vars(self))
+
 
 layout_option = click.option(
     "--layout",
@@ -31,4 +49,17 @@ haze_limit_option = click.option(
     type=float,
     cls=ExpertMergeOption,
     help="DN of haze that composite best rejects; 0 for none.",
+)
+
+self_check_option = click.option(
+    "--self-check/--no-self-check",
+    default=None,
+    cls=MergeOption,
+    help="Measure the error of the mosaic with dates that are held out.",
+)
+
+merge_options = as_one(
+    MergeFlags,
+    "merge_flags",
+    [composite_option, haze_limit_option, layout_option, clip_option, self_check_option],
 )

@@ -22,6 +22,7 @@ from cloudbuster.core.areas.antimeridian import (
 from cloudbuster.core.areas.area_crs import AreaCrs, Points, area_crs
 from cloudbuster.core.areas.area_repair import invalid_reason, repaired
 from cloudbuster.core.areas.polygons import polygonal
+from cloudbuster.core.texts.json_values import with_lists
 from cloudbuster.core.texts.names import shown
 
 # RFC 7946 section 3.1.6: a linear ring has four or more positions, the first equal to the last.
@@ -135,16 +136,15 @@ def each_feature(geojson: Mapping[str, Any], name: str) -> list[tuple[str, dict[
         msg = "the FeatureCollection holds no feature; draw at least one polygon"
         raise ValueError(msg)
     crs = {"crs": geojson["crs"]} if geojson.get("crs") is not None else {}
-    named = []
-    for number, feature in enumerate(features, start=1):
-        value = _property(feature, name, f"feature {number}")
-        named.append((value, {**feature, **crs}))
-    return named
+    return [
+        (_property(feature, name, f"feature {number}"), {**feature, **crs})
+        for number, feature in enumerate(features, start=1)
+    ]
 
 
 def geometry_document(geometry: BaseGeometry) -> dict[str, Any]:
     """Return an area as GeoJSON, split at the antimeridian, with lists in place of tuples."""
-    document: dict[str, Any] = _with_lists(mapping(split(geometry)))
+    document: dict[str, Any] = with_lists(mapping(split(geometry)))
     return document
 
 
@@ -197,15 +197,6 @@ def _property(feature: object, name: str, label: str) -> str:
     # A table of numbers with a gap holds 3 as 3.0.
     whole = isinstance(value, float) and value.is_integer()
     return str(int(value) if whole else value)
-
-
-def _with_lists(value: object) -> Any:  # noqa: ANN401 -- any JSON value
-    """Replace tuples by lists at every depth, as a JSON reader returns them."""
-    if isinstance(value, Mapping):
-        return {key: _with_lists(member) for key, member in value.items()}
-    if isinstance(value, list | tuple):
-        return [_with_lists(member) for member in value]
-    return value
 
 
 def _geometries(

@@ -12,6 +12,7 @@ import shapely
 from pyproj.exceptions import CRSError
 
 from cloudbuster.core.projections.crs_text import MAX_CRS_CHARS, check_crs_text
+from cloudbuster.core.projections.transformers import LONLAT, transformer
 
 Points = npt.NDArray[np.float64]
 """Coordinates x and y, shape (point, 2)."""
@@ -84,11 +85,11 @@ class AreaCrs:
 
     def _converted(self, points: Points) -> Points:
         """Convert points; raise ValueError if one of them is not converted back to itself."""
-        transformer = pyproj.Transformer.from_crs(self.crs, "OGC:CRS84", always_xy=True)
-        degrees = np.column_stack(transformer.transform(*points.T))
+        to_degrees = transformer(self.crs, LONLAT)
+        degrees = np.column_stack(to_degrees.transform(*points.T))
         # Far outside of a projection PROJ may answer with a place that is projected elsewhere.
         back = np.column_stack(
-            transformer.transform(degrees[:, 0], degrees[:, 1], direction="INVERSE")
+            to_degrees.transform(degrees[:, 0], degrees[:, 1], direction="INVERSE")
         )
         error, most = np.abs(back - points), RETURN_TOLERANCE_M / self._metres_per_unit
         if self.crs.is_geographic:
@@ -111,6 +112,20 @@ class AreaCrs:
         step = max(EDGE_STEP_M / self._metres_per_unit, length / MAX_ADDED_VERTICES)
         dense: Points = shapely.get_coordinates(shapely.segmentize(shapely.LineString(ring), step))
         return dense
+
+
+def _name_of(member: object) -> str:
+    """Return the name in a member ``crs``; raise ValueError if it has none."""
+    properties = member.get("properties") if isinstance(member, Mapping) else None
+    name = properties.get("name") if isinstance(properties, Mapping) else None
+    if not isinstance(name, str) or not name.strip():
+        msg = (
+            "its crs does not name a coordinate reference system; name one as "
+            '{"type": "name", "properties": {"name": "EPSG:32633"}}, or leave it out for longitude '
+            "and latitude"
+        )
+        raise ValueError(msg)
+    return name.strip()
 
 
 def area_crs(geojson: Mapping[str, Any]) -> AreaCrs | None:
@@ -137,16 +152,7 @@ def area_crs(geojson: Mapping[str, Any]) -> AreaCrs | None:
     member = geojson.get("crs")
     if member is None:
         return None
-    properties = member.get("properties") if isinstance(member, Mapping) else None
-    name = properties.get("name") if isinstance(properties, Mapping) else None
-    if not isinstance(name, str) or not name.strip():
-        msg = (
-            "its crs does not name a coordinate reference system; name one as "
-            '{"type": "name", "properties": {"name": "EPSG:32633"}}, or leave it out for longitude '
-            "and latitude"
-        )
-        raise ValueError(msg)
-    crs = _parsed(name.strip())
+    crs = _parsed(_name_of(member))
     crs = crs.sub_crs_list[0] if crs.is_compound else crs
     if not (crs.is_projected or crs.is_geographic):
         msg = f"its crs {crs.name} is a {crs.type_name}; save the area in a projected CRS"

@@ -376,13 +376,33 @@ def _box_sum(values: Raster, reach: int) -> npt.NDArray[np.int64]:
 
 def _costs(seen: Observations) -> Floats:
     """Return the cost of each usable observation, DN of blue, shape (scene, y, x)."""
+    cost = np.zeros(seen.usable.shape, dtype=np.float32)
+    for part in cost_parts(seen).values():
+        cost += part
+    return cost
+
+
+def cost_parts(seen: Observations) -> dict[str, Floats]:
+    """Return the parts of the cost of each usable observation.
+
+    Parameters
+    ----------
+    seen : Observations
+        Observations of a block. Not modified.
+
+    Returns
+    -------
+    dict of str to ndarray of float32, shape (scene, y, x)
+        DN of blue, by what a part stands for.
+    """
     cloudiness = np.asarray(seen.cloudiness, dtype=np.float32)[:, np.newaxis, np.newaxis]
-    cost = np.broadcast_to(CLOUDY_SCENE_COST * cloudiness, seen.usable.shape).astype(np.float32)
+    cloudy = np.broadcast_to(CLOUDY_SCENE_COST * cloudiness, seen.usable.shape)
+    parts = {"cloud in its scene": cloudy.astype(np.float32)}
     blue, red = seen.bands.get("B02"), seen.bands.get("B04")
     if blue is not None and red is not None:
-        cost += blue - np.float32(COST_RED) * red
-    cost += np.float32(SHADE_COST) * _shades(seen)
-    return cost
+        parts["brightness in blue"] = np.asarray(blue - np.float32(COST_RED) * red)
+    parts["shadow"] = np.float32(SHADE_COST) * _shades(seen)
+    return parts
 
 
 def _shades(seen: Observations) -> Floats:

@@ -103,7 +103,8 @@ def cost_reasons(looks: Sequence[CellLook], chosen: int | None) -> list[LookReas
 
 def _dearer(look: CellLook, least: float) -> str:
     """Describe how much more a look costs than the chosen one."""
-    return f"{_costs(look)}; the chosen look costs {least:.2f}"
+    voted = "" if look.cost >= least else ", and its neighbours come from the same scene"
+    return f"{_costs(look)}; the chosen look costs {least:.2f}{voted}"
 
 
 def _costs(look: CellLook) -> str:
@@ -137,6 +138,7 @@ def medoid_reasons(looks: Sequence[CellLook], chosen: int | None) -> list[LookRe
 
 REASONS: dict[str, Reasons] = {
     "first": first_reasons,
+    "best": cost_reasons,
     "median": statistic_reasons,
     "medoid": medoid_reasons,
     "geomedian": statistic_reasons,

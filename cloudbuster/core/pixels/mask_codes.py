@@ -43,7 +43,15 @@ def class_codes(values: Raster, valid: BoolRaster) -> UInt8Raster:
     known = (values >= 0) & (values <= LAST_CLASS)
     if np.issubdtype(values.dtype, np.floating):
         known &= values == np.floor(values)
-    strange = valid & ~known
+    _check_share(values, valid & ~known, valid)
+    codes = np.full(values.shape, NO_VALUE, dtype=np.uint8)
+    codes[known] = values[known].astype(np.uint8)
+    codes[~valid] = 0
+    return codes
+
+
+def _check_share(values: Raster, strange: BoolRaster, valid: BoolRaster) -> None:
+    """Raise ValueError if too many of the valid values are ``strange``."""
     share = float(strange.sum()) / max(1, int(valid.sum()))
     if share > MAX_UNKNOWN_SHARE:
         msg = (
@@ -51,10 +59,6 @@ def class_codes(values: Raster, valid: BoolRaster) -> UInt8Raster:
             f"(for example {values[strange][0]:g})"
         )
         raise ValueError(msg)
-    codes = np.full(values.shape, NO_VALUE, dtype=np.uint8)
-    codes[known] = values[known].astype(np.uint8)
-    codes[~valid] = 0
-    return codes
 
 
 def flag_codes(values: Raster, valid: BoolRaster) -> UInt8Raster:

@@ -19,6 +19,17 @@ KEPT = 256
 
 
 @functools.lru_cache(maxsize=KEPT)
+def _known_crs(text: str) -> pyproj.CRS:
+    """Look a CRS up; raise ValueError if there is none of this name."""
+    check_crs_text(text)
+    try:
+        return pyproj.CRS.from_user_input(text.strip())
+    except CRSError as error:
+        reason = shown(" ".join(str(error).split()), limit=200)
+        msg = f"no CRS {shown(text)} exists ({reason}): {HINT}"
+        raise ValueError(msg) from error
+
+
 def parse_crs(text: str) -> pyproj.CRS:
     """Parse the CRS of a mosaic.
 
@@ -38,19 +49,11 @@ def parse_crs(text: str) -> pyproj.CRS:
         If there is no such CRS, or a mosaic cannot have it: it is geocentric, vertical, compound,
         derived, of an engineering site or of another body; or its units are out of range.
     """
-    check_crs_text(text)
-    try:
-        crs = pyproj.CRS.from_user_input(text.strip())
-    except CRSError as error:
-        reason = shown(" ".join(str(error).split()), limit=200)
-        msg = f"no CRS {shown(text)} exists ({reason}): {HINT}"
-        raise ValueError(msg) from error
+    crs = _known_crs(text)
     problem = _problem(crs)
     if problem is not None:
-        msg = (
-            f"CRS {shown(text)} ({crs.name[:80]}) {problem}: give one with two axes, projected or "
-            "geographic, of the Earth"
-        )
+        wanted = "give one with two axes, projected or geographic, of the Earth"
+        msg = f"CRS {shown(text)} ({crs.name[:80]}) {problem}: {wanted}"
         raise ValueError(msg)
     return crs
 

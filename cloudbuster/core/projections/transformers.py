@@ -9,7 +9,7 @@ LONLAT = "OGC:CRS84"
 
 
 @lru_cache(maxsize=128)
-def transformer(source: str, target: str) -> pyproj.Transformer:
+def transformer(source: str | pyproj.CRS, target: str | pyproj.CRS) -> pyproj.Transformer:
     """Return the transformer from one CRS to another, with x before y in both.
 
     PROJ takes milliseconds to choose an operation, so transformers are kept, as pyproj's
@@ -17,8 +17,8 @@ def transformer(source: str, target: str) -> pyproj.Transformer:
 
     Parameters
     ----------
-    source, target : str
-        Any text that pyproj reads.
+    source, target : str or pyproj.CRS
+        Any text that pyproj reads, or what it made of one.
 
     Returns
     -------

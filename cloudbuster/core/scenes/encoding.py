@@ -167,6 +167,16 @@ def check_type(dtype: str) -> None:
         raise ValueError(msg)
 
 
+def _own_scale(name: str, declared: Declaration) -> list[float]:
+    """Return the scale of one declaration, if it has any; raise ValueError if it is none."""
+    if declared.scale is None or declared.scale == 1:
+        return []
+    if not (math.isfinite(declared.scale) and declared.scale > 0):
+        msg = f"has a scale of {declared.scale:g} by its {name}; correct it"
+        raise ValueError(msg)
+    return [declared.scale]
+
+
 def declared_scale(file: Declaration, item: Declaration) -> float | None:
     """Reconcile the scales that a file and its item declare.
 
@@ -185,16 +195,11 @@ def declared_scale(file: Declaration, item: Declaration) -> float | None:
     ValueError
         If they differ, or a scale or an offset is none of Sentinel-2.
     """
-    scales = []
+    scales: list[float] = []
     for name, declared in (("file", file), ("item", item)):
-        if declared.is_neutral:
-            continue
-        _check_offset(name, declared)
-        if declared.scale is not None and declared.scale != 1:
-            if not (math.isfinite(declared.scale) and declared.scale > 0):
-                msg = f"has a scale of {declared.scale:g} by its {name}; correct it"
-                raise ValueError(msg)
-            scales.append(declared.scale)
+        if not declared.is_neutral:
+            _check_offset(name, declared)
+            scales += _own_scale(name, declared)
     if len(scales) == 2 and not math.isclose(*scales, rel_tol=SAME):
         msg = (
             f"has a scale of {scales[0]:g}, and its item says {scales[1]:g}: scaled twice? "
@@ -299,17 +304,14 @@ def stored_scale(looks: Mapping[str, Look], tops: Mapping[str, float]) -> float:
 def check_brightness(bands: Mapping[str, UInt16Raster], *, declared: bool) -> None:
     """Raise ValueError if the DN of a whole scene are too dark for Sentinel-2.
 
+    They are if the brightest pixel fits into 8 bits and no scale is declared, or is hardly above 0.
+
     Parameters
     ----------
     bands : mapping of str to ndarray of uint16
         DN of each band as `Encoding.decode` returns them, at any resolution.
     declared : bool
         Whether file or item declares a scale, or the values are floating point.
-
-    Raises
-    ------
-    ValueError
-        If the brightest pixel fits into 8 bits and no scale is declared, or is hardly above 0.
     """
     tops = {
         name: int(known.max()) for name, dn in bands.items() if (known := dn[has_value(dn)]).size
@@ -325,9 +327,9 @@ def check_brightness(bands: Mapping[str, UInt16Raster], *, declared: bool) -> No
         )
         raise ValueError(msg)
     if declared and top < LEAST_BRIGHTEST_DN:
+        hint = "scaled twice? correct the scale of the file or of the item's raster:bands"
         msg = (
-            f"has a reflectance of {top / DN_PER_REFLECTANCE:g} at its brightest, in {name}: "
-            "scaled twice? correct the scale of the file or of the item's raster:bands"
+            f"has a reflectance of {top / DN_PER_REFLECTANCE:g} at its brightest, in {name}: {hint}"
         )
         raise ValueError(msg)
 

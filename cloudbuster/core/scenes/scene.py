@@ -137,7 +137,10 @@ class Scene:
 
     @property
     def hrefs(self) -> tuple[str, ...]:
-        """Hrefs of every file that a gather may read: bands and masks, then those of the twin."""
+        """Hrefs of every file that a gather may read: bands and masks, then those of an L1C twin.
+
+        An L2A twin serves thumbnails alone.
+        """
         files = (*self.bands.values(), *self.unnamed, *self.masks.values())
         own = (asset.href for asset in files)
-        return (*own, *(self.twin.hrefs if self.twin else ()))
+        return (*own, *(self.twin.hrefs if self.twin and self.twin.kind == "L1C" else ()))

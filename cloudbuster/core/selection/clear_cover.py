@@ -289,11 +289,9 @@ def _take_lazily(
     Gains only fall as scenes are taken, so that a scene whose gain was computed anew and still
     leads the queue is the best one (Minoux 1978, accelerated greedy).
     """
-    known = set(taken)
     queue = [
         (-tally.gain(scene, weights) * factors[scene], scene)
-        for scene in range(len(tally.clear))
-        if scene not in known
+        for scene in set(range(len(tally.clear))).difference(taken)
     ]
     heapq.heapify(queue)
     while queue and (max_scenes is None or len(taken) < max_scenes):
@@ -332,8 +330,7 @@ def _indispensable(
         part = count[scenes[scene].window.slices]
         clear = scenes[scene].clear & area[scenes[scene].window.slices]
         lost = np.bincount(part[clear], minlength=goal.layers + 1)[1 : goal.layers + 1] / total
-        mean, least = float(np.mean(layers)), goal.mean_share
-        enough = float(np.mean(layers - lost)) >= min(least, mean)
+        enough = float(np.mean(layers - lost)) >= min(goal.mean_share, float(np.mean(layers)))
         little = np.dot(lost, weights) < goal.least_depth_share * shown[scene] / total
         if lost[0] == 0 and enough and little:
             part[scenes[scene].clear] -= 1

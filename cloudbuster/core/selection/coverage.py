@@ -163,17 +163,10 @@ def pick_original(
     limit = rules.max_uncovered
     clear, _ = search.cover(aoi, free, layers=rules.coverage_count, limit=limit, room=room)
     picks = [Pick(index, backstop=False, reused=False, gain=gain) for index, gain in clear]
-    if not rules.backstop:
-        return picks
-    below, rest = search.cover(aoi, free, layers=1, limit=limit, room=room - len(clear))
-    again = np.zeros_like(free)
-    again[[pick.index for pick in picks]] = True
-    least_gain = min(LEAST_REUSE_DEG2, LEAST_REUSE_SHARE * aoi.area)
-    reused, _ = search.cover(
-        rest, again, layers=1, limit=0.0, room=len(clear), least_gain=least_gain
-    )
-    picks += [Pick(index, backstop=True, reused=False, gain=gain) for index, gain in below]
-    picks += [Pick(index, backstop=True, reused=True, gain=gain) for index, gain in reused]
+    if rules.backstop:
+        below, rest = search.cover(aoi, free, layers=1, limit=limit, room=room - len(clear))
+        picks += [Pick(index, backstop=True, reused=False, gain=gain) for index, gain in below]
+        picks += search.reuse([index for index, _ in clear], aoi, rest)
     return picks
 
 
@@ -201,6 +194,16 @@ class _Search:
         """
         common = shapely.intersection(self.footprints[rows], rest)
         return np.asarray(shapely.area(common) * self.clear_share[rows], dtype=np.float64)
+
+    def reuse(self, picked: list[int], aoi: BaseGeometry, rest: BaseGeometry) -> list[Pick]:
+        """Pick scenes of the layers once more, as backstop of what is left of the area."""
+        again = np.zeros(len(self.footprints), dtype=np.bool_)
+        again[picked] = True
+        least_gain = min(LEAST_REUSE_DEG2, LEAST_REUSE_SHARE * aoi.area)
+        reused, _ = self.cover(
+            rest, again, layers=1, limit=0.0, room=len(picked), least_gain=least_gain
+        )
+        return [Pick(index, backstop=True, reused=True, gain=gain) for index, gain in reused]
 
     def cover(
         self,

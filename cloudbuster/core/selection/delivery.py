@@ -14,38 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from cloudbuster.core.arrays import BoolRaster, UInt16Raster
-from cloudbuster.core.grids.grid import GridWindow
+from cloudbuster.core.selection.units import Flags, SceneUnits
 
 # A scene that comes later in the order delivers a unit only if that is cheaper by more than this
 # for each place between them: neighbouring units then come from few scenes.
 PREFERENCE = 0.002
 
-UnitNumbers = npt.NDArray[np.int32]
 Counts = npt.NDArray[np.int32]
-Flags = npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True, eq=False)
-class SceneUnits:
-    """What one scene can deliver.
-
-    Attributes
-    ----------
-    window : GridWindow
-        Cells that the scene may show; inside the grid of cells.
-    clear, seen : ndarray of bool, shape (y, x) of the window
-        Where it is clear, and where it has data.
-    safe : ndarray of bool, shape (y, x) of the window
-        Cells of ``clear`` that are clear even if the thumbnail is off by a cell.
-    unit : ndarray of int32, shape (y, x) of the window
-        Number of the unit that holds the centre of each cell; negative outside of the raster.
-    """
-
-    window: GridWindow
-    clear: BoolRaster
-    seen: BoolRaster
-    safe: BoolRaster
-    unit: UnitNumbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,30 +71,9 @@ def plan_delivery(
     before = np.zeros(area.size, np.int32)
     if counted is not None:
         before += np.minimum(counted, layers).ravel()
-    chosen: dict[int, None] = {}
-    safe, clear = before.copy(), before.copy()
-
-    def take(index: int) -> None:
-        """Count what a unit delivers."""
-        unit = units[index]
-        safe[unit.cells] += unit.safe
-        clear[unit.cells] += unit.clear
-        chosen[index] = None
-
-    _choose(units, chosen, lambda unit: unit.safe & (safe[unit.cells] < layers), take)
-    _choose(units, chosen, lambda unit: unit.clear & (clear[unit.cells] < layers), take)
-    _drop_dispensable(units, chosen, (safe, clear), layers)
+    chosen, clear = _chosen_clear(units, before, layers)
     if fill:
-        filled = clear > 0
-        for index in chosen:
-            filled[units[index].cells[units[index].seen]] = True
-
-        def fill_with(index: int) -> None:
-            """Note the cells that a unit fills, cloudy or clear."""
-            filled[units[index].cells[units[index].seen]] = True
-            chosen[index] = None
-
-        _choose(units, chosen, lambda unit: unit.seen & ~filled[unit.cells], fill_with)
+        _fill(units, chosen, clear > 0)
     delivered: list[set[int]] = [set() for _ in scenes]
     for index in chosen:
         delivered[units[index].scene].add(units[index].number)
@@ -147,6 +101,39 @@ def _units(area: BoolRaster, number: int, scene: SceneUnits) -> Iterator[_Unit]:
             safe=scene.safe[part],
             size=int(sizes[name]),
         )
+
+
+def _chosen_clear(
+    units: Sequence[_Unit], before: npt.NDArray[np.int32], layers: int
+) -> tuple[dict[int, None], npt.NDArray[np.int32]]:
+    """Choose units for what is clear; return them, and how often each cell is delivered clear."""
+    chosen: dict[int, None] = {}
+    safe, clear = before.copy(), before.copy()
+
+    def take(index: int) -> None:
+        """Count what a unit delivers."""
+        unit = units[index]
+        safe[unit.cells] += unit.safe
+        clear[unit.cells] += unit.clear
+        chosen[index] = None
+
+    _choose(units, chosen, lambda unit: unit.safe & (safe[unit.cells] < layers), take)
+    _choose(units, chosen, lambda unit: unit.clear & (clear[unit.cells] < layers), take)
+    _drop_dispensable(units, chosen, (safe, clear), layers)
+    return chosen, clear
+
+
+def _fill(units: Sequence[_Unit], chosen: dict[int, None], filled: Flags) -> None:
+    """Choose further units, in place, for cells that are not ``filled`` yet, which changes too."""
+    for index in chosen:
+        filled[units[index].cells[units[index].seen]] = True
+
+    def fill_with(index: int) -> None:
+        """Note the cells that a unit fills, cloudy or clear."""
+        filled[units[index].cells[units[index].seen]] = True
+        chosen[index] = None
+
+    _choose(units, chosen, lambda unit: unit.seen & ~filled[unit.cells], fill_with)
 
 
 def _choose(

@@ -9,14 +9,18 @@ from shapely.geometry.base import BaseGeometry
 
 from cloudbuster.core.arrays import BoolRaster, UInt8Raster
 from cloudbuster.core.grids.grid import Bounds, Grid, GridWindow
+from cloudbuster.core.grids.ground import cell_size_m
 from cloudbuster.core.pixels.masks import PixelClass
 from cloudbuster.core.projections.transformers import transformer
 from cloudbuster.core.selection.clear_cover import SceneCells
-from cloudbuster.core.selection.delivery import SceneUnits, UnitNumbers
+from cloudbuster.core.selection.units import SceneUnits, UnitLayout, UnitNumbers
 
 # Side of a unit of delivery in cells of the thumbnail: 1024 pixels of 10 m if cells are of 320 m,
 # which is the size of a tile of the products' files.
 UNIT_CELLS = 32
+# Side of a part of a unit in cells of the thumbnail. Resampling reaches two pixels of a band, which
+# are 40 m at 20 m and 120 m at 60 m; with cells of 320 m a part is 640 m.
+PART_CELLS = 2
 # Points per edge of a rectangle that is projected, because projected edges are curved.
 EDGE_POINTS = 21
 
@@ -38,19 +42,26 @@ class SkyThumbnail:
     grid: Grid
     classes: UInt8Raster
 
-    @property
-    def units(self) -> Grid:
-        """Grid of the units of delivery: squares of `UNIT_CELLS` cells from the scene's corner."""
-        grid = self.grid
-        return Grid(
-            grid.crs,
-            grid.west,
-            grid.north,
-            grid.x_size * UNIT_CELLS,
-            grid.y_size * UNIT_CELLS,
-            -(-grid.width // UNIT_CELLS),
-            -(-grid.height // UNIT_CELLS),
-        )
+
+def grid_of_parts(grid: Grid) -> Grid:
+    """Return the grid of the parts of units of delivery, which `part_layout` numbers.
+
+    Parameters
+    ----------
+    grid : Grid
+        Grid of a thumbnail.
+    """
+    layout, size = part_layout(grid), (grid.x_size * PART_CELLS, grid.y_size * PART_CELLS)
+    return Grid(grid.crs, grid.west, grid.north, *size, layout.cols, layout.rows)
+
+
+def part_layout(grid: Grid) -> UnitLayout:
+    """Return how the units of delivery of a thumbnail and their parts are numbered.
+
+    Units are squares of `UNIT_CELLS` cells from the scene's corner, parts of `PART_CELLS`.
+    """
+    rows, cols = (-(-side // PART_CELLS) for side in grid.shape)
+    return UnitLayout(rows, cols, UNIT_CELLS // PART_CELLS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,13 +69,19 @@ class _CellMap:
     """Which cell of a thumbnail lies under the centre of each cell of a window.
 
     ``place`` is the position in the flattened thumbnail, 0 outside of it; ``inside`` marks the
-    cells for which it holds, and ``unit`` is the number of the unit of delivery, -1 outside.
+    cells for which it holds, and ``part`` is the number of the part of a unit, 0 outside.
     """
 
     window: GridWindow
     place: Indices
     inside: BoolRaster
-    unit: UnitNumbers
+    part: UnitNumbers
+    layout: UnitLayout
+
+    @property
+    def unit(self) -> UnitNumbers:
+        """Number of the unit of delivery, -1 outside."""
+        return np.where(self.inside, self.layout.unit.ravel()[self.part], np.int32(-1))
 
 
 class CellSampler:
@@ -106,10 +123,17 @@ class CellSampler:
             seen=self._at(thumbnail.classes != PixelClass.UNOBSERVED, place),
             safe=self._at(safe, place),
             unit=place.unit,
+            part=place.part,
+            layout=place.layout if self._resolves(thumbnail.grid) else None,
         )
 
+    def _resolves(self, grid: Grid) -> bool:
+        """Whether each part of a unit holds the centre of a cell, so that its edges are known."""
+        side_m = min(cell_size_m(grid_of_parts(grid)))
+        return max(self.cells.x_size, self.cells.y_size) <= side_m
+
     def sample_footprint(
-        self, footprint: BaseGeometry, clear_share: float, seed: int
+        self, footprint: BaseGeometry, clear_share: float, seed: int, grid: Grid | None = None
     ) -> SceneUnits:
         """Stand in for the thumbnail of a scene whose metadata alone are known.
 
@@ -122,25 +146,33 @@ class CellSampler:
             random, so that the scene adds to others what it would add on average.
         seed : int
             Seed of the draw.
+        grid : Grid, optional
+            Cells that a thumbnail of the scene would have; without it the whole scene is one unit.
 
         Returns
         -------
         SceneUnits
-            The whole scene is one unit, and nothing of it is safe.
+            Nothing of it is safe.
         """
+        place = None if grid is None else self._map(grid)
         window = self.cells.window.intersection(self.cells.window_of(footprint.bounds))
+        if place is not None:
+            window = place.window
         part = self.cells.crop(window)
         x = part.west + (np.arange(window.width) + 0.5) * part.x_size
         y = part.north - (np.arange(window.height) + 0.5) * part.y_size
         shapely.prepare(footprint)
         seen = shapely.contains_xy(footprint, *np.meshgrid(x, y))
         drawn = np.random.default_rng(seed).random(window_shape(window)) < clear_share
+        if place is not None:
+            seen &= place.inside
         return SceneUnits(
             window=window,
             clear=seen & drawn,
             seen=seen,
             safe=np.zeros_like(seen),
-            unit=np.where(seen, 0, -1).astype(np.int32),
+            unit=np.where(seen, 0, -1).astype(np.int32) if place is None else place.unit,
+            part=None if place is None else place.part,
         )
 
     @staticmethod
@@ -172,9 +204,9 @@ class CellSampler:
             cols = np.floor((x - grid.west) / grid.x_size)
             inside = (rows >= 0) & (rows < grid.height) & (cols >= 0) & (cols < grid.width)
         row, col = (np.where(inside, values, 0).astype(np.intp) for values in (rows, cols))
-        number = row // UNIT_CELLS * -(-grid.width // UNIT_CELLS) + col // UNIT_CELLS
-        unit = np.where(inside, number, -1).astype(np.int32)
-        return _CellMap(window, row * grid.width + col, inside, unit)
+        layout = part_layout(grid)
+        numbers = (row // PART_CELLS * layout.cols + col // PART_CELLS).astype(np.int32)
+        return _CellMap(window, row * grid.width + col, inside, numbers, layout)
 
 
 def _with_neighbours(mask: BoolRaster) -> BoolRaster:

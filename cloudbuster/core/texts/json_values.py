@@ -1,6 +1,7 @@
 """JSON values from elsewhere: whether they can be written again, and how deep they are nested."""
 
-from typing import TypeVar
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 import orjson
 
@@ -51,4 +52,13 @@ def check_json(value: T, *, levels: int = MAX_DEPTH) -> T:
         if str(error).startswith(TOO_DEEP):
             problem = f"it is nested deeper than {levels} levels"
         raise ValueError(problem) from error
+    return value
+
+
+def with_lists(value: object) -> Any:  # noqa: ANN401 -- any JSON value
+    """Replace tuples by lists at every depth, as a JSON reader returns them."""
+    if isinstance(value, Mapping):
+        return {key: with_lists(member) for key, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [with_lists(member) for member in value]
     return value

@@ -8,6 +8,7 @@ whoever knows Python's; RE2 has no look-around, no backreferences and no repetit
 import re
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import re2
 
@@ -19,6 +20,24 @@ MAX_TEXT_CHARS = 256
 # Memory for a compiled pattern, bytes. It bounds the steps for each character of a text: for 256
 # characters, `(.?){1000}x` takes 15 ms.
 MAX_PROGRAM_BYTES = 1 << 18
+
+
+def _compiled(pattern: str) -> Any:  # noqa: ANN401 -- re2 is untyped
+    """Compile a pattern by RE2; raise ValueError if it cannot."""
+    options = re2.Options()
+    options.max_mem = MAX_PROGRAM_BYTES
+    # The error is raised; RE2 would also write it to stderr.
+    options.log_errors = False
+    try:
+        return re2.compile(pattern, options=options)
+    except re2.error as error:
+        # The first argument is RE2's reason, as bytes.
+        reason = bytes(error.args[0]).decode(errors="replace")
+        msg = (
+            f"{shown(reason)}: look-around, backreferences and repetitions over 1000 are not "
+            "supported; simplify the pattern"
+        )
+        raise ValueError(msg) from error
 
 
 def compile_pattern(pattern: str) -> Callable[[str], bool]:
@@ -43,20 +62,7 @@ def compile_pattern(pattern: str) -> Callable[[str], bool]:
         msg = f"has {len(pattern)} characters, over {MAX_PATTERN_CHARS}: simplify it"
         raise ValueError(msg)
     _check_syntax(pattern)
-    options = re2.Options()
-    options.max_mem = MAX_PROGRAM_BYTES
-    # The error is raised; RE2 would also write it to stderr.
-    options.log_errors = False
-    try:
-        compiled = re2.compile(pattern, options=options)
-    except re2.error as error:
-        # The first argument is RE2's reason, as bytes.
-        reason = bytes(error.args[0]).decode(errors="replace")
-        msg = (
-            f"{shown(reason)}: look-around, backreferences and repetitions over 1000 are not "
-            "supported; simplify the pattern"
-        )
-        raise ValueError(msg) from error
+    compiled = _compiled(pattern)
 
     def contains_match(text: str) -> bool:
         """Whether a text contains a match."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from cloudbuster.core.arrays import UInt8Raster
 from cloudbuster.sample.world import spectra
 from cloudbuster.sample.world.noise import (
     Axis,
@@ -150,15 +151,23 @@ def _relief(x: Axis, y: Axis, key: int) -> Field:
     return fractal_noise(x, y, cell_m=(1900.0, 1900.0), octaves=4, gain=0.5, key=key)
 
 
+def _light(surface: UInt8Raster, fine: Field, slope: Field) -> Field:
+    """How bright the ground is: less varied where it is flat."""
+    flat = np.isin(surface, (spectra.WATER, spectra.SNOW, spectra.SAND, spectra.ROOF))
+    light = 1 + np.where(flat, np.float32(0.3), np.float32(1)) * (
+        np.float32(0.05) * fine + np.float32(0.035) * np.clip(slope, -2.5, 2.5)
+    )
+    bright: Field = np.clip(light, np.float32(0.6), np.float32(1.4))
+    return bright
+
+
 def make_ground(x: Axis, y: Axis, *, seed: int) -> Ground:
     """Make the ground of a window.
 
     Parameters
     ----------
-    x : ndarray of float64, shape (x,)
-        Eastings of the pixel centres, metres.
-    y : ndarray of float64, shape (y,)
-        Northings of the pixel centres, metres.
+    x, y : ndarray of float64, shapes (x,) and (y,)
+        Eastings and northings of the pixel centres, metres.
     seed : int
         Seed of the sample.
 
@@ -176,12 +185,8 @@ def make_ground(x: Axis, y: Axis, *, seed: int) -> Ground:
     surface = _surface(x, y, np.clip(wobble, -2.2, 2.2), slope, seed)
     fine = fractal_noise(x, y, cell_m=(110, 110), octaves=3, gain=0.7, key=fine_key)
     vigour = spline_noise(x, y, cell_m=(260, 260), key=stable_key(seed, (_VIGOUR,)))
-    flat = np.isin(surface, (spectra.WATER, spectra.SNOW, spectra.SAND, spectra.ROOF))
-    light = 1 + np.where(flat, np.float32(0.3), np.float32(1)) * (
-        np.float32(0.05) * fine + np.float32(0.035) * np.clip(slope, -2.5, 2.5)
-    )
     return Ground(
         surface=surface,
-        light=np.clip(light, np.float32(0.6), np.float32(1.4)),
+        light=_light(surface, fine, slope),
         vigour=1 + np.float32(0.04) * np.clip(vigour, -3, 3),
     )

@@ -200,6 +200,19 @@ def _water_cloud(sky: Sky, x: Axis, y: Axis, layer: int) -> Field:
     return _opacity(noise, sky.thresholds[layer], layer)
 
 
+def _clear_and_lit(sky: Sky, x: Axis, y: Axis) -> tuple[Field, Field]:
+    """Shares of light that water clouds let through, to the sensor and from the sun."""
+    azimuth, elevation = (math.radians(angle) for angle in sky.datatake.sun)
+    clear = np.ones((len(y), len(x)), np.float32)
+    lit = clear.copy()
+    for layer, height in enumerate(sky.datatake.heights_m):
+        clear *= 1 - _water_cloud(sky, x, y, layer)
+        run = height / math.tan(elevation)
+        sunward = (x + run * math.sin(azimuth), y + run * math.cos(azimuth))
+        lit *= 1 - _water_cloud(sky, *sunward, layer)
+    return clear, lit
+
+
 def sky_fields(sky: Sky, x: Axis, y: Axis) -> SkyFields:
     """Make the sky over a window.
 
@@ -216,14 +229,7 @@ def sky_fields(sky: Sky, x: Axis, y: Axis) -> SkyFields:
         Sky as seen from the zenith. Shadows are shifted away from the sun by height divided by
         tan(elevation); clouds outside the window or the swath also cast shadows into it.
     """
-    azimuth, elevation = (math.radians(angle) for angle in sky.datatake.sun)
-    clear = np.ones((len(y), len(x)), np.float32)
-    lit = clear.copy()
-    for layer, height in enumerate(sky.datatake.heights_m):
-        clear *= 1 - _water_cloud(sky, x, y, layer)
-        run = height / math.tan(elevation)
-        sunward = (x + run * math.sin(azimuth), y + run * math.cos(azimuth))
-        lit *= 1 - _water_cloud(sky, *sunward, layer)
+    clear, lit = _clear_and_lit(sky, x, y)
     cirrus = _opacity(_layer_noise(sky.seed, sky.datatake, 2, x, y), sky.thresholds[2], 2)
     key = stable_key(sky.seed, (sky.datatake.index, _HAZE))
     haze = spline_noise(x, y, cell_m=(4300, 4300), key=key)

@@ -134,6 +134,16 @@ class SceneFiles:
             raise RasterError(msg)
         return dataset
 
+    def _check_crs(self, asset: BandAsset, grid: Grid) -> None:
+        """Raise GridError if a band is in another CRS than those that were read before."""
+        first = next(iter(self._rasters.values()), None)
+        if first is not None and first.grid.crs != grid.crs:
+            msg = (
+                f"{asset.href} is in {grid.crs}, and other bands of {self.scene.id} in "
+                f"{first.grid.crs}; drop the scene"
+            )
+            raise GridError(msg)
+
     def band(self, name: str) -> BandRaster:
         """Return a band with its grid and its encoding, cached.
 
@@ -148,13 +158,7 @@ class SceneFiles:
             asset = self._checked(name)
             dataset = self.dataset(asset)
             grid = self.grid(asset, (BANDS[name].gsd_m,))
-            first = next(iter(self._rasters.values()), None)
-            if first is not None and first.grid.crs != grid.crs:
-                msg = (
-                    f"{asset.href} is in {grid.crs}, and other bands of {self.scene.id} in "
-                    f"{first.grid.crs}; drop the scene"
-                )
-                raise GridError(msg)
+            self._check_crs(asset, grid)
             encoding = self._encoding(name, asset)
             mask = declared_mask(dataset, asset.band_index, self.claimed[asset.href])
             self._rasters[name] = BandRaster(

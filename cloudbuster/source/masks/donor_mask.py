@@ -168,6 +168,21 @@ def read_donor_mask(uri: str) -> DonatedMask:
         raise DonorError(msg) from error
 
 
+def _grid_of(uri: str, dataset: RasterFile) -> Grid:
+    """Return the grid of an open mask; raise DonorError if it has none."""
+    epsg = dataset.crs.to_epsg()
+    try:
+        return Grid.from_transform(
+            f"EPSG:{epsg}" if epsg else dataset.crs.to_wkt(),
+            dataset.transform,
+            width=dataset.width,
+            height=dataset.height,
+        )
+    except ValueError as error:
+        msg = f"{uri}: {error}; make it again with --donate-mask"
+        raise DonorError(msg) from error
+
+
 def _decoded(uri: str, dataset: RasterFile) -> DonatedMask:
     """Decode the mask of an open GeoTIFF."""
     tags = dataset.tags()
@@ -181,19 +196,8 @@ def _decoded(uri: str, dataset: RasterFile) -> DonatedMask:
         msg = f"{uri} is not a mask as --donate-mask makes it; make it again"
         raise DonorError(msg)
     codes = dataset.read(1)
-    epsg = dataset.crs.to_epsg()
-    try:
-        grid = Grid.from_transform(
-            f"EPSG:{epsg}" if epsg else dataset.crs.to_wkt(),
-            dataset.transform,
-            width=dataset.width,
-            height=dataset.height,
-        )
-    except ValueError as error:
-        msg = f"{uri}: {error}; make it again with --donate-mask"
-        raise DonorError(msg) from error
     mask = DetectedMask(
-        grid=grid,
+        grid=_grid_of(uri, dataset),
         cloud=codes & CLOUD_BIT != 0,
         defective=codes & DEFECTIVE_BIT != 0,
         low_rank=codes & LOW_RANK_BIT != 0,

@@ -53,6 +53,20 @@ class CloudPolygons:
     polygons: tuple[shapely.Polygon, ...]
 
 
+def _mask_in(uri: str, content: bytes) -> "Element":
+    """Parse a file; raise MaskError if it is no mask."""
+    try:
+        root = fromstring(_text(content), forbid_dtd=True)
+        _check_depth(root)
+    except (ParseError, DefusedXmlException, ValueError) as error:
+        msg = f"{uri} is not readable as GML ({error}); fetch it again or choose another detector"
+        raise MaskError(msg) from error
+    if _local_name(root.tag) != "Mask":
+        msg = f"{uri} is a {_local_name(root.tag)[:80]}, not an MSK_CLOUDS mask; fetch it again"
+        raise MaskError(msg)
+    return root
+
+
 def read_cloud_polygons(uri: str, trust: Trust = PROGRAM) -> CloudPolygons:
     """Read an MSK_CLOUDS file.
 
@@ -72,10 +86,8 @@ def read_cloud_polygons(uri: str, trust: Trust = PROGRAM) -> CloudPolygons:
     ------
     MaskError
         If the file cannot be read or is not an MSK_CLOUDS mask.
-    UntrustedAddressError
-        If its giver may not have it opened.
-    TryAgainError
-        If a remote file cannot be reached.
+    UntrustedAddressError, TryAgainError
+        If its giver may not have it opened, or a remote file cannot be reached.
     """
     try:
         content = read_file(uri, trust=trust, max_bytes=MAX_BYTES)
@@ -83,15 +95,7 @@ def read_cloud_polygons(uri: str, trust: Trust = PROGRAM) -> CloudPolygons:
         raise
     except BadInputError as error:
         raise MaskError(str(error)) from error
-    try:
-        root = fromstring(_text(content), forbid_dtd=True)
-        _check_depth(root)
-    except (ParseError, DefusedXmlException, ValueError) as error:
-        msg = f"{uri} is not readable as GML ({error}); fetch it again or choose another detector"
-        raise MaskError(msg) from error
-    if _local_name(root.tag) != "Mask":
-        msg = f"{uri} is a {_local_name(root.tag)[:80]}, not an MSK_CLOUDS mask; fetch it again"
-        raise MaskError(msg)
+    root = _mask_in(uri, content)
     try:
         return CloudPolygons(_crs(root), tuple(_cloud_polygons(root)))
     except (ValueError, shapely.errors.GEOSException) as error:

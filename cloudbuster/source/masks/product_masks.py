@@ -120,16 +120,8 @@ def polygon_layers(href: str, grid: Grid, trust: Trust) -> MaskLayers:
         raise MaskError(msg)
     cloud = np.zeros(grid.shape, dtype=np.bool_)
     if clouds.polygons:
-        cloud = (
-            rasterio.features.rasterize(
-                clouds.polygons,
-                out_shape=grid.shape,
-                transform=grid.transform,
-                all_touched=True,
-                dtype="uint8",
-            )
-            != 0
-        )
+        place = {"out_shape": grid.shape, "transform": grid.transform, "dtype": "uint8"}
+        cloud = rasterio.features.rasterize(clouds.polygons, all_touched=True, **place) != 0
     nothing = np.zeros_like(cloud)
     return MaskLayers(cloud, *(nothing.copy() for _ in range(4)))
 

@@ -87,10 +87,10 @@ def read_sky_thumbnail(
 ) -> SkyThumbnail:
     """Read where a scene has data and where it is clear, at low resolution.
 
-    The mask is the one that detector ``stock`` reads. Without it another mask of the product is
-    used, or the scene classification of the L2A twin of an L1C scene; other detectors than
-    ``stock`` do so if it cannot be read, too. Values are those of the pixels nearest to the cells'
-    centres, from an overview if there is one.
+    The mask is the one that detector ``stock`` reads; without it another mask of the product, or
+    the scene classification of the L2A twin of an L1C scene. For other detectors than ``stock``
+    the twin comes first, and another mask is used if one cannot be read. Values are those of the
+    pixels nearest to the cells' centres, from an overview if there is one.
 
     Parameters
     ----------
@@ -188,14 +188,14 @@ def _masks(scene: Scene, detector: DetectorOptions) -> list[tuple[Scene, str]]:
     """
     names = tuple(dict.fromkeys((*mask_names(scene.kind, detector.preset), "cld")))
     found = [(scene, name) for name in names if name in scene.masks]
-    twin = scene.twin
+    twin, needs_first = scene.twin, "stock" in detector.detectors.names
     if scene.kind == "L1C" and twin is not None and twin.kind == "L2A" and "scl" in twin.masks:
-        found.append((twin, "scl"))
+        # It is more exact than the masks of L1C, marks missing data, and has overviews.
+        found = [*found, (twin, "scl")] if needs_first else [(twin, "scl"), *found]
     if not found:
         available = ", ".join(sorted(scene.masks)) or "none"
         msg = f"{scene.id} has no mask {' or '.join(names)} (it has {available})"
         raise MaskError(msg)
-    needs_first = "stock" in detector.detectors.names
     return found[:1] if needs_first else found
 
 

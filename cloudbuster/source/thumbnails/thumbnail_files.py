@@ -50,6 +50,12 @@ def write_thumbnail_file(uri: str, thumbnail: SkyThumbnail, fingerprint: str) ->
     TryAgainError
         If the disk is full, or S3 is throttled, broken or out of reach.
     """
+    # Encoded in memory first, because GDAL may not report that a disk is full.
+    write_bytes(uri, _encoded(thumbnail, fingerprint))
+
+
+def _encoded(thumbnail: SkyThumbnail, fingerprint: str) -> bytes:
+    """Encode a thumbnail as GeoTIFF."""
     grid = thumbnail.grid
     with MemoryFile() as memory:
         with memory.open(
@@ -66,9 +72,7 @@ def write_thumbnail_file(uri: str, thumbnail: SkyThumbnail, fingerprint: str) ->
             dataset.write(thumbnail.classes, 1)
             tags = {FINGERPRINT_TAG: fingerprint, CONTENT_TAG: _digest(thumbnail)}
             dataset.update_tags(**tags)
-        content = bytes(memory.read())
-    # Encoded in memory first, because GDAL may not report that a disk is full.
-    write_bytes(uri, content)
+        return bytes(memory.read())
 
 
 def read_thumbnail_file(uri: str, fingerprint: str) -> SkyThumbnail | None:
@@ -90,9 +94,12 @@ def read_thumbnail_file(uri: str, fingerprint: str) -> SkyThumbnail | None:
         content = read_bytes(uri)
     except (BadInputError, TryAgainError):
         return None
-    if not content:
-        # `MemoryFile` would open an empty file for writing.
-        return None
+    # `MemoryFile` would open an empty file for writing.
+    return _thumbnail_in(content, fingerprint) if content else None
+
+
+def _thumbnail_in(content: bytes, fingerprint: str) -> SkyThumbnail | None:
+    """Read a thumbnail from the content of its file; None as of `read_thumbnail_file`."""
     try:
         with MemoryFile(content) as memory, memory.open(driver="GTiff") as dataset:
             tags = dataset.tags()

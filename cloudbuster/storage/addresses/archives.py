@@ -94,17 +94,13 @@ def open_zip(path: Path, uri: str) -> Iterator[zipfile.ZipFile]:
 
     Parameters
     ----------
-    path : Path
-        Path of the zip.
-    uri : str
-        Its address, or that of a member, for messages.
+    path, uri : Path, str
+        Path of the zip, and its address or that of a member, for messages.
 
     Raises
     ------
-    NotFoundError
-        If there is no such zip, or no such file in it.
-    TooLargeError
-        If it has over `MAX_MEMBERS` members.
+    NotFoundError, TooLargeError
+        If there is no such zip or no such file in it, or it has over `MAX_MEMBERS` members.
     BadInputError
         If it cannot be read, or is no zip to be trusted.
     """

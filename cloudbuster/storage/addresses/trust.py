@@ -126,17 +126,19 @@ class Trust:
         if reach == "private" and (self.private_hosts or is_trusted):
             return
         where = f"{host}:{port}" if str(address) == name else f"{host}:{port} ({address})"
-        if reach == "never":
-            msg = (
-                f"{where} is no server for data (link-local, multicast, reserved, or a cloud's "
-                f"metadata service), as given by {self.giver}; it is not contacted"
-            )
-        else:
-            msg = (
+        raise self._refusal(where, is_for_data=reach != "never")
+
+    def _refusal(self, where: str, *, is_for_data: bool) -> UntrustedAddressError:
+        """Make the error for a server that may not be contacted."""
+        if is_for_data:
+            return UntrustedAddressError(
                 f"{where} is on this machine or in its network, and {self.giver} may not name such "
                 f"a server; list it in {ALLOW_HOSTS_VARIABLE} if it is meant"
             )
-        raise UntrustedAddressError(msg)
+        return UntrustedAddressError(
+            f"{where} is no server for data (link-local, multicast, reserved, or a cloud's "
+            f"metadata service), as given by {self.giver}; it is not contacted"
+        )
 
 
 PROGRAM = Trust("this program", files=True, private_hosts=True)

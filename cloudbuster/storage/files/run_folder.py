@@ -45,13 +45,7 @@ def held(folder: Path) -> Iterator[None]:
         If another run holds the folder, or the disk is full.
     """
     path = folder / LOCK_NAME
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(path, LOCK_FLAGS, 0o666)
-    except OSError as error:
-        if error.errno in (errno.ELOOP, errno.ENXIO):
-            raise _no_lock(path) from error
-        raise output_error(path, error) from error
+    lock = _open_lock(path)
     with os.fdopen(lock, "w"):
         if not stat.S_ISREG(os.fstat(lock).st_mode):
             raise _no_lock(path)
@@ -65,6 +59,17 @@ def held(folder: Path) -> Iterator[None]:
             return
         _remove_unfinished(folder)
         yield
+
+
+def _open_lock(path: Path) -> int:
+    """Open the file of a lock, which is made with its folder if need be; return its descriptor."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, LOCK_FLAGS, 0o666)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise _no_lock(path) from error
+        raise output_error(path, error) from error
 
 
 def _no_lock(path: Path) -> OutputError:

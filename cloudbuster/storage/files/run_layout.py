@@ -55,12 +55,13 @@ class RunLayout:
         root : str
             URI of the stack's bucket.
         execution : str
-            Name of the execution. With ``force`` the scenes belong to this execution alone: the
+            Name of the execution. With ``force`` or ``refresh`` the scenes belong to this execution
+            alone: the
             catalog's answer may differ from the one before, and scenes of an earlier selection
             must not be merged.
         """
         run = run_id(request)
-        scratch = f"{run}-{short_hash([execution])}" if request.force else run
+        scratch = f"{run}-{short_hash([execution])}" if request.starts_anew else run
         return cls(
             id=run,
             documents=join(root, "runs", run),

@@ -119,16 +119,12 @@ def read_bytes(uri: str, *, trust: Trust = PROGRAM, max_bytes: int = DOCUMENT_BY
 
     Raises
     ------
-    NotFoundError
-        If it does not exist.
+    NotFoundError, TooLargeError
+        If it does not exist, or is over ``max_bytes``.
     UntrustedAddressError, AccessError
         If its giver may not have it opened, or its place refuses it.
-    TooLargeError
-        If it is over ``max_bytes``.
-    BadInputError
-        If it may not be read, is no file, or the address is wrong.
-    TryAgainError
-        If its place is throttled, broken or out of reach.
+    BadInputError, TryAgainError
+        If it is no file, may not be read or has a wrong address; or its place fails for now.
     """
     address = admitted(uri, trust)
     scheme = scheme_of(address)
@@ -136,8 +132,7 @@ def read_bytes(uri: str, *, trust: Trust = PROGRAM, max_bytes: int = DOCUMENT_BY
         return _http_get(address, trust, max_bytes)
     if scheme == "s3":
         return s3.read_object(address, max_bytes=max_bytes)
-    member = zip_member(address)
-    if member is not None:
+    if (member := zip_member(address)) is not None:
         return read_member(uri, member, max_bytes=max_bytes)
     return _read_file(uri, file_path(address), max_bytes)
 

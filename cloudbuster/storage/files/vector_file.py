@@ -138,6 +138,19 @@ def read_vector_file(
         raise AoiError(msg)
     with _on_disk(uri, content, trust) as path:
         table = _read_parquet(uri, path) if _head(path) == PARQUET else _read_ogr(uri, path, layer)
+    _check_table(uri, table)
+    return {
+        "type": "FeatureCollection",
+        "features": [
+            {"type": "Feature", "properties": properties, "geometry": _geojson(uri, wkb)}
+            for wkb, properties in zip(table.geometries, table.properties, strict=True)
+        ],
+        "crs": {"type": "name", "properties": {"name": table.crs}},
+    }
+
+
+def _check_table(uri: str, table: _Table) -> None:
+    """Raise AoiError if a file names no CRS, or holds too much."""
     if table.crs is None:
         msg = (
             f"{uri} does not say which coordinate reference system it is in; save it with one (a "
@@ -153,14 +166,6 @@ def read_vector_file(
             "the most that are read; simplify them"
         )
         raise AoiError(msg)
-    return {
-        "type": "FeatureCollection",
-        "features": [
-            {"type": "Feature", "properties": properties, "geometry": _geojson(uri, wkb)}
-            for wkb, properties in zip(table.geometries, table.properties, strict=True)
-        ],
-        "crs": {"type": "name", "properties": {"name": table.crs}},
-    }
 
 
 def _too_many(uri: str) -> AoiError:

@@ -247,34 +247,26 @@ def read_file(href: str, *, trust: Trust = PROGRAM, max_bytes: int = DOCUMENT_BY
 
     Parameters
     ----------
-    href : str
-        Path or URI.
-    trust : Trust
-        What its giver may refer to; by default the address is one of this program.
-    max_bytes : int
-        Greatest size, bytes.
+    href, trust, max_bytes
+        As of `cloudbuster.storage.files.uri.read_bytes`.
 
     Raises
     ------
-    NotFoundError
-        If it does not exist.
     CredentialsError, AccessError
         If there are no credentials, or they do not allow it; names bucket and permission.
-    UntrustedAddressError
-        If its giver may not have it opened.
-    TooLargeError
-        If it is over ``max_bytes``.
-    BadInputError
-        If it cannot be read for another reason.
     MissingExtraError
         If it lies in S3 and boto3 is not installed.
-    TryAgainError
-        If its place is throttled, broken or out of reach.
+    CloudBusterError
+        As `cloudbuster.storage.files.uri.read_bytes`.
     """
     located = bucket_of(admitted(href, trust))
     if located is None:
         return read_bytes(href, trust=trust, max_bytes=max_bytes)
-    name, key = located
+    return _read_object(href, *located, max_bytes)
+
+
+def _read_object(href: str, name: str, key: str, max_bytes: int) -> bytes:
+    """Read an object of S3 with the settings of its bucket."""
     options = _s3_options(name)
     payer = {"RequestPayer": "requester"} if options["AWS_REQUEST_PAYER"] else {}
     try:

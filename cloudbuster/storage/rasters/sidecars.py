@@ -37,6 +37,14 @@ MAX_METADATA_BYTES = 16 * 2**20
 REFERRING_NAMES = frozenset({"OVERVIEW_FILE", "OVERVIEWS", "PROXYOVERVIEWREQUEST"})
 
 
+def _check(beside: Path) -> None:
+    """Raise RasterError if a file beside a raster is not what its name says."""
+    if beside.name.endswith(METADATA_ENDING):
+        _check_metadata(beside)
+    elif beside.name.endswith(RASTER_ENDINGS):
+        _check_raster(beside)
+
+
 def sidecar_options(path: Path, trust: Trust = PROGRAM) -> dict[str, str]:
     """Return the GDAL options with which a local raster is opened with the files beside it.
 
@@ -54,18 +62,14 @@ def sidecar_options(path: Path, trust: Trust = PROGRAM) -> dict[str, str]:
 
     Raises
     ------
-    UntrustedAddressError
-        If such a file is a link to one that the giver may not have opened.
-    RasterError
-        If such a file is not what its name says, or names a file elsewhere.
+    UntrustedAddressError, RasterError
+        If such a file is a link to one that the giver may not have opened, or is not what its name
+        says, or names a file elsewhere.
     """
     found = sidecar_files(path)
     for beside in found:
         admitted(str(beside), trust)
-        if beside.name.endswith(METADATA_ENDING):
-            _check_metadata(beside)
-        elif beside.name.endswith(RASTER_ENDINGS):
-            _check_raster(beside)
+        _check(beside)
     if not found:
         return {}
     for beside in _erdas_files(path):

@@ -4,7 +4,7 @@ import functools
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -135,11 +135,16 @@ def _connected(connection: HTTPConnection, trust: Trust) -> socket.socket:
     # Public ones first: a name that has one is not that of a private server.
     for address in sorted(addresses, key=lambda each: reach_of(each) != "public"):
         trust.check_host(host, port, address)
+    return _connected_to_one(connection, addresses)
+
+
+def _connected_to_one(connection: HTTPConnection, addresses: Sequence[object]) -> socket.socket:
+    """Connect to the first address that answers."""
     failure: OSError | None = None
     for address in addresses:
         try:
             made = create_connection(
-                (str(address), port),
+                (str(address), int(connection.port or 0)),
                 connection.timeout,
                 source_address=connection.source_address,
                 socket_options=connection.socket_options,
@@ -151,7 +156,7 @@ def _connected(connection: HTTPConnection, trust: Trust) -> socket.socket:
         if deadline is not None:
             deadline.watch(made)
         return made
-    msg = f"cannot connect to {host}: {failure}"
+    msg = f"cannot connect to {connection.host}: {failure}"
     raise NewConnectionError(connection, msg) from failure
 
 

@@ -192,17 +192,7 @@ class HttpClient:
         try:
             prepared = session.prepare_request(request)
             url = str(prepared.url)
-            settings = session.merge_environment_settings(url, {}, None, None, None)
-            # Not by the session, which reads the whole body of a redirect and parses its target.
-            response = session.get_adapter(url).send(
-                prepared,
-                stream=True,
-                timeout=TIMEOUT_S,
-                proxies=settings["proxies"],
-                verify=settings["verify"] if settings["verify"] is not None else True,
-                cert=settings["cert"],
-            )
-            with response:
+            with _response(session, prepared, url) as response:
                 content = read_body(response, limits.max_bytes)
         except MALFORMED as error:
             msg = f"{request.url} is no URL ({type(error).__name__}); check it"
@@ -217,6 +207,24 @@ class HttpClient:
         if deadline.is_over:
             raise NoAnswerError(deadline.reason)
         return Answer(response.status_code, response.headers, content, url)
+
+
+def _response(
+    session: requests.Session, prepared: requests.PreparedRequest, url: str
+) -> requests.Response:
+    """Send a request with the settings of a session; the body is not read yet.
+
+    Not by the session, which reads the whole body of a redirect and parses its target.
+    """
+    settings = session.merge_environment_settings(url, {}, None, None, None)
+    return session.get_adapter(url).send(
+        prepared,
+        stream=True,
+        timeout=TIMEOUT_S,
+        proxies=settings["proxies"],
+        verify=settings["verify"] if settings["verify"] is not None else True,
+        cert=settings["cert"],
+    )
 
 
 def _redirected(request: requests.Request, answer: Answer, target: str) -> requests.Request:

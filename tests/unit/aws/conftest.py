@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import moto.core.models
 import pytest
 from botocore.exceptions import EndpointConnectionError
 from moto import mock_aws
@@ -33,9 +34,14 @@ Answer = Callable[[str, str, Respond], None]
 
 @pytest.fixture(scope="package", autouse=True)
 def _own_clients() -> Iterator[None]:
-    """Make the clients once for all tests of this package: that costs more than most tests."""
+    """Make the clients once for all tests of this package: that costs more than most tests.
+
+    They are of boto3, so moto need not prepare, for each account, to answer `requests` as well.
+    """
     forget_clients()
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(moto.core.models, "RESPONSES_METHODS", [])
+        yield
     forget_clients()
 
 

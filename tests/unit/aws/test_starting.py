@@ -59,11 +59,15 @@ def test_a_run_that_always_fails_is_given_up(
         starter.start(request())
 
 
-def test_force_starts_once_for_each_version(starter: RunStarter) -> None:
-    first, same = (starter.start(request(force=True), version=("1",)) for _ in range(2))
+@pytest.mark.parametrize("wish", ["force", "refresh"])
+def test_a_request_that_starts_anew_does_once_for_each_version(
+    starter: RunStarter, wish: str
+) -> None:
+    anew = request(force=wish == "force", refresh=wish == "refresh")
+    first, same = (starter.start(anew, version=("1",)) for _ in range(2))
     assert (first.state, same.state) == ("started", "running")
     end(str(first.execution), "SUCCEEDED")
-    second = starter.start(request(force=True), version=("2",))
+    second = starter.start(anew, version=("2",))
     assert second.state == "started"
     assert names() == [first.execution, second.execution]
 

@@ -226,7 +226,7 @@ def indexed():
     return items, LocalCatalog("test", items)
 
 
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(search=varied_searches())
 def test_a_search_by_columns_decides_as_the_filters_do(indexed, search):
     items, catalog = indexed
@@ -286,7 +286,7 @@ def thousand_rows(tmp_path_factory):
     return thousand_items(), write_parquet(path, thousand_items(), row_group_size=50)
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(search=varied_searches())
 def test_stac_geoparquet_is_searched_as_exactly_as_files(thousand_rows, search):
     items, path = thousand_rows

@@ -284,7 +284,7 @@ def places(value, path=()):
         yield from places(member, (*path, key))
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_parse_scene_answers_anything_with_a_scene_or_a_reason(data):
     item = make_item()

@@ -15,7 +15,7 @@ from cloudbuster import query as query_stage
 from cloudbuster.cli.main import cli
 from cloudbuster.cli.model_defaults import MODELS, model_default
 from cloudbuster.cli.parsing import ModelOption
-from cloudbuster.errors import RequestError
+from cloudbuster.errors import ExitCode, RequestError
 from cloudbuster.models import (
     Candidates,
     CandidatesInfo,
@@ -118,6 +118,19 @@ def test_filter_passes_the_options_of_the_model(
     call("filter", "--input", candidates, "--output", "-")
     assert stage.given["1"] == FilterOptions()
     assert stage.given["bands"] == ()
+
+
+def test_filter_fills_the_box_of_the_crs_that_it_is_given(
+    candidates: Path, call: Call, stage: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filter_stage, "filter_scenes", stage)
+    call("filter", "--input", candidates, "--output", "-")
+    assert stage.given["look"].crs == GatherOptions().crs
+    call("filter", "--input", candidates, "--output", "-", "--crs", "EPSG:4326")
+    assert stage.given["look"].crs == "EPSG:4326"
+    ended = call("filter", "--input", candidates, "--output", "-", "--crs", "EPSG:1")
+    assert ended.code == ExitCode.BAD_INPUT
+    assert "EPSG:1" in ended.err
 
 
 def test_gather_passes_the_options_of_the_model(

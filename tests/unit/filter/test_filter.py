@@ -315,7 +315,7 @@ def test_both_steps_emit_an_event():
     ]
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(
     st.lists(
         st.tuples(st.integers(0, 7), st.integers(1, 8), st.floats(0, 99)), min_size=1, max_size=10

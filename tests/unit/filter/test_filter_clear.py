@@ -28,7 +28,7 @@ from cloudbuster.selection import clear_strategy
 from cloudbuster.selection.frontier import frontier_lines
 from cloudbuster.selection.messages import not_covered_error
 from cloudbuster.selection.thumbnails import Thumbnails
-from tests.factories import CRS, NORTH, WEST
+from tests.factories import CRS, NORTH, WEST, unit_rows
 
 # Two units of 32 x 32 cells; drawings have four columns for each.
 CELLS = Grid(CRS, WEST, NORTH, 320, 320, 64, 32)
@@ -80,9 +80,9 @@ def select(*items: Item, **options: Any) -> Selection:
 
 
 def rows(selection: Selection) -> list[tuple[str, int, tuple[str, ...] | None]]:
-    """Id, round and delivery of each entry."""
+    """Id, round and rows of units, of 16 by 16 parts, of each entry."""
     return [
-        (entry.item_id, entry.round, entry.delivery.rows if entry.delivery else None)
+        (entry.item_id, entry.round, unit_rows(entry.delivery) if entry.delivery else None)
         for entry in selection.cloudbuster.entries
     ]
 

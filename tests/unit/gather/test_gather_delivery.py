@@ -146,7 +146,13 @@ def test_a_unit_at_the_edge_of_the_swath_needs_no_neighbouring_tile(
     tmp_path: Path, task: GatherTask
 ) -> None:
     # The swath's edge crosses unit (0, 0), with more missing pixels than are repaired.
-    assert decoded(task, tmp_path, delivery=delivery("1")) == 64 * 64 * len(BANDS)
+    assert decoded(task, tmp_path / "fine", delivery=delivery("1")) == 64 * 64 * len(BANDS)
+    # A coarser band is interpolated, so that it may be low beyond the unit; the others need not be
+    # read there if it is not. It lies in strips, of which two are touched.
+    bands = (*BANDS, "B12")
+    coarse = 64 * (SIZE // 2)
+    found = decoded(task, tmp_path / "coarse", delivery=delivery("1"), bands=bands)
+    assert found == 64 * 64 * len(BANDS) + coarse
 
 
 def break_tile(path: Path, row: int, col: int) -> None:

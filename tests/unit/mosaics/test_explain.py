@@ -43,7 +43,7 @@ def make_run(folder: Path) -> MosaicRequest:
                 "maxclouds": 100,
             },
             "filter": {"coverage_count": 2, "max_never_clear": 0.2},
-            "gather": {"bands": BANDS, "dilate_m": 0},
+            "gather": {"bands": BANDS, "dilate_m": 0, "detector": {"type": "stock"}},
             "output": str(folder / "run"),
         }
     )

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cloudbuster.catalogs.schema import parse_scene
 from cloudbuster.errors import AoiError, CatalogError, ExitCode, NothingUsableError
 from cloudbuster.models import Candidates, QueryOptions
 from cloudbuster.query import query_scenes
@@ -153,7 +154,7 @@ def varied_items():
     ]
 
 
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32 - 1), limit=st.integers(1, 9))
 def test_query_scenes_does_not_depend_on_the_order_in_which_items_arrive(query, seed, limit):
     items = varied_items()
@@ -192,6 +193,37 @@ def test_query_scenes_searches_no_twin_unless_asked(query):
     assert "cloudbuster:l1c_twin" not in plain["properties"]
     (l1c,) = query(items, kind="L1C", with_twins=True).features
     assert "cloudbuster:l1c_twin" not in l1c["properties"]
+
+
+def test_l1c_items_get_the_scene_classification_of_their_l2a_twin(query):
+    items = [
+        make_item(kind="L1C", cloud_cover=10),
+        make_item(kind="L1C", tile="33TWM"),
+        make_item(cloud_cover=90, suffix="0"),
+        make_item(taken="2020-05-12T10:00:31"),
+    ]
+    first, second = query(items, kind="L1C", maxclouds=20).features
+    twin = first["properties"]["cloudbuster:l2a_twin"]
+    assert (first["id"][4:9], twin["id"]) == ("33TWL", "S2A_33TWL_20200510_0_L2A")
+    assert set(twin["assets"]) == {"scl"}
+    assert "cloudbuster:l2a_twin" not in second["properties"]
+    scene = parse_scene(first, catalog="")
+    assert scene.twin is not None
+    assert scene.twin.masks["scl"].href.endswith("SCL.tif")
+    # A gather of the scene does not read it.
+    assert not any("SCL" in href for href in scene.hrefs)
+
+
+def test_l1c_items_of_a_catalog_without_l2a_have_no_twin(query):
+    items = [make_item(kind="L1C")]
+    (item,) = query(items, kind="L1C").features
+    assert "cloudbuster:l2a_twin" not in item["properties"]
+
+
+def test_an_l2a_item_is_no_twin_of_an_l2a_item():
+    item = make_item()
+    item["properties"]["cloudbuster:l1c_twin"] = make_item(suffix="1")
+    assert parse_scene(item, catalog="").twin is None
 
 
 def test_query_scenes_scales_the_area_unless_its_shape_is_to_stay(query):

@@ -7,17 +7,20 @@ from typing import Any
 import pytest
 
 from cloudbuster.core.grids.grid import Grid
+from cloudbuster.filter import filter_scenes
 from cloudbuster.gather import gather_scene
 from cloudbuster.models import Candidates, GatherTask, GridDocument, Radiometry, Selection
+from cloudbuster.query import query_request
 from cloudbuster.runs import expected_work
 from cloudbuster.runs.expected_work import expect_work, expected_rounds, scaled_work
 from cloudbuster.runs.pipeline import run
-from cloudbuster.storage.files.documents import read_document
 from tests.factories import BANDS, SceneSpec
 from tests.gathering import delivery, task_of, tiled
 from tests.half_tiles import request_of, write_candidates
 
 SPEC = SceneSpec(size=256)
+# The detector that reads the masks of the product takes no time.
+BY_MASKS = {"bands": ["B02", "B04"], "dilate_m": 0, "detector": {"type": "stock"}}
 # A plan decides the radiometry, so that gather reads no thumbnails for it.
 DECIDED = Radiometry(verdict="none", offset_dn=0, confidence="high", evidence=("by hand",))
 
@@ -97,13 +100,23 @@ def test_no_scene_is_expected_to_read_nothing() -> None:
 
 def test_a_run_sets_what_it_read_beside_what_was_expected(tmp_path: Path) -> None:
     write_candidates(tmp_path)
-    request = request_of(tmp_path)
+    request = request_of(tmp_path, gather=BY_MASKS)
     assessment = run(request).assessment
     assert assessment.expected is not None
     assert assessment.expected.rounds == assessment.rounds == 1
     assert assessment.decoded_pixels == assessment.expected.decoded_pixels > 0
     assert assessment.read_bytes == assessment.expected.read_bytes > 0
     assert run(request).assessment == assessment
+
+
+@pytest.fixture(scope="module")
+def chosen(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Candidates, Selection]:
+    """Folder of candidates, these, and what is selected of them."""
+    folder = tmp_path_factory.mktemp("chosen")
+    write_candidates(folder)
+    request = request_of(folder)
+    candidates = query_request(request)
+    return folder, candidates, filter_scenes(candidates, request.filter, bands=("B02", "B04"))
 
 
 @pytest.mark.parametrize(
@@ -116,14 +129,14 @@ def test_a_run_sets_what_it_read_beside_what_was_expected(tmp_path: Path) -> Non
     ],
 )
 def test_a_second_round_is_expected_where_thumbnails_leave_too_much(
-    tmp_path: Path, changes: dict[str, object], missing: float, rounds: int
+    chosen: tuple[Path, Candidates, Selection],
+    changes: dict[str, object],
+    missing: float,
+    rounds: int,
 ) -> None:
-    write_candidates(tmp_path)
-    run(request_of(tmp_path))
-    selection = read_document(str(tmp_path / "run" / "selection.json"), Selection)
-    candidates = read_document(str(tmp_path / "run" / "candidates.json"), Candidates)
+    folder, candidates, selection = chosen
     info = selection.cloudbuster.model_copy(update={"uncovered_by_layer": (missing,)})
     selection = selection.model_copy(update={"cloudbuster": info})
-    request = request_of(tmp_path, **changes)
+    request = request_of(folder, **changes)
     assert len(selection.features) < len(candidates.features)
     assert expected_rounds(selection, candidates, request) == rounds

@@ -143,6 +143,30 @@ def test_the_steps_of_a_mosaic_in_parts_do_what_the_one_job_does(
     check_repaired(gathered, made[4], wanted)
 
 
+def test_a_mosaic_in_parts_checks_itself_in_its_area_as_the_one_job_does(
+    gathered: MergeTask, places: RunLayout, request_with_a_hole: MosaicRequest
+) -> None:
+    merge = request_with_a_hole.merge.model_copy(update={"self_check": True})
+    asked = request_with_a_hole.model_copy(update={"merge": merge})
+    write_document(places.document("request.json"), asked)
+    at_once = merge_task(gathered)
+    assert at_once is not None
+    steps = {
+        step: gathered.model_copy(
+            update={"step": step, "parts": f"{places.tasks}/parts", "part_cells": 4096}
+        )
+        for step in ("survey", "part", "assemble")
+    }
+    merge_task(steps["survey"])
+    merge_task(steps["part"].model_copy(update={"part": 1}))
+    joined = merge_task(steps["assemble"])
+    assert joined is not None
+    assert joined.self_check is not None
+    # The scenes are one kilometre wide, and their corners are outside of the area.
+    assert joined.self_check.blocks == 1
+    assert joined.self_check == at_once.self_check
+
+
 def leave(places: RunLayout, stem: str, like: str) -> None:
     """Copy a scene to another name, as another attempt may have left it."""
     folder = Path(places.scenes)

@@ -13,8 +13,14 @@ from cloudbuster.core.grids.grid import Grid
 from cloudbuster.gather import gather_scene
 from cloudbuster.gathered.resume import is_done
 from cloudbuster.models import Delivery, GatherTask, SceneRecord
-from cloudbuster.runs.refresh import adopt_scenes
-from cloudbuster.storage.files.documents import read_document
+from cloudbuster.runs.refresh import (
+    adopt_scenes,
+    adopt_task,
+    earlier_task_uri,
+    remove_aside,
+    set_aside,
+)
+from cloudbuster.storage.files.documents import read_document, write_document
 from tests.factories import CRS, NORTH, WEST, SceneSpec
 from tests.gathering import task_of
 
@@ -116,10 +122,31 @@ def test_scenes_that_change_places_are_each_copied_whole(plan: Plan, tmp_path: P
     for task in before:
         gather_scene(task)
     after = [plan(1, 1, CORNER), plan(0, 2, EASTERN)]
-    assert len(adopt_scenes(after, before)) == 4
+    assert len(adopt_scenes(after, set_aside(after, before))) == 4
     for number, (scene, rows) in {1: (1, CORNER), 2: (0, EASTERN)}.items():
         gather_scene(plan(scene, number, rows, "fresh"))
         assert_alike(tmp_path / "old", tmp_path / "fresh", number)
+
+
+def test_a_scene_of_a_later_round_outlives_one_that_takes_its_number(
+    plan: Plan, tmp_path: Path
+) -> None:
+    before = [plan(0, 1, WHOLE), plan(1, 2, WHOLE)]
+    for task in before:
+        gather_scene(task)
+    # A first round of two parts of one scene, the second of which is gathered anew.
+    first = [before[0], plan(0, 2, None)]
+    aside = set_aside(first, before)
+    assert adopt_scenes(first, aside) == []
+    assert is_done(first[0])
+    gather_scene(first[1])
+    second = [*first, plan(1, 3, EASTERN)]
+    assert adopt_scenes(second, set_aside(second, aside)) == ["m-03.tif", "backstop-m-03.tif"]
+    gather_scene(plan(1, 3, EASTERN, "fresh"))
+    assert_alike(tmp_path / "old", tmp_path / "fresh", 3)
+    remove_aside(tmp_path / "old")
+    assert not any(path.is_dir() for path in (tmp_path / "old").iterdir())
+    assert all(map(is_done, second))
 
 
 def test_a_task_that_is_done_already_is_left_alone(plan: Plan) -> None:
@@ -160,3 +187,34 @@ def test_an_earlier_scene_that_is_not_there_gives_nothing(plan: Plan, tmp_path: 
     gather_scene(old)
     shutil.rmtree(tmp_path / "old")
     assert adopt_scenes([plan(0, 3, CORNER)], [old]) == []
+
+
+def test_a_job_copies_the_rasters_of_an_earlier_task_into_another_folder(
+    plan: Plan, tmp_path: Path
+) -> None:
+    old, new = plan(0, 1, WHOLE), plan(0, 3, WESTERN, "refreshed")
+    gather_scene(old)
+    uri = str(tmp_path / "3.json")
+    assert adopt_task(new, uri) == ()
+    write_document(earlier_task_uri(uri), old)
+    records = adopt_task(new, uri)
+    assert [record.raster for record in records] == ["m-03.tif", "backstop-m-03.tif"]
+    assert is_done(new)
+    gather_scene(plan(0, 3, WESTERN, "fresh"))
+    assert_alike(tmp_path / "refreshed", tmp_path / "fresh", 3)
+
+
+@pytest.mark.parametrize("damage", ["gone", "broken", "another scene"])
+def test_a_job_gathers_what_it_cannot_copy(plan: Plan, tmp_path: Path, damage: str) -> None:
+    old, new = plan(0, 1, WHOLE), plan(1 if damage == "another scene" else 0, 3, None, "refreshed")
+    gather_scene(old)
+    raster = tmp_path / "old" / "m-01.tif"
+    if damage == "gone":
+        raster.unlink()
+    if damage == "broken":
+        new = plan(0, 3, WESTERN, "refreshed")
+        raster.write_bytes(raster.read_bytes()[:100])
+    uri = str(tmp_path / "3.json")
+    write_document(earlier_task_uri(uri), old)
+    assert adopt_task(new, uri) == ()
+    assert not is_done(new)

@@ -14,14 +14,14 @@ from cloudbuster.core.arrays import BoolRaster
 from cloudbuster.core.grids.grid import Grid
 from cloudbuster.core.pixels.masks import PixelClass
 from cloudbuster.core.selection.holes import Holes
-from cloudbuster.core.selection.sky_thumbnail import SkyThumbnail
+from cloudbuster.core.selection.sky_thumbnail import SkyThumbnail, grid_of_parts
 from cloudbuster.models import Delivery, FilterOptions, SelectionEntry
 from cloudbuster.selection.cells import SelectionCells, area_cells
 from cloudbuster.selection.clear_candidates import ClearCandidates
 from cloudbuster.selection.clear_choice import choose_clear
 from cloudbuster.selection.further_choice import extend_choice
 from cloudbuster.selection.score import score_factors
-from tests.factories import CRS, NORTH, WEST
+from tests.factories import CRS, NORTH, WEST, unit_rows
 
 # Two units of delivery side by side, each of 32 x 32 cells; drawings have four columns for each.
 CELLS = Grid(CRS, WEST, NORTH, 320, 320, 64, 32)
@@ -44,6 +44,7 @@ def candidates(
     properties: dict[str, dict[str, Any]] | None = None,
     *,
     whole: bool = False,
+    stated: dict[str, Grid] | None = None,
 ) -> ClearCandidates:
     """Candidates by id; one of None has no thumbnail, and a cloud cover of zero."""
     items = [
@@ -55,7 +56,9 @@ def candidates(
     ]
     thumbnails = {name: thumbnail(text) for name, text in drawings.items() if text is not None}
     count = len(items)
-    return ClearCandidates(items, [AOI] * count, [0.0] * count, thumbnails, CELLS, whole=whole)
+    return ClearCandidates(
+        items, [AOI] * count, [0.0] * count, thumbnails, CELLS, whole=whole, stated=stated
+    )
 
 
 def chosen(
@@ -72,9 +75,9 @@ def chosen(
 
 
 def parts(choice: Any) -> dict[str, tuple[str, ...] | None]:
-    """Rows of the delivery of each pick, by item id."""
+    """Rows of the units that each pick delivers in part or whole, by item id."""
     entries = choice if isinstance(choice, tuple) else choice.entries
-    return {entry.item_id: entry.delivery and entry.delivery.rows for entry in entries}
+    return {entry.item_id: entry.delivery and unit_rows(entry.delivery) for entry in entries}
 
 
 def test_each_scene_delivers_the_unit_that_it_alone_shows_clear() -> None:
@@ -205,13 +208,30 @@ def test_a_factor_never_outweighs_what_a_scene_shows() -> None:
     assert list(parts(choice)) == ["a"]
 
 
+def test_a_scene_that_is_judged_by_its_metadata_delivers_units_if_its_place_is_known() -> None:
+    known = {"a": "########", "b": None}
+    only = FilterOptions(coverage_count=1, max_selections=1)
+    cells = SelectionCells(CELLS, AREA, AREA)
+    alone: dict[str, str | None] = {"b": None}
+    whole = choose_clear(AOI, candidates(alone), cells, only)
+    assert parts(whole) == {"b": None}
+    units = choose_clear(AOI, candidates(alone, stated={"b": CELLS}), cells, only)
+    assert parts(units) == {"b": BOTH}
+    # Of a scene that another one leaves nothing to, no unit is needed.
+    both = choose_clear(
+        AOI, candidates(known, stated={"b": CELLS}), cells, FilterOptions(coverage_count=2)
+    )
+    assert parts(both) == {"a": BOTH, "b": ("00",)}
+
+
 # --- Further rounds --------------------------------------------------------------------------
 
 
 def picked(name: str, rows: tuple[str, ...]) -> SelectionEntry:
-    needed = np.array([[digit == "1" for digit in row] for row in rows])
+    units = np.array([[digit == "1" for digit in row] for row in rows])
+    needed = units.repeat(16, axis=0).repeat(16, axis=1)
     return SelectionEntry(
-        item_id=name, backstop=False, delivery=Delivery.of(thumbnail("." * 8).units, needed)
+        item_id=name, backstop=False, delivery=Delivery.of(grid_of_parts(CELLS), needed)
     )
 
 

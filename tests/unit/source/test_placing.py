@@ -12,7 +12,7 @@ from cloudbuster.source import placing
 from tests.factories import CRS, SceneSpec, write_raster
 from tests.gathering import gathered, grid_of, task_of
 
-SIZE = 144
+SIZE = 96
 
 
 def busy_scene() -> SceneSpec:
@@ -46,12 +46,12 @@ def test_the_result_does_not_depend_on_the_blocks(
     shift: float,
 ) -> None:
     # The window begins outside the scene, north-west of it.
-    whole = grid_of(SceneSpec(size=SIZE + 40), gsd=gsd)
+    whole = grid_of(SceneSpec(size=SIZE + 30), gsd=gsd)
     grid = Grid(CRS, whole.west - 120 + shift, whole.north + 120 - shift, gsd, gsd, *whole.shape)
     place = {"grid": GridDocument.of(grid), "output": str(tmp_path)}
     task = busy_task.model_copy(update=place)
     by_large = gathered(task)
-    monkeypatch.setattr(placing, "BLOCK_PIXELS", 48)
+    monkeypatch.setattr(placing, "BLOCK_PIXELS", 32)
     by_small = gathered(task)
     for role, large in by_large.items():
         for name, values in vars(large).items():

@@ -6,10 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+from scipy import ndimage
 
+from cloudbuster.core.grids.grid import Grid, GridWindow
 from cloudbuster.core.offsets.offset_pixels import pixel_evidence
 from cloudbuster.core.offsets.radiometry import OffsetDecision
 from cloudbuster.core.pixels.masks import RIM_DN, RIM_PIXELS, low_rim
+from cloudbuster.source.bands import band_raster
 from cloudbuster.source.scene_source import RasterSceneSource
 from tests.odd_rasters import NO_OFFSET, PLACE, scene, write
 
@@ -137,6 +140,62 @@ def test_a_coarse_band_spreads_its_rim_as_far_as_it_is_interpolated(tmp_path: Pa
     assert below.any()
     np.testing.assert_array_equal(rim & below, below)
     assert not rim[:, 16:].any()
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_parts_have_the_rim_of_the_whole_scene_whatever_its_course(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Threads of low values run from the swath's edge around corners, in bands of two sizes."""
+    # The edge of so small a raster is found as that of a whole tile is.
+    monkeypatch.setattr(band_raster, "LEAST_PART_PIXELS", 2)
+    rng = np.random.default_rng(seed)
+    swath = np.add(*np.mgrid[:SIDE, :SIDE]) > 24
+    low = ndimage.binary_dilation(rng.random((SIDE, SIDE)) < 0.07, iterations=1)
+    fine = np.where(low, 20, 900) * swath
+    coarse = np.where(low[::2, ::2], 20, 900) * swath[::2, ::2]
+    place = PLACE @ PLACE.scale(2)
+    hrefs = {}
+    for name, dn, how in (("B04", fine, {}), ("B11", coarse, {"transform": place})):
+        hrefs[name] = write(tmp_path / f"{name}.tif", dn.astype(np.uint16), **how)
+        with rasterio.open(hrefs[name], "r+") as dataset:
+            dataset.build_overviews([2])
+    with RasterSceneSource(scene(hrefs), ("B04", "B11"), radiometry=NO_OFFSET) as source:
+        _, rim = source.read_with_rim(("B04", "B11"), source.grid)
+        assert 0 < rim.sum() < rim.size / 2
+        for side in (16, 24):
+            for window in source.grid.blocks(side):
+                _, part = source.read_with_rim(("B04", "B11"), source.grid.crop(window))
+                np.testing.assert_array_equal(part, rim[window.slices])
+
+
+@pytest.mark.parametrize("low", [False, True])
+def test_fine_bands_are_read_beyond_a_part_only_if_something_is_low_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, low: bool
+) -> None:
+    """The swath ends in the middle of a part, so that its neighbours may lack data too."""
+    swath = np.add(*np.mgrid[:SIDE, :SIDE]) > 24
+    coarse = np.full((SIDE // 2, SIDE // 2), 900) * swath[::2, ::2]
+    if low:
+        coarse[10:12, 2:4] = 5
+    place = PLACE @ PLACE.scale(2)
+    hrefs = {}
+    for name, dn, how in (("B04", 900 * swath, {}), ("B11", coarse, {"transform": place})):
+        hrefs[name] = write(tmp_path / f"{name}.tif", dn.astype(np.uint16), **how)
+        with rasterio.open(hrefs[name], "r+") as dataset:
+            dataset.build_overviews([2])
+    shapes: dict[tuple[str, ...], set[tuple[int, int]]] = {}
+    read = RasterSceneSource.read
+
+    def spy(source: RasterSceneSource, bands: tuple[str, ...], grid: Grid) -> np.ndarray:
+        shapes.setdefault(bands, set()).add(grid.shape)
+        return read(source, bands, grid)
+
+    monkeypatch.setattr(RasterSceneSource, "read", spy)
+    with RasterSceneSource(scene(hrefs), ("B04", "B11"), radiometry=NO_OFFSET) as source:
+        source.read_with_rim(("B04", "B11"), source.grid.crop(GridWindow(0, 0, 20, 20)))
+    assert max(shapes["B11",]) > (20, 20)
+    assert (max(shapes["B04", "B11"]) > (20, 20)) == low
 
 
 @pytest.mark.parametrize("shape", [(1, 6), (6, 1)])

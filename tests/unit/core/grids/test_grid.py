@@ -22,7 +22,7 @@ between_lines = st.tuples(st.integers(-500, 500), st.floats(0.05, 0.95)).map(sum
     size=st.sampled_from([10.0, 20.0, 60.0, 120.0, 160.0]),
     phase=st.tuples(st.floats(0, 1), st.floats(0, 1)),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_a_snapped_grid_is_the_geobox_of_odc_geo(
     edges: tuple[float, float, float, float], size: float, phase: tuple[float, float]
 ) -> None:

@@ -42,6 +42,12 @@ def test_costs_say_by_how_much_a_look_lost() -> None:
     assert reasons[1].why == "cost 12.50 (haze 10.00, shade 2.50)"
 
 
+def test_a_cheaper_look_loses_to_the_scene_of_the_neighbours() -> None:
+    looks = [CellLook(PixelClass.CLEAR, costs={"haze": cost}) for cost in (5.0, 10.0)]
+    why = cost_reasons(looks, 1)[0].why
+    assert why.endswith("the chosen look costs 10.00, and its neighbours come from the same scene")
+
+
 def test_a_statistic_uses_every_look_of_the_best_class() -> None:
     reasons = statistic_reasons([CLEAR, LOW, CLEAR, MASKED, BACKSTOP], 2)
     assert [reason.fate for reason in reasons] == ["used", "low-rank", "chosen", "masked", "later"]

@@ -117,7 +117,7 @@ def clear_share(scenes: list[SceneCells], chosen: tuple[int, ...]) -> float:
     return float(np.any([scenes[index].clear for index in chosen], axis=0).mean()) if chosen else 0
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(SCENES)
 def test_everything_that_can_be_clear_is_and_the_bound_holds(scenes: list[SceneCells]) -> None:
     found = cover(scenes, layers=2, least_first_gain=0.0)
@@ -136,7 +136,7 @@ def test_everything_that_can_be_clear_is_and_the_bound_holds(scenes: list[SceneC
     assert found.unseen == pytest.approx(1 - filled.mean())
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(SCENES, st.integers(1, 4))
 def test_a_few_scenes_are_at_least_as_good_as_greedy_is_known_to_be(
     scenes: list[SceneCells], number: int

@@ -5,7 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloudbuster.core.grids.grid import GridWindow
-from cloudbuster.core.selection.delivery import SceneUnits, plan_delivery
+from cloudbuster.core.selection.delivery import plan_delivery
+from cloudbuster.core.selection.spared_margins import spare_margins
+from cloudbuster.core.selection.units import SceneUnits, UnitLayout
 
 AREA = np.ones((2, 4), dtype=bool)
 # Units of 2 x 2 cells: number 0 west, 1 east.
@@ -73,7 +75,7 @@ SCENES = st.lists(
 )
 
 
-@settings(max_examples=80)
+@settings(max_examples=40)
 @given(SCENES)
 def test_every_cell_that_can_be_clear_is_delivered_clear(scenes: list[SceneUnits]) -> None:
     delivered = plan_delivery(AREA, scenes)
@@ -82,3 +84,81 @@ def test_every_cell_that_can_be_clear_is_delivered_clear(scenes: list[SceneUnits
     seen = np.any([scene.seen & part for scene, part in zip(scenes, parts, strict=True)], axis=0)
     np.testing.assert_array_equal(clear, np.any([scene.clear for scene in scenes], axis=0))
     np.testing.assert_array_equal(seen, np.any([scene.seen for scene in scenes], axis=0))
+
+
+# Units of 4 x 4 parts, each of one cell: number 0 west, 1 east.
+LAYOUT = UnitLayout(rows=4, cols=8, side=4)
+WHOLE = np.ones((4, 8), dtype=bool)
+
+
+def parted(clear: np.ndarray, window: GridWindow | None = None) -> SceneUnits:
+    """A scene of two units with parts that is surely clear in some cells, and has data in all."""
+    part = np.arange(32, dtype=np.int32).reshape(4, 8)
+    place = window or GridWindow(0, 0, 4, 8)
+    return SceneUnits(place, clear, WHOLE, clear, LAYOUT.unit, part, LAYOUT)
+
+
+def drawn(parts: np.ndarray | None) -> list[str]:
+    """Parts as text, a row each."""
+    assert parts is not None
+    return ["".join(".#"[int(part)] for part in row) for row in parts]
+
+
+def test_the_edge_beside_a_unit_of_another_scene_is_left_out_if_that_delivers_it_too() -> None:
+    west, both = WHOLE.copy(), WHOLE.copy()
+    west[:, 4:] = False
+    parts = spare_margins(WHOLE, [parted(west), parted(both)], [{0}, {0, 1}])
+    assert drawn(parts[0]) == ["###....."] * 4
+    assert drawn(parts[1]) == ["########"] * 4
+
+
+def test_an_edge_that_no_other_scene_delivers_as_clear_is_kept() -> None:
+    west, east = WHOLE.copy(), WHOLE.copy()
+    west[:, 4:], east[:, :4] = False, False
+    parts = spare_margins(WHOLE, [parted(west), parted(east)], [{0}, {1}])
+    assert [drawn(each) for each in parts] == [["####...."] * 4, ["....####"] * 4]
+    # A single cell of the strip that the other scene shows cloudy is enough.
+    almost = WHOLE.copy()
+    almost[2, 3] = False
+    parts = spare_margins(WHOLE, [parted(west), parted(almost)], [{0}, {0, 1}])
+    assert drawn(parts[0]) == ["####...."] * 4
+
+
+def test_of_two_scenes_that_could_spare_an_edge_one_keeps_it() -> None:
+    parts = spare_margins(WHOLE, [parted(WHOLE), parted(WHOLE)], [{0}, {0}])
+    assert {drawn(each)[0] for each in parts} == {"###.....", "####...."}
+
+
+def test_an_edge_is_spared_only_if_every_layer_is_delivered_without_it() -> None:
+    scenes, delivered = [parted(WHOLE)] * 3, [{0}, {0, 1}, {0, 1}]
+    spared = spare_margins(WHOLE, scenes, delivered, layers=2)
+    assert drawn(spared[0]) == ["###....."] * 4
+    kept = spare_margins(WHOLE, scenes, delivered, layers=3)
+    assert drawn(kept[0]) == ["####...."] * 4
+
+
+def test_edges_that_are_cloudy_in_all_scenes_are_spared_once_if_they_are_to_be_filled() -> None:
+    cloudy = WHOLE.copy()
+    cloudy[:, 3:] = False
+    filled = spare_margins(WHOLE, [parted(cloudy), parted(cloudy)], [{0}, {0}])
+    assert {drawn(each)[0] for each in filled} == {"###.....", "####...."}
+    left_open = spare_margins(WHOLE, [parted(cloudy), parted(cloudy)], [{0}, {0}], fill=False)
+    assert [drawn(each)[0] for each in left_open] == ["###.....", "###....."]
+
+
+def test_a_scene_without_parts_has_no_edges_to_leave_out() -> None:
+    assert spare_margins(AREA, [units("####/####")], [{0, 1}]) == [None]
+
+
+def test_units_lie_beside_the_parts_at_their_edges_alone() -> None:
+    layout = UnitLayout(rows=3, cols=3, side=2)
+    np.testing.assert_array_equal(layout.unit, [[0, 0, 1], [0, 0, 1], [2, 2, 3]])
+    np.testing.assert_array_equal(
+        layout.neighbours((0, 1)), [[-1, 1, -1], [-1, 1, -1], [-1, 3, -1]]
+    )
+    np.testing.assert_array_equal(
+        layout.neighbours((-1, 1)), [[-1, -1, -1], [-1, -1, -1], [-1, 1, -1]]
+    )
+    narrow = UnitLayout(rows=4, cols=2, side=2)
+    np.testing.assert_array_equal(narrow.neighbours((-1, 1)), np.full((4, 2), -1))
+    np.testing.assert_array_equal(narrow.neighbours((1, 0)), [[-1, -1], [1, 1], [-1, -1], [-1, -1]])

@@ -10,6 +10,7 @@ from cloudbuster.core.pixels.masks import PixelClass
 from cloudbuster.core.selection.sky_thumbnail import (
     CellSampler,
     SkyThumbnail,
+    grid_of_parts,
     projected_box,
     scene_cells,
 )
@@ -68,12 +69,20 @@ def test_a_cell_is_safe_unless_it_is_beside_a_cloud() -> None:
     ]
 
 
-def test_units_are_squares_of_32_cells_from_the_corner_of_the_scene() -> None:
+def test_units_are_squares_of_32_cells_and_parts_of_2_from_the_corner_of_the_scene() -> None:
     seen = SkyThumbnail(grid(70, 40), np.full((40, 70), PixelClass.CLEAR, dtype=np.uint8))
-    assert seen.units == grid(3, 2, 10_240)
-    unit = CellSampler(seen.grid).sample(seen).unit
-    expected = [[row // 32 * 3 + col // 32 for col in range(70)] for row in range(40)]
-    np.testing.assert_array_equal(unit, expected)
+    assert grid_of_parts(seen.grid) == grid(35, 20, 640)
+    sampled = CellSampler(seen.grid).sample(seen)
+    units = [[row // 32 * 3 + col // 32 for col in range(70)] for row in range(40)]
+    np.testing.assert_array_equal(sampled.unit, units)
+    parts = [[row // 2 * 35 + col // 2 for col in range(70)] for row in range(40)]
+    np.testing.assert_array_equal(sampled.part, parts)
+
+
+def test_units_have_no_parts_where_these_are_smaller_than_the_cells() -> None:
+    seen = SkyThumbnail(grid(70, 40), np.full((40, 70), PixelClass.CLEAR, dtype=np.uint8))
+    assert CellSampler(grid(35, 20, 640)).sample(seen).layout is not None
+    assert CellSampler(grid(32, 18, 700)).sample(seen).layout is None
 
 
 def test_cells_of_another_crs_are_looked_up_one_by_one() -> None:

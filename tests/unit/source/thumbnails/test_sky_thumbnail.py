@@ -10,6 +10,7 @@ import rasterio.shutil
 from affine import Affine
 
 from cloudbuster.core.grids.grid import Grid
+from cloudbuster.core.pixels.masks import PixelClass
 from cloudbuster.core.scenes.scene import BandAsset, Scene
 from cloudbuster.errors import GridError, MaskError, RasterError
 from cloudbuster.models import DetectorOptions
@@ -306,7 +307,7 @@ def test_l1c_without_masks_is_seen_through_the_classification_of_its_twin(tmp_pa
 
 
 @pytest.mark.parametrize("type_", ["s2cloudless", "stock"])
-def test_another_detector_looks_through_the_next_mask_if_the_first_cannot_be_read(
+def test_another_detector_looks_through_the_twin_first_whatever_the_masks_of_the_scene(
     tmp_path: Path, type_: Any
 ) -> None:
     # The public bucket's items list no masks: this address is a guess.
@@ -320,8 +321,20 @@ def test_another_detector_looks_through_the_next_mask_if_the_first_cannot_be_rea
     else:
         found = classes_of(scene, detector, dilate_m=0)
         np.testing.assert_array_equal(found, [MEANING["standard"]])
-        expected = (str(tmp_path / "none.jp2"), str(tmp_path / "scl.tif"))
+        expected = (str(tmp_path / "scl.tif"), str(tmp_path / "none.jp2"))
         assert thumbnail_hrefs(scene, (), detector) == expected
+
+
+def test_another_detector_looks_through_the_next_mask_if_the_first_cannot_be_read(
+    tmp_path: Path,
+) -> None:
+    scene = scene_of(
+        scl=str(tmp_path / "none.tif"),
+        cld=written(tmp_path / "cld.tif", np.array([[0, 90, 0, 90]], dtype=np.uint8)),
+        bands={"B04": written(tmp_path / "B04.tif", np.full((1, 4), 900, dtype=np.uint16))},
+    )
+    found = classes_of(scene, DetectorOptions(type="s2cloudless"), dilate_m=0)
+    assert (found == PixelClass.MASKED).tolist() == [[False, True, False, True]]
 
 
 def test_a_scene_without_any_mask_is_an_error() -> None:

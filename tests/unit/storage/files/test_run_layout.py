@@ -39,9 +39,13 @@ def test_layout_of_a_run() -> None:
     assert layout_of({**first_round(layout), "candidate_count": 3}) == layout
 
 
-def test_a_forced_run_shares_no_scenes_with_another() -> None:
+@pytest.mark.parametrize("wish", ["force", "refresh"])
+def test_a_run_that_starts_anew_shares_no_scenes_with_another(wish: str) -> None:
     first, second = (
-        RunLayout.in_bucket(request(force=True), "s3://stack", execution=name) for name in "ab"
+        RunLayout.in_bucket(
+            request(force=wish == "force", refresh=wish == "refresh"), "s3://stack", execution=name
+        )
+        for name in "ab"
     )
     assert first.documents == second.documents
     assert first.scenes != second.scenes

@@ -14,7 +14,7 @@ from cloudbuster.errors import (
     TryAgainError,
     UntrustedAddressError,
 )
-from cloudbuster.products.publishing import StacTarget, publish_item
+from cloudbuster.mosaics.publishing import StacTarget, publish_item
 from cloudbuster.storage.addresses.trust import Trust
 from tests.loopback import LoopbackHandler, serving_http
 
