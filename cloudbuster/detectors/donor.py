@@ -7,7 +7,9 @@ import numpy as np
 
 from cloudbuster.core.grids.grid import Grid
 from cloudbuster.core.grids.ground import cell_size_m
+from cloudbuster.core.grids.regrid import sample_nearest
 from cloudbuster.core.grids.windows import any_in_cells, cells_of_size, covering_grid
+from cloudbuster.core.pixels.joined_masks import FULL_AGREEMENT
 from cloudbuster.core.pixels.masks import DetectedMask
 from cloudbuster.detectors.protocol import SceneSource
 from cloudbuster.errors import DonorError
@@ -177,4 +179,7 @@ def _resample(mask: DetectedMask, target: Grid, label: str) -> DetectedMask:
         # A cell of several is no observation only if none of them is one.
         unobserved=covered & ~any_in_cells(~mask.layers.unobserved, mask.grid, target),
         shadow=shadow,
+        agreement=None
+        if mask.agreement is None
+        else sample_nearest(mask.agreement, mask.grid, target, fill=FULL_AGREEMENT),
     )

@@ -32,7 +32,8 @@ def mosaic_of(request: MosaicRequest, catalog: Path, day: str, output: Path) -> 
     changed = request.model_dump(mode="json", by_alias=True)
     changed["query"] |= {"catalog": str(catalog), "mindate": day, "maxdate": day}
     changed["filter"] |= {"coverage_count": 1}
-    changed["gather"] |= {"bands": ["B04", "B8A", "B09"]}
+    # The networks of csmask may see a cell differently after a change of one DN.
+    changed["gather"] |= {"bands": ["B04", "B8A", "B09"], "detector": {"type": "stock"}}
     return run(MosaicRequest.model_validate({**changed, "output": str(output)}))
 
 

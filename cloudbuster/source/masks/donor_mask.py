@@ -22,6 +22,7 @@ LOW_RANK_BIT = 4
 UNOBSERVED_BIT = 8
 SHADOW_BIT = 16
 BAND_DESCRIPTION = "cloud 1, defective 2, low rank 4, unobserved 8, shadow 16"
+AGREEMENT_DESCRIPTION = "agreement of detectors, percent; 0 for a single detector"
 TILE_TAG = "CLOUDBUSTER_MGRS_TILE"
 DATATAKE_TAG = "CLOUDBUSTER_DATATAKE"
 DETECTOR_TAG = "CLOUDBUSTER_DETECTOR"
@@ -88,7 +89,7 @@ def write_donor_mask(path: Path, mask: DetectedMask, scene: Scene) -> None:
     Parameters
     ----------
     path : Path
-        Path of the GeoTIFF: one uint8 band, tiled, DEFLATE. Its bytes depend on neither the time
+        Path of the GeoTIFF: two uint8 bands, tiled, DEFLATE. Its bytes depend on neither the time
         nor the place of writing.
     mask : DetectedMask
         Mask from the detector, not grown.
@@ -118,7 +119,7 @@ def _encoded(codes: UInt8Raster, mask: DetectedMask, identity: SceneIdentity) ->
         with memory.open(
             driver="GTiff",
             dtype="uint8",
-            count=1,
+            count=2,
             height=mask.grid.height,
             width=mask.grid.width,
             crs=mask.grid.crs,
@@ -129,7 +130,9 @@ def _encoded(codes: UInt8Raster, mask: DetectedMask, identity: SceneIdentity) ->
             compress="deflate",
         ) as dataset:
             dataset.write(codes, 1)
-            dataset.set_band_description(1, BAND_DESCRIPTION)
+            agreement = np.zeros_like(codes) if mask.agreement is None else mask.agreement
+            dataset.write(agreement, 2)
+            dataset.descriptions = (BAND_DESCRIPTION, AGREEMENT_DESCRIPTION)
             dataset.update_tags(
                 **{
                     TILE_TAG: identity.mgrs_tile,
@@ -192,10 +195,11 @@ def _decoded(uri: str, dataset: RasterFile) -> DonatedMask:
             "make it with --donate-mask"
         )
         raise DonorError(msg)
-    if dataset.crs is None or dataset.count != 1 or dataset.descriptions[0] != BAND_DESCRIPTION:
+    described = (BAND_DESCRIPTION, AGREEMENT_DESCRIPTION)
+    if dataset.crs is None or tuple(dataset.descriptions) != described:
         msg = f"{uri} is not a mask as --donate-mask makes it; make it again"
         raise DonorError(msg)
-    codes = dataset.read(1)
+    codes, agreement = dataset.read([1, 2])
     mask = DetectedMask(
         grid=_grid_of(uri, dataset),
         cloud=codes & CLOUD_BIT != 0,
@@ -204,5 +208,6 @@ def _decoded(uri: str, dataset: RasterFile) -> DonatedMask:
         detector=tags.get(DETECTOR_TAG, "unknown"),
         unobserved=codes & UNOBSERVED_BIT != 0,
         shadow=codes & SHADOW_BIT != 0,
+        agreement=agreement if agreement.any() else None,
     )
     return DonatedMask(mask, SceneIdentity(tags[TILE_TAG], tags[DATATAKE_TAG]))

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import rasterio
@@ -33,11 +35,12 @@ def test_a_donated_mask_is_a_small_tiled_geotiff_with_descriptive_tags(tmp_path)
     path = tmp_path / "mask-a-01.tif"
     write_donor_mask(path, mask_of(), SCENE)
     with rasterio.open(path) as dataset:
-        assert dataset.dtypes == ("uint8",)
+        assert dataset.dtypes == ("uint8", "uint8")
         assert dataset.profile["tiled"]
         assert dataset.compression.name == "deflate"
         assert dataset.descriptions == (
             "cloud 1, defective 2, low rank 4, unobserved 8, shadow 16",
+            "agreement of detectors, percent; 0 for a single detector",
         )
         tags = dataset.tags()
     tags.pop("AREA_OR_POINT")
@@ -94,3 +97,14 @@ def test_a_raster_that_is_not_a_mask_is_refused(tmp_path):
         dataset.set_band_description(1, "B02")
     with pytest.raises(DonorError, match="is not a mask"):
         read_donor_mask(str(path))
+
+
+def test_the_agreement_of_joined_detectors_and_their_shadow_are_kept(tmp_path):
+    mask = replace(mask_of(), shadow=mask_of().defective, agreement=mask_of().cloud * np.uint8(50))
+    path = tmp_path / "mask-a-01.tif"
+    write_donor_mask(path, mask, SCENE)
+    found = read_donor_mask(str(path)).mask
+    np.testing.assert_array_equal(found.agreement, mask.agreement)
+    np.testing.assert_array_equal(found.shadow, mask.shadow)
+    write_donor_mask(path, mask_of(), SCENE)
+    assert read_donor_mask(str(path)).mask.agreement is None
