@@ -112,7 +112,6 @@ def run(
     $ cloudbuster run --geojson area.geojson --name denver-2020 \
           --mindate 2020-05-01 --maxdate 2020-10-01 --maxclouds 60
     """
-    _check_pair(publish, publish_collection)
     _check_usage(request_file, area_flags, name)
     changes = given(
         {
@@ -175,9 +174,10 @@ def _show_request(request: "MosaicRequest") -> None:
 
 def _publisher(url: str | None, collection: str | None) -> "Published":
     """Return a function that publishes the item of a mosaic; it does nothing without a URL."""
+    _check_pair(url, collection)
     if url is None or collection is None:
         return lambda _products: None
-    from cloudbuster.products.publishing import TOKEN_VARIABLE, StacTarget, publish_item
+    from cloudbuster.catalogs.publishing import TOKEN_VARIABLE, StacTarget, publish_item
     from cloudbuster.storage.addresses.trust import server_trust
 
     target = StacTarget(url, collection, server_trust(url), os.environ.get(TOKEN_VARIABLE))

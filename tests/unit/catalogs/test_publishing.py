@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from cloudbuster.catalogs.publishing import StacTarget, publish_item
 from cloudbuster.errors import (
     AccessError,
     BadInputError,
@@ -14,7 +15,6 @@ from cloudbuster.errors import (
     TryAgainError,
     UntrustedAddressError,
 )
-from cloudbuster.products.publishing import StacTarget, publish_item
 from cloudbuster.storage.addresses.trust import Trust
 from tests.loopback import LoopbackHandler, serving_http
 
