@@ -127,16 +127,14 @@ def query_scenes(
     Parameters
     ----------
     aoi : dict
-        GeoJSON geometry, Feature or FeatureCollection, or ``{"uri": ...}``, as for
-        `cloudbuster.inputs.areas.load_aoi`.
+        GeoJSON object or ``{"uri": ...}``, as for `cloudbuster.inputs.areas.load_aoi`.
     options : QueryOptions
         Catalog, product level, dates, cloud cover, greatest number, scale of the area.
     with_twins : bool
         For L2A: whether to attach to each item the L1C item of the same datatake and tile, if the
         catalog has one, as property ``cloudbuster:l1c_twin``.
     refresh_token : str, optional
-        Refresh token of RasterFoundry, or ``secretsmanager:NAME``; None for that of the
-        environment. It is never written or logged.
+        Of RasterFoundry, or ``secretsmanager:NAME``; None for that of the environment. Not logged.
     on_event : callable, optional
         Progress callback.
 
@@ -147,24 +145,19 @@ def query_scenes(
 
     Raises
     ------
-    AoiError
-        If the area cannot be read or used.
-    CatalogError
-        If the catalog cannot be read, or does not have the level.
+    AoiError, CatalogError, TryAgainError
+        If the area cannot be used, or the catalog cannot be read or does not have the level.
     CredentialsError
         If the catalog or its files need credentials that are missing; raised before the search.
     NothingUsableError
         If no scene is left; the message says what each condition removed.
-    TryAgainError
-        If a remote catalog failed in a way that may pass.
     """
     described = described_area(aoi, options)
-    area = described.geometry
     with_twins = with_twins and options.kind == "L2A"
     mirrors = [parse_mirror(text) for text in options.asset_mirror]
     check_catalog(options.catalog, ("L2A", "L1C") if with_twins else (options.kind,), mirrors)
     catalog = open_catalog(options.catalog, refresh_token=refresh_token)
-    search = SceneSearch.from_options(area, options)
+    search = SceneSearch.from_options(described.geometry, options)
     found = catalog.search(search, on_event=on_event)
     taken, dropped = _chosen(found, options, mirrors, search)
     items = [candidate.item for candidate in taken]

@@ -53,6 +53,8 @@ def request_of(folder: Path, **changes: Any) -> MosaicRequest:
         "aoi": area_of(WHOLE),
         "query": {"catalog": str(folder / "catalog"), "maxclouds": 100},
         "gather": {"bands": ["B02", "B04"], "dilate_m": 0},
+        # Each place is delivered once, so that a scene that fails leaves a hole.
+        "merge": {"composite": "first"},
         "output": str(folder / "run"),
     }
     return MosaicRequest.model_validate(document | changes)

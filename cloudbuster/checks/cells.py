@@ -182,11 +182,11 @@ class CellChecks:
         if self._mosaic.composite == "first":
             seen = ~is_clear & (clear > 0)
             self._mark(self._quality, seen, "cells seen clear have another state")
-        # A cell that is filled with a refused pixel keeps the distance of its scene.
+        # A cell that is filled with a refused pixel keeps the distance and agreement of its scene.
         unmasked = ~is_clear & ~np.isin(cloudless[-1], self._roles[False])
         far = (distance > DISTANCE_LIMIT_M) | ((distance > 0) & unmasked)
         self._mark(self._quality, far, "distances to cloud do not fit the state")
-        odd = (confidence > FULL_AGREEMENT) | ((confidence > 0) & ~is_clear)
+        odd = (confidence > FULL_AGREEMENT) | ((confidence > 0) & unmasked)
         self._mark(self._quality, odd, "agreements of detectors do not fit the state")
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""A finished mosaic: opening it with the documents of its run, explaining a pixel, verifying it.
+"""A finished mosaic: opening it with the documents of its run, explaining a pixel, publishing it.
 
-The commands use `explain`, `verify` and `opened`. The other modules are internal to the room.
+The commands use `explain`, `opened` and `publishing`. The other modules are internal to the room.
 """

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import requests
 
-from cloudbuster.catalogs.publishing import StacTarget, publish_item
 from cloudbuster.errors import BadInputError
+from cloudbuster.mosaics.publishing import StacTarget, publish_item
 from cloudbuster.runs.pipeline import run
 from cloudbuster.storage.addresses.trust import server_trust
 from tests.command_line import invoke

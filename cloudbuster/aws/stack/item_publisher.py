@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from cloudbuster.aws.settings import StackSettings
-from cloudbuster.catalogs.publishing import StacTarget, publish_item
+from cloudbuster.mosaics.publishing import StacTarget, publish_item
 from cloudbuster.storage.addresses.trust import server_trust
 from cloudbuster.storage.remote.boto import aws_client, translate_boto_errors
 from cloudbuster.storage.remote.http import Retries

@@ -72,18 +72,15 @@ def filter_(
 
     Examples
     --------
-    $ cloudbuster filter --input response.json --output selection.json
-
     $ cloudbuster filter --input response.json --output selection.json --no-backstop
 
     $ cloudbuster filter --input response.json --output selection.json --frontier
     """
     from cloudbuster.cli.inputs import STDIN, read_input, write_output
-    from cloudbuster.core.pixels.composite_methods import delivered_layers, parse_composite
     from cloudbuster.filter import filter_scenes
     from cloudbuster.inputs.areas import check_crs, document_area
     from cloudbuster.inputs.request_files import make_options
-    from cloudbuster.models import FilterOptions, GatherOptions, MergeOptions, QueryOptions
+    from cloudbuster.models import FilterOptions, GatherOptions, QueryOptions
     from cloudbuster.original.documents import is_original, original_selection
     from cloudbuster.selection.clear_strategy import LookOptions
     from cloudbuster.selection.frontier import frontier_lines
@@ -96,8 +93,7 @@ def filter_(
     if filter_flags.strategy is None and is_original(candidates):
         # Such documents say nothing of masks, by which strategy clear would judge.
         options = options.model_copy(update={"strategy": "original"})
-    composite = parse_composite(MergeOptions().composite)
-    layers = delivered_layers(composite, options.coverage_count, self_check=False)
+    layers = _layers(options.coverage_count)
     look = LookOptions(folder=thumbnails, layers=layers)
     if crs is not None:
         mosaic = make_options(GatherOptions, {"crs": crs})
@@ -113,3 +109,13 @@ def filter_(
             write_output(f"{output}.ERROR", content)
         raise not_covered_error(selection, options)
     show(write_output(output, content))
+
+
+def _layers(coverage_count: int) -> int:
+    """Return how often the default composite wants each place delivered."""
+    from cloudbuster.core.pixels.composite_methods import delivered_layers, parse_composite
+    from cloudbuster.models import MergeOptions
+
+    return delivered_layers(
+        parse_composite(MergeOptions().composite), coverage_count, self_check=False
+    )

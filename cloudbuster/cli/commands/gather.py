@@ -68,13 +68,11 @@ def gather(
     if task:
         tasks = [read_document(task, GatherTask)]
     else:
-        source = needed(response, "--response")
-        name = checked_name(needed(name, "--name"))
+        source, name = needed(response, "--response"), checked_name(needed(name, "--name"))
         output = needed(output_path, "--output-path").rstrip("/")
         options = make_options(GatherOptions, gather_flags.fields(detector_flags))
-        selection = read_selection(
-            read_input(source), source=source, kind=kind, default=QueryOptions().kind
-        )
+        level = QueryOptions().kind
+        selection = read_selection(read_input(source), source=source, kind=kind, default=level)
         if not dryrun:
             check_detector(options.detector, selection.cloudbuster.kind)
         tasks = plan_tasks(selection, name=name, options=options, output=output)

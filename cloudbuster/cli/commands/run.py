@@ -112,7 +112,7 @@ def run(
     $ cloudbuster run --geojson area.geojson --name denver-2020 \
           --mindate 2020-05-01 --maxdate 2020-10-01 --maxclouds 60
     """
-    _check_usage(request_file, area_flags, name)
+    _check_usage(request_file, area_flags, name, (publish, publish_collection))
     changes = given(
         {
             "name": name,
@@ -137,15 +137,16 @@ def run(
     _run(request, each, published, workers=workers, dryrun=dryrun, as_json=as_json)
 
 
-def _check_pair(publish: str | None, publish_collection: str | None) -> None:
-    """Raise UsageError if the server is given without the collection, or the reverse."""
-    if (publish is None) != (publish_collection is None):
+def _check_usage(
+    request_file: str | None,
+    area_flags: AreaFlags,
+    name: str | None,
+    publishing: tuple[str | None, str | None],
+) -> None:
+    """Raise UsageError if there is no request, or only one of the two flags of publishing."""
+    if publishing.count(None) == 1:
         msg = "Give --publish and --publish-collection, or neither"
         raise click.UsageError(msg)
-
-
-def _check_usage(request_file: str | None, area_flags: AreaFlags, name: str | None) -> None:
-    """Raise UsageError if there is neither a request file nor what makes a request."""
     if request_file is None and not (area_flags.is_given() and name):
         msg = "Give a request file, or --name and an area by --geojson or --bbox"
         raise click.UsageError(msg)
@@ -174,10 +175,9 @@ def _show_request(request: "MosaicRequest") -> None:
 
 def _publisher(url: str | None, collection: str | None) -> "Published":
     """Return a function that publishes the item of a mosaic; it does nothing without a URL."""
-    _check_pair(url, collection)
     if url is None or collection is None:
         return lambda _products: None
-    from cloudbuster.catalogs.publishing import TOKEN_VARIABLE, StacTarget, publish_item
+    from cloudbuster.mosaics.publishing import TOKEN_VARIABLE, StacTarget, publish_item
     from cloudbuster.storage.addresses.trust import server_trust
 
     target = StacTarget(url, collection, server_trust(url), os.environ.get(TOKEN_VARIABLE))

@@ -54,11 +54,7 @@ def join_masks(
     found = [here | there for here, there in zip(cloud, shadow, strict=True)]
     masked = (np.logical_and if operator == "&" else np.logical_or).reduce(found)
     lone = np.zeros_like(masked)
-    sure = [
-        place
-        for place, mask in enumerate(masks)
-        if place not in doubtful and mask.shadow is not None
-    ]
+    sure = _sure(masks, doubtful)
     if operator == "+" and sure and doubtful:
         denied = np.logical_and.reduce([judged[place] & ~found[place] for place in sure])
         lone = np.logical_or.reduce([shadow[place] for place in doubtful]) & denied
@@ -77,6 +73,12 @@ def join_masks(
         shadow=masked & np.logical_or.reduce(shadow),
         agreement=_agreement(found, judged),
     )
+
+
+def _sure(masks: Sequence[DetectedMask], doubtful: Sequence[int]) -> list[int]:
+    """Return the positions of the masks that know shadow beyond doubt."""
+    known = (place for place, mask in enumerate(masks) if mask.shadow is not None)
+    return [place for place in known if place not in doubtful]
 
 
 def _agreement(found: Sequence[BoolRaster], judged: Sequence[BoolRaster]) -> UInt8Raster:

@@ -54,14 +54,10 @@ def spare_margins(
 
     Parameters
     ----------
-    area : ndarray of bool, shape (y, x)
-        Cells of the mosaic. Not modified.
-    scenes : sequence of SceneUnits
-        Scenes of the selection.
+    area, scenes, layers, fill
+        As for `plan_delivery`. Not modified.
     delivered : sequence of collection of int
         Result of `plan_delivery`.
-    layers, fill : int, bool
-        As for `plan_delivery`.
 
     Returns
     -------

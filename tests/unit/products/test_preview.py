@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import rasterio
 
+from cloudbuster.core.pixels.stretch import stretch
 from cloudbuster.products.preview import (
     BACKSTOP_COLOUR,
     MAX_SIZE,
     preview_shape,
-    stretch,
     write_preview,
 )
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
 MOST_LINES = 60
-MOST_LINES_OF_19_IN_20 = 35
+MOST_LINES_OF_19_IN_20 = 36
 
 
 def lengths() -> dict[str, int]:

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from cloudbuster.catalogs.publishing import StacTarget, publish_item
 from cloudbuster.errors import (
     AccessError,
     BadInputError,
@@ -15,6 +14,7 @@ from cloudbuster.errors import (
     TryAgainError,
     UntrustedAddressError,
 )
+from cloudbuster.mosaics.publishing import StacTarget, publish_item
 from cloudbuster.storage.addresses.trust import Trust
 from tests.loopback import LoopbackHandler, serving_http
 
