@@ -164,6 +164,7 @@ def test_values_of_the_configuration_that_are_named_exist() -> None:
         "min_success_fraction",
         "trust_architecture",
         "donor_mask",
+        "secret_arn",
     }
     assert named - known <= others
     assert {"kms_key_arn", "catalog_secret", "max_running_executions"} <= named

@@ -1,6 +1,7 @@
 """``cloudbuster gather``."""
 
 from contextlib import nullcontext
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,6 +13,9 @@ from cloudbuster.cli.flags.query import KINDS, Kind
 from cloudbuster.cli.parsing import Command, needed
 from cloudbuster.cli.progress import progress
 from cloudbuster.cli.terminal import show
+
+if TYPE_CHECKING:
+    from cloudbuster.models import GatherTask, SceneRecord
 
 
 @click.command(cls=Command, short_help="Remove the clouds of selected scenes.")
@@ -55,11 +59,8 @@ def gather(
     """
     from cloudbuster.cli.inputs import checked_name, json_text, read_input, read_selection, use_tmp
     from cloudbuster.detectors import check_detector
-    from cloudbuster.gather import gather_or_raise
     from cloudbuster.inputs.request_files import make_options
-    from cloudbuster.models import GatherOptions, GatherTask, LimitOptions, QueryOptions
-    from cloudbuster.runs.refresh import adopt_task
-    from cloudbuster.runs.task_jobs import TaskJob
+    from cloudbuster.models import GatherOptions, GatherTask, QueryOptions
     from cloudbuster.runs.tasks import plan_tasks, tasks_of_index
     from cloudbuster.storage.files.documents import read_document
 
@@ -80,12 +81,24 @@ def gather(
     if dryrun:
         show(json_text(tasks))
         return
-    with TaskJob(task) if task else nullcontext(), progress() as on_event:
-        known = adopt_task(tasks[0], task) if task else ()
-        records = known or gather_or_raise(
+    records = _gathered(tasks, task, workers)
+    show("\n".join(f"{tasks[0].output}/{record.raster}" for record in records))
+
+
+def _gathered(
+    tasks: "list[GatherTask]", task_uri: str | None, workers: int
+) -> "tuple[SceneRecord, ...]":
+    """Gather scenes, or as a job of the stack copy what an earlier execution has gathered."""
+    from cloudbuster.gather import gather_or_raise
+    from cloudbuster.models import LimitOptions
+    from cloudbuster.runs.refresh import adopt_task
+    from cloudbuster.runs.task_jobs import TaskJob
+
+    with TaskJob(task_uri) if task_uri else nullcontext(), progress() as on_event:
+        known = adopt_task(tasks[0], task_uri) if task_uri else ()
+        return known or gather_or_raise(
             tasks,
             workers=workers,
             min_success_fraction=LimitOptions().min_success_fraction,
             on_event=on_event,
         )
-    show("\n".join(f"{tasks[0].output}/{record.raster}" for record in records))
