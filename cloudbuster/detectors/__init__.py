@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 from cloudbuster.core.grids.grid import Grid
+from cloudbuster.core.grids.ground import cell_size_m
 from cloudbuster.core.pixels.joined_masks import join_masks
 from cloudbuster.core.pixels.masks import DetectedMask
 from cloudbuster.core.scenes.bands import BANDS_BY_KIND, Kind
@@ -38,6 +39,11 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
+# Cells in which csmask sees cloud as it was trained to, about 30 m: there, on the real 10 m series,
+# cloud that the scene classification alone finds is clear ground more often than not (cirrus on
+# clear days, roofs). In cells of 120 m it misses haze, and overrules nothing.
+FINE_CELL_M = 30 * 1.01
+
 
 @dataclass(frozen=True)
 class JoinedDetectors:
@@ -52,7 +58,8 @@ class JoinedDetectors:
     optional : tuple of CloudDetector
         Those of ``detectors`` that are left out for a scene without the bands that they need.
     doubtful : tuple of CloudDetector
-        Those of ``detectors`` whose shadow needs a second opinion; see `join_masks`.
+        Those of ``detectors`` whose shadow needs a second opinion, and which overrule cloud of the
+        others where their cells are at most `FINE_CELL_M`; see `join_masks`.
     """
 
     detectors: tuple[CloudDetector, ...]
@@ -73,7 +80,9 @@ class JoinedDetectors:
                     raise
                 extra = {"scene": source.scene.id, "error": str(error)}
                 logger.warning("detector_left_out", extra=extra)
-        return join_masks(masks, self.operator, doubtful=doubtful)
+        fine = [place for place in doubtful if max(cell_size_m(masks[place].grid)) <= FINE_CELL_M]
+        overruling = fine if len(masks) > len(doubtful) else []
+        return join_masks(masks, self.operator, doubtful=doubtful, overruling=overruling)
 
 
 @dataclass(frozen=True)

@@ -299,7 +299,8 @@ class DetectorOptions(Document):
         (),
         max_length=MAX_DETECTORS,
         description="Detectors of `A+B` whose shadow is not masked, but used where no scene is "
-        "clear, where another detector that knows shadow finds none. `auto` sets it.",
+        "clear, where another detector that knows shadow finds none; likewise, where they find "
+        "nothing in cells of up to 30 m, cloud of the others. `auto` sets it.",
     )
     also_stock: bool = Field(
         default=False,

@@ -237,10 +237,20 @@ class _Witness:
             )
 
     def _chosen(self) -> int | None:
-        """Return the position of the row of the pixel's scene; None for a pixel without value."""
+        """Return the position of the row of the pixel's scene; None for a pixel without value.
+
+        A filled pixel names the backstop of its scene. Where the scene's own look is clear, that
+        look was refused and fills the place, and its row is returned.
+        """
         index, filled = self._pixel.index, self._pixel.is_backstop
         row = self._mosaic.source_row(index, filled=filled) if index else None
-        return None if row is None else self._mosaic.rows.index(row)
+        if row is None:
+            return None
+        for position, (other, seen) in enumerate(zip(self._mosaic.rows, self._seen, strict=True)):
+            is_look = row.backstop and not other.backstop and other.item_id == row.item_id
+            if is_look and seen is not None and seen.pixel_class >= PixelClass.LOW_RANK:
+                return position
+        return self._mosaic.rows.index(row)
 
     def _reasons(self, chosen: int | None) -> list[LookReason | None]:
         """Return the composite's reasons, if it is known what every raster shows; else None each.

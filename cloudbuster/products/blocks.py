@@ -240,6 +240,9 @@ class SceneBlocks(OpenScenes):
             np.where(best.rank > BACKSTOP_RANK, -1, best.winner) if is_statistic else best.winner
         )
         pixels, distance, confidence = self._read_winners(window, winner, backstop.winner)
+        if chosen is not None:
+            self._name_backstops(pixels["cloudless"], best, (distance, confidence))
+            self._name_backstops(pixels["cloudy"], backstop)
         if is_statistic:
             self._add_statistic(window, looks, pixels["cloudless"], distance, confidence)
         state = mosaic_state(best.rank, counter.times_observed)
@@ -272,6 +275,28 @@ class SceneBlocks(OpenScenes):
             ChosenComposite(np.where(winner >= 0, winner, substitute), rank),
             ChosenComposite(substitute, filled),
         )
+
+    def _name_backstops(
+        self,
+        pixels: UInt16Raster,
+        composite: BlockComposite,
+        of_clear: tuple[UInt16Raster, ...] = (),
+    ) -> None:
+        """Name the backstop of a scene where one of its rejected observations fills a cell.
+
+        Whoever goes by ``scene_index`` alone would take the cell for clear otherwise. As for other
+        cells of a backstop, the layers ``of_clear`` become 0 there.
+        """
+        backstops = {file.acquisition: file.index for file in self.files if file.backstop}
+        filled = composite.rank == BACKSTOP_RANK
+        for position in np.unique(composite.winner[filled]):
+            file = self.files[position]
+            if file.backstop or file.acquisition not in backstops:
+                continue
+            cells = filled & (composite.winner == position)
+            pixels[-1][cells] = backstops[file.acquisition]
+            for layer in of_clear:
+                layer[cells] = 0
 
     def _add_statistic(
         self,

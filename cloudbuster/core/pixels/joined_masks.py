@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from cloudbuster.core.arrays import BoolRaster, UInt8Raster
+from cloudbuster.core.grids.grid import Grid
 from cloudbuster.core.grids.regrid import sample_nearest
 from cloudbuster.core.pixels.masks import DetectedMask
 from cloudbuster.core.texts.detector_names import Operator
@@ -14,7 +15,11 @@ FULL_AGREEMENT = 100
 
 
 def join_masks(
-    masks: Sequence[DetectedMask], operator: Operator, *, doubtful: Sequence[int] = ()
+    masks: Sequence[DetectedMask],
+    operator: Operator,
+    *,
+    doubtful: Sequence[int] = (),
+    overruling: Sequence[int] = (),
 ) -> DetectedMask:
     """Join masks of one scene.
 
@@ -23,45 +28,42 @@ def join_masks(
     masks : sequence of DetectedMask
         One or more, in the same CRS. Not modified.
     operator : {"+", "&"}
-        ``+``: a cell is cloud or shadow if any mask says so. ``&``: it must be cloud or shadow in
-        all masks, and is then cloud if any says cloud, and shadow if any says shadow. The other
-        layers are unions in both cases: a cell that one detector could not judge is not clear.
+        ``+``: a cell is cloud or shadow if any mask says so. ``&``: if all do, and then cloud if
+        any says cloud, and shadow if any says shadow. The other layers are unions in both cases.
     doubtful : sequence of int
         With ``+``, positions of masks whose shadow needs a second opinion: where another mask that
         knows shadow finds none, and no mask finds cloud, the cell is of low rank.
+    overruling : sequence of int
+        With ``+``, positions of masks that overrule cloud: where they judged the cell and find
+        nothing, and no mask finds shadow, the cell is of low rank.
 
     Returns
     -------
     DetectedMask
-        On the grid with the smallest cells, the first of equal ones. Each cell takes the value of
-        the other masks at its centre; outside of a mask nothing is found. ``agreement`` is the
-        percentage of the detectors that judged the cell and say as most of them do.
+        On the grid with the smallest cells, the first of equal ones; outside of a mask nothing is
+        found. ``agreement`` is the percentage of the detectors that judged the cell and agree.
 
     Raises
     ------
     ValueError
-        If the coordinate reference systems differ.
+        If the CRSs differ.
     """
-    if len({mask.grid.crs for mask in masks}) != 1:
-        msg = f"masks in {' and '.join(mask.grid.crs for mask in masks)} cannot be joined"
-        raise ValueError(msg)
-    grid = min((mask.grid for mask in masks), key=lambda each: each.x_size * each.y_size)
+    grid = _finest(masks)
     cloud, defective, low_rank, unobserved, shadow = (
         [sample_nearest(mask.layers[layer], mask.grid, grid, fill=0) for mask in masks]
         for layer in range(5)
     )
     judged = [sample_nearest(~mask.defective, mask.grid, grid, fill=0) for mask in masks]
-    found = [here | there for here, there in zip(cloud, shadow, strict=True)]
+    found = list(map(np.logical_or, cloud, shadow))
     masked = (np.logical_and if operator == "&" else np.logical_or).reduce(found)
     lone = np.zeros_like(masked)
-    sure = _sure(masks, doubtful)
-    if operator == "+" and sure and doubtful:
-        denied = np.logical_and.reduce([judged[place] & ~found[place] for place in sure])
-        lone = np.logical_or.reduce([shadow[place] for place in doubtful]) & denied
-        lone &= ~np.logical_or.reduce(cloud)
-        for place in range(len(masks)):
-            if place not in doubtful and place not in sure:
-                lone &= ~found[place]
+    if operator == "+":
+        if doubtful and (sure := _sure(masks, doubtful)):
+            others = [each for place, each in enumerate(found) if place not in doubtful]
+            lone |= np.logical_or.reduce([shadow[place] for place in doubtful])
+            lone &= _denied(found, judged, sure) & ~np.logical_or.reduce([*cloud, *others])
+        if overruling:
+            lone |= masked & _denied(found, judged, overruling) & ~np.logical_or.reduce(shadow)
     masked = masked & ~lone
     return DetectedMask(
         grid=grid,
@@ -73,6 +75,22 @@ def join_masks(
         shadow=masked & np.logical_or.reduce(shadow),
         agreement=_agreement(found, judged),
     )
+
+
+def _finest(masks: Sequence[DetectedMask]) -> Grid:
+    """Return the grid with the smallest cells; raise ValueError if the CRSs differ."""
+    if len({mask.grid.crs for mask in masks}) != 1:
+        msg = f"masks in {' and '.join(mask.grid.crs for mask in masks)} cannot be joined"
+        raise ValueError(msg)
+    return min((mask.grid for mask in masks), key=lambda each: each.x_size * each.y_size)
+
+
+def _denied(
+    found: Sequence[BoolRaster], judged: Sequence[BoolRaster], places: Sequence[int]
+) -> BoolRaster:
+    """Return the cells that all of some masks judged, and in which none of them finds anything."""
+    cells = [judged[place] & ~found[place] for place in places]
+    return np.asarray(np.logical_and.reduce(cells), dtype=np.bool_)
 
 
 def _sure(masks: Sequence[DetectedMask], doubtful: Sequence[int]) -> list[int]:

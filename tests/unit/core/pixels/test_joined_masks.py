@@ -83,3 +83,14 @@ def test_shadow_that_one_detector_alone_finds_may_need_a_second_opinion():
     blind = DetectedMask(other.grid, other.cloud, other.defective, other.low_rank, "blind")
     joined = join_masks([doubtful, blind], "+", doubtful=[0])
     np.testing.assert_array_equal(joined.layers.shadow, picture("##.#..#"))
+
+
+def test_cloud_that_one_detector_alone_finds_may_be_overruled():
+    # Cloud in both; in the overruling one; in the other; shadow of the other; unjudged; clear.
+    overruling, other = mask_of("cc..d."), mask_of("c.csc.")
+    joined = join_masks([overruling, other], "+", overruling=[0])
+    np.testing.assert_array_equal(joined.cloud, picture("##..#."))
+    np.testing.assert_array_equal(joined.layers.shadow, picture("...#.."))
+    np.testing.assert_array_equal(joined.low_rank, picture("..#..."))
+    both = join_masks([overruling, other], "&", overruling=[0])
+    np.testing.assert_array_equal(both.low_rank, picture("......"))
