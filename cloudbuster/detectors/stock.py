@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from cloudbuster.core.arrays import BoolRaster
 from cloudbuster.core.grids.grid import Grid
 from cloudbuster.core.grids.ground import cell_size_m
 from cloudbuster.core.grids.windows import (
@@ -22,6 +23,10 @@ from cloudbuster.source.masks.product_masks import (
     polygon_layers,
 )
 from cloudbuster.storage.addresses.trust import catalog_trust
+
+# Cloud of high probability in the scene classification. On the 32 clear dates of the real 10 m
+# series, .02 % of the ground is of this class, and 6.7 % of the others that are masked.
+SURE_CLOUD = 9
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ class StockDetector:
             target = cells_of_size(source.grid, area, self.mask_gsd_m)
             detector = f"{detector} gsd_m={self.mask_gsd_m:g}"
         grid = covering_grid(native, target)
-        layers = _read_layers(source, name, grid, self.preset)
+        layers, sure = _read_layers(source, name, grid, self.preset)
         # Cells outside the mask are defective. This is decided for whole cells of the result, so
         # that a larger cell at the edge is not defective for the part of it that lies outside.
         inside = ~overhang_cells(native, grid)
@@ -70,9 +75,14 @@ class StockDetector:
         if target != grid:
             # A larger cell is no observation only if no part of it is one.
             unobserved = ~any_in_cells(~layers.unobserved | ~inside, grid, target)
-        # The other masks do not know shadow.
-        known = shadow if name == "scl" else None
-        return DetectedMask(target, cloud, defective, low_rank, detector, unobserved, known)
+        if name != "scl":
+            # The other masks do not know shadow, nor how sure their cloud is.
+            return DetectedMask(target, cloud, defective, low_rank, detector, unobserved)
+        sure &= inside
+        firm = any_in_cells(sure, grid, target) if target != grid else sure
+        return DetectedMask(
+            target, cloud, defective, low_rank, detector, unobserved, shadow, firm_cloud=firm
+        )
 
 
 def _native_grid(source: SceneSource, name: str, area: Grid) -> Grid:
@@ -89,11 +99,14 @@ def _native_grid(source: SceneSource, name: str, area: Grid) -> Grid:
     return native
 
 
-def _read_layers(source: SceneSource, name: str, grid: Grid, preset: Preset) -> MaskLayers:
-    """Read a mask of the product on a grid."""
+def _read_layers(
+    source: SceneSource, name: str, grid: Grid, preset: Preset
+) -> tuple[MaskLayers, BoolRaster]:
+    """Read a mask of the product on a grid, and where it is sure of cloud."""
     if name == "gml":
         scene = source.scene
         trust = catalog_trust(scene.catalog, scene.asset_mirror)
-        return polygon_layers(scene.masks[name].href, grid, trust)
+        layers = polygon_layers(scene.masks[name].href, grid, trust)
+        return layers, layers.cloud
     values = source.read_mask(name, grid, bands=mask_band_count(name))
-    return mask_layers(name, values, preset)
+    return mask_layers(name, values, preset), values[0] == SURE_CLOUD

@@ -78,10 +78,10 @@ def test_run_prints_json_and_takes_the_clear_pixel_of_the_first_scene(
     assert 300 < (index == 2).sum() < 420
 
 
-def test_by_default_a_scene_that_is_clear_everywhere_makes_the_mosaic_alone(
+def test_with_composite_first_a_scene_that_is_clear_everywhere_makes_the_mosaic_alone(
     world: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert invoke(*run_flags(world), "--json") == ExitCode.DONE
+    assert invoke(*run_flags(world), "--composite", "first", "--json") == ExitCode.DONE
     result = json.loads(capsys.readouterr().out)
     with rasterio.open(result["products"]["cloudless"]) as mosaic:
         assert set(np.unique(mosaic.read(4))) == {1}

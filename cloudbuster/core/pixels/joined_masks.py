@@ -26,7 +26,7 @@ def join_masks(
     Parameters
     ----------
     masks : sequence of DetectedMask
-        One or more, in the same CRS. Not modified.
+        One or more. Not modified.
     operator : {"+", "&"}
         ``+``: a cell is cloud or shadow if any mask says so. ``&``: if all do, and then cloud if
         any says cloud, and shadow if any says shadow. The other layers are unions in both cases.
@@ -35,13 +35,12 @@ def join_masks(
         knows shadow finds none, and no mask finds cloud, the cell is of low rank.
     overruling : sequence of int
         With ``+``, positions of masks that overrule cloud: where they judged the cell and find
-        nothing, and no mask finds shadow, the cell is of low rank.
+        nothing, and no mask finds firm cloud or shadow, the cell is of low rank.
 
     Returns
     -------
     DetectedMask
-        On the grid with the smallest cells, the first of equal ones; outside of a mask nothing is
-        found. ``agreement`` is the percentage of the detectors that judged the cell and agree.
+        On the grid with the smallest cells, with the percentage of detectors that agree.
 
     Raises
     ------
@@ -56,17 +55,17 @@ def join_masks(
     judged = [sample_nearest(~mask.defective, mask.grid, grid, fill=0) for mask in masks]
     found = list(map(np.logical_or, cloud, shadow))
     masked = (np.logical_and if operator == "&" else np.logical_or).reduce(found)
-    lone = np.zeros_like(masked)
+    lone = np.zeros(grid.shape, dtype=np.bool_)
     if operator == "+":
         if doubtful and (sure := _sure(masks, doubtful)):
             others = [each for place, each in enumerate(found) if place not in doubtful]
             lone |= np.logical_or.reduce([shadow[place] for place in doubtful])
             lone &= _denied(found, judged, sure) & ~np.logical_or.reduce([*cloud, *others])
         if overruling:
-            lone |= masked & _denied(found, judged, overruling) & ~np.logical_or.reduce(shadow)
+            lone |= masked & _denied(found, judged, overruling) & ~_firm(masks, grid, shadow)
     masked = masked & ~lone
     return DetectedMask(
-        grid=grid,
+        grid,
         cloud=masked & np.logical_or.reduce(cloud),
         defective=np.logical_or.reduce(defective),
         low_rank=np.logical_or.reduce(low_rank) | lone,
@@ -91,6 +90,16 @@ def _denied(
     """Return the cells that all of some masks judged, and in which none of them finds anything."""
     cells = [judged[place] & ~found[place] for place in places]
     return np.asarray(np.logical_and.reduce(cells), dtype=np.bool_)
+
+
+def _firm(masks: Sequence[DetectedMask], grid: Grid, shadow: Sequence[BoolRaster]) -> BoolRaster:
+    """Return shadow, and the cloud that cannot be overruled."""
+    firm = (mask.cloud if mask.firm_cloud is None else mask.firm_cloud for mask in masks)
+    sampled = [
+        sample_nearest(cells, mask.grid, grid, fill=0)
+        for cells, mask in zip(firm, masks, strict=True)
+    ]
+    return np.asarray(np.logical_or.reduce([*sampled, *shadow]), dtype=np.bool_)
 
 
 def _sure(masks: Sequence[DetectedMask], doubtful: Sequence[int]) -> list[int]:

@@ -90,6 +90,8 @@ class DetectedMask:
     agreement : ndarray of uint8, shape (y, x), or None
         Percentage of the joined detectors that say of the cell what most of them say; None for a
         single detector.
+    firm_cloud : ndarray of bool, shape (y, x), or None
+        Cloud or shadow that no other mask overrules; None for all of it.
     """
 
     grid: Grid
@@ -100,6 +102,7 @@ class DetectedMask:
     unobserved: BoolRaster | None = None
     shadow: BoolRaster | None = None
     agreement: UInt8Raster | None = None
+    firm_cloud: BoolRaster | None = None
 
     @property
     def layers(self) -> MaskLayers:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -88,6 +89,10 @@ def test_shadow_that_one_detector_alone_finds_may_need_a_second_opinion():
 def test_cloud_that_one_detector_alone_finds_may_be_overruled():
     # Cloud in both; in the overruling one; in the other; shadow of the other; unjudged; clear.
     overruling, other = mask_of("cc..d."), mask_of("c.csc.")
+    np.testing.assert_array_equal(
+        join_masks([overruling, other], "+", overruling=[0]).cloud, picture("###.#.")
+    )
+    other = replace(other, firm_cloud=np.zeros_like(other.cloud))
     joined = join_masks([overruling, other], "+", overruling=[0])
     np.testing.assert_array_equal(joined.cloud, picture("##..#."))
     np.testing.assert_array_equal(joined.layers.shadow, picture("...#.."))
