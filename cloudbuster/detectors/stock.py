@@ -24,9 +24,9 @@ from cloudbuster.source.masks.product_masks import (
 )
 from cloudbuster.storage.addresses.trust import catalog_trust
 
-# Cloud of high probability in the scene classification. On the 32 clear dates of the real 10 m
-# series, .02 % of the ground is of this class, and 6.7 % of the others that are masked.
-SURE_CLOUD = 9
+# Class of the scene classification that claims no cloud: 6.6 % of the ground is of it on the 32
+# clear dates of the real 10 m series, .1 % of the classes of cloud.
+UNCLASSIFIED = 7
 
 
 @dataclass(frozen=True)
@@ -109,4 +109,4 @@ def _read_layers(
         layers = polygon_layers(scene.masks[name].href, grid, trust)
         return layers, layers.cloud
     values = source.read_mask(name, grid, bands=mask_band_count(name))
-    return mask_layers(name, values, preset), values[0] == SURE_CLOUD
+    return mask_layers(name, values, preset), values[0] != UNCLASSIFIED

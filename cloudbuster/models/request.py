@@ -300,7 +300,7 @@ class DetectorOptions(Document):
         max_length=MAX_DETECTORS,
         description="Detectors of `A+B` whose shadow is not masked, but used where no scene is "
         "clear, where another detector that knows shadow finds none; likewise, where they find "
-        "nothing in cells of up to 30 m, cloud of the others. `auto` sets it.",
+        "nothing in cells of up to 30 m, what SCL leaves unclassified. `auto` sets it.",
     )
     also_stock: bool = Field(
         default=False,

@@ -172,9 +172,10 @@ class FinishedExecution:
         return sum(detail.get("name") == state for detail in details)
 
     def entered_with(self, state: str) -> str:
-        """Input of a state as JSON."""
+        """Input of a state as JSON, the longest if it was entered in several rounds."""
         details = [event.get("stateEnteredEventDetails", {}) for event in self.history]
-        (text,) = (detail["input"] for detail in details if detail.get("name") == state)
+        inputs = (detail["input"] for detail in details if detail.get("name") == state)
+        text = max(inputs, key=len)
         return str(text)
 
     def failures(self) -> list[str]:
