@@ -29,7 +29,7 @@ from cloudbuster.core.pixels.masks import DetectedMask, grow
 from cloudbuster.core.scenes.bands import BANDS_BY_KIND
 from cloudbuster.core.scenes.scene import BandAsset, Scene
 from cloudbuster.detectors import SceneSource, make_detector
-from cloudbuster.errors import CloudBusterError
+from cloudbuster.errors import CloudBusterError, MaskError
 from cloudbuster.models import DetectorOptions
 from cloudbuster.source.scene_source import RasterSceneSource
 
@@ -189,12 +189,15 @@ class Picture:
         return np.stack([self._pixels[name][window.slices] for name in bands])
 
     def read_mask(self, name: str, grid: Grid, *, bands: int = 1) -> UInt8Raster:
-        """Raise MaskError: there is none."""
-        raise NotImplementedError
+        """Raise MaskError: the picture has no mask."""
+        size = f"{bands} bands of {grid.width} x {grid.height} cells"
+        msg = f"the labelled picture has no mask {name} ({size}); use a detector of bands alone"
+        raise MaskError(msg)
 
     def mask_grid(self, name: str) -> Grid:
-        """Raise MaskError: there is none."""
-        raise NotImplementedError
+        """Raise MaskError: the picture has no mask."""
+        msg = f"the labelled picture has no mask {name}; use a detector of bands alone"
+        raise MaskError(msg)
 
     def twin(self) -> None:
         """Return None: there is none."""

@@ -137,3 +137,20 @@ def unit_rows(delivery: Delivery) -> tuple[str, ...]:
     height, width = needed.shape
     blocks = needed.reshape(height // 16, 16, width // 16, 16).transpose(0, 2, 1, 3)
     return tuple("".join("01"[int(block.any())] for block in row) for row in blocks)
+
+
+def request_of_may(folder: Path, *, dilate_m: float = 0) -> dict[str, Any]:
+    """Request of a mosaic of the scenes in ``folder/catalog``, all of May 2023."""
+    return {
+        "name": "m",
+        "aoi": area_of(SceneSpec()),
+        "query": {
+            "catalog": str(folder / "catalog"),
+            "mindate": ["2023-05-01"],
+            "maxdate": ["2023-05-31"],
+            "maxclouds": 100,
+        },
+        "filter": {"coverage_count": 2, "max_never_clear": 0.2},
+        "gather": {"bands": BANDS, "dilate_m": dilate_m, "detector": {"type": "stock"}},
+        "output": str(folder / "run"),
+    }

@@ -65,10 +65,12 @@ class _Choice:
 
     @property
     def usd(self) -> float:
+        """Expected cost of the run, US dollars; 0 if the plan has no prices."""
         return self.plan.usd or 0.0
 
     @property
     def point(self) -> FrontierPoint:
+        """Number of scenes, clear share and cost: one point of the frontier."""
         return FrontierPoint(
             scenes=self.plan.work.scenes,
             clear_fraction=self.plan.clear_fraction,

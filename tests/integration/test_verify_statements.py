@@ -14,7 +14,7 @@ from cloudbuster.checks.verify import Verified, VerifyOptions, verification_text
 from cloudbuster.errors import NotFoundError, VerifyError
 from cloudbuster.models import MosaicRequest
 from cloudbuster.runs import pipeline
-from tests.factories import BANDS, SceneSpec, area_of, write_scene
+from tests.factories import SceneSpec, request_of_may, write_scene
 from tests.hand_made import merged, write_three
 from tests.planting import Products
 
@@ -38,19 +38,7 @@ def make_run(folder: Path, clouds: dict[int, slice] = CLOUDS, **changes: dict[st
             pixels=ground + random.integers(0, 300, ground.shape).astype(np.uint16),
         )
         write_scene(folder / "catalog", spec)
-    request: dict[str, Any] = {
-        "name": "m",
-        "aoi": area_of(SceneSpec()),
-        "query": {
-            "catalog": str(folder / "catalog"),
-            "mindate": ["2023-05-01"],
-            "maxdate": ["2023-05-31"],
-            "maxclouds": 100,
-        },
-        "filter": {"coverage_count": 2, "max_never_clear": 0.2},
-        "gather": {"bands": BANDS, "dilate_m": 20, "detector": {"type": "stock"}},
-        "output": str(folder / "run"),
-    }
+    request = request_of_may(folder, dilate_m=20)
     for part, fields in changes.items():
         request[part] = {**request.get(part, {}), **fields}
     pipeline.run(MosaicRequest.model_validate(request))

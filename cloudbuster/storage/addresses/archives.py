@@ -26,8 +26,8 @@ MAX_MEMBER_PATH = 1024
 MAX_MEMBER_BYTES = 2**30
 """Greatest unpacked size of a member: four times a band of 10 980 by 10 980 pixels of uint16."""
 # What `zipfile` raises for a file that is no zip, a damaged or truncated member, a date or an
-# offset out of range (ValueError), and an encrypted member or one of a newer version (RuntimeError,
-# of which NotImplementedError is a kind).
+# offset out of range (ValueError), and an encrypted member or one of a newer version of the format
+# (RuntimeError and its subclasses).
 ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError)
 # Other methods are not read by GDAL, and are decompressed by Python without a bound.
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)

@@ -13,7 +13,7 @@ from cloudbuster.mosaics.explain import explain_cell, explain_place, explanation
 from cloudbuster.mosaics.opened import open_mosaic
 from cloudbuster.runs import pipeline
 from tests.command_line import invoke, last_line
-from tests.factories import BANDS, SceneSpec, area_of, write_scene
+from tests.factories import SceneSpec, request_of_may, write_scene
 from tests.hand_made import merged, write_three
 
 # Columns of 20 m that are cloudy on each day, masks not grown; the third scene is not needed.
@@ -32,21 +32,7 @@ def make_run(folder: Path) -> MosaicRequest:
     # A corner of the area, clear, but of another product level's band list.
     far = SceneSpec(id=FAR, datetime="2023-05-13T10:00:00Z", size=4, bands=("B02",))
     write_scene(folder / "catalog", far)
-    request = MosaicRequest.model_validate(
-        {
-            "name": "m",
-            "aoi": area_of(SceneSpec()),
-            "query": {
-                "catalog": str(folder / "catalog"),
-                "mindate": ["2023-05-01"],
-                "maxdate": ["2023-05-31"],
-                "maxclouds": 100,
-            },
-            "filter": {"coverage_count": 2, "max_never_clear": 0.2},
-            "gather": {"bands": BANDS, "dilate_m": 0, "detector": {"type": "stock"}},
-            "output": str(folder / "run"),
-        }
-    )
+    request = MosaicRequest.model_validate(request_of_may(folder))
     pipeline.run(request)
     return request
 

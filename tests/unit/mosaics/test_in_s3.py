@@ -12,7 +12,7 @@ from cloudbuster.mosaics.explain import explain_cell
 from cloudbuster.mosaics.opened import open_mosaic
 from cloudbuster.runs import pipeline
 from cloudbuster.storage.files.run_layout import RunLayout, request_fingerprint
-from tests.factories import BANDS, SceneSpec, area_of, write_scene
+from tests.factories import SceneSpec, request_of_may, write_scene
 from tests.s3_server import S3Server
 
 BUCKET = "finished"
@@ -32,21 +32,7 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> tuple[MosaicRequest, Path
             scl=[(slice(None), columns, 9)],
         )
         write_scene(folder / "catalog", spec)
-    request = MosaicRequest.model_validate(
-        {
-            "name": "m",
-            "aoi": area_of(SceneSpec()),
-            "query": {
-                "catalog": str(folder / "catalog"),
-                "mindate": ["2023-05-01"],
-                "maxdate": ["2023-05-31"],
-                "maxclouds": 100,
-            },
-            "filter": {"coverage_count": 2, "max_never_clear": 0.2},
-            "gather": {"bands": BANDS, "dilate_m": 0, "detector": {"type": "stock"}},
-            "output": str(folder / "run"),
-        }
-    )
+    request = MosaicRequest.model_validate(request_of_may(folder))
     pipeline.run(request)
     return request, folder / "run"
 
